@@ -1,0 +1,78 @@
+"""The demo piece against the common way: time, and which chords are still named; prints JSON.
+
+    python benchmarks/render.py [MODEL] [--duration 90]
+
+The common way inverts every segment by itself with librosa: NNLS, then 400 Griffin-Lim iterations of
+momentum 0.9. Both ways render the same score with the same memory in the same run; everything else is
+the same. Survival is the share of the piece's events, as they sound before the mix, that a chroma
+template names as the chord that was asked for.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fugue_state.config import DEFAULT_MEMORY, InverterName, Score, checked
+from fugue_state.measure.chords import name_chord
+from fugue_state.memory.memory import Memory
+from fugue_state.piece.instrument import BATCH
+from fugue_state.piece.render import render
+from fugue_state.piece.score import events
+
+QUARTERS = 4
+
+
+def survival(memory: Memory, score: Score) -> dict[str, object]:
+    """Return the share of events named as asked: overall, and in each quarter of the piece."""
+    made = list(events(score, memory))
+    right: list[bool] = []
+    for start in range(0, len(made), BATCH):
+        part = made[start : start + BATCH]
+        strengths = torch.from_numpy(np.stack([e.strengths for e in part]))
+        asked = [str(e.chord) for e in part]
+        sounds = memory.invert(memory.generate(torch.stack([e.latent for e in part]), asked, strengths)).numpy()
+        named = [name_chord(s, memory.spec.sample_rate_hz, memory.labels).name for s in sounds]
+        right += [n == a for n, a in zip(named, asked, strict=True)]
+    quarters = [round(float(np.mean(q)), 3) for q in np.array_split(np.array(right), QUARTERS)]
+    return {"events": len(right), "named": round(float(np.mean(right)), 4), "named_by_quarter": quarters}
+
+
+def measure(model: str, inverter: InverterName, duration_s: float) -> dict[str, object]:
+    """Render the demo piece one way; the time is from score to finished file, the memory loaded."""
+    score = checked(Score, {"memory": model, "duration_s": duration_s, "inverter": inverter})
+    memory = Memory.load(model, inverter=inverter)
+    memory.invert(memory.generate(memory.latents(1, 0)))  # what is compiled at first use is no part of it
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        report = asdict(render(score, memory, Path(folder) / "piece.wav"))
+        seconds = time.perf_counter() - begin
+    del report["path"]
+    return {"seconds": round(seconds, 2), **survival(memory, score), "measured": report}
+
+
+def main() -> None:
+    """Run the measurement."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", nargs="?", default=DEFAULT_MEMORY)
+    parser.add_argument("--duration", type=float, default=Score().duration_s)
+    options = parser.parse_args()
+    ours = measure(options.model, "fast", options.duration)
+    common = measure(options.model, "original", options.duration)
+    times = float(str(common["seconds"])) / float(str(ours["seconds"]))
+    print(
+        json.dumps(
+            {"threads": torch.get_num_threads(), "ours": ours, "common": common, "times_faster": round(times, 1)}
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+"""Sound files in and out: mono or stereo float32 arrays, written beside and then renamed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+import soxr
+
+from fugue_state.errors import AudioError, InputError, OutputError, unknown
+
+Samples = npt.NDArray[np.float32]
+
+SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".au", ".w64", ".caf")
+OUTPUT_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
+
+
+def read(path: str | Path, sample_rate_hz: int | None = None, *, stereo: bool = False) -> tuple[Samples, int]:
+    """Read a whole sound file.
+
+    Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
+    Raises AudioError for a file that is missing, unreadable, empty, silent or not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file")
+    if path.stat().st_size == 0:
+        raise AudioError(f"{path}: the file is empty (0 bytes)")
+    try:
+        with soundfile.SoundFile(path) as file:
+            rate, announced = file.samplerate, file.frames
+            data = file.read(dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
+        reason = str(error).rsplit(": ", maxsplit=1)[-1].strip().rstrip(".")
+        raise AudioError(f"{path}: not a readable sound file ({reason})") from None
+    if len(data) < announced or _is_cut(path):
+        raise AudioError(f"{path}: cut short, the file is not whole")
+    sound = data[:, [0, -1]] if stereo else data.mean(axis=1, dtype=np.float32)
+    target = sample_rate_hz or rate
+    return resample(check(sound, str(path)), rate, target), target
+
+
+def _is_cut(path: Path) -> bool:
+    """Say whether a RIFF file is shorter than it says; the decoder would not mind."""
+    with path.open("rb") as file:
+        name, size = file.read(4), int.from_bytes(file.read(4), "little")
+    # Recorders that stream leave the largest number, or none.
+    return name == b"RIFF" and 0 < size < 0x7FFF_0000 and size + 8 > path.stat().st_size + 1
+
+
+def check(samples: Samples, name: str) -> Samples:
+    """Return `samples` if they can be used as sound, else raise AudioError that names them."""
+    if len(samples) < 2:
+        raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")
+    peak = float(np.abs(samples).max())
+    if peak < SILENCE:
+        raise AudioError(f"{name}: silent (peak {20 * np.log10(max(peak, 1e-9)):.0f} dBFS)")
+    return samples
+
+
+def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
+    """Band-limited resampling along the first axis; (N,) or (N, channels)."""
+    if from_hz == to_hz:
+        return samples
+    result: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ")
+    return result
+
+
+def sound_files(folder: str | Path) -> list[Path]:
+    """Return all sound files below a folder, sorted; AudioError if the folder is missing."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder}: no such folder")
+    return sorted(p for p in folder.rglob("*") if p.suffix.casefold() in SUFFIXES and p.is_file())
+
+
+def output_path(path: str | Path, *, force: bool, suffixes: tuple[str, ...] = ()) -> Path:
+    """Check, before any work is done, that a file can be written at `path`.
+
+    Raises InputError if it exists (without `force`), its ending is not one of `suffixes`,
+    or its folder is missing or read-only.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.casefold() not in suffixes:
+        raise unknown("file ending", path.suffix, suffixes)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder, a file name is needed")
+    if path.exists() and not force:
+        raise InputError(f"{path}: exists already; choose another name or add --force")
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent}: no such folder; make it first")
+    if not _writable(path.parent):
+        raise InputError(f"{path.parent}: the folder cannot be written to")
+    return path
+
+
+def _writable(folder: Path) -> bool:
+    # os.access says yes to root even where the file system refuses, so try.
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def output_folder(path: str | Path) -> Path:
+    """Make sure that `path` is a folder which can be written to; InputError if it cannot be."""
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file, a folder is needed")
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be made ({error.strerror})") from None
+    if not _writable(path):
+        raise InputError(f"{path}: the folder cannot be written to")
+    return path
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yield a path beside `path` to write to; it takes the place of `path` only on success.
+
+    Raises OutputError when the disk is full or the folder refuses; nothing half-written stays.
+    """
+    path = Path(path)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield beside
+        with beside.open("rb") as handle:
+            os.fsync(handle.fileno())
+        beside.replace(path)
+    except OSError as error:
+        raise OutputError(f"{path}: could not be written ({reason(error)})") from error
+    except soundfile.LibsndfileError as error:
+        raise OutputError(f"{path}: could not be written ({error}; is the disk full?)") from error
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says went wrong, in plain words."""
+    return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
+
+
+class Writer:
+    """A sound file that is written block by block and appears only when it is complete.
+
+    Blocks are (N, channels) float32. Format by the ending, WAV or FLAC. `comment` is
+    embedded in the file. Leaving the `with` block by an exception removes what was written.
+    """
+
+    def __init__(
+        self, path: str | Path, sample_rate_hz: int, *, channels: int = 2, subtype: str = "PCM_24", comment: str = ""
+    ) -> None:
+        path = Path(path)
+        kind = OUTPUT_FORMATS.get(path.suffix.casefold())
+        if kind is None:
+            raise unknown("file ending", path.suffix, OUTPUT_FORMATS)
+        if kind == "FLAC" and subtype == "FLOAT":
+            raise InputError("FLAC holds no float samples; choose 16 or 24 bit, or a .wav file")
+        self._stack = contextlib.ExitStack()
+        self._undated = kind == "WAV" and subtype == "FLOAT"
+        self._beside = self._stack.enter_context(replacing(path))
+        try:
+            self._file = self._stack.enter_context(
+                soundfile.SoundFile(self._beside, "w", sample_rate_hz, channels, subtype, format=kind)
+            )
+        except soundfile.LibsndfileError as error:
+            self._stack.close()
+            raise OutputError(f"{path}: could not be written ({error}; is the disk full?)") from None
+        if comment:
+            self._file.comment = comment
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._file.close()
+            if self._undated:
+                _remove_date(self._beside)
+        self._stack.__exit__(kind, error, trace)
+
+    def write(self, block: Samples) -> None:
+        """Append a block (N, channels)."""
+        self._file.write(block)
+
+
+def _remove_date(path: Path) -> None:
+    """Clear the time of writing that libsndfile puts into a float WAV's PEAK chunk.
+
+    Chunk: name, size, version, time, then the peaks. The same piece must give the same bytes.
+    """
+    with path.open("r+b") as file:
+        at = file.read(65_536).find(b"PEAK")
+        if at >= 0:
+            file.seek(at + 12)
+            file.write(bytes(4))
+
+
+def write(
+    path: str | Path, samples: Samples, sample_rate_hz: int, *, subtype: str = "PCM_24", comment: str = ""
+) -> None:
+    """Write a whole sound, (N,) or (N, channels)."""
+    block = samples[:, None] if samples.ndim == 1 else samples
+    with Writer(path, sample_rate_hz, channels=block.shape[1], subtype=subtype, comment=comment) as writer:
+        writer.write(block)

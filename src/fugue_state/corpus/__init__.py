@@ -1,0 +1,1 @@
+"""Recordings to labelled clips: a strummer, and readers for folders of sounds."""

@@ -1,0 +1,59 @@
+"""One recording, made ready to learn from: trimmed to its onset, levelled, cut or padded."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import signal
+
+from fugue_state.audio.io import Samples
+from fugue_state.config import ClipConfig
+
+BLOCK_S = 0.005
+LEVEL_WINDOW_S = 1.0
+RUMBLE_HZ = 40.0
+QUIET_BLOCKS = 6
+
+
+def onset(samples: Samples, sample_rate_hz: int, threshold_db: float) -> int:
+    """Return the sample where the loudest sound of a recording sets in.
+
+    Walks back from the loudest 5 ms to the end of the last quiet stretch before it (30 ms below
+    `threshold_db` of the loudest), so that hum and handling noise while waiting are no onset.
+    """
+    size = max(1, int(BLOCK_S * sample_rate_hz))
+    high_pass = signal.butter(2, min(RUMBLE_HZ, sample_rate_hz / 4), "high", fs=sample_rate_hz, output="sos")
+    quick = signal.sosfilt(high_pass, samples)
+    blocks = quick[: len(quick) // size * size].reshape(-1, size)
+    power = (blocks**2).mean(axis=1)
+    if len(power) <= QUIET_BLOCKS:
+        return 0
+    peak = int(power.argmax())
+    loud = power[: peak + 1] >= power[peak] * 10.0 ** (threshold_db / 10.0)
+    quiet = np.convolve(~loud, np.ones(QUIET_BLOCKS), mode="valid") == QUIET_BLOCKS
+    # quiet[i] speaks of blocks i .. i + QUIET_BLOCKS - 1
+    return (int(np.flatnonzero(quiet)[-1]) + QUIET_BLOCKS) * size if quiet.any() else 0
+
+
+def prepare(samples: Samples, sample_rate_hz: int, length: int, config: ClipConfig) -> Samples:
+    """Return `length` samples that start just before the onset, at the level asked for.
+
+    The level is the RMS of the loudest second; a cut end fades, a short clip is padded.
+    """
+    start = max(0, onset(samples, sample_rate_hz, config.onset_db) - int(config.lead_s * sample_rate_hz))
+    body = samples[start : start + length]
+    leveled = body * 10.0 ** (config.level_dbfs / 20.0) / loudest_rms(body, sample_rate_hz)
+    fade = min(int(config.fade_s * sample_rate_hz), len(leveled))
+    if fade:
+        leveled[-fade:] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
+    out = np.zeros(length, dtype=np.float32)
+    out[: len(leveled)] = leveled
+    return out
+
+
+def loudest_rms(samples: Samples, sample_rate_hz: int) -> float:
+    """Return the RMS of the loudest second, at least -120 dBFS."""
+    size = min(len(samples), int(LEVEL_WINDOW_S * sample_rate_hz))
+    if size == 0:
+        return 1e-6
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    return max(1e-6, float(np.sqrt(np.max(energy[size:] - energy[:-size]) / size)))

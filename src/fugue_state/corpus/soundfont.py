@@ -1,0 +1,63 @@
+"""The guitars of a SoundFont 2 file, as single notes: its looped samples, left to die away."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fugue_state.audio.io import Samples, resample
+from fugue_state.corpus.notes import Guitar, make_note, named_pitch_classes
+from fugue_state.errors import AudioError, CorpusError
+
+HEADER = struct.Struct("<20s5IBbHH")  # name, start, end, loop start, loop end, rate, key, cents, link, type
+RING_S = 5.0
+
+
+def read_soundfont(path: Path, prefixes: Sequence[str], sample_rate_hz: int) -> list[Guitar]:
+    """Return one guitar for each prefix of sample names, e.g. `Steel AcGtr`.
+
+    SoundFont 2.04, sections 6.1 and 7.10. Raises CorpusError if the file is no SoundFont.
+    """
+    data = path.read_bytes()
+    waves = np.frombuffer(_chunk(data, b"smpl", path), dtype="<i2").astype(np.float32) / 32768.0
+    guitars = {prefix: Guitar(prefix.replace(" ", "")) for prefix in prefixes}
+    for fields in HEADER.iter_unpack(_chunk(data, b"shdr", path)):
+        name = fields[0].split(b"\0")[0].decode("ascii", "replace")
+        prefix = next((p for p in prefixes if name.startswith(p)), None)
+        if prefix is None:
+            continue
+        start, end, loop_start, loop_end, rate = fields[1:6]
+        ringing = _ring(waves[start:end], loop_start - start, loop_end - start, rate)
+        try:
+            note = make_note(resample(ringing, rate, sample_rate_hz), sample_rate_hz, named_pitch_classes(name))
+        except AudioError:
+            # Its names follow the keys, not always the tuning: then the ear alone decides.
+            note = make_note(resample(ringing, rate, sample_rate_hz), sample_rate_hz, set())
+        guitars[prefix].notes.append(note)
+    return [g for g in guitars.values() if g.notes]
+
+
+def _chunk(data: bytes, name: bytes, path: Path) -> bytes:
+    at = data.find(name)
+    if data[:4] != b"RIFF" or at < 0:
+        raise CorpusError(f"{path}: not a SoundFont 2 file")
+    size = int.from_bytes(data[at + 4 : at + 8], "little")
+    return data[at + 8 : at + 8 + size]
+
+
+def _ring(wave: Samples, loop_start: int, loop_end: int, rate: int) -> Samples:
+    """Repeat the loop for some seconds while level falls and the highs fall faster.
+
+    A font leaves this to the synthesizer's envelopes; without it a string would never die.
+    """
+    loop = wave[loop_start:loop_end]
+    repeats = int(RING_S * rate) // max(len(loop), 1) + 1
+    tone = np.concatenate([wave[:loop_end], np.tile(loop, repeats)])[: int(RING_S * rate)]
+    time_s = np.arange(len(tone), dtype=np.float32) / rate
+    dull = np.convolve(tone, np.hanning(9).astype(np.float32) / 4.0, mode="same")
+    bright = np.exp(-time_s / 0.35)
+    body = bright * tone + (1.0 - bright) * dull
+    return np.asarray(body * (0.6 * np.exp(-time_s / 0.5) + 0.4 * np.exp(-time_s / 2.0)), dtype=np.float32)

@@ -1,0 +1,149 @@
+"""Chords strummed from single notes, with everything that varies between players."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import signal
+
+from fugue_state.audio.io import Samples, resample
+from fugue_state.config import ClipConfig, StrumConfig
+from fugue_state.corpus.clips import prepare
+from fugue_state.corpus.notes import Guitar
+
+OPEN_STRINGS = (40, 45, 50, 55, 59, 64)  # E2 A2 D3 G3 B3 E4
+FARTHEST_SHIFT = 4.5  # semitones; beyond it a resampled string sounds like a toy
+
+# Low E to high e; x is not played, frets above 9 are letters (a = 10).
+VOICINGS = {
+    "Am": ("x02210", "577555", "xx7555"),
+    "Bb": ("x13331", "xx3331", "688766"),
+    "Bdim": ("x2343x", "xx3431", "7897xx"),
+    "C": ("x32010", "x35553", "8aa988"),
+    "Dm": ("xx0231", "x57765", "accaaa"),
+    "Em": ("022000", "x79987", "022003"),
+    "F": ("133211", "xx3211", "x8aaa8"),
+    "G": ("320003", "355433", "320033"),
+}
+POSITION_WEIGHTS = (0.55, 0.25, 0.2)
+
+
+@dataclass(frozen=True)
+class Stroke:
+    """One player's hand, drawn at random: times in seconds, levels in dB, pitches in semitones."""
+
+    down: bool
+    sweep_s: float
+    dynamics: float
+    tuning: float
+    pick_position: float
+    damp_s: float | None
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, duration_s: float) -> Stroke:
+        """Draw a stroke."""
+        damped = rng.random() < 0.15
+        return cls(
+            down=bool(rng.random() < 0.7),
+            sweep_s=float(rng.uniform(0.010, 0.090)),
+            dynamics=float(rng.beta(2.0, 1.6)),
+            tuning=float(rng.uniform(-0.20, 0.20)),
+            pick_position=float(rng.uniform(0.08, 0.3)),
+            damp_s=float(rng.uniform(0.4, 0.9)) * duration_s if damped else None,
+        )
+
+
+def strings_of(voicing: str) -> list[int]:
+    """Return the MIDI notes of a voicing, lowest string first."""
+    return [open_ + int(fret, 16) for open_, fret in zip(OPEN_STRINGS, voicing, strict=True) if fret != "x"]
+
+
+def choose_voicing(guitar: Guitar, chord: str, rng: np.random.Generator) -> list[int]:
+    """Choose a voicing that this guitar's notes can reach without being bent out of shape."""
+    options = [strings_of(v) for v in VOICINGS[chord]]
+    shifts = [max(guitar.reach(m) for m in option) for option in options]
+    weights = np.array([w if s <= FARTHEST_SHIFT else 0.0 for w, s in zip(POSITION_WEIGHTS, shifts, strict=True)])
+    if not weights.any():
+        return options[int(np.argmin(shifts))]
+    return options[int(rng.choice(len(options), p=weights / weights.sum()))]
+
+
+def strum(guitar: Guitar, chord: str, rng: np.random.Generator, config: StrumConfig) -> Samples:
+    """Return one strummed chord (N,) of `config.duration_s`."""
+    rate = config.sample_rate_hz
+    length = int(config.duration_s * rate)
+    stroke = Stroke.draw(rng, config.duration_s)
+    dry = _ring(guitar, choose_voicing(guitar, chord, rng), stroke, length, rng, rate)
+    heard = _microphone(_body(dry, stroke, rng, rate), rng, rate)
+    if stroke.damp_s is not None:
+        heard *= _damping(stroke.damp_s, length, rng, rate)
+    noisy = heard + _noise(length, rng) * float(np.abs(heard).max())
+    return prepare(noisy.astype(np.float32), rate, length, ClipConfig(level_dbfs=float(rng.uniform(-24, -16))))
+
+
+def _ring(
+    guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np.random.Generator, rate: int
+) -> Samples:
+    """Sum the strings, each detuned, delayed by the sweep and combed by the pick's place."""
+    out = np.zeros(length, dtype=np.float32)
+    order = notes if stroke.down else notes[::-1]
+    gaps = np.cumsum(rng.uniform(0.6, 1.4, len(order)))
+    for place, midi in enumerate(order):
+        note = guitar.pick(midi, stroke.dynamics, rng)
+        pitch = midi + stroke.tuning + rng.normal(0.0, 0.04)
+        string = resample(note.samples, rate * 2.0 ** ((pitch - note.midi) / 12.0), rate)
+        lag = round(rate * stroke.pick_position / (440.0 * 2.0 ** ((pitch - 69.0) / 12.0)))
+        if 0 < lag < len(string):
+            depth = np.float32(rng.uniform(0.1, 0.5))
+            string = np.asarray(string - depth * np.concatenate([np.zeros(lag, np.float32), string[:-lag]]))
+        # Round robins and velocity layers differ in level; the hand decides, not the recording.
+        gain = 10.0 ** ((-20.0 - note.level_db + rng.normal(0.0, 2.0)) / 20.0)
+        start = int(stroke.sweep_s * rate * (gaps[place] - gaps[0]) / max(gaps[-1] - gaps[0], 1e-9))
+        room = min(len(string), length - start)
+        out[start : start + room] += np.float32(gain) * string[:room]
+    return out
+
+
+def _body(dry: Samples, stroke: Stroke, rng: np.random.Generator, rate: int) -> Samples:
+    """Give direct recordings a body: air and top-plate resonances, and a hand's brightness."""
+    out = dry
+    for low, high, most_db in ((85.0, 130.0, 5.0), (170.0, 260.0, 5.0), (350.0, 600.0, 3.0)):
+        out = _peak(out, rng.uniform(low, high), rng.uniform(0.0, most_db), rng.uniform(2.0, 5.0), rate)
+    cutoff = min(2500.0 + 5500.0 * stroke.dynamics + rng.uniform(0.0, 1500.0), 0.45 * rate)
+    return np.asarray(signal.lfilter(*signal.butter(1, cutoff, fs=rate), out), dtype=np.float32)
+
+
+def _microphone(sound: Samples, rng: np.random.Generator, rate: int) -> Samples:
+    """Colour the sound by a microphone's place and put it into a small room."""
+    out = _peak(sound, rng.uniform(150.0, 800.0), rng.normal(0.0, 2.5), 0.8, rate)
+    out = _peak(out, rng.uniform(1500.0, 5000.0), rng.normal(0.0, 3.0), 0.8, rate)
+    high_pass = signal.butter(2, rng.uniform(40.0, 75.0), "high", fs=rate, output="sos")
+    out = np.asarray(signal.sosfilt(high_pass, out), dtype=np.float32)
+    size = int(rng.uniform(0.12, 0.45) * rate)
+    tail = rng.normal(size=size) * 10.0 ** (-3.0 * np.arange(size) / size)
+    tail /= np.sqrt(np.sum(tail**2))
+    wet = signal.oaconvolve(out, tail.astype(np.float32))[: len(out)]
+    return np.asarray(out + 10.0 ** (rng.uniform(-26.0, -13.0) / 20.0) * wet, dtype=np.float32)
+
+
+def _peak(sound: Samples, hz: float, gain_db: float, q: float, rate: int) -> Samples:
+    """Apply a peaking equalizer (Bristow-Johnson, Audio EQ Cookbook)."""
+    a, w = 10.0 ** (gain_db / 40.0), 2.0 * np.pi * hz / rate
+    alpha = np.sin(w) / (2.0 * q)
+    b = np.array([1.0 + alpha * a, -2.0 * np.cos(w), 1.0 - alpha * a])
+    c = np.array([1.0 + alpha / a, -2.0 * np.cos(w), 1.0 - alpha / a])
+    return np.asarray(signal.lfilter(b / c[0], c / c[0], sound), dtype=np.float32)
+
+
+def _damping(at_s: float, length: int, rng: np.random.Generator, rate: int) -> Samples:
+    """Return the gain (N,) of a hand laid on the strings at `at_s`."""
+    late = np.maximum(0.0, np.arange(length) / rate - at_s)
+    return np.exp(-late / rng.uniform(0.03, 0.08)).astype(np.float32)
+
+
+def _noise(length: int, rng: np.random.Generator) -> Samples:
+    """Return room noise, -6 dB per octave above 1 kHz, 72 to 48 dB below the peak."""
+    noise = signal.lfilter([0.25], [1.0, -0.75], rng.normal(size=length))
+    level = 10.0 ** (rng.uniform(-72.0, -48.0) / 20.0)
+    return np.asarray(noise * (level / np.sqrt(np.mean(noise**2))), dtype=np.float32)

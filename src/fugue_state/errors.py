@@ -1,0 +1,47 @@
+"""What can go wrong, in words for the person who can put it right."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class FugueError(Exception):
+    """Root of all errors raised on purpose; its text is one line that says what would be right."""
+
+    exit_code = 1
+
+
+class InputError(FugueError):
+    """The user asked for something that cannot be: a value, a name, a file."""
+
+    exit_code = 2
+
+
+class AudioError(InputError):
+    """A sound file that cannot be read or a signal that cannot be used."""
+
+
+class CorpusError(InputError):
+    """A folder of sounds that cannot be learned from."""
+
+
+class CheckpointError(InputError):
+    """A checkpoint that is damaged, foreign or of another version."""
+
+
+class TrainingError(FugueError):
+    """Training stopped because going on would be useless or would harm what is there."""
+
+
+class OutputError(FugueError):
+    """A file could not be written; nothing half-written is left."""
+
+
+def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:
+    """Build the error for a name that is not among `choices`, suggesting the nearest one."""
+    names = list(choices)
+    by_fold = {name.casefold(): name for name in names}
+    near = difflib.get_close_matches(value.casefold(), by_fold, n=1, cutoff=0.4)
+    hint = f"; did you mean {by_fold[near[0]]!r}?" if near else ""
+    return InputError(f"unknown {what} {value!r}{hint} (known: {', '.join(names)})")

@@ -1,0 +1,1 @@
+"""What is learned: networks, training, checkpoints. Knows no piece."""

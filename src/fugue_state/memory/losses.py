@@ -1,0 +1,29 @@
+"""What the generator and the discriminator are asked to do."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional
+
+
+def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
+    """Hinge loss of the discriminator on scores (B,) (Lim and Ye, 2017)."""
+    return functional.relu(1.0 - real).mean() + functional.relu(1.0 + fake).mean()
+
+
+def generator_hinge(fake: Tensor) -> Tensor:
+    """Hinge loss of the generator on scores (B,)."""
+    return -fake.mean()
+
+
+def mel_statistics(real: Tensor, fake: Tensor) -> Tensor:
+    """Squared distance between the statistics of two batches of mels (B, 1, M, T).
+
+    A generated mel has no real partner, so comparing pairs would pull every sample towards the
+    average chord. What two batches with the same labels must share is how they are distributed:
+    the mean and the standard deviation of every band in every frame. The squared distance of
+    means has the gradient of the true distance, for the noise of the batches adds a constant.
+    """
+    mean = functional.mse_loss(fake.mean(0), real.mean(0))
+    spread = functional.mse_loss(fake.std(0), real.std(0))
+    return mean + spread

@@ -1,0 +1,1 @@
+"""Time: the score, the instrument that plays it, and the finished file."""

@@ -1,0 +1,219 @@
+from __future__ import annotations
+
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+import pytest
+import soundfile
+from click.testing import CliRunner, Result
+
+from fugue_state.audio import io
+from fugue_state.cli import main
+
+from .conftest import RATE, pluck
+
+
+def run(*words: object) -> Result:
+    return CliRunner().invoke(main, [str(w) for w in words])
+
+
+def refused(result: Result, code: int, *parts: str) -> None:
+    """One clear line, the right exit code, no traceback."""
+    assert result.exit_code == code, result.output
+    assert "Traceback" not in result.output
+    last = result.stderr.strip().splitlines()[-1]
+    for part in parts:
+        assert part in last, last
+
+
+def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+    for name, command in group.commands.items():
+        found.append((*path, name))
+        if isinstance(command, click.Group):
+            found += commands(command, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("path", commands(main))
+def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) -> None:
+    result = run(*path, "--help")
+    assert result.exit_code == 0
+    if path != ("corpus",):
+        assert f"fugue {' '.join(path)}" in result.output.split("Examples:")[1]
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from fugue_state.cli import main\n"
+        "try: main(['forget', '--help'])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'librosa', 'matplotlib', 'av', 'tqdm'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path: Path) -> None:
+    out = tmp_path / "piece.wav"
+    result = run("forget", "-m", tiny_path, "-o", out, "--chords", "Am,C", "--duration", 5, "--rt60", 0.5, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert told["duration_s"] == 5
+    assert soundfile.info(out).frames == 5 * 44_100
+    assert sorted(p.name for p in tmp_path.glob("piece*")) == ["piece.json", "piece.png", "piece.wav"]
+    assert json.loads((tmp_path / "piece.json").read_text())["score"]["chords"] == ["Am", "C"]
+    refused(run("forget", "-m", tiny_path, "-o", out), 2, "exists already", "--force")
+    steps = run(
+        "forget", "-m", tiny_path, "-o", out, "--force", "--duration", 4, "--schedule", "steps", "--order", "layerwise",
+        "--rate", 48000, "--format", "PCM_16", "--to", 0.5,
+    )  # fmt: skip
+    assert steps.exit_code == 0, steps.output
+    assert "loudness_lufs" in steps.stdout
+    assert soundfile.info(out).samplerate == 48_000
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["--chords", "Am,Hm"], "unknown chord 'Hm'"),
+        (["--chords", "Am,cc"], "unknown chord 'cc'; did you mean 'C'?"),
+        (["--order", "rnadom"], "unknown order 'rnadom'; did you mean 'random'?"),
+        (["--schedule", "linar"], "unknown kind 'linar'; did you mean 'linear'?"),
+        (["--inverter", "orignal"], "unknown inverter 'orignal'; did you mean 'original'?"),
+        (["--duration", "0"], "duration_s"),
+        (["--duration", "-5"], "got -5"),
+        (["--duration", "1e12"], "duration_s"),
+        (["--duration", "nan"], "duration_s"),
+        (["--every", "0"], "every_s"),
+        (["--to", "1.5"], "to: "),
+        (["--seed", "-1"], "seed"),
+        (["--rate", "22050"], "sample_rate_hz"),
+        (["--rt60", "0"], "rt60_s"),
+        (["--impulse", "none.wav"], "none.wav: no such file"),
+        (["-o", "{tmp}/none/a.wav"], "no such folder"),
+        (["-o", "{tmp}/a.mp3"], "unknown file ending '.mp3'"),
+        (["-m", "guittar"], "unknown memory 'guittar'"),
+        (["-m", "{tmp}/none.safetensors"], "no such checkpoint"),
+        (["-m", "{tmp}/pickle.pt"], "never loaded"),
+        (["-m", "{tmp}/cut.safetensors"], "damaged"),
+    ],
+)
+def test_wrong_requests_get_one_line_and_leave_nothing(
+    tmp_path: Path, tiny_path: Path, words: list[str], part: str
+) -> None:
+    (tmp_path / "pickle.pt").write_bytes(pickle.dumps({}))
+    (tmp_path / "cut.safetensors").write_bytes(tiny_path.read_bytes()[:3000])
+    before = sorted(tmp_path.iterdir())
+    given = [w.replace("{tmp}", str(tmp_path)) for w in words]
+    refused(run("forget", "-m", tiny_path, "-o", tmp_path / "a.wav", "--duration", 4, *given), 2, part)
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, tiny_path: Path) -> None:
+    code = (
+        "import resource, signal, sys\n"
+        "from fugue_state.cli import main\n"
+        "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
+        "main(sys.argv[1:])\n"
+    )
+    (tmp_path / "out").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", code, "forget", "-m", str(tiny_path), "-o", str(tmp_path / "out" / "a.wav"),
+         "--duration", "6"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert "could not be written" in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_sample(tmp_path: Path, tiny_path: Path) -> None:
+    result = run("sample", "-m", tiny_path, "-o", tmp_path / "s", "-n", 3, "--chord", "C", "--seed", 2)
+    assert result.exit_code == 0, result.output
+    assert sorted(p.name for p in (tmp_path / "s").iterdir()) == ["000_C.wav", "001_C.wav", "002_C.wav", "sheet.png"]
+    refused(run("sample", "-m", tiny_path, "-o", tmp_path / "s", "-n", 1, "--chord", "C"), 2, "exists already")
+    refused(run("sample", "-m", tiny_path, "-o", tmp_path / "t", "--chord", "Cm"), 2, "unknown chord 'Cm'")
+    assert not (tmp_path / "t").exists()
+    assert run("sample", "-m", tiny_path, "-o", tmp_path / "t", "-n", 0).exit_code == 2
+
+
+def test_corpus_and_train(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 3, "C": 3})
+    (root / "C" / "zero.wav").touch()
+    sheet = tmp_path / "sheet.png"
+    inspected = run("corpus", "inspect", root, "--json", "--sheet", sheet)
+    assert inspected.exit_code == 0, inspected.output
+    counted = json.loads(inspected.stdout)
+    assert counted["readable"] == 6
+    assert next(iter(counted["unreadable"].values())) == "the file is empty (0 bytes)"
+    assert sheet.is_file()
+    refused(run("corpus", "inspect", root, "--sheet", sheet), 2, "exists already")
+    small = ["--feature-maps", 2, "--batch", 2, "--latent-size", 4]
+    dry = run("train", root, "-o", tmp_path / "run", *small, "--steps", 2, "--dry-run")
+    assert json.loads(dry.stdout)["run"]["model"]["labels"] == ["Am", "C"]
+    assert not (tmp_path / "run").exists()
+    trained = run("train", root, "-o", tmp_path / "run", *small, "--steps", 2, "--licence", "CC0-1.0")
+    assert trained.exit_code == 0, trained.output
+    assert "left out" in trained.stderr
+    assert "trained at step 2" in trained.stderr
+    refused(run("train", root, "-o", tmp_path / "run", *small, "--steps", 2), 2, "--resume continues it")
+    resumed = run("train", root, "-o", tmp_path / "run", *small, "--steps", 3, "--resume", "--licence", "CC0-1.0")
+    assert "trained at step 3" in resumed.stderr
+    assert run("sample", "-m", tmp_path / "run", "-o", tmp_path / "s", "-n", 1).exit_code == 0
+
+
+def test_training_refuses_what_cannot_be_learned(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    def train(folder: Path, *words: object) -> Result:
+        return run("train", folder, "-o", tmp_path / "run", "--steps", 1, *words)
+
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text").mkdir()
+    (tmp_path / "text" / "a.wav").write_text("words")
+    (tmp_path / "text" / "b.wav").write_text("words")
+    (tmp_path / "one").mkdir()
+    io.write(tmp_path / "one" / "a.wav", pluck(50), RATE)
+    refused(train(tmp_path / "nowhere"), 2, "no such folder")
+    refused(train(tmp_path / "empty"), 2, "no sound file")
+    refused(train(tmp_path / "text"), 2, "0 usable clip(s)", "not a readable sound file")
+    refused(train(tmp_path / "one"), 2, "1 usable clip(s)")
+    refused(train(make_corpus({"Am": 3}, "class")), 2, "only one class")
+    two = make_corpus({"Am": 2, "C": 2}, "two")
+    refused(train(two, "--mel", "orignal"), 2, "did you mean 'original'")
+    refused(train(two, "--batch", "0"), 2, "batch", "got 0")
+    refused(train(two, "--feature-maps", "3"), 2, "feature_maps", "got 3")
+    refused(train(two, "--resume"), 2, "no run to resume")
+    assert not (tmp_path / "run").exists()
+
+
+def test_corpus_build(tmp_path: Path) -> None:
+    for midi, name in ((40, "E2"), (45, "A2"), (50, "D3"), (55, "G3"), (59, "B3"), (64, "E4"), (69, "A4")):
+        (tmp_path / "notes").mkdir(exist_ok=True)
+        io.write(tmp_path / "notes" / f"{name}.wav", pluck(midi, 1.2), RATE)
+    words = ["corpus", "build", tmp_path / "out", "--notes", tmp_path / "notes", "--clips", 8, "--test-clips", 0]
+    result = run(*words, "--duration-s", 0.5)
+    assert result.exit_code == 0, result.output
+    assert len(list((tmp_path / "out" / "Training").rglob("*.flac"))) == 8
+    refused(run(*words, "--duration-s", 0.6), 2, "other settings")
+    refused(run("corpus", "build", tmp_path / "o", "--clips", 0), 2, "clips", "got 0")
+    refused(run("corpus", "build", tmp_path / "o", "--notes", tmp_path / "none"), 2, "no such folder")
+
+
+def test_models_are_listed() -> None:
+    result = run("models", "--json")
+    assert result.exit_code == 0
+    assert isinstance(json.loads(result.stdout), dict)
+
+
+def test_wrong_commands_suggest() -> None:
+    result = run("froget")
+    assert result.exit_code == 2
+    assert "No such command 'froget'" in result.output

@@ -1,0 +1,271 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from fugue_state.config import (
+    EnvelopeConfig,
+    FileConfig,
+    MelSpec,
+    ModelConfig,
+    ReverbConfig,
+    ScheduleConfig,
+    Score,
+    checked,
+)
+from fugue_state.errors import FugueError, InputError
+from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
+from fugue_state.piece.instrument import Controls, Instrument, play
+from fugue_state.piece.portrait import write_portrait
+from fugue_state.piece.render import render
+from fugue_state.piece.samples import write_samples
+from fugue_state.piece.score import events, progression
+
+from .conftest import Sound
+
+SHORT = {"duration_s": 9.0, "every_s": 0.4, "reverb": ReverbConfig(rt60_s=0.5), "seed": 4}
+
+
+def short(**changes: Any) -> Score:
+    return checked(Score, SHORT | changes)
+
+
+def instrument(memory: Memory, score: Score) -> Instrument:
+    return Instrument(memory, sample_rate_hz=44_100, envelope=score.envelope, reverb=score.reverb, seed=score.seed)
+
+
+def heard(memory: Memory, score: Score, block: int) -> Sound:
+    blocks = play(instrument(memory, score), events(score, memory), score.samples, block)
+    return np.concatenate([b.samples for b in blocks])
+
+
+def test_events_loop_the_chords_and_forget_as_planned(tiny_memory: Memory) -> None:
+    score = short(chords=("C", "Am"), schedule=ScheduleConfig(to=0.5))
+    made = list(events(score, tiny_memory))
+    assert [e.chord for e in made[:3]] == ["C", "Am", "C"]
+    assert torch.equal(made[0].latent, made[2].latent)
+    assert made[0].pan == made[2].pan
+    assert not torch.equal(made[0].latent, made[1].latent)
+    assert [e.onset for e in made[:3]] == [0, 17_640, 35_280]
+    forgotten = [1 - float(e.strengths.mean()) for e in made]
+    assert forgotten[0] == 0
+    assert forgotten == sorted(forgotten)
+    assert forgotten[-1] == pytest.approx(0.5, abs=0.03)
+    assert made[-1].onset / 44_100 <= score.duration_s - tiny_memory.spec.duration_s
+
+
+def test_progressions(tiny_memory: Memory) -> None:
+    assert progression(short(), tiny_memory) == ("Am", "C", "G")  # what it knows of the familiar loop
+    with pytest.raises(InputError, match="unknown chord 'Gm'; did you mean 'G'"):
+        progression(short(chords=("C", "Gm")), tiny_memory)
+    config = ModelConfig(feature_maps=2, latent_size=4)
+    blank = Memory(Generator(config), MemoryHeader(name="blank", mel=MelSpec(), model=config))
+    assert progression(short(), blank) == (None,) * 4
+    assert len(heard(blank, short(duration_s=4.0), 44_100)) == 4 * 44_100
+
+
+@pytest.mark.parametrize("block", [1000, 12_345, 500_000])
+def test_streaming_is_offline(tiny_memory: Memory, block: int) -> None:
+    whole = heard(tiny_memory, short(), 44_100)
+    assert np.abs(whole).max() > 0.01
+    assert np.abs(heard(tiny_memory, short(), block) - whole).max() < 1e-5
+
+
+def test_a_block_shows_what_sounds(tiny_memory: Memory) -> None:
+    score = short(chords=("C", "Am"))
+    blocks = list(play(instrument(tiny_memory, score), events(score, tiny_memory), score.samples, 4410))
+    assert [b.position for b in blocks[:2]] == [0, 4410]
+    assert blocks[0].chord == "C"
+    assert blocks[5].chord == "Am"
+    shown = blocks[5]
+    assert shown.strengths is not None
+    assert shown.activations is not None
+    assert shown.activations.shape == shown.strengths.shape == (tiny_memory.units,)
+    assert shown.mel is not None
+    assert shown.mel.shape == (128,)
+
+
+def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
+    score = short()
+    player = instrument(tiny_memory, score)
+    event = next(events(score, tiny_memory))
+    _, state = player.step(Controls(100), player.start())
+    with pytest.raises(InputError, match="sample 50 came after sample 100 was played"):
+        player.step(Controls(100, (replace(event, onset=50),)), state)
+    with pytest.raises(InputError, match="at least 1 sample"):
+        next(play(player, [], 10, 0))
+
+
+def test_the_same_score_gives_the_same_bytes(tmp_path: Path, tiny_memory: Memory) -> None:
+    for name in ("a.wav", "b.wav", "c.flac", "d.flac"):
+        render(short(), tiny_memory, tmp_path / name)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    assert (tmp_path / "c.flac").read_bytes() == (tmp_path / "d.flac").read_bytes()
+    render(short(seed=5), tiny_memory, tmp_path / "e.wav")
+    assert (tmp_path / "a.wav").read_bytes() != (tmp_path / "e.wav").read_bytes()
+
+
+def test_a_file_is_what_it_reports_and_stays_in_bounds(tmp_path: Path, tiny_memory: Memory) -> None:
+    report = render(short(), tiny_memory, tmp_path / "a.wav")
+    data, rate = soundfile.read(tmp_path / "a.wav", always_2d=True)
+    assert data.shape == (9 * 44_100, 2)
+    assert rate == 44_100
+    assert np.isfinite(data).all()
+    assert report.loudness_lufs == pytest.approx(-18, abs=0.5)
+    assert report.true_peak_dbtp <= -1.0
+    assert np.abs(data).max() <= 10 ** (-1 / 20)
+    assert report.largest_step == pytest.approx(np.abs(np.diff(data, axis=0)).max(), abs=1e-3)
+    assert report.longest_silence_s < 0.2
+    assert data[-1] == pytest.approx([0, 0], abs=1e-6)
+    assert np.corrcoef(data.T)[0, 1] < 0.99  # stereo
+
+
+def test_a_file_says_how_to_make_it_again(tmp_path: Path, tiny_path: Path) -> None:
+    score = short(file=FileConfig(sample_rate_hz=48_000, subtype="FLOAT"))
+    memory = Memory.load(tiny_path)
+    render(score, memory, tmp_path / "a.wav")
+    with soundfile.SoundFile(tmp_path / "a.wav") as file:
+        told = json.loads(file.comment)
+        assert file.samplerate == 48_000
+    beside = json.loads((tmp_path / "a.json").read_text())
+    assert told == {k: v for k, v in beside.items() if k != "measured"}
+    assert told["memory_sha256"] == memory.fingerprint
+    again = checked(Score, told["score"])
+    assert again == score
+    render(again, memory, tmp_path / "b.wav")
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+def test_a_piece_that_is_silent_is_not_lifted_but_told(tmp_path: Path, tiny_generator: Generator) -> None:
+    class Mute:
+        spec = MelSpec()
+
+        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+            return torch.zeros(len(mel), mel.shape[2] * 512)
+
+    config = tiny_generator.config
+    memory = Memory(tiny_generator, MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Mute())
+    report = render(short(), memory, tmp_path / "a.wav")
+    assert report.longest_silence_s == pytest.approx(9.0)
+    assert np.abs(soundfile.read(tmp_path / "a.wav")[0]).max() == 0
+
+
+def test_what_is_no_number_never_reaches_a_file(tmp_path: Path, tiny_generator: Generator) -> None:
+    class Broken:
+        spec = MelSpec()
+
+        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+            return torch.full((len(mel), mel.shape[2] * 512), float("nan"))
+
+    config = tiny_generator.config
+    memory = Memory(tiny_generator, MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Broken())
+    with pytest.raises(FugueError, match=r"not a number.*nothing was written"):
+        render(short(), memory, tmp_path / "a.wav")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_quiet_and_loud_pieces_reach_the_same_loudness(tmp_path: Path, tiny_generator: Generator) -> None:
+    class Gain:
+        spec = MelSpec()
+
+        def __init__(self, gain: float) -> None:
+            self.gain = gain
+
+        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
+            spikes = torch.zeros(len(mel), mel.shape[2] * 512)
+            spikes[:, ::2000] = self.gain  # all peak, no body: the limiter has to work
+            spikes += 0.05 * self.gain * torch.sin(torch.arange(spikes.shape[1]) * 0.3)
+            return spikes
+
+    config = tiny_generator.config
+    for gain in (0.03, 30.0):
+        header = MemoryHeader(name="m", mel=MelSpec(), model=config)
+        memory = Memory(tiny_generator, header, inverter=Gain(gain))
+        report = render(short(), memory, tmp_path / f"{gain}.wav")
+        assert report.true_peak_dbtp <= -1.0
+        assert report.loudness_lufs == pytest.approx(-18, abs=0.5)
+
+
+def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path, tiny_memory: Memory) -> None:
+    (tmp_path / "a.wav").write_bytes(b"mine")
+    with pytest.raises(InputError, match="exists already"):
+        render(short(), tiny_memory, tmp_path / "a.wav")
+    assert (tmp_path / "a.wav").read_bytes() == b"mine"
+
+    def stop(items: Any, total: int, what: str) -> Any:
+        for number, item in enumerate(items):
+            if number == 2:
+                raise KeyboardInterrupt
+            yield item
+
+    with pytest.raises(KeyboardInterrupt):
+        render(short(), tiny_memory, tmp_path / "b.wav", track=stop)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
+
+
+def test_the_portrait_shows_the_piece(tmp_path: Path, tiny_memory: Memory) -> None:
+    from PIL import Image
+
+    render(short(), tiny_memory, tmp_path / "a.wav")
+    write_portrait(tmp_path / "a.png", tmp_path / "a.wav", short(), tiny_memory)
+    pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"), dtype=float)
+    assert pixels.shape[1] > 1000
+    assert pixels.std() > 20
+
+
+def test_samples_are_sounds_and_a_sheet(tmp_path: Path, tiny_memory: Memory) -> None:
+    made = write_samples(tiny_memory, tmp_path, count=5, seed=1)
+    assert [p.name for p in made] == ["000_Am.wav", "001_C.wav", "002_G.wav", "003_Am.wav", "004_C.wav", "sheet.png"]
+    data, rate = soundfile.read(made[0])
+    assert rate == 22_050
+    assert len(data) == tiny_memory.spec.samples
+    assert 0.01 < np.abs(data).max() <= 0.98
+    with pytest.raises(InputError, match="exists already"):
+        write_samples(tiny_memory, tmp_path, count=1)
+
+
+def test_an_event_longer_than_the_piece_is_cut(tmp_path: Path, tiny_memory: Memory) -> None:
+    score = short(duration_s=1.0, envelope=EnvelopeConfig(release_s=0.0))
+    assert render(score, tiny_memory, tmp_path / "a.wav").duration_s == 1.0
+
+
+PEAK_SCRIPT = """
+import resource, sys
+from pathlib import Path
+import torch
+from fugue_state.config import MelSpec, ModelConfig, ReverbConfig, Score
+from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
+from fugue_state.piece.render import render
+torch.manual_seed(0)
+config = ModelConfig(feature_maps=2, latent_size=4)
+class Hiss:
+    spec = MelSpec()
+    def __call__(self, mel):
+        return 0.1 * torch.randn(len(mel), mel.shape[2] * 512)
+memory = Memory(Generator(config), MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Hiss())
+score = Score(duration_s=float(sys.argv[1]), every_s=2.5, reverb=ReverbConfig(rt60_s=1.0))
+render(score, memory, Path(sys.argv[2]) / f"{sys.argv[1]}.wav")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read in kilobytes, as on Linux")
+def test_a_long_piece_needs_no_more_memory(tmp_path: Path) -> None:
+    def peak(seconds: int) -> int:
+        command = [sys.executable, "-c", PEAK_SCRIPT, str(seconds), str(tmp_path)]
+        return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    assert peak(1800) <= 1.1 * peak(60)

@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fugue_state.audio import io
+from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
+from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.folder import read_corpus
+from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
+from fugue_state.measure.chords import name_chord
+from fugue_state.memory import training
+from fugue_state.memory.dataset import MelSet, load_mels
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.training import Progress, RunConfig, Trainer, train
+
+from .conftest import RATE, pluck
+
+MODEL = ModelConfig(feature_maps=2, latent_size=4, labels=("Am", "C"))
+
+
+def mel_set(count: int = 12) -> MelSet:
+    generator = torch.Generator().manual_seed(0)
+    mels = torch.rand((count, 128, 128), generator=generator).mul(2).sub(1).half()
+    return MelSet(mels, torch.arange(count) % 2, ("Am", "C"), [], "key")
+
+
+def run_config(**settings: object) -> RunConfig:
+    return RunConfig(
+        name="t", mel=MelSpec(), model=MODEL, train=TrainConfig.model_validate({"batch": 4} | settings), data_key="key"
+    )
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    from safetensors.torch import load_file
+
+    return load_file(folder / training.STATE_FILE)
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp32"])
+def test_a_resumed_run_ends_as_one_that_never_stopped(tmp_path: Path, precision: str) -> None:
+    run = run_config(precision=precision)
+    train(tmp_path / "whole", run, mel_set(), Budget(steps=7))
+    train(tmp_path / "parts", run, mel_set(), Budget(steps=3))
+    train(tmp_path / "parts", run, mel_set(), Budget(steps=7), resume=True)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
+
+    def losses(name: str) -> list[str]:
+        lines = (tmp_path / name / "losses.csv").read_text().splitlines()
+        return [line.rsplit(",", 1)[0] for line in lines]  # all but the time
+
+    assert losses("whole") == losses("parts")
+    assert len(losses("whole")) == 8
+
+
+def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
+    seen: list[Progress] = []
+    header = train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3), watch=seen.append)
+    assert header.steps == 3
+    assert [p.step for p in seen] == [1, 2, 3]
+    assert seen[-1].remaining_s == 0
+    assert set(seen[0].losses) == {"discriminator", "generator", "mel"}
+    assert Memory.load(tmp_path / "run").header == header
+    assert (tmp_path / "run" / "samples" / "latest.png").read_bytes()[1:4] == b"PNG"
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["train"]["batch"] == 4
+
+
+def test_a_stop_keeps_the_step_it_came_after(tmp_path: Path) -> None:
+    steps: list[int] = []
+    train(
+        tmp_path / "run", run_config(), mel_set(), Budget(steps=50),
+        watch=lambda p: steps.append(p.step), stop=lambda: len(steps) == 2,
+    )  # fmt: skip
+    assert int(weights(tmp_path / "run")["step"]) == 2
+
+
+def test_saves_come_as_often_as_asked_and_sheets_at_doubling_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    saved: list[int] = []
+    real = training.save_run
+
+    def save(folder: Path, trainer: Trainer) -> object:
+        saved.append(trainer.step_count)
+        return real(folder, trainer)
+
+    monkeypatch.setattr(training, "save_run", save)
+    monkeypatch.setattr(training, "FIRST_SHEET", 1)
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=5, save_minutes=1e-9))
+    assert saved == [1, 2, 3, 4, 5, 5]
+    sheets = sorted(p.name for p in (tmp_path / "run" / "samples").glob("step_*"))
+    assert sheets == ["step_0000001.png", "step_0000002.png", "step_0000004.png"]
+
+
+def test_a_loss_that_is_no_number_stops_with_a_reason_and_keeps_the_checkpoint(tmp_path: Path) -> None:
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2))
+    before = weights(tmp_path / "run")
+    bad = mel_set()
+    bad.mels[:] = float("nan")
+    with pytest.raises(TrainingError, match=r"step 2: the discriminator's loss is nan; the last checkpoint is kept"):
+        train(tmp_path / "run", run_config(), bad, Budget(steps=9), resume=True)
+    assert same(before, weights(tmp_path / "run"))
+
+
+def test_runs_are_not_overwritten_nor_mixed(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    with pytest.raises(InputError, match="no run to resume"):
+        train(folder, run_config(), mel_set(), Budget(steps=1), resume=True)
+    train(folder, run_config(), mel_set(), Budget(steps=1))
+    with pytest.raises(InputError, match="--resume continues it, --force starts over"):
+        train(folder, run_config(), mel_set(), Budget(steps=1))
+    with pytest.raises(InputError, match=r"started with train\.batch = 4, not 6"):
+        train(folder, run_config(batch=6), mel_set(), Budget(steps=2), resume=True)
+    train(folder, run_config(batch=6), mel_set(), Budget(steps=1), force=True)
+    assert json.loads((folder / "run.json").read_text())["train"]["batch"] == 6
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
+    state = tmp_path / "run" / training.STATE_FILE
+    state.write_bytes(state.read_bytes()[:500])
+    with pytest.raises(CheckpointError, match="damaged"):
+        train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), resume=True)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
+    before = weights(tmp_path / "run")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("fugue_state.memory.checkpoint.save_file", full)
+    with pytest.raises(OutputError, match="the disk is full"):
+        train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), resume=True)
+    assert same(before, weights(tmp_path / "run"))
+
+
+def test_kill_loses_no_more_than_since_the_last_save(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 3, "C": 3})
+    command = [
+        sys.executable, "-m", "fugue_state.cli", "train", str(root), "-o", str(tmp_path / "run"), "--steps", "100000",
+        "--save-minutes", "0.001", "--feature-maps", "2", "--batch", "2", "--latent-size", "4",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    state = tmp_path / "run" / training.STATE_FILE
+    while not state.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1.0)
+    process.kill()
+    process.wait()
+    reached = int(weights(tmp_path / "run")["step"])
+    assert reached > 0
+    command[command.index("100000")] = str(reached + 2)
+    subprocess.run([*command, "--resume"], check=True, stderr=subprocess.DEVNULL)
+    assert int(weights(tmp_path / "run")["step"]) == reached + 2
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_ctrl_c_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 3, "C": 3})
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fugue_state.cli", "train", str(root), "-o", str(tmp_path / "run"), "--steps", "100000",
+         "--feature-maps", "2", "--batch", "2"],
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    log = tmp_path / "run" / "losses.csv"
+    while not log.exists() or len(log.read_text().splitlines()) < 3:
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert "everything is kept" in said
+    assert "stopped at step" in said
+    last = int(log.read_text().splitlines()[-1].split(",")[0])
+    assert int(weights(tmp_path / "run")["step"]) == last
+
+
+def test_a_memory_without_labels_can_be_trained(tmp_path: Path) -> None:
+    data = MelSet(mel_set().mels, torch.zeros(12, dtype=torch.int64), (), [], "key")
+    run = run_config().model_copy(update={"model": ModelConfig(feature_maps=2, latent_size=4)})
+    train(tmp_path / "run", run, data, Budget(steps=2))
+    assert Memory.load(tmp_path / "run").labels == ()
+
+
+def test_every_clip_is_seen_once_an_epoch() -> None:
+    data = mel_set(12)
+    data.mels[:, 0, 0] = torch.arange(12).half() / 16
+    trainer = Trainer(run_config(), data)
+    seen = torch.cat([trainer._batch(step)[0][:, 0, 0, 0] for step in range(3)])
+    assert sorted((seen * 16).round().int().tolist()) == list(range(12))
+    again = torch.cat([trainer._batch(step)[0][:, 0, 0, 0] for step in range(3, 6)])
+    assert seen.tolist() != again.tolist()
+
+
+def test_mels_are_made_once_and_again_when_damaged_or_changed(make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 2, "C": 3})
+    (root / "C" / "bad.wav").write_bytes(b"RIFFxxxx")
+    made: list[str] = []
+
+    def load() -> MelSet:
+        def track(items: object, total: int, what: str) -> object:
+            made.append(what)
+            return items
+
+        return load_mels(read_corpus(root), MelSpec(), cache_folder(), track=track)  # type: ignore[arg-type]
+
+    first = load()
+    assert first.mels.shape == (5, 128, 128)
+    assert first.label.tolist() == [0, 0, 1, 1, 1]
+    assert [Path(p).name for p, _ in first.left_out] == ["bad.wav"]
+    second = load()
+    assert made == ["mels"]
+    assert torch.equal(first.mels, second.mels)
+    assert second.left_out == first.left_out
+    cached = next((cache_folder() / "mels").iterdir())
+    cached.write_bytes(cached.read_bytes()[:1000])
+    assert torch.equal(load().mels, first.mels)
+    assert made == ["mels"] * 2
+    io.write(root / "C" / "new.wav", pluck(60), RATE)
+    assert len(load().label) == 6
+
+
+def test_too_little_data_is_refused(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    def load(root: Path) -> MelSet:
+        return load_mels(read_corpus(root), MelSpec(), cache_folder())
+
+    with pytest.raises(CorpusError, match="only one class, 'Am'"):
+        load(make_corpus({"Am": 4}, "one"))
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    io.write(flat / "a.wav", pluck(50), RATE)
+    with pytest.raises(CorpusError, match=r"1 usable clip\(s\), at least 2 are needed"):
+        load(flat)
+    two = make_corpus({"Am": 2, "C": 1}, "two")
+    next((two / "C").iterdir()).write_bytes(b"")
+    with pytest.raises(CorpusError, match="no usable training clip of C"):
+        load(two)
+
+
+def test_two_chords_are_learned(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    """A real training, from files to named chords, of a network small enough for a minute or two."""
+    corpus = read_corpus(make_corpus({"Am": 24, "C": 24}))
+    data = load_mels(corpus, MelSpec(), cache_folder())
+    run = RunConfig(
+        name="two", mel=MelSpec(), model=ModelConfig(feature_maps=8, latent_size=16, labels=corpus.labels),
+        train=TrainConfig(batch=8, average_decay=0.99, generator_rate=5e-4, discriminator_rate=1e-3), data_key=data.key,
+    )  # fmt: skip
+    train(tmp_path / "run", run, data, Budget(steps=2000))
+    memory = Memory.load(tmp_path / "run")
+    for name in ("Am", "C"):
+        sounds = memory.invert(memory.generate(memory.latents(8, 1), name)).numpy()
+        named = [name_chord(sound, RATE, corpus.labels).name for sound in sounds]
+        assert np.mean([n == name for n in named]) >= 0.75, named

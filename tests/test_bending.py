@@ -66,7 +66,7 @@ def test_fraction_out_of_range_is_refused(fraction: float) -> None:
 def test_schedules() -> None:
     linear = ScheduleConfig(to=0.8)
     assert [fraction_forgotten(linear, t) for t in (0.0, 0.5, 1.0)] == pytest.approx([0, 0.4, 0.8])
-    steps = ScheduleConfig(kind="steps", steps=4, to=0.8)
+    steps = ScheduleConfig(pace="steps", steps=4, to=0.8)
     seen = [fraction_forgotten(steps, t) for t in np.linspace(0, 1, 1001)]
     assert sorted({round(f, 6) for f in seen}) == pytest.approx([0, 0.2, 0.4, 0.6, 0.8])
     assert seen == sorted(seen)

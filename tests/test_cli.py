@@ -71,7 +71,7 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
     assert json.loads((tmp_path / "piece.json").read_text())["score"]["chords"] == ["Am", "C"]
     refused(run("forget", "-m", tiny_path, "-o", out), 2, "exists already", "--force")
     steps = run(
-        "forget", "-m", tiny_path, "-o", out, "--force", "--duration", 4, "--schedule", "steps", "--order", "layerwise",
+        "forget", "-m", tiny_path, "-o", out, "--force", "--duration", 4, "--pace", "steps", "--order", "layerwise",
         "--rate", 48000, "--format", "PCM_16", "--to", 0.5,
     )  # fmt: skip
     assert steps.exit_code == 0, steps.output
@@ -85,7 +85,7 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
         (["--chords", "Am,Hm"], "unknown chord 'Hm'"),
         (["--chords", "Am,cc"], "unknown chord 'cc'; did you mean 'C'?"),
         (["--order", "rnadom"], "unknown order 'rnadom'; did you mean 'random'?"),
-        (["--schedule", "linar"], "unknown kind 'linar'; did you mean 'linear'?"),
+        (["--pace", "linar"], "unknown pace 'linar'; did you mean 'linear'?"),
         (["--inverter", "orignal"], "unknown inverter 'orignal'; did you mean 'original'?"),
         (["--duration", "0"], "duration_s"),
         (["--duration", "-5"], "got -5"),
@@ -166,8 +166,13 @@ def test_corpus_and_train(tmp_path: Path, make_corpus: Callable[..., Path]) -> N
     assert "left out" in trained.stderr
     assert "trained at step 2" in trained.stderr
     refused(run("train", root, "-o", tmp_path / "run", *small, "--steps", 2), 2, "--resume continues it")
-    resumed = run("train", root, "-o", tmp_path / "run", *small, "--steps", 3, "--resume", "--licence", "CC0-1.0")
+    resumed = run("train", root, "-o", tmp_path / "run", "--steps", 3, "--resume")  # the settings are remembered
     assert "trained at step 3" in resumed.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["data"][0]["licence"] == "CC0-1.0"
+    other = run("train", root, "-o", tmp_path / "run", "--steps", 4, "--resume", "--batch", 3)
+    refused(other, 2, "started with train.batch = 2, not 3")
+    io.write(root / "C" / "new.wav", pluck(48), RATE)
+    refused(run("train", root, "-o", tmp_path / "run", "--steps", 4, "--resume"), 2, "started with data_key")
     assert run("sample", "-m", tmp_path / "run", "-o", tmp_path / "s", "-n", 1).exit_code == 0
 
 

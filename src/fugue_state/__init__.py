@@ -1,3 +1,23 @@
 """Fugue State: an instrument for machine forgetting."""
 
-__version__ = "0.1.0"
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from fugue_state import config
+
+if TYPE_CHECKING:
+    from fugue_state.config import Score as Score
+    from fugue_state.memory.memory import Memory as Memory
+    from fugue_state.piece.render import render as render
+__version__ = config.VERSION
+
+_HOMES = {"Memory": "fugue_state.memory.memory", "Score": "fugue_state.config", "render": "fugue_state.piece.render"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the names of the front door when they are first asked for."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'fugue_state' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

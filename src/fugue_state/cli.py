@@ -6,16 +6,17 @@ import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
-from fugue_state import __version__
 from fugue_state.config import (
     DEFAULT_INVERTER,
     DEFAULT_MEMORY,
     MEL_PRESETS,
+    VERSION,
     Budget,
     EnvelopeConfig,
     FileConfig,
@@ -29,7 +30,11 @@ from fugue_state.config import (
     TrainConfig,
     checked,
 )
-from fugue_state.errors import FugueError
+from fugue_state.errors import FugueError, InputError
+
+if TYPE_CHECKING:
+    from fugue_state.corpus.folder import Corpus
+    from fugue_state.memory.training import RunConfig
 
 Item = TypeVar("Item")
 Command = Callable[..., None]
@@ -99,7 +104,7 @@ def _plain(value: Any) -> str:
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("fugue forget -o piece.wav", "fugue corpus build chords", "fugue train chords -o run"),
 )
-@click.version_option(__version__, prog_name="fugue")
+@click.version_option(VERSION, prog_name="fugue")
 def main() -> None:
     """Fugue State: an instrument for machine forgetting."""
 
@@ -186,45 +191,25 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool)
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
-def train(
-    data: Path,
-    out: Path,
-    name: str | None,
-    licence: str,
-    mel: str,
-    resume: bool,
-    force: bool,
-    dry_run: bool,
-    **settings: Any,
-) -> None:
+def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **settings: Any) -> None:
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder none."""
-    from fugue_state.config import MelSpec
     from fugue_state.corpus.fetch import cache_folder
     from fugue_state.corpus.folder import read_corpus
-    from fugue_state.memory.checkpoint import DataSource
-    from fugue_state.memory.dataset import corpus_key, load_mels
-    from fugue_state.memory.training import RunConfig
+    from fugue_state.memory.dataset import load_mels
     from fugue_state.memory.training import train as run_training
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
     budget = checked(Budget, _taken(settings, Budget))
-    spec = MelSpec.preset(mel)
+    settings["name"] = settings["name"] or out.resolve().name
     found = read_corpus(data)
-    run = RunConfig(
-        name=name or out.resolve().name,
-        mel=spec,
-        train=checked(TrainConfig, _taken(settings, TrainConfig)),
-        model=checked(ModelConfig, _taken(settings, ModelConfig) | {"labels": found.labels}),
-        data_key=corpus_key(found, spec),
-        data=(DataSource(name=data.resolve().name, clips=len(found.part("Training")), licence=licence),),
-    )
+    run = _run_config(found, settings, out if resume else None)
     if dry_run:
         click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
         return
     for line in found.warnings:
         say(f"note: {line}")
-    mels = load_mels(found, spec, cache_folder(), track=tracked)
+    mels = load_mels(found, run.mel, cache_folder(), track=tracked)
     for path, reason in mels.left_out:
         say(f"left out {path}: {reason}")
     with StopFlag() as stop, LossBar() as bar:
@@ -232,6 +217,34 @@ def train(
     say(
         f"{'stopped' if stop() else 'trained'} at step {header.steps}; hear it: "
         f"fugue sample -m {out} -o {out / 'sounds'}"
+    )
+
+
+def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) -> RunConfig:
+    """Resolve what a run learns; what is not asked for anew comes from the run to be continued."""
+    from fugue_state.config import MelSpec
+    from fugue_state.memory.checkpoint import DataSource
+    from fugue_state.memory.dataset import corpus_key
+    from fugue_state.memory.training import RunConfig, read_run
+
+    spec = MelSpec.preset(settings["mel"])
+    if before is not None:
+        source = click.get_current_context().get_parameter_source
+        stored = read_run(before)
+        kept = stored.train.model_dump() | stored.model.model_dump()
+        kept |= {"name": stored.name, "licence": stored.data[0].licence if stored.data else "unknown"}
+        asked = {key: value for key, value in settings.items() if source(key) is ParameterSource.COMMANDLINE}
+        spec = spec if "mel" in asked else stored.mel
+        settings = settings | kept | asked
+    clips = len(found.part("Training"))
+    data = DataSource(name=found.root.resolve().name, clips=clips, licence=settings["licence"])
+    return RunConfig(
+        name=settings["name"],
+        mel=spec,
+        train=checked(TrainConfig, _taken(settings, TrainConfig)),
+        model=checked(ModelConfig, _taken(settings, ModelConfig) | {"labels": found.labels}),
+        data_key=corpus_key(found, spec),
+        data=(data,),
     )
 
 
@@ -320,8 +333,8 @@ def sample(model: str, out: Path, count: int, chord: str | None, seed: int, inve
 @option(Score, "duration_s", "--duration", about="Seconds.")
 @option(Score, "every_s", "--every", about="Seconds from one chord to the next.")
 @option(Score, "order", about="Which units go first: random or layerwise.")
-@option(ScheduleConfig, "kind", "--schedule", about="How they go: linear or steps.")
-@option(ScheduleConfig, "steps", about="Number of jumps of the schedule `steps`.")
+@option(ScheduleConfig, "pace", about="How they go: linear or steps.")
+@option(ScheduleConfig, "steps", about="Number of jumps of the pace `steps`.")
 @option(ScheduleConfig, "to", about="Fraction of all units forgotten at the end.")
 @option(Score, "spread", about="Width of the stereo field, 0 to 1.")
 @option(Score, "seed", about="Seed of latents, order and room.")
@@ -350,7 +363,6 @@ def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -
 
     output_path(out, force=force, suffixes=(".wav", ".flac"))
     portrait = output_path(out.with_suffix(".png"), force=force)
-    output_path(out.with_suffix(".json"), force=force)
     score = _score(model, settings)
     memory = Memory.load(model, inverter=score.inverter)
     measured = render(score, memory, out, force=force, track=tracked)
@@ -360,7 +372,10 @@ def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -
 
 def _score(model: str, settings: dict[str, Any]) -> Score:
     """Write the score that the options of `forget` stand for."""
-    chords = tuple(c.strip() for c in settings.pop("chords").split(",") if c.strip())
+    named = settings.pop("chords")
+    chords = tuple(c.strip() for c in named.split(",") if c.strip())
+    if named and not chords:
+        raise InputError(f"--chords {named!r} names no chord")
     groups: dict[str, type[Settings]] = {
         "schedule": ScheduleConfig,
         "envelope": EnvelopeConfig,

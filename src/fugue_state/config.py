@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from fugue_state.errors import InputError, unknown
 
+VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
 DEFAULT_MEMORY = "guitar"
 InverterName = Literal["fast", "original"]
@@ -210,7 +211,7 @@ class MasterConfig(Settings):
 class ScheduleConfig(Settings):
     """How much is forgotten when: from intact to `to`, evenly (`linear`) or in `steps` jumps."""
 
-    kind: Literal["linear", "steps"] = "linear"
+    pace: Literal["linear", "steps"] = "linear"
     to: float = Field(default=1.0, ge=0.0, le=1.0)
     steps: int = Field(default=8, ge=1, le=10_000)
 

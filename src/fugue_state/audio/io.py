@@ -139,7 +139,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     beside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         yield beside
-        with beside.open("rb") as handle:
+        with beside.open("r+b") as handle:
             os.fsync(handle.fileno())
         beside.replace(path)
     except OSError as error:

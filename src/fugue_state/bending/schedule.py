@@ -12,6 +12,6 @@ def fraction_forgotten(schedule: ScheduleConfig, time: float) -> float:
     """Return the fraction forgotten (0..1) at `time` within the piece, 0 its start and 1 its end."""
     if not 0.0 <= time <= 1.0:
         raise InputError(f"time within the piece must be within 0..1, got {time}")
-    if schedule.kind == "linear":
+    if schedule.pace == "linear":
         return schedule.to * time
     return schedule.to * min(math.floor(time * (schedule.steps + 1)), schedule.steps) / schedule.steps

@@ -14,11 +14,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from fugue_state import __version__
 from fugue_state.audio.io import replacing
-from fugue_state.config import MelSpec, ModelConfig, Seed, Settings, checked
+from fugue_state.config import VERSION, MelSpec, ModelConfig, Seed, Settings, checked
 from fugue_state.errors import CheckpointError, InputError
-from fugue_state.memory.networks import Generator
+from fugue_state.memory.networks import IMAGE, Generator
 
 FORMAT = 1
 HEADER = "fugue_state"
@@ -43,7 +42,7 @@ class MemoryHeader(Settings):
     steps: int = Field(default=0, ge=0)
     data: tuple[DataSource, ...] = ()
     metrics: dict[str, float] = Field(default_factory=dict)
-    version: str = __version__
+    version: str = VERSION
 
 
 def write_tensors(path: Path, kind: str, header: Settings, tensors: Mapping[str, Tensor]) -> None:
@@ -102,6 +101,8 @@ def load_memory(path: Path) -> tuple[Generator, MemoryHeader]:
     """Read a memory, ready to generate. Raises CheckpointError for anything but a whole memory."""
     values, tensors = read_tensors(path, MEMORY_KIND)
     header = _understood(path, values)
+    if (header.mel.n_mels, header.mel.frames) != (IMAGE, IMAGE):
+        raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} x {header.mel.frames}, not {IMAGE} x {IMAGE}")
     generator = Generator(header.model)
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     fill(generator, whole, path)

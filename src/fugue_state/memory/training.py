@@ -20,7 +20,7 @@ from fugue_state.errors import InputError, TrainingError
 from fugue_state.memory.checkpoint import DataSource, MemoryHeader, fill, read_tensors, save_memory, write_tensors
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
-from fugue_state.memory.networks import Discriminator, Generator, reestimate_statistics
+from fugue_state.memory.networks import IMAGE, Discriminator, Generator, reestimate_statistics
 
 RUN_FILE, STATE_FILE, MEMORY_FILE, LOSS_FILE = "run.json", "state.safetensors", "memory.safetensors", "losses.csv"
 STATE_KIND = "training state"
@@ -54,6 +54,8 @@ class Trainer:
     """Networks, optimizers and averaged weights; a step depends on the step's number alone."""
 
     def __init__(self, run: RunConfig, data: MelSet) -> None:
+        if data.mels.shape[1:] != (IMAGE, IMAGE):
+            raise InputError(f"mels are {tuple(data.mels.shape[1:])}, the networks make ({IMAGE}, {IMAGE})")
         self.run, self.data = run, data
         self.step_count = 0
         torch.manual_seed(run.train.seed)
@@ -170,7 +172,7 @@ def open_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> None
     """
     path = folder / RUN_FILE
     if resume:
-        _compare(path, run)
+        _compare(folder, run)
         return
     if path.exists() and not force:
         raise InputError(f"{folder}: holds a run already; --resume continues it, --force starts over")
@@ -181,14 +183,22 @@ def open_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> None
         beside.write_text(json.dumps(run.model_dump(mode="json"), indent=1), encoding="utf-8")
 
 
-def _compare(path: Path, run: RunConfig) -> None:
+def read_run(folder: Path) -> RunConfig:
+    """Return the settings of the run in a folder; InputError if there is none."""
+    path = folder / RUN_FILE
     if not path.is_file():
-        raise InputError(f"{path.parent}: no run to resume")
-    before = checked(RunConfig, json.loads(path.read_text(encoding="utf-8"))).model_dump(mode="json")
+        raise InputError(f"{folder}: no run to resume")
+    try:
+        return checked(RunConfig, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise InputError(f"{path}: damaged; --force starts over") from None
+
+
+def _compare(folder: Path, run: RunConfig) -> None:
+    before = read_run(folder).model_dump(mode="json")
     for key, now in run.model_dump(mode="json").items():
-        if before[key] == now:
-            continue
-        raise InputError(f"{path.parent}: the run was started with {_first_difference(key, before[key], now)}")
+        if before[key] != now:
+            raise InputError(f"{folder}: the run was started with {_first_difference(key, before[key], now)}")
 
 
 def _first_difference(key: str, before: object, now: object) -> str:

@@ -12,12 +12,11 @@ from typing import IO, Any
 
 import numpy as np
 
-from fugue_state import __version__
 from fugue_state.audio import io
 from fugue_state.audio.effects import Limiter
 from fugue_state.audio.io import Samples
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
-from fugue_state.config import Score
+from fugue_state.config import VERSION, Score
 from fugue_state.errors import FugueError, OutputError
 from fugue_state.measure.sound import SoundCheck
 from fugue_state.memory.memory import Memory
@@ -60,6 +59,7 @@ def render(
     fills up, FugueError for sound that is not a number; then no file is left.
     """
     path = io.output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
+    recipe = io.output_path(path.with_suffix(".json"), force=force)
     rate = score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
     instrument = Instrument(memory, sample_rate_hz=rate, envelope=score.envelope, reverb=score.reverb, seed=score.seed)
@@ -68,14 +68,14 @@ def render(
         lufs = _record(track(played, -(-score.samples // block), "playing"), scratch, score)
         gain = _gain(scratch, lufs, score, block)
         report = _master(_recorded(scratch, block), gain, score, memory, path)
-    write_json(path.with_suffix(".json"), provenance(score, memory) | {"measured": asdict(report)})
+    write_json(recipe, provenance(score, memory) | {"measured": asdict(report)})
     return report
 
 
 def provenance(score: Score, memory: Memory) -> dict[str, Any]:
     """Return what is needed to make a file again."""
     return {
-        "made_by": f"fugue-state {__version__}",
+        "made_by": f"fugue-state {VERSION}",
         "memory": memory.header.name,
         "memory_sha256": memory.fingerprint,
         "score": score.model_dump(mode="json"),

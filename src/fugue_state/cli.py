@@ -196,6 +196,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **set
     from fugue_state.corpus.fetch import cache_folder
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.memory.dataset import load_mels
+    from fugue_state.memory.training import check_run
     from fugue_state.memory.training import train as run_training
 
     if settings["steps"] is None and settings["minutes"] is None:
@@ -207,6 +208,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **set
     if dry_run:
         click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
         return
+    check_run(out, run, resume=resume, force=force)
     for line in found.warnings:
         say(f"note: {line}")
     mels = load_mels(found, run.mel, cache_folder(), track=tracked)

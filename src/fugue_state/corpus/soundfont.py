@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from scipy import signal
 
 from fugue_state.audio.io import Samples, resample
 from fugue_state.corpus.notes import Guitar, make_note, named_pitch_classes
@@ -14,6 +15,8 @@ from fugue_state.errors import AudioError, CorpusError
 
 HEADER = struct.Struct("<20s5IBbHH")  # name, start, end, loop start, loop end, rate, key, cents, link, type
 RING_S = 5.0
+# How fast a string loses what lies below each frequency (and above the one before), in seconds.
+BANDS = ((700.0, 1.6), (2500.0, 0.6), (float("inf"), 0.2))
 
 
 def read_soundfont(path: Path, prefixes: Sequence[str], sample_rate_hz: int) -> list[Guitar]:
@@ -56,8 +59,15 @@ def _ring(wave: Samples, loop_start: int, loop_end: int, rate: int) -> Samples:
     loop = wave[loop_start:loop_end]
     repeats = int(RING_S * rate) // max(len(loop), 1) + 1
     tone = np.concatenate([wave[:loop_end], np.tile(loop, repeats)])[: int(RING_S * rate)]
-    time_s = np.arange(len(tone), dtype=np.float32) / rate
-    dull = np.convolve(tone, np.hanning(9).astype(np.float32) / 4.0, mode="same")
-    bright = np.exp(-time_s / 0.35)
-    body = bright * tone + (1.0 - bright) * dull
-    return np.asarray(body * (0.6 * np.exp(-time_s / 0.5) + 0.4 * np.exp(-time_s / 2.0)), dtype=np.float32)
+    time_s = np.arange(len(tone)) / rate
+    ringing = np.zeros_like(tone)
+    above = tone
+    for cutoff_hz, decay_s in BANDS:
+        if cutoff_hz < rate / 2:
+            low_pass = signal.butter(2, cutoff_hz, fs=rate, output="sos")
+            below = np.asarray(signal.sosfilt(low_pass, above), dtype=np.float32)
+        else:
+            below = above
+        ringing += below * np.exp(-time_s / decay_s)
+        above = above - below
+    return np.asarray(ringing, dtype=np.float32)

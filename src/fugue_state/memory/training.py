@@ -164,22 +164,27 @@ def _random(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def open_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> None:
-    """Claim `folder` for a run, or make sure that the run in it is the one to be continued.
+def check_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> None:
+    """Make sure that a run may begin in `folder`, or that the one in it is the one to be continued.
 
     Raises InputError if there is a run already (without `resume` or `force`), none to resume, or
     one with other settings; the first difference is named.
     """
-    path = folder / RUN_FILE
     if resume:
-        _compare(folder, run)
-        return
-    if path.exists() and not force:
+        before = read_run(folder).model_dump(mode="json")
+        for key, now in run.model_dump(mode="json").items():
+            if before[key] != now:
+                raise InputError(f"{folder}: the run was started with {_first_difference(key, before[key], now)}")
+    elif (folder / RUN_FILE).exists() and not force:
         raise InputError(f"{folder}: holds a run already; --resume continues it, --force starts over")
+
+
+def _begin(folder: Path, run: RunConfig) -> None:
+    """Claim `folder` for a new run; what an older one left is removed."""
     io.output_folder(folder)
     for name in (STATE_FILE, MEMORY_FILE, LOSS_FILE):
         (folder / name).unlink(missing_ok=True)
-    with io.replacing(path) as beside:
+    with io.replacing(folder / RUN_FILE) as beside:
         beside.write_text(json.dumps(run.model_dump(mode="json"), indent=1), encoding="utf-8")
 
 
@@ -192,13 +197,6 @@ def read_run(folder: Path) -> RunConfig:
         return checked(RunConfig, json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
         raise InputError(f"{path}: damaged; --force starts over") from None
-
-
-def _compare(folder: Path, run: RunConfig) -> None:
-    before = read_run(folder).model_dump(mode="json")
-    for key, now in run.model_dump(mode="json").items():
-        if before[key] != now:
-            raise InputError(f"{folder}: the run was started with {_first_difference(key, before[key], now)}")
 
 
 def _first_difference(key: str, before: object, now: object) -> str:
@@ -225,7 +223,9 @@ def train(
     sheets of samples. A budget in minutes counts from this call; one in steps from the run's start.
     Raises TrainingError if a loss is not a number; the last good checkpoint stays.
     """
-    open_run(folder, run, resume=resume, force=force)
+    check_run(folder, run, resume=resume, force=force)
+    if not resume:
+        _begin(folder, run)
     trainer = Trainer(run, data)
     if resume and (folder / STATE_FILE).is_file():
         trainer.restore(read_tensors(folder / STATE_FILE, STATE_KIND)[1], folder / STATE_FILE)

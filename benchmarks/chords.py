@@ -1,94 +1,57 @@
 """How often a memory's intact chords are named as asked, through its inverter; prints JSON.
 
-    python benchmarks/chords.py [MODEL] [--per-class 32] [--inverter fast] [--against CORPUS]
+    python benchmarks/chords.py [MODEL] [--per-class 32] [--inverter fast] [--against CORPUS] [--ship FILE]
 
-With --against, the held-out clips of a corpus are named too: straight, and after mel -> sound.
+With --against, the held-out clips of a corpus are named too: straight, and after mel -> sound. With --ship, the
+memory is rounded to half precision first and then written to FILE with these figures in its header.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-import torch
-
-from fugue_state.audio import io
-from fugue_state.audio.mel import MelTransform
-from fugue_state.config import DEFAULT_INVERTER, DEFAULT_MEMORY, ClipConfig
-from fugue_state.corpus.clips import prepare
+from fugue_state.config import DEFAULT_INVERTER, DEFAULT_MEMORY
 from fugue_state.corpus.folder import read_corpus
-from fugue_state.measure.chords import name_chord
+from fugue_state.measure.chords import ChordTable
+from fugue_state.measure.memory import PER_CLASS, chord_table, generated, real, through_mel
+from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.memory import Memory
 
-BATCH = 16
+FIGURES = ("accuracy", "worst_class", "clarity")
 
 
-def judge(sounds: Sequence[npt.NDArray[np.float32]], asked: Sequence[str], memory: Memory) -> dict[str, object]:
-    """Name every sound; return accuracy overall and per class, and mean clarity."""
-    heard = [name_chord(sound, memory.spec.sample_rate_hz, memory.labels) for sound in sounds]
-    right = np.array([h.name == a for h, a in zip(heard, asked, strict=True)])
-    names = np.array(asked)
-    per_class = {label: round(float(right[names == label].mean()), 4) for label in memory.labels if label in asked}
-    return {
-        "count": len(right),
-        "accuracy": round(float(right.mean()), 4),
-        "worst_class": min(per_class.values()),
-        "per_class": per_class,
-        "clarity": round(float(np.mean([h.clarity for h in heard])), 4),
-    }
-
-
-def generated(memory: Memory, per_class: int, seed: int) -> tuple[list[npt.NDArray[np.float32]], list[str]]:
-    """Return sounds of every chord and the chords asked for."""
-    asked = [label for label in memory.labels for _ in range(per_class)]
-    z = memory.latents(len(asked), seed)
-    sounds: list[npt.NDArray[np.float32]] = []
-    for i in range(0, len(asked), BATCH):
-        sounds += list(memory.invert(memory.generate(z[i : i + BATCH], asked[i : i + BATCH])).numpy())
-    return sounds, asked
-
-
-def real(memory: Memory, folder: str, per_class: int, seed: int) -> tuple[list[npt.NDArray[np.float32]], list[str]]:
-    """Return held-out clips of a corpus, prepared as for training, and their labels."""
-    clips = read_corpus(folder).part("Test")
-    rng = np.random.default_rng(seed)
-    shuffled = [clips[i] for i in rng.permutation(len(clips))]
-    chosen = [c for label in memory.labels for c in [s for s in shuffled if s.label == label][:per_class]]
-    spec = memory.spec
-    sounds = [
-        prepare(io.read(c.path, spec.sample_rate_hz)[0], spec.sample_rate_hz, spec.samples, ClipConfig())
-        for c in chosen
-    ]
-    return sounds, [str(c.label) for c in chosen]
+def tables(memory: Memory, against: str | None, per_class: int, seed: int) -> dict[str, ChordTable]:
+    """Name what the memory makes, and the held-out clips of a corpus."""
+    found = {"generated": chord_table(generated(memory, per_class, seed), memory)}
+    if against:
+        clips = real(read_corpus(against).part("Test"), memory, per_class, seed)
+        found["real"] = chord_table(clips, memory)
+        found["real_through_mel"] = chord_table(through_mel(clips, memory), memory)
+    return found
 
 
 def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=DEFAULT_MEMORY)
-    parser.add_argument("--per-class", type=int, default=32)
+    parser.add_argument("--per-class", type=int, default=PER_CLASS)
     parser.add_argument("--inverter", default=DEFAULT_INVERTER)
     parser.add_argument("--against")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ship", type=Path)
     options = parser.parse_args()
     memory = Memory.load(options.model, inverter=options.inverter)
-    result: dict[str, object] = {
-        "memory": memory.header.name,
-        "sha256": memory.fingerprint,
-        "steps": memory.header.steps,
-        "inverter": options.inverter,
-    }
-    result["generated"] = judge(*generated(memory, options.per_class, options.seed), memory)
-    if options.against:
-        sounds, asked = real(memory, options.against, options.per_class, options.seed)
-        result["held_out"] = judge(sounds, asked, memory)
-        transform = MelTransform(memory.spec)
-        mels = [transform.encode(torch.from_numpy(s)[None]) for s in sounds]
-        result["held_out_after_mel"] = judge([memory.invert(m)[0].numpy() for m in mels], asked, memory)
-    print(json.dumps(result))
+    if options.ship:
+        memory.generator.half().float()
+    found = {name: asdict(t) for name, t in tables(memory, options.against, options.per_class, options.seed).items()}
+    if options.ship:
+        metrics = {f"{part}_{key}": round(table[key], 4) for part, table in found.items() for key in FIGURES}
+        save_memory(options.ship, memory.generator, memory.header.model_copy(update={"metrics": metrics}), half=True)
+    about = {"memory": memory.header.name, "steps": memory.header.steps, "inverter": options.inverter}
+    print(json.dumps(about | found))
 
 
 if __name__ == "__main__":

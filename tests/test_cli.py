@@ -99,6 +99,8 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
         (["--impulse", "none.wav"], "none.wav: no such file"),
         (["-o", "{tmp}/none/a.wav"], "no such folder"),
         (["-o", "{tmp}/a.mp3"], "unknown file ending '.mp3'"),
+        (["-o", "{tmp}/a.flac", "--format", "FLOAT"], "FLAC holds no float"),
+        (["--chords", ","], "names no chord"),
         (["-m", "guittar"], "unknown memory 'guittar'"),
         (["-m", "{tmp}/none.safetensors"], "no such checkpoint"),
         (["-m", "{tmp}/pickle.pt"], "never loaded"),
@@ -210,6 +212,16 @@ def test_corpus_build(tmp_path: Path) -> None:
     refused(run(*words, "--duration-s", 0.6), 2, "other settings")
     refused(run("corpus", "build", tmp_path / "o", "--clips", 0), 2, "clips", "got 0")
     refused(run("corpus", "build", tmp_path / "o", "--notes", tmp_path / "none"), 2, "no such folder")
+
+
+def test_measure(tmp_path: Path, tiny_path: Path, make_corpus: Callable[..., Path]) -> None:
+    alone = run("measure", tiny_path, "--per-class", 4, "--json", "--sheet", tmp_path / "m.png")
+    assert alone.exit_code == 0, alone.output
+    assert json.loads(alone.stdout)["chords"]["generated"]["count"] == 12
+    assert (tmp_path / "m.png").is_file()
+    refused(run("measure", tiny_path, "--sheet", tmp_path / "m.png"), 2, "exists already")
+    refused(run("measure", tiny_path, "--against", tmp_path / "none"), 2, "no such folder")
+    refused(run("measure", "gitar"), 2, "unknown memory 'gitar'")
 
 
 def test_models_are_listed() -> None:

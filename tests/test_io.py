@@ -78,7 +78,7 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     before = path.read_bytes()
 
     def write_and_stop() -> None:
-        with io.Writer(path, RATE, channels=1) as writer:
+        with io.Writer(path, RATE, frames=100, channels=1) as writer:
             writer.write(np.zeros((100, 1), dtype=np.float32))
             raise RuntimeError("stop")
 
@@ -142,9 +142,18 @@ def test_a_folder_that_refuses_is_found_out(tmp_path: Path, monkeypatch: pytest.
 
 def test_flac_has_no_float(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="FLAC holds no float"):
-        io.Writer(tmp_path / "a.flac", RATE, subtype="FLOAT")
+        io.Writer(tmp_path / "a.flac", RATE, frames=1, subtype="FLOAT")
 
 
 def test_replacing_reports_what_the_system_says(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="the disk is full"), io.replacing(tmp_path / "a.txt"):
         raise OSError(28, os.strerror(28))
+
+
+def test_what_is_too_large_for_wav_becomes_rf64(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(io, "LARGEST_WAV", 1000)
+    io.write(tmp_path / "small.wav", pluck(57)[:300], RATE)
+    io.write(tmp_path / "large.wav", pluck(57), RATE)
+    assert soundfile.info(tmp_path / "small.wav").format == "WAV"
+    assert soundfile.info(tmp_path / "large.wav").format == "RF64"
+    assert np.abs(io.read(tmp_path / "large.wav")[0] - pluck(57)).max() < 2e-7

@@ -1,11 +1,19 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
-from fugue_state.measure.chords import chroma, name_chord, template
+from fugue_state.measure.chords import Chord, chroma, name_chord, tabulate, template
+from fugue_state.measure.distance import embed, frechet, kid, nearest
+from fugue_state.measure.memory import coverage, measure_memory, novelty, write_measure_sheet
 from fugue_state.measure.sound import SoundCheck
+from fugue_state.measure.timbre import attack, decay, envelope_db, timbre
+from fugue_state.memory.memory import Memory
 
 from .conftest import CHORDS, RATE, chord, pluck
 
@@ -55,3 +63,108 @@ def test_silence_at_the_end_counts() -> None:
     check.add(np.concatenate([np.ones((5, 2), np.float32), np.zeros((20, 2), np.float32)]))
     check.add(np.zeros((10, 2), np.float32))
     assert check.longest_silence_s == pytest.approx(3.0)
+
+
+def test_the_table_counts_what_was_taken_for_what() -> None:
+    heard = [Chord("C", 0.9, 0.1), Chord("G", 0.8, 0.2), Chord("G", 0.7, 0.3), Chord("G", 0.6, 0.2)]
+    table = tabulate(["C", "C", "G", "G"], heard)
+    assert table.confusion == {"C": {"C": 1, "G": 1}, "G": {"G": 2}}
+    assert (table.accuracy, table.worst_class, table.per_class) == (0.75, 0.5, {"C": 0.5, "G": 1.0})
+    assert [table.clarity, table.margin] == pytest.approx([0.75, 0.2])
+    with pytest.raises(InputError, match="1 chords asked and 0 heard"):
+        tabulate(["C"], [])
+
+
+def test_frechet_distance_of_known_gaussians() -> None:
+    rng = np.random.default_rng(0)
+    one = rng.standard_normal((20_000, 3))
+    shifted = rng.standard_normal((20_000, 3)) * [1, 1, 3] + [2, 0, 0]
+    assert frechet(one, shifted) == pytest.approx(2**2 + (3 - 1) ** 2, rel=0.03)
+    assert frechet(one, rng.standard_normal((20_000, 3))) < 0.01
+    assert frechet(one, one) == pytest.approx(0, abs=1e-6)
+
+
+def test_kernel_distance_is_unbiased_for_few_points() -> None:
+    rng = np.random.default_rng(1)
+    same = [kid(20 * rng.standard_normal((12, 4)), 20 * rng.standard_normal((12, 4))) for _ in range(300)]
+    assert abs(np.mean(same)) < 3 * np.std(same) / np.sqrt(len(same))
+    other = [kid(20 * rng.standard_normal((12, 4)) + 20, 20 * rng.standard_normal((12, 4))) for _ in range(50)]
+    assert np.mean(other) > 10 * abs(np.mean(same))
+    with pytest.raises(InputError, match="too small to compare"):
+        kid(np.zeros((3, 2)), np.zeros((9, 2)))
+
+
+def test_embedding_is_block_averages_in_db() -> None:
+    mels = np.full((300, 128, 128), -1.0, np.float32)
+    mels[7, :8, :16] = 1.0
+    points = embed(mels, range_db=80)
+    assert points.shape == (300, 128)
+    assert (points[0] == -40).all()
+    assert points[7, 0] == 40
+    assert (points[7, 1:] == -40).all()
+    with pytest.raises(InputError, match=r"do not divide into 16 x 8"):
+        embed(mels[:, :100], range_db=80)
+
+
+def test_nearest_neighbours() -> None:
+    others = np.array([[0.0, 0.0], [10.0, 0.0]])
+    found = nearest(np.array([[1.0, 0.0], [10.0, 4.0]]), others)
+    assert found.index.tolist() == [0, 1]
+    assert found.distance_db.tolist() == pytest.approx([np.sqrt(0.5), np.sqrt(8.0)])
+
+
+def test_decay_and_attack_of_a_known_envelope() -> None:
+    time = np.arange(3 * RATE) / RATE
+    sound = np.sin(2 * np.pi * 500 * time) * 10 ** (-3 * time / 1.7) * np.minimum(1, time / 0.1)
+    level = envelope_db(sound.astype(np.float32), RATE)
+    assert decay(level) == pytest.approx(1.7, rel=0.05)
+    assert attack(level) == pytest.approx(0.06, abs=0.02)  # a linear rise: from 10 to about 70 % of its peak
+    assert attack(envelope_db(pluck(57), RATE)) == 0
+    assert decay(np.zeros(50)) == float("inf")
+
+
+@pytest.mark.parametrize("snr_db", [0.0, 15.0, 30.0])
+def test_harmonic_to_noise_of_a_known_mixture(snr_db: float) -> None:
+    time = np.arange(3 * RATE) / RATE
+    tones = sum(np.sin(2 * np.pi * f * time) for f in (220.0, 277.2, 329.6, 440.0))
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    noise *= np.std(tones) / np.std(noise) * 10 ** (-snr_db / 20)
+    heard = timbre((0.1 * (tones + noise)).astype(np.float32), RATE)
+    assert heard.harmonic_to_noise_db == pytest.approx(snr_db, abs=1.0)
+
+
+def test_brightness_of_a_tone_is_its_frequency() -> None:
+    time = np.arange(RATE) / RATE
+    assert timbre(np.sin(2 * np.pi * 1000 * time).astype(np.float32), RATE).brightness_hz == pytest.approx(
+        1000, rel=0.01
+    )
+    with pytest.raises(InputError, match="not enough to measure"):
+        timbre(np.zeros(RATE, np.float32), RATE)
+
+
+def test_a_memory_is_measured_beside_its_corpus(
+    tmp_path: Path, tiny_memory: Memory, make_corpus: Callable[..., Path]
+) -> None:
+    corpus = read_corpus(make_corpus({"Am": 6, "C": 6, "G": 6}))
+    figures, made = measure_memory(tiny_memory, corpus, per_class=4)
+    assert figures["chords"]["real"]["accuracy"] == 1.0
+    assert figures["chords"]["real_through_mel"]["accuracy"] == 1.0
+    assert figures["chords"]["generated"]["count"] == 12
+    distance = figures["distance"]
+    # An untrained network is far from guitars; guitars are near each other.
+    assert distance["generated_to_real"]["frechet"] > 3 * distance["real_to_real"]["frechet"]
+    assert figures["novelty"]["copies"] == 0
+    assert sum(figures["coverage"]["guitars"].values()) == pytest.approx(1.0)
+    write_measure_sheet(tmp_path / "sheet.png", made)
+    assert (tmp_path / "sheet.png").read_bytes()[1:4] == b"PNG"
+
+
+def test_a_copy_is_found_out(tiny_memory: Memory) -> None:
+    rng = np.random.default_rng(0)
+    taught = rng.uniform(-1, 1, (20, 32, 1, 32, 1)).repeat(4, 2).repeat(4, 4).reshape(20, 128, 128).astype(np.float32)
+    fresh = rng.uniform(-1, 1, (10, 32, 1, 32, 1)).repeat(4, 2).repeat(4, 4).reshape(10, 128, 128).astype(np.float32)
+    copied = np.concatenate([fresh[:3], taught[:2] + 0.02])
+    found = novelty(copied, fresh, taught, tiny_memory)
+    assert found["copies"] == 2
+    shares = coverage(copied[3:], taught, ["a"] * 10 + ["b"] * 10, tiny_memory)
+    assert shares == {"guitars": {"a": pytest.approx(1.0), "b": 0.0}, "guitars_reached": 1}

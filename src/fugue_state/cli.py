@@ -389,6 +389,48 @@ def _score(model: str, settings: dict[str, Any]) -> Score:
     return checked(Score, _taken(settings, Score) | parts | {"memory": model, "chords": chords})
 
 
+@main.command(
+    epilog=examples(
+        "fugue measure guitar",
+        "fugue measure run --against chords --json",
+        "fugue measure run --against chords --per-class 64 --sheet run.png",
+    )
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@click.option("--against", type=click.Path(path_type=Path), help="Corpus to measure it beside.")
+@click.option("--per-class", default=32, show_default=True, type=click.IntRange(4, 4096), help="Sounds of each chord.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
+@click.option("--inverter", default=DEFAULT_INVERTER, show_default=True, help="fast, or original (slow).")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured as PNG.")
+@click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def measure(
+    model: str,
+    against: Path | None,
+    per_class: int,
+    seed: int,
+    inverter: str,
+    sheet: Path | None,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
+    from fugue_state.audio.io import output_path
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.memory import measure_memory, write_measure_sheet
+    from fugue_state.memory.memory import Memory
+
+    if sheet is not None:
+        output_path(sheet, force=force, suffixes=(".png",))
+    memory = Memory.load(model, inverter=inverter)
+    corpus = None if against is None else read_corpus(against)
+    figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
+    report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
+    if sheet is not None:
+        write_measure_sheet(sheet, made)
+        say(f"drew {sheet}")
+
+
 @main.command(epilog=examples("fugue models", "fugue models --json"))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def models(as_json: bool) -> None:

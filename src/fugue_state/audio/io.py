@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import IO, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,8 @@ Samples = npt.NDArray[np.float32]
 
 SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".au", ".w64", ".caf")
 OUTPUT_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
+BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
+LARGEST_WAV = 2**32 - 2**20  # with room for the header
 SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
 
 
@@ -155,15 +157,33 @@ def reason(error: OSError) -> str:
     return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
 
 
+@contextlib.contextmanager
+def scratch_file(folder: Path) -> Iterator[IO[bytes]]:
+    """Yield a nameless file in `folder` that vanishes in any case; OutputError if the disk is full."""
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            yield file
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be written to ({reason(error)})") from error
+
+
 class Writer:
     """A sound file that is written block by block and appears only when it is complete.
 
-    Blocks are (N, channels) float32. Format by the ending, WAV or FLAC. `comment` is
-    embedded in the file. Leaving the `with` block by an exception removes what was written.
+    Blocks are (N, channels) float32, `frames` samples in all. Format by the ending, WAV (RF64 where
+    4 GB are not enough) or FLAC. `comment` is embedded in the file. Leaving the `with` block by an
+    exception removes what was written. Raises InputError for a format that there is not.
     """
 
     def __init__(
-        self, path: str | Path, sample_rate_hz: int, *, channels: int = 2, subtype: str = "PCM_24", comment: str = ""
+        self,
+        path: str | Path,
+        sample_rate_hz: int,
+        *,
+        frames: int,
+        channels: int = 2,
+        subtype: str = "PCM_24",
+        comment: str = "",
     ) -> None:
         path = Path(path)
         kind = OUTPUT_FORMATS.get(path.suffix.casefold())
@@ -171,8 +191,10 @@ class Writer:
             raise unknown("file ending", path.suffix, OUTPUT_FORMATS)
         if kind == "FLAC" and subtype == "FLOAT":
             raise InputError("FLAC holds no float samples; choose 16 or 24 bit, or a .wav file")
+        if kind == "WAV" and frames * channels * BYTES[subtype] > LARGEST_WAV:
+            kind = "RF64"
         self._stack = contextlib.ExitStack()
-        self._undated = kind == "WAV" and subtype == "FLOAT"
+        self._undated = kind != "FLAC" and subtype == "FLOAT"
         self._beside = self._stack.enter_context(replacing(path))
         try:
             self._file = self._stack.enter_context(
@@ -218,5 +240,6 @@ def write(
 ) -> None:
     """Write a whole sound, (N,) or (N, channels)."""
     block = samples[:, None] if samples.ndim == 1 else samples
-    with Writer(path, sample_rate_hz, channels=block.shape[1], subtype=subtype, comment=comment) as writer:
+    frames, channels = block.shape
+    with Writer(path, sample_rate_hz, frames=frames, channels=channels, subtype=subtype, comment=comment) as writer:
         writer.write(block)

@@ -29,6 +29,41 @@ class Chord:
     margin: float
 
 
+@dataclass(frozen=True)
+class ChordTable:
+    """How a set of sounds is named: overall, per class, and which is taken for which.
+
+    `confusion[asked][heard]` counts; `clarity` and `margin` are means over all sounds.
+    """
+
+    count: int
+    accuracy: float
+    worst_class: float
+    per_class: dict[str, float]
+    clarity: float
+    margin: float
+    confusion: dict[str, dict[str, int]]
+
+
+def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
+    """Compare what was asked with what is heard; InputError unless there is one of each."""
+    if len(asked) != len(heard) or not asked:
+        raise InputError(f"{len(asked)} chords asked and {len(heard)} heard; as many are needed, at least one")
+    confusion: dict[str, dict[str, int]] = {name: {} for name in sorted(set(asked))}
+    for name, chord in zip(asked, heard, strict=True):
+        confusion[name][chord.name] = confusion[name].get(chord.name, 0) + 1
+    per_class = {name: row.get(name, 0) / sum(row.values()) for name, row in confusion.items()}
+    return ChordTable(
+        count=len(asked),
+        accuracy=sum(row.get(name, 0) for name, row in confusion.items()) / len(asked),
+        worst_class=min(per_class.values()),
+        per_class=per_class,
+        clarity=float(np.mean([chord.clarity for chord in heard])),
+        margin=float(np.mean([chord.margin for chord in heard])),
+        confusion=confusion,
+    )
+
+
 def template(name: str) -> npt.NDArray[np.float64]:
     """Return the unit chroma (12,) of a triad such as `Am`, `Bb`, `F#dim`; InputError otherwise."""
     match = NAME.match(name)

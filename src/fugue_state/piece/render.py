@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import chain
@@ -17,7 +16,7 @@ from fugue_state.audio.effects import Limiter
 from fugue_state.audio.io import Samples
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.config import VERSION, Score
-from fugue_state.errors import FugueError, OutputError
+from fugue_state.errors import FugueError
 from fugue_state.measure.sound import SoundCheck
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.instrument import Instrument, play
@@ -64,10 +63,14 @@ def render(
     block = max(1, round(block_s * rate))
     instrument = Instrument(memory, sample_rate_hz=rate, envelope=score.envelope, reverb=score.reverb, seed=score.seed)
     played = (b.samples for b in play(instrument, events(score, memory), score.samples, block))
-    with tempfile.TemporaryFile(dir=path.parent) as scratch:
+    comment = json.dumps(provenance(score, memory), separators=(",", ":"))
+    with (
+        io.Writer(path, rate, frames=score.samples, subtype=score.file.subtype, comment=comment) as writer,
+        io.scratch_file(path.parent) as scratch,
+    ):
         lufs = _record(track(played, -(-score.samples // block), "playing"), scratch, score)
         gain = _gain(scratch, lufs, score, block)
-        report = _master(_recorded(scratch, block), gain, score, memory, path)
+        report = _master(_recorded(scratch, block), gain, score, writer, path)
     write_json(recipe, provenance(score, memory) | {"measured": asdict(report)})
     return report
 
@@ -95,10 +98,7 @@ def _record(blocks: Iterator[Samples], scratch: IO[bytes], score: Score) -> floa
         if not np.isfinite(block).all():
             raise FugueError(f"sound that is not a number in block {number}; nothing was written")
         meter.add(block)
-        try:
-            scratch.write(block.astype("<f4").tobytes())
-        except OSError as error:
-            raise OutputError(f"the piece could not be written ({io.reason(error)})") from error
+        scratch.write(block.astype("<f4").tobytes())
     meter.finish()
     return meter.integrated_lufs
 
@@ -135,17 +135,15 @@ def _recorded(scratch: IO[bytes], block: int) -> Iterator[Samples]:
         yield np.frombuffer(data, dtype="<f4").reshape(-1, 2)
 
 
-def _master(blocks: Iterator[Samples], gain: float, score: Score, memory: Memory, path: Path) -> Report:
+def _master(blocks: Iterator[Samples], gain: float, score: Score, writer: io.Writer, path: Path) -> Report:
     """Bring blocks to level, limit them, write and measure them."""
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
-    comment = json.dumps(provenance(score, memory), separators=(",", ":"))
-    with io.Writer(path, rate, subtype=score.file.subtype, comment=comment) as writer:
-        for block in _faded(_limited(blocks, gain, score), score):
-            writer.write(block)
-            meter.add(block)
-            check.add(block)
-        meter.finish()
+    for block in _faded(_limited(blocks, gain, score), score):
+        writer.write(block)
+        meter.add(block)
+        check.add(block)
+    meter.finish()
     return Report(
         path=str(path),
         duration_s=round(score.samples / rate, 3),

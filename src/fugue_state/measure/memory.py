@@ -1,0 +1,194 @@
+"""How well a memory knows its chords, beside the sounds it learned from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from fugue_state.audio import io
+from fugue_state.audio.mel import MelTransform
+from fugue_state.config import ClipConfig
+from fugue_state.corpus.clips import prepare
+from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.folder import Clip, Corpus
+from fugue_state.errors import AudioError, InputError
+from fugue_state.measure.chords import ChordTable, name_chord, tabulate
+from fugue_state.measure.distance import FINE, Mels, embed, frechet, kid, nearest
+from fugue_state.measure.timbre import timbre
+from fugue_state.memory.dataset import MelSet, load_mels
+from fugue_state.memory.memory import Memory
+from fugue_state.progress import Track, untracked
+
+BATCH = 16
+PER_CLASS = 32
+# A generated sound is called a copy if it lies nearer to a training clip than this share of the
+# training clips do to theirs.
+COPY_QUANTILE = 0.001
+NEIGHBOUR_CLIPS = 1000
+
+
+@dataclass(frozen=True)
+class SoundSet:
+    """Sounds (n, N), their mels (n, M, T), labels and guitars."""
+
+    sounds: npt.NDArray[np.float32]
+    mels: Mels
+    labels: tuple[str, ...]
+    guitars: tuple[str, ...]
+
+
+def generated(memory: Memory, per_class: int, seed: int, track: Track = untracked) -> SoundSet:
+    """Return sounds of every chord (or of none, for a memory without labels) from fresh latents."""
+    names = memory.labels or ("",)
+    asked = [name for name in names for _ in range(per_class)]
+    z = memory.latents(len(asked), seed)
+    mels, sounds = [], []
+    for start in track(range(0, len(asked), BATCH), -(-len(asked) // BATCH), "generating"):
+        part = slice(start, start + BATCH)
+        mel = memory.generate(z[part], asked[part] if memory.labels else None)
+        mels.append(mel.numpy())
+        sounds.append(memory.invert(mel).numpy())
+    return SoundSet(np.concatenate(sounds), np.concatenate(mels), tuple(asked), ("",) * len(asked))
+
+
+def real(clips: Sequence[Clip], memory: Memory, per_class: int, seed: int, track: Track = untracked) -> SoundSet:
+    """Return up to `per_class` clips of each label, drawn by seed and prepared as for training."""
+    spec, config = memory.spec, ClipConfig()
+    shuffled = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
+    labels = sorted({c.label or "" for c in clips})
+    chosen = [c for label in labels for c in [s for s in shuffled if (s.label or "") == label][:per_class]]
+    kept, sounds = [], []
+    for clip in track(chosen, len(chosen), "reading clips"):
+        try:
+            samples, _ = io.read(clip.path, spec.sample_rate_hz)
+        except AudioError:
+            continue
+        kept.append(clip)
+        sounds.append(prepare(samples, spec.sample_rate_hz, spec.samples, config))
+    if not kept:
+        raise InputError("no readable clip to compare with")
+    stacked = np.stack(sounds)
+    return SoundSet(stacked, _mels(stacked, memory), tuple(c.label or "" for c in kept), tuple(c.guitar for c in kept))
+
+
+def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> SoundSet:
+    """Return clips after mel and inverter: the best a memory could sound like."""
+    starts = range(0, len(clips.mels), BATCH)
+    sounds = [
+        memory.invert(torch.from_numpy(clips.mels[i : i + BATCH])).numpy()
+        for i in track(starts, len(starts), "mel to sound")
+    ]
+    stacked = np.concatenate(sounds)
+    return SoundSet(stacked, _mels(stacked, memory), clips.labels, clips.guitars)
+
+
+def _mels(sounds: npt.NDArray[np.float32], memory: Memory) -> Mels:
+    transform = MelTransform(memory.spec)
+    parts = [transform.encode(torch.from_numpy(sounds[i : i + BATCH])) for i in range(0, len(sounds), BATCH)]
+    return torch.cat(parts).numpy()
+
+
+def chord_table(sounds: SoundSet, memory: Memory, track: Track = untracked) -> ChordTable:
+    """Name every sound as one of the memory's chords."""
+    rate = memory.spec.sample_rate_hz
+    heard = [name_chord(s, rate, memory.labels) for s in track(sounds.sounds, len(sounds.sounds), "naming")]
+    return tabulate(sounds.labels, heard)
+
+
+def measure_memory(
+    memory: Memory,
+    against: Corpus | None = None,
+    *,
+    per_class: int = PER_CLASS,
+    seed: int = 0,
+    track: Track = untracked,
+) -> tuple[dict[str, Any], SoundSet]:
+    """Measure a memory, alone or beside a corpus; return the figures and what was generated.
+
+    With a corpus: its held-out clips (its training clips if none are held out) straight and after
+    mel -> sound; distances between sets, each beside the one between two groups of real guitars;
+    novelty and coverage against the training clips; timbre beside the corpus.
+    """
+    made = generated(memory, per_class, seed, track)
+    figures: dict[str, Any] = {"timbre": {"generated": _timbres(made, memory)}}
+    if memory.labels:
+        figures["chords"] = {"generated": asdict(chord_table(made, memory, track))}
+    if against is None:
+        return figures, made
+    learned = real(against.part("Training"), memory, per_class, seed, track)
+    held_out = real(against.part("Test") or against.part("Training"), memory, per_class, seed + 1, track)
+    again = through_mel(held_out, memory, track)
+    if memory.labels and set(held_out.labels) <= set(memory.labels):
+        figures["chords"]["real"] = asdict(chord_table(held_out, memory, track))
+        figures["chords"]["real_through_mel"] = asdict(chord_table(again, memory, track))
+    figures["timbre"] |= {"real": _timbres(held_out, memory), "real_through_mel": _timbres(again, memory)}
+    figures["distance"] = {
+        "generated_to_real": _distances(made, held_out, memory),
+        "real_to_real": _distances(learned, held_out, memory),
+        "real_through_mel_to_real": _distances(again, held_out, memory),
+    }
+    taught = load_mels(against, memory.spec, cache_folder(), track=track)
+    figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels.numpy(), memory)
+    figures["coverage"] = coverage(made.mels, taught.mels.numpy(), guitars_of(against, taught), memory)
+    return figures, made
+
+
+def _distances(one: SoundSet, other: SoundSet, memory: Memory) -> dict[str, float]:
+    a, b = (embed(s.mels, range_db=memory.spec.range_db) for s in (one, other))
+    return {"frechet": frechet(a, b), "kid": kid(a, b)}
+
+
+def _timbres(sounds: SoundSet, memory: Memory) -> dict[str, float]:
+    """Return the median of each trait over a set; silent sounds have none."""
+    rate = memory.spec.sample_rate_hz
+    found = [asdict(timbre(s, rate)) for s in sounds.sounds if np.abs(s).max() > 0]
+    return {key: float(np.median([f[key] for f in found])) for key in found[0]} if found else {}
+
+
+def guitars_of(corpus: Corpus, taught: MelSet) -> list[str]:
+    """Return the guitar of every mel of a corpus's training clips."""
+    unusable = {path for path, _ in taught.left_out}
+    return [c.guitar for c in corpus.part("Training") if str(c.path) not in unusable]
+
+
+def novelty(made: Mels, held_out: Mels, taught: Mels, memory: Memory) -> dict[str, float]:
+    """Compare how near generated, held-out and training mels lie to the nearest (other) training clip."""
+    ours, theirs, known = (embed(mels, FINE, range_db=memory.spec.range_db) for mels in (made, held_out, taught))
+    near, real_near = nearest(ours, known).distance_db, nearest(theirs, known).distance_db
+    some = np.linspace(0, len(known) - 1, min(len(known), NEIGHBOUR_CLIPS)).astype(np.int64)
+    among = nearest(known[some], known, selves=some).distance_db
+    return {
+        "generated_nearest_db": float(np.median(near)),
+        "generated_nearest_least_db": float(near.min()),
+        "held_out_nearest_db": float(np.median(real_near)),
+        "training_nearest_db": float(np.median(among)),
+        "training_nearest_least_db": float(among.min()),
+        "copies": int((near < np.quantile(among, COPY_QUANTILE)).sum()),
+    }
+
+
+def coverage(made: Mels, taught: Mels, guitars: Sequence[str], memory: Memory) -> dict[str, Any]:
+    """Return which share of the generated mels lies nearest to each guitar of the corpus."""
+    ours, known = (embed(mels, FINE, range_db=memory.spec.range_db) for mels in (made, taught))
+    index = nearest(ours, known).index
+    shares = dict.fromkeys(sorted(set(guitars)), 0.0)
+    for i in index:
+        shares[guitars[int(i)]] += 1.0 / len(index)
+    return {"guitars": shares, "guitars_reached": sum(share > 0 for share in shares.values())}
+
+
+def write_measure_sheet(path: str | Path, made: SoundSet, columns: int = 8) -> None:
+    """Draw the first mels of every class that was generated."""
+    from fugue_state.audio.picture import write_sheet
+
+    rows = []
+    for label in dict.fromkeys(made.labels):
+        mels = [m for m, name in zip(made.mels, made.labels, strict=True) if name == label]
+        rows.append((label or "samples", mels[:columns]))
+    write_sheet(path, rows)

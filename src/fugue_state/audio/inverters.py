@@ -29,8 +29,8 @@ class Inverter(Protocol):
         """Invert."""
 
 
-class FastInverter:
-    """Multiplicative-update magnitudes, then fast Griffin-Lim."""
+class _MelInverter:
+    """What all inverters of a mel share: the transform of its spec, and a seed."""
 
     def __init__(self, spec: MelSpec, seed: int = 0) -> None:
         self._transform = MelTransform(spec)
@@ -40,6 +40,10 @@ class FastInverter:
     def spec(self) -> MelSpec:
         """The MelSpec it inverts."""
         return self._transform.spec
+
+
+class FastInverter(_MelInverter):
+    """Multiplicative-update magnitudes, then fast Griffin-Lim."""
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Invert mel (B, M, T) to audio (B, T * hop)."""
@@ -54,17 +58,8 @@ class FastInverter:
             )
 
 
-class OriginalInverter:
+class OriginalInverter(_MelInverter):
     """The common way, for comparison: librosa's NNLS, then 400 Griffin-Lim iterations."""
-
-    def __init__(self, spec: MelSpec, seed: int = 0) -> None:
-        self._transform = MelTransform(spec)
-        self._seed = seed
-
-    @property
-    def spec(self) -> MelSpec:
-        """The MelSpec it inverts."""
-        return self._transform.spec
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Invert mel (B, M, T) to audio (B, T * hop), one item after another."""

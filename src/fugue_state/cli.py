@@ -34,7 +34,7 @@ from fugue_state.errors import FugueError, InputError
 
 if TYPE_CHECKING:
     from fugue_state.corpus.folder import Corpus
-    from fugue_state.memory.training import RunConfig
+    from fugue_state.memory.training import Progress, RunConfig
 
 Item = TypeVar("Item")
 Command = Callable[..., None]
@@ -280,23 +280,28 @@ class StopFlag:
 
 
 class LossBar:
-    """A bar of seconds, with the step and the losses beside it."""
+    """A bar of the budget spent, with step, time left, speed and losses."""
 
     def __enter__(self) -> LossBar:
         from tqdm import tqdm
 
-        self._bar = tqdm(unit="step", disable=None)
+        self._bar = tqdm(total=1.0, bar_format="|{bar}| {desc}", disable=None)
+        self._steps = 0
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._bar.close()
 
-    def __call__(self, progress: Any) -> None:
+    def __call__(self, progress: Progress) -> None:
         """Show one step."""
+        self._steps += 1
         minutes, seconds = divmod(round(progress.remaining_s), 60)
-        self._bar.update(1)
-        losses = " ".join(f"{key[:4]} {value:.2f}" for key, value in progress.losses.items())
-        self._bar.set_description(f"step {progress.step}  ends in {minutes}:{seconds:02d}  {losses}", refresh=False)
+        losses = ", ".join(f"{name} {value:.2f}" for name, value in progress.losses.items())
+        speed = self._steps / progress.elapsed_s
+        told = f"step {progress.step}, {minutes}:{seconds:02d} left, {speed:.1f} steps/s; {losses}"
+        self._bar.set_description_str(told, refresh=False)
+        spent = progress.elapsed_s / (progress.elapsed_s + progress.remaining_s)
+        self._bar.update(spent - self._bar.n)
 
 
 @main.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))

@@ -364,13 +364,15 @@ def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -
     from dataclasses import asdict
 
     from fugue_state.audio.io import output_path
-    from fugue_state.memory.memory import Memory
-    from fugue_state.piece.portrait import write_portrait
-    from fugue_state.piece.render import render
 
     output_path(out, force=force, suffixes=(".wav", ".flac"))
     portrait = output_path(out.with_suffix(".png"), force=force)
     score = _score(model, settings)
+    # What takes seconds to import waits until the request is known to make sense.
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.portrait import write_portrait
+    from fugue_state.piece.render import render
+
     memory = Memory.load(model, inverter=score.inverter)
     measured = render(score, memory, out, force=force, track=tracked)
     write_portrait(portrait, out, score, memory)

@@ -172,3 +172,14 @@ def test_overlaps_add_where_they_belong() -> None:
     add_at(whole, 100, np.ones((40, 1), np.float32), 108)
     add_at(whole, 100, np.ones((4, 1), np.float32), 200)
     assert whole[:, 0].tolist() == [1, 2, 1, 1, 1, 0, 0, 0, 1, 1]
+
+
+def test_the_limiter_moves_its_gain_without_a_step() -> None:
+    sound = np.full((RATE, 2), 0.3, np.float32)
+    sound[RATE // 2] = 3.0
+    limiter = Limiter(-1.0, RATE)
+    out, _ = limiter(np.concatenate([sound, np.zeros((limiter.delay, 2), np.float32)]), limiter.silence())
+    gain = out[limiter.delay :, 0] / sound[:, 0]
+    assert gain.min() == pytest.approx(10 ** (-1.3 / 20) / 3.0, rel=0.05)
+    assert np.abs(np.diff(gain)).max() < 0.005
+    assert gain[RATE // 2 - limiter.look_ahead - 20] == pytest.approx(1.0, abs=1e-6)

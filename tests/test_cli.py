@@ -138,6 +138,23 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, tiny_path: P
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def test_what_the_system_refuses_is_one_line(
+    tmp_path: Path, make_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_corpus({"Am": 2, "C": 2})
+    (tmp_path / "taken").write_text("a file where a folder is needed")
+    monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "taken"))
+    refused(run("train", root, "-o", tmp_path / "run", "--steps", 1), 2, "cannot be made")
+    assert not (tmp_path / "run").exists()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied", "losses.csv")
+
+    monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("fugue_state.memory.training._begin", refuse)
+    refused(run("train", root, "-o", tmp_path / "run", "--steps", 1), 1, "losses.csv: Permission denied")
+
+
 def test_sample(tmp_path: Path, tiny_path: Path) -> None:
     result = run("sample", "-m", tiny_path, "-o", tmp_path / "s", "-n", 3, "--chord", "C", "--seed", 2)
     assert result.exit_code == 0, result.output

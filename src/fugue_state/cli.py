@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import signal
 from collections.abc import Callable, Iterable, Iterator
@@ -51,6 +52,11 @@ class OneLineErrors(click.Group):
         except FugueError as error:
             click.echo(f"fugue: {error}", err=True)
             context.exit(error.exit_code)
+        except OSError as error:
+            if error.errno == errno.EPIPE:  # whoever read our output has left; click knows what to do
+                raise
+            click.echo(f"fugue: {error.filename or 'system'}: {error.strerror or error}", err=True)
+            context.exit(FugueError.exit_code)
 
 
 def examples(*lines: str) -> str:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fugue_state.audio.io import replacing
 from fugue_state.config import VERSION, MelSpec, ModelConfig, Seed, Settings, checked
-from fugue_state.errors import CheckpointError, InputError
+from fugue_state.errors import CheckpointError, InputError, OutputError
 from fugue_state.memory.networks import IMAGE, Generator
 
 FORMAT = 1
@@ -48,9 +48,16 @@ class MemoryHeader(Settings):
 def write_tensors(path: Path, kind: str, header: Settings, tensors: Mapping[str, Tensor]) -> None:
     """Write tensors with a header that names its kind and format; all or nothing."""
     text = json.dumps({"kind": kind, "format": FORMAT, "header": header.model_dump(mode="json")})
-    plain = {name: t.detach().cpu().contiguous() for name, t in tensors.items()}
+    save_tensors(path, {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {HEADER: text})
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write a safetensors file, all or nothing; OutputError if it cannot be written."""
     with replacing(path) as beside:
-        save_file(plain, beside, {HEADER: text})
+        try:
+            save_file(dict(tensors), beside, dict(metadata))
+        except SafetensorError as error:
+            raise OutputError(f"{path}: could not be written ({error})") from None
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:

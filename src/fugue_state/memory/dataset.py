@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fugue_state.audio import io
@@ -18,6 +17,7 @@ from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, CorpusError
+from fugue_state.memory.checkpoint import save_tensors
 from fugue_state.progress import Track, untracked
 
 FEWEST_CLIPS = 2
@@ -50,11 +50,9 @@ def load_mels(
     found = _cached(path, corpus.labels)
     if found is None:
         found = _make(clips, corpus.labels, spec, config, key, track)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with io.replacing(path) as beside:
-            save_file(
-                {"mels": found.mels, "label": found.label}, beside, {"key": key, "left_out": json.dumps(found.left_out)}
-            )
+        io.output_folder(path.parent)
+        left_out = json.dumps(found.left_out)
+        save_tensors(path, {"mels": found.mels, "label": found.label}, {"key": key, "left_out": left_out})
     _check(found, corpus)
     return found
 

@@ -238,6 +238,10 @@ def test_a_corpus_does_not_mix_with_other_files(tmp_path: Path) -> None:
         build_corpus(tmp_path / "mine", [notes], StrumConfig())
     with pytest.raises(InputError, match="unknown guitar to hold out 'gitar1'; did you mean 'guitar1'"):
         build_corpus(tmp_path / "o1", [notes], StrumConfig(hold_out=("gitar1",)))
+    with pytest.raises(AudioError, match="no such folder"):
+        build_corpus(tmp_path / "o3", [tmp_path / "none"], StrumConfig())
+    assert not (tmp_path / "o1").exists()  # a mistake leaves nothing that would be in the way of the next try
+    assert not (tmp_path / "o3").exists()
     with pytest.raises(InputError, match="at least one is needed"):
         build_corpus(tmp_path / "o2", [notes], StrumConfig(hold_out=("guitar0", "guitar1")))
 

@@ -47,7 +47,7 @@ def build_corpus(
     Raises InputError if `out` holds another corpus or a guitar to hold out is not known.
     """
     recipe = {"strum": config.model_dump(mode="json"), "notes": [str(p) for p in notes]}
-    _claim(out, recipe)
+    _check_free(out, recipe)
     if notes:
         guitars, left_out = read_guitars(notes, config.sample_rate_hz, track)
     else:
@@ -61,23 +61,23 @@ def build_corpus(
         f"guitars for training: {', '.join(g.name for g in guitars if g.name not in held)}; "
         f"held out for testing: {', '.join(sorted(held)) or 'none'}"
     )
+    io.output_folder(out)
+    with io.replacing(out / MANIFEST) as beside:
+        beside.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
     plans = list(_plans(guitars, held, config))
     for plan in track(plans, len(plans), "strumming"):
         _make(plan, out, config)
     return out
 
 
-def _claim(out: Path, recipe: Mapping[str, object]) -> None:
-    """Mark the folder as this corpus, or refuse one that holds something else."""
-    io.output_folder(out)
+def _check_free(out: Path, recipe: Mapping[str, object]) -> None:
+    """Refuse a folder that holds something else than (the beginning of) this corpus."""
     manifest = out / MANIFEST
     if manifest.is_file():
-        if json.loads(manifest.read_text(encoding="utf-8")) != recipe:
+        if manifest.read_text(encoding="utf-8") != json.dumps(recipe, indent=1):
             raise InputError(f"{out}: holds a corpus made with other settings ({manifest}); choose another folder")
-    elif any(out.iterdir()):
+    elif out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; choose another one")
-    with io.replacing(manifest) as beside:
-        beside.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
 
 
 def _held_out(guitars: Sequence[Guitar], config: StrumConfig) -> set[str]:

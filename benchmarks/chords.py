@@ -13,10 +13,10 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from fugue_state.config import DEFAULT_INVERTER, DEFAULT_MEMORY
+from fugue_state.config import DEFAULT_INVERTER, DEFAULT_MEMORY, MEASURE_PER_CLASS
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.measure.chords import ChordTable
-from fugue_state.measure.memory import PER_CLASS, chord_table, generated, real, through_mel
+from fugue_state.measure.memory import chord_table, generated, real, through_mel
 from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.memory import Memory
 
@@ -37,7 +37,7 @@ def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=DEFAULT_MEMORY)
-    parser.add_argument("--per-class", type=int, default=PER_CLASS)
+    parser.add_argument("--per-class", type=int, default=MEASURE_PER_CLASS)
     parser.add_argument("--inverter", default=DEFAULT_INVERTER)
     parser.add_argument("--against")
     parser.add_argument("--seed", type=int, default=0)

@@ -21,10 +21,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fugue_state.config import DEFAULT_MEMORY, InverterName, Score, checked
+from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, InverterName, Score, checked
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.instrument import BATCH
 from fugue_state.piece.render import render
 from fugue_state.piece.score import events
 
@@ -37,8 +36,8 @@ def survival(memory: Memory, score: Score) -> dict[str, object]:
     made = list(events(score, memory))
     right: list[bool] = []
     margins: list[float] = []
-    for start in range(0, len(made), BATCH):
-        part = made[start : start + BATCH]
+    for start in range(0, len(made), EVENT_BATCH):
+        part = made[start : start + EVENT_BATCH]
         strengths = torch.from_numpy(np.stack([e.strengths for e in part]))
         asked = [str(e.chord) for e in part]
         sounds = memory.invert(memory.generate(torch.stack([e.latent for e in part]), asked, strengths)).numpy()

@@ -16,7 +16,9 @@ from pydantic.fields import FieldInfo
 from fugue_state.config import (
     DEFAULT_INVERTER,
     DEFAULT_MEMORY,
+    MEASURE_PER_CLASS,
     MEL_PRESETS,
+    SAMPLE_COUNT,
     VERSION,
     Budget,
     EnvelopeConfig,
@@ -313,7 +315,7 @@ class LossBar:
 @main.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
 @click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
-@click.option("-n", "--count", default=16, show_default=True, type=click.IntRange(1, 4096), help="How many.")
+@click.option("-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="How many.")
 @click.option("--chord", help="Only this chord; default: all in turn.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
 @click.option(
@@ -411,7 +413,13 @@ def _score(model: str, settings: dict[str, Any]) -> Score:
 )
 @click.argument("model", default=DEFAULT_MEMORY)
 @click.option("--against", type=click.Path(path_type=Path), help="Corpus to measure it beside.")
-@click.option("--per-class", default=32, show_default=True, type=click.IntRange(4, 4096), help="Sounds of each chord.")
+@click.option(
+    "--per-class",
+    default=MEASURE_PER_CLASS,
+    show_default=True,
+    type=click.IntRange(4, 4096),
+    help="Sounds of each chord.",
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
 @click.option("--inverter", default=DEFAULT_INVERTER, show_default=True, help="fast, or original (slow).")
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured as PNG.")

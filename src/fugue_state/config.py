@@ -14,6 +14,10 @@ SEED_MAX = 2**31 - 1
 DEFAULT_MEMORY = "guitar"
 InverterName = Literal["fast", "original"]
 DEFAULT_INVERTER: InverterName = "fast"
+# Sounds generated and inverted together: a part of what makes a piece repeat exactly.
+EVENT_BATCH = 16
+SAMPLE_COUNT = 16
+MEASURE_PER_CLASS = 32
 OrderName = Literal["random", "layerwise"]
 Seed = Field(default=0, ge=0, le=SEED_MAX)
 

@@ -13,7 +13,7 @@ import torch
 
 from fugue_state.audio import io
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import ClipConfig
+from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.corpus.folder import Clip, Corpus
@@ -25,8 +25,6 @@ from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
-BATCH = 16
-PER_CLASS = 32
 # A generated sound is called a copy if it lies nearer to a training clip than this share of the
 # training clips do to theirs.
 COPY_QUANTILE = 0.001
@@ -49,8 +47,8 @@ def generated(memory: Memory, per_class: int, seed: int, track: Track = untracke
     asked = [name for name in names for _ in range(per_class)]
     z = memory.latents(len(asked), seed)
     mels, sounds = [], []
-    for start in track(range(0, len(asked), BATCH), -(-len(asked) // BATCH), "generating"):
-        part = slice(start, start + BATCH)
+    for start in track(range(0, len(asked), EVENT_BATCH), -(-len(asked) // EVENT_BATCH), "generating"):
+        part = slice(start, start + EVENT_BATCH)
         mel = memory.generate(z[part], asked[part] if memory.labels else None)
         mels.append(mel.numpy())
         sounds.append(memory.invert(mel).numpy())
@@ -79,9 +77,9 @@ def real(clips: Sequence[Clip], memory: Memory, per_class: int, seed: int, track
 
 def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> SoundSet:
     """Return clips after mel and inverter: the best a memory could sound like."""
-    starts = range(0, len(clips.mels), BATCH)
+    starts = range(0, len(clips.mels), EVENT_BATCH)
     sounds = [
-        memory.invert(torch.from_numpy(clips.mels[i : i + BATCH])).numpy()
+        memory.invert(torch.from_numpy(clips.mels[i : i + EVENT_BATCH])).numpy()
         for i in track(starts, len(starts), "mel to sound")
     ]
     stacked = np.concatenate(sounds)
@@ -90,7 +88,9 @@ def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> So
 
 def _mels(sounds: npt.NDArray[np.float32], memory: Memory) -> Mels:
     transform = MelTransform(memory.spec)
-    parts = [transform.encode(torch.from_numpy(sounds[i : i + BATCH])) for i in range(0, len(sounds), BATCH)]
+    parts = [
+        transform.encode(torch.from_numpy(sounds[i : i + EVENT_BATCH])) for i in range(0, len(sounds), EVENT_BATCH)
+    ]
     return torch.cat(parts).numpy()
 
 
@@ -105,7 +105,7 @@ def measure_memory(
     memory: Memory,
     against: Corpus | None = None,
     *,
-    per_class: int = PER_CLASS,
+    per_class: int = MEASURE_PER_CLASS,
     seed: int = 0,
     track: Track = untracked,
 ) -> tuple[dict[str, Any], SoundSet]:

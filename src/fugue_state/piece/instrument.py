@@ -15,11 +15,9 @@ from fugue_state.audio.effects import Convolver, room
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.mix import add_at, envelope, pan
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import EnvelopeConfig, ReverbConfig
+from fugue_state.config import EVENT_BATCH, EnvelopeConfig, ReverbConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
-
-BATCH = 16  # events generated and inverted together; a part of what makes a piece repeat exactly
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +106,8 @@ class Instrument:
 
     def _voices(self, events: tuple[Event, ...]) -> Iterator[Voice]:
         """Make events audible, batch by batch."""
-        for start in range(0, len(events), BATCH):
-            yield from self._batch(events[start : start + BATCH])
+        for start in range(0, len(events), EVENT_BATCH):
+            yield from self._batch(events[start : start + EVENT_BATCH])
 
     def _batch(self, events: tuple[Event, ...]) -> Iterator[Voice]:
         """Generate, invert, shape and place events together."""
@@ -117,10 +115,10 @@ class Instrument:
         named = [e.chord for e in events if e.chord is not None]
         mels, activations = self.memory.observe(torch.stack([e.latent for e in events]), named or None, strengths)
         audio = self.memory.invert(mels).numpy()
-        for event, sound, mel, activation in zip(events, audio, mels.numpy(), activations.numpy(), strict=True):
-            placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
-            shaped = placed * envelope(len(placed), self._rate, self._envelope)
-            yield Voice(event, pan(shaped, event.pan), mel, activation)
+        placed = [resample(sound, self.memory.spec.sample_rate_hz, self._rate) for sound in audio]
+        gain = envelope(len(placed[0]), self._rate, self._envelope)
+        for event, sound, mel, activation in zip(events, placed, mels.numpy(), activations.numpy(), strict=True):
+            yield Voice(event, pan(sound * gain, event.pan), mel, activation)
 
     def _seen(self, block: Block, voices: tuple[Voice, ...]) -> Block:
         """Add to a block what the newest voice that sounds at its start shows."""
@@ -148,12 +146,12 @@ def play(instrument: Instrument, events: Iterable[Event], samples: int, block: i
         raise InputError(f"a block holds at least 1 sample, got {block}")
     waiting = iter(events)
     state = instrument.start()
-    batch = tuple(islice(waiting, BATCH))
+    batch = tuple(islice(waiting, EVENT_BATCH))
     while state.position < samples:
         length = min(block, samples - state.position)
         due: tuple[Event, ...] = ()
         while batch and batch[0].onset < state.position + length:
             due += batch
-            batch = tuple(islice(waiting, BATCH))
+            batch = tuple(islice(waiting, EVENT_BATCH))
         heard, state = instrument.step(Controls(length, due), state)
         yield heard

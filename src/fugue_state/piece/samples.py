@@ -6,8 +6,8 @@ from pathlib import Path
 
 from fugue_state.audio import io
 from fugue_state.audio.picture import write_sheet
+from fugue_state.config import EVENT_BATCH
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.instrument import BATCH
 from fugue_state.progress import Track, untracked
 
 PEAK = 0.97
@@ -35,8 +35,8 @@ def write_samples(
     sheet = io.output_path(folder / "sheet.png", force=force)
     z = memory.latents(count, seed)
     mels = []
-    for start in track(range(0, count, BATCH), -(-count // BATCH), "sampling"):
-        part = slice(start, start + BATCH)
+    for start in track(range(0, count, EVENT_BATCH), -(-count // EVENT_BATCH), "sampling"):
+        part = slice(start, start + EVENT_BATCH)
         mel = memory.generate(z[part], names[part] if memory.labels else None)
         mels += list(mel.numpy())
         for path, sound in zip(paths[part], memory.invert(mel).numpy(), strict=True):

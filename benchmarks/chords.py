@@ -27,7 +27,7 @@ def tables(memory: Memory, against: str | None, per_class: int, seed: int) -> di
     """Name what the memory makes, and the held-out clips of a corpus."""
     found = {"generated": chord_table(generated(memory, per_class, seed), memory)}
     if against:
-        clips = real(read_corpus(against).part("Test"), memory, per_class, seed)
+        clips = real(read_corpus(against).part("Test"), memory.spec, per_class, seed)
         found["real"] = chord_table(clips, memory)
         found["real_through_mel"] = chord_table(through_mel(clips, memory), memory)
     return found

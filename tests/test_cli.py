@@ -218,6 +218,61 @@ def test_training_refuses_what_cannot_be_learned(tmp_path: Path, make_corpus: Ca
     assert not (tmp_path / "run").exists()
 
 
+def test_sounds_without_labels_are_clustered(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 6, "C": 6})
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in root.rglob("*.wav"):
+        path.rename(flat / path.name)
+
+    def train(folder: Path, *words: object) -> Result:
+        result = run("train", flat, "-o", folder, "--feature-maps", 2, "--batch", 2, "--latent-size", 4, *words)
+        assert "Traceback" not in result.output
+        return result
+
+    def stored(folder: Path) -> tuple[object, object]:
+        read = json.loads((folder / "run.json").read_text())
+        return read["clusters"], read["model"]["labels"]
+
+    auto = train(tmp_path / "auto", "--steps", 1)
+    assert auto.exit_code == 0, auto.output
+    assert "note: 12 clips are few" in auto.stderr
+    assert "note: clusters heard: 1 (6 clips), 2 (6 clips)" in auto.stderr
+    assert stored(tmp_path / "auto") == (2, ["1", "2"])
+    for words in ([], ["--clusters", 2], ["--clusters", "auto"]):
+        resumed = train(tmp_path / "auto", "--steps", 2, "--resume", *words)
+        assert resumed.exit_code == 0, resumed.output
+    refused(train(tmp_path / "auto", "--steps", 3, "--resume", "--clusters", 3), 2, "started with clusters = 2, not 3")
+    assert run("sample", "-m", tmp_path / "auto", "-o", tmp_path / "s", "-n", 1, "--chord", "2").exit_code == 0
+    assert train(tmp_path / "plain", "--steps", 1, "--clusters", 1).exit_code == 0
+    assert stored(tmp_path / "plain") == (1, [])
+    dry = train(tmp_path / "dry", "--steps", 1, "--dry-run", "--clusters", 3)
+    assert json.loads(dry.stdout)["run"]["model"]["labels"] == ["1", "2", "3"]
+    refused(train(tmp_path / "x", "--clusters", 13), 2, "a number from 1 to 12", "got '13'")
+    refused(train(tmp_path / "x", "--clusters", "autos"), 2, "got 'autos'")
+    refused(train(tmp_path / "x", "--clusters", 0), 2, "got '0'")
+    assert not (tmp_path / "x").exists()
+
+
+def test_clusters_take_the_place_of_class_folders_when_asked_for(
+    tmp_path: Path, make_corpus: Callable[..., Path]
+) -> None:
+    root = make_corpus({"Am": 6, "C": 6})
+    small = ["--feature-maps", 2, "--batch", 2, "--latent-size", 4]
+    result = run("train", root, "-o", tmp_path / "run", *small, "--steps", 1, "--clusters", 3)
+    assert result.exit_code == 0, result.output
+    assert "note: the class folders are ignored" in result.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["model"]["labels"] == ["1", "2", "3"]
+    assert run("train", root, "-o", tmp_path / "run", "--steps", 2, "--resume").exit_code == 0
+    own = run("train", root, "-o", tmp_path / "own", *small, "--steps", 1)
+    assert "note: the class folders are ignored" not in own.stderr
+    assert "note: too few clips in Am (6), C (6)" in own.stderr
+    refused(
+        run("train", root, "-o", tmp_path / "own", "--steps", 2, "--resume", "--clusters", 2),
+        2, "started with clusters = None, not 2",
+    )  # fmt: skip
+
+
 def test_corpus_build(tmp_path: Path) -> None:
     for midi, name in ((40, "E2"), (45, "A2"), (50, "D3"), (55, "G3"), (59, "B3"), (64, "E4"), (69, "A4")):
         (tmp_path / "notes").mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ from fugue_state.corpus.folder import guitar_of, read_corpus
 from fugue_state.corpus.inspect import inspect_corpus, write_corpus_sheet
 from fugue_state.corpus.notes import Guitar, Note, make_note, measure_pitch, named_pitch_classes, read_guitars
 from fugue_state.corpus.soundfont import read_soundfont
-from fugue_state.corpus.strum import VOICINGS, strings_of, strum
+from fugue_state.corpus.strum import VOICINGS, ring_on, strings_of, strum
 from fugue_state.errors import AudioError, CorpusError, InputError
 from fugue_state.measure.chords import name_chord, template
 
@@ -332,3 +332,20 @@ def test_the_manifest_says_how_it_was_made(tmp_path: Path) -> None:
     )
     assert json.loads((out / "corpus.json").read_text())["strum"]["clips"] == 8
     assert soundfile.info(str(read_corpus(out).clips[0].path)).subtype == "PCM_16"
+
+
+def test_a_note_that_ends_too_early_rings_on() -> None:
+    rate, seconds = RATE, 6.0
+    time = np.arange(int(3.0 * rate)) / rate
+    decay_db_per_s = 6.0
+    tone = (0.5 * np.sin(2 * np.pi * 220.0 * time) * 10 ** (-decay_db_per_s * time / 20)).astype(np.float32)
+    tone[-int(0.05 * rate) :] *= np.linspace(1, 0, int(0.05 * rate), dtype=np.float32)
+    long = ring_on(tone, int(seconds * rate), rate)
+    assert len(long) == int(seconds * rate)
+    assert np.array_equal(long[: int(2.4 * rate)], tone[: int(2.4 * rate)])
+    level = [20 * np.log10(np.sqrt(np.mean(long[int(t * rate) : int((t + 1) * rate)] ** 2))) for t in (1, 3, 5)]
+    assert level[0] - level[1] == pytest.approx(2 * decay_db_per_s, abs=2.5)
+    assert level[1] - level[2] == pytest.approx(2 * decay_db_per_s, abs=2.5)
+    assert measure_pitch(long[int(4 * rate) :], rate) == pytest.approx(57.0, abs=0.05)
+    assert np.abs(np.diff(long)).max() <= 1.05 * np.abs(np.diff(tone)).max()  # no click
+    assert ring_on(tone, rate, rate) is tone

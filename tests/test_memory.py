@@ -204,23 +204,22 @@ def test_memories_are_found_by_name_file_and_folder(tmp_path: Path, tiny_path: P
 
 
 def test_the_discriminator_is_spectrally_normalized() -> None:
-    config = ModelConfig(feature_maps=8, labels=("a", "b"))
     torch.manual_seed(0)
-    critic = Discriminator(config)
+    critic = Discriminator(8, 2)
     critic.train()
     mel, label = torch.randn(4, 1, 128, 128), torch.tensor([0, 1, 0, 1])
     with torch.no_grad():
         for _ in range(30):  # power iterations
             critic(mel, label)
     weights = [m.weight for m in critic.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
-    assert len(weights) == 7
+    assert len(weights) == 8
     for weight in weights:
         assert torch.linalg.matrix_norm(weight.detach().flatten(1), 2) == pytest.approx(1.0, abs=0.02)
 
 
 def test_conditional_scores_depend_on_the_label() -> None:
     torch.manual_seed(0)
-    critic = Discriminator(ModelConfig(feature_maps=4, labels=("a", "b"))).eval()
+    critic = Discriminator(4, 2).eval()
     mel = torch.randn(2, 1, 128, 128)
     with torch.no_grad():
         assert (critic(mel, torch.tensor([0, 0])) - critic(mel, torch.tensor([1, 1]))).abs().min() > 1e-5
@@ -255,3 +254,46 @@ def test_statistics_are_those_of_the_weights_as_they_are() -> None:
     assert stale.std() > 1.2
     assert fresh.std() == pytest.approx(0.58, abs=0.06)  # half-rectified unit normal
     assert not generator.training
+
+
+@pytest.mark.parametrize("frames", [32, 128, 256])
+def test_segments_may_have_other_lengths(tmp_path: Path, frames: int) -> None:
+    header = MemoryHeader(name="long", mel=MelSpec(frames=frames), model=ModelConfig(feature_maps=2, labels=LABELS))
+    save_memory(tmp_path / "m.safetensors", Generator(header.model, frames), header)
+    memory = Memory.load(tmp_path / "m.safetensors")
+    mel = memory.generate(memory.latents(2, 0), "Am")
+    assert mel.shape == (2, 128, frames)
+    assert memory.invert(mel).shape == (2, frames * 512)
+
+
+def test_a_length_between_is_refused() -> None:
+    with pytest.raises(InputError, match="multiple of 32, got 100"):
+        Generator(ModelConfig(feature_maps=2), 100)
+
+
+def test_a_sound_can_be_stretched_inside_the_network(tiny_memory: Memory) -> None:
+    z = tiny_memory.latents(2, 0)
+    mel = tiny_memory.generate(z, "Am")
+    assert torch.equal(tiny_memory.generate(z, "Am", frames=128), mel)
+    for frames in (64, 256, 384):
+        stretched = tiny_memory.generate(z, "Am", frames=frames)
+        assert stretched.shape == (2, 128, frames)
+
+
+def test_a_stretched_memory_can_still_forget(tiny_memory: Memory) -> None:
+    z = tiny_memory.latents(2, 0)
+    ones = torch.ones(tiny_memory.units)
+    long = tiny_memory.generate(z, "Am", frames=256)
+    assert torch.equal(tiny_memory.generate(z, "Am", ones, frames=256), long)
+    assert not torch.equal(tiny_memory.generate(z, "Am", ones * 0.5, frames=256), long)
+
+
+@pytest.mark.parametrize(("seconds", "frames"), [(None, 128), (0.1, 32), (2.9, 128), (3.0, 160), (60.0, 2592)])
+def test_seconds_become_frames(tiny_memory: Memory, seconds: float | None, frames: int) -> None:
+    assert tiny_memory.frames(seconds) == frames
+
+
+@pytest.mark.parametrize("seconds", [0.0, -1.0, 121.0, float("nan")])
+def test_lengths_out_of_range_are_refused(tiny_memory: Memory, seconds: float) -> None:
+    with pytest.raises(InputError, match="lasts up to 120 s"):
+        tiny_memory.frames(seconds)

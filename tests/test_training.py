@@ -10,20 +10,23 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from safetensors import SafetensorError
 
 from fugue_state.audio import io
-from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
+from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory import training
+from fugue_state.memory.checkpoint import MemoryHeader, save_tensors
 from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import Progress, RunConfig, Trainer, train
+from fugue_state.memory.networks import Generator
+from fugue_state.memory.training import Progress, RunConfig, Trainer, make_fabric, train
 
 from .conftest import RATE, pluck
 
@@ -76,7 +79,6 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert seen[-1].remaining_s == 0
     assert set(seen[0].losses) == {"discriminator", "generator", "mel"}
     assert Memory.load(tmp_path / "run").header == header
-    assert (tmp_path / "run" / "samples" / "latest.png").read_bytes()[1:4] == b"PNG"
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train"]["batch"] == 4
 
 
@@ -89,22 +91,39 @@ def test_a_stop_keeps_the_step_it_came_after(tmp_path: Path) -> None:
     assert int(weights(tmp_path / "run")["step"]) == 2
 
 
-def test_saves_come_as_often_as_asked_and_sheets_at_doubling_steps(
+def test_saves_and_measures_come_as_often_as_asked_and_previews_at_doubling_steps(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    saved: list[int] = []
-    real = training.save_run
+    measured: list[int] = []
+    shown: list[int] = []
 
-    def save(folder: Path, trainer: Trainer) -> object:
-        saved.append(trainer.step_count)
-        return real(folder, trainer)
+    def examine(generator: Generator, header: MemoryHeader) -> dict[str, float]:
+        assert not generator.training
+        measured.append(header.steps)
+        return {"score": 1.0}
 
-    monkeypatch.setattr(training, "save_run", save)
-    monkeypatch.setattr(training, "FIRST_SHEET", 1)
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=5, save_minutes=1e-9))
-    assert saved == [1, 2, 3, 4, 5, 5]
-    sheets = sorted(p.name for p in (tmp_path / "run" / "samples").glob("step_*"))
-    assert sheets == ["step_0000001.png", "step_0000002.png", "step_0000004.png"]
+    monkeypatch.setattr(training, "FIRST_PREVIEW", 1)
+    train(
+        tmp_path / "run", run_config(), mel_set(), Budget(steps=5, save_minutes=1e-9),
+        examine=examine, preview=lambda _, header: shown.append(header.steps),
+    )  # fmt: skip
+    assert measured == [0, 1, 2, 3, 4, 5]
+    assert shown == [1, 2, 4]
+
+
+def test_the_best_memory_is_kept_and_the_newest_state(tmp_path: Path) -> None:
+    scores = {2: 5.0, 4: 3.0, 6: 4.0}
+
+    def examine(_: Generator, header: MemoryHeader) -> dict[str, float]:
+        return {"score": scores[header.steps]}
+
+    for steps in scores:
+        best = train(tmp_path / "run", run_config(), mel_set(), Budget(steps=steps), examine=examine, resume=steps > 2)
+    assert best.steps == 4
+    assert best.metrics == {"step": 4.0, "score": 3.0}
+    assert Memory.load(tmp_path / "run").header == best
+    assert int(weights(tmp_path / "run")["step"]) == 6
+    assert [m["score"] for m in training.read_measures(tmp_path / "run")] == [5.0, 3.0, 4.0]
 
 
 def test_a_loss_that_is_no_number_stops_with_a_reason_and_keeps_the_checkpoint(tmp_path: Path) -> None:
@@ -214,13 +233,17 @@ def test_mels_are_made_once_and_again_when_damaged_or_changed(make_corpus: Calla
     root = make_corpus({"Am": 2, "C": 3})
     (root / "C" / "bad.wav").write_bytes(b"RIFFxxxx")
     made: list[str] = []
+    said: list[str] = []
 
-    def load() -> MelSet:
+    def load(labelled: bool = True) -> MelSet:
         def track(items: object, total: int, what: str) -> object:
             made.append(what)
             return items
 
-        return load_mels(read_corpus(root), MelSpec(), cache_folder(), track=track)  # type: ignore[arg-type]
+        return load_mels(
+            read_corpus(root), MelSpec(), cache_folder(), labelled=labelled, say=said.append,
+            track=track,  # type: ignore[arg-type]
+        )  # fmt: skip
 
     first = load()
     assert first.mels.shape == (5, 128, 128)
@@ -230,10 +253,22 @@ def test_mels_are_made_once_and_again_when_damaged_or_changed(make_corpus: Calla
     assert made == ["mels"]
     assert torch.equal(first.mels, second.mels)
     assert second.left_out == first.left_out
+    hidden = load(labelled=False)
+    assert (hidden.labels, hidden.label.tolist()) == ((), [0] * 5)
+    assert (made, said) == (["mels"], [])
     cached = next((cache_folder() / "mels").iterdir())
     cached.write_bytes(cached.read_bytes()[:1000])
     assert torch.equal(load().mels, first.mels)
     assert made == ["mels"] * 2
+    assert said == [f"the mels kept in {cached} are damaged and are made again"]
+    facts = json.dumps([[f.name, 1, 1.0, 0.0, 1.0] for f in first.facts[1:]])  # one too few
+    about = {"key": first.key, "left_out": "[]"}
+    save_tensors(cached, {"mels": first.mels, "label": first.label}, about | {"facts": facts})
+    assert load().facts == first.facts
+    assert len(said) == 2
+    save_tensors(cached, {"mels": first.mels, "label": first.label}, about)  # as an older version left it
+    assert load().facts == first.facts
+    assert (len(made), len(said)) == (4, 2)
     io.write(root / "C" / "new.wav", pluck(60), RATE)
     assert len(load().label) == 6
 
@@ -257,10 +292,11 @@ def test_too_little_data_is_refused(tmp_path: Path, make_corpus: Callable[..., P
 
 def test_two_chords_are_learned(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
     """A real training, from files to named chords, of a network small enough for a minute or two."""
+    spec = MelSpec(frames=64)
     corpus = read_corpus(make_corpus({"Am": 24, "C": 24}))
-    data = load_mels(corpus, MelSpec(), cache_folder())
+    data = load_mels(corpus, spec, cache_folder())
     run = RunConfig(
-        name="two", mel=MelSpec(), model=ModelConfig(feature_maps=8, latent_size=16, labels=corpus.labels),
+        name="two", mel=spec, model=ModelConfig(feature_maps=8, latent_size=16, labels=corpus.labels),
         train=TrainConfig(batch=8, average_decay=0.99, generator_rate=5e-4, discriminator_rate=1e-3), data_key=data.key,
     )  # fmt: skip
     train(tmp_path / "run", run, data, Budget(steps=2000))
@@ -269,3 +305,47 @@ def test_two_chords_are_learned(tmp_path: Path, make_corpus: Callable[..., Path]
         sounds = memory.invert(memory.generate(memory.latents(8, 1), name)).numpy()
         named = [name_chord(sound, RATE, corpus.labels).name for sound in sounds]
         assert np.mean([n == name for n in named]) >= 0.75, named
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    """Same global batch, same losses; and a run may go on with another number of processes."""
+    root = make_corpus({"Am": 6, "C": 6})
+
+    def run(out: str, processes: int, *more: str) -> None:
+        launch = ["-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
+        command = [
+            sys.executable, *(launch if processes > 1 else []), "-m", "fugue_state.cli", "train", str(root),
+            "-o", str(tmp_path / out), "--feature-maps", "4", "--batch", "8", "--latent-size", "8", "--frames", "32",
+            "--precision", "fp32", "--accelerator", "cpu", "--augment-shift", "0.05", "--augment-level", "2",
+            *(["--devices", str(processes), "--strategy", "ddp"] if processes > 1 else []), *more,
+        ]  # fmt: skip
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+        assert done.returncode == 0, done.stderr[-2000:]
+
+    def losses(out: str) -> npt.NDArray[np.float64]:
+        return np.loadtxt(tmp_path / out / "losses.csv", delimiter=",", skiprows=1)[:, 1:4]
+
+    run("one", 1, "--steps", "10")
+    run("two", 2, "--steps", "10")
+    assert losses("one").shape == (10, 3)
+    np.testing.assert_allclose(losses("two"), losses("one"), atol=5e-3)
+    run("parts", 2, "--steps", "5")
+    run("parts", 1, "--steps", "10", "--resume")
+    np.testing.assert_allclose(losses("parts"), losses("one"), atol=5e-3)
+    first, second = Memory.load(tmp_path / "one"), Memory.load(tmp_path / "two")
+    z = first.latents(4, 0)
+    torch.testing.assert_close(second.generate(z), first.generate(z), atol=0.02, rtol=0.0)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused() -> None:
+    class Three:
+        world_size = 3
+
+    with pytest.raises(InputError, match="batch of 4 cannot be shared by 3 processes"):
+        Trainer(run_config(), mel_set(), Three())  # type: ignore[arg-type]
+
+
+def test_devices_that_are_not_there_are_refused() -> None:
+    with pytest.raises(InputError, match="cannot train on 1 x cuda"):
+        make_fabric(ComputeConfig(accelerator="cuda"), "fp32")

@@ -9,11 +9,17 @@ from fugue_state import config
 
 if TYPE_CHECKING:
     from fugue_state.config import Score as Score
+    from fugue_state.measure.atlas import Atlas as Atlas
     from fugue_state.memory.memory import Memory as Memory
     from fugue_state.piece.render import render as render
 __version__ = config.VERSION
 
-_HOMES = {"Memory": "fugue_state.memory.memory", "Score": "fugue_state.config", "render": "fugue_state.piece.render"}
+_HOMES = {
+    "Atlas": "fugue_state.measure.atlas",
+    "Memory": "fugue_state.memory.memory",
+    "Score": "fugue_state.config",
+    "render": "fugue_state.piece.render",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,16 +15,22 @@ from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
 from fugue_state.config import (
+    AUTO,
     DEFAULT_INVERTER,
     DEFAULT_MEMORY,
     MEASURE_PER_CLASS,
     MEL_PRESETS,
+    PATH_STEPS,
     SAMPLE_COUNT,
     VERSION,
+    AtlasConfig,
+    AugmentConfig,
     Budget,
+    ComputeConfig,
     EnvelopeConfig,
     FileConfig,
     MasterConfig,
+    MelSpec,
     ModelConfig,
     ReverbConfig,
     ScheduleConfig,
@@ -32,11 +39,14 @@ from fugue_state.config import (
     StrumConfig,
     TrainConfig,
     checked,
+    cluster_labels,
 )
 from fugue_state.errors import FugueError, InputError
 
 if TYPE_CHECKING:
     from fugue_state.corpus.folder import Corpus
+    from fugue_state.measure.atlas import Atlas, Place
+    from fugue_state.memory.dataset import MelSet
     from fugue_state.memory.training import Progress, RunConfig
 
 Item = TypeVar("Item")
@@ -87,6 +97,11 @@ def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
 def say(line: str) -> None:
     """Tell the user something that is no result."""
     click.echo(line, err=True)
+
+
+def note(line: str) -> None:
+    """Tell the user something worth knowing before going on."""
+    say(f"note: {line}")
 
 
 def report(values: dict[str, Any], as_json: bool) -> None:
@@ -160,14 +175,17 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool)
     from dataclasses import asdict
 
     from fugue_state.audio.io import output_path
-    from fugue_state.config import MelSpec
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.inspect import inspect_corpus, write_corpus_sheet
 
     if sheet is not None:
         output_path(sheet, force=force, suffixes=(".png",))
     found = read_corpus(folder)
-    report(asdict(inspect_corpus(found, tracked)), as_json)
+    told = asdict(inspect_corpus(found, tracked))
+    warnings = [] if as_json else told.pop("warnings")
+    report(told, as_json)
+    for line in warnings:
+        note(line)
     if sheet is not None:
         write_corpus_sheet(sheet, found, MelSpec())
         say(f"drew {sheet}")
@@ -177,6 +195,7 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool)
     epilog=examples(
         "fugue train chords -o run --minutes 10",
         "fugue train chords -o run --resume --minutes 30",
+        "fugue train chords -o long --frames 256 --minutes 60",
         "fugue train chords -o run --steps 5000 --feature-maps 32 --dry-run",
     )
 )
@@ -185,77 +204,158 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool)
 @click.option("--name", help="Name of the memory; default: the folder's.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
 @click.option("--mel", default="default", show_default=True, help=f"Mel preset: {', '.join(MEL_PRESETS)}.")
-@option(ModelConfig, "feature_maps", about="Width of the networks.")
+@option(MelSpec, "frames", about="Length of a segment in frames, a multiple of 32.")
+@option(MelSpec, "hop", about="Samples from frame to frame.")
+@option(MelSpec, "n_fft", about="Samples of the window.")
+@option(MelSpec, "fmin_hz", "--fmin", about="Lowest frequency of the mel bands in Hz.")
+@option(MelSpec, "fmax_hz", "--fmax", about="Highest frequency of the mel bands in Hz.")
+@click.option(
+    "--clusters",
+    help=f"How many clusters of like sounds stand in for labels, or {AUTO}; 1 learns without labels. "
+    f"Default: class folders as labels, {AUTO} for a flat folder.",
+)
+@option(ModelConfig, "feature_maps", about="Width of the generator.")
 @option(ModelConfig, "latent_size", about="Size of the latent.")
 @option(TrainConfig, "batch", about="Clips per step.")
 @option(TrainConfig, "generator_rate", about="Learning rate of the generator.")
 @option(TrainConfig, "discriminator_rate", about="Learning rate of the discriminator.")
+@option(TrainConfig, "discriminator_maps", kind_of=int, about="Width of the discriminator; default: the generator's.")
+@click.option(
+    "--minibatch-statistics/--no-minibatch-statistics",
+    default=TrainConfig().minibatch_statistics,
+    show_default=True,
+    help="Whether the discriminator sees how much a batch varies.",
+)
+@option(AugmentConfig, "shift_s", "--augment-shift", about="Move what the discriminator sees in time, seconds.")
+@option(AugmentConfig, "level_db", "--augment-level", about="... in level, dB.")
+@option(AugmentConfig, "pitch_semitones", "--augment-pitch", about="... in pitch, semitones.")
+@option(AugmentConfig, "tilt_db", "--augment-tilt", about="... in tilt, dB from bass to treble.")
 @option(TrainConfig, "mel_loss_weight", about="Weight of the mel-spectrogram loss.")
+@option(TrainConfig, "average_decay", about="Decay of the averaged weights per step.")
 @option(TrainConfig, "precision", about="bf16 (fast) or fp32.")
 @option(TrainConfig, "seed", about="Seed of every random choice.")
 @option(Budget, "steps", kind_of=int, about="Stop at this step.")
 @option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {TRAINING_MINUTES:g} if no end is given.")
-@option(Budget, "save_minutes", about="Save this often.")
+@option(Budget, "save_minutes", about="Save and measure this often.")
+@option(ComputeConfig, "accelerator", about="auto, cpu, cuda or mps.")
+@option(ComputeConfig, "devices", about="Devices (on a CPU: processes) on each machine.")
+@option(ComputeConfig, "nodes", about="Machines.")
+@option(ComputeConfig, "strategy", about="auto, or ddp to share each batch; torchrun and clusters are understood.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
 def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **settings: Any) -> None:
-    """Learn a memory from the sounds in DATA: class folders give labels, a flat folder none."""
-    from fugue_state.corpus.fetch import cache_folder
+    """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.folder import read_corpus
-    from fugue_state.memory.dataset import load_mels
-    from fugue_state.memory.training import check_run
-    from fugue_state.memory.training import train as run_training
+    from fugue_state.measure.lesson import teach
+    from fugue_state.memory.training import check_run, make_fabric, read_measures
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
     budget = checked(Budget, _taken(settings, Budget))
     settings["name"] = settings["name"] or out.resolve().name
     found = read_corpus(data)
-    run = _run_config(found, settings, out if resume else None)
+    run, clustered = _run_config(found, settings, out if resume else None)
+    if found.labels and clustered:
+        note("the class folders are ignored: clusters stand in for labels")
     if dry_run:
+        if clustered and run.clusters is None:
+            note("how many clusters there are is decided when the mels are made")
         click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
         return
     check_run(out, run, resume=resume, force=force)
+    fabric = make_fabric(checked(ComputeConfig, _taken(settings, ComputeConfig)), run.train.precision)
+    fabric.launch()
     for line in found.warnings:
-        say(f"note: {line}")
-    mels = load_mels(found, run.mel, cache_folder(), track=tracked)
-    for path, reason in mels.left_out:
-        say(f"left out {path}: {reason}")
+        note(line)
+    with fabric.rank_zero_first():  # the others find the mels in the cache
+        run, mels = _mels(found, run, clustered)
     with StopFlag() as stop, LossBar() as bar:
-        header = run_training(out, run, mels, budget, resume=resume, force=force, watch=bar, stop=stop)
-    say(
-        f"{'stopped' if stop() else 'trained'} at step {header.steps}; hear it: "
-        f"fugue sample -m {out} -o {out / 'sounds'}"
-    )
+        header = teach(
+            out, run, found, mels, budget,
+            fabric=fabric, resume=resume, force=force, watch=bar, stop=stop, track=tracked, say=bar.say,
+        )  # fmt: skip
+    if fabric.is_global_zero:
+        say(
+            f"{'stopped' if stop() else 'trained'} at step {read_measures(out)[-1]['step']:.0f}; the memory of step "
+            f"{header.steps} is the best, its card is {out / 'card.md'}; "
+            f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
+        )
 
 
-def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) -> RunConfig:
-    """Resolve what a run learns; what is not asked for anew comes from the run to be continued."""
-    from fugue_state.config import MelSpec
+def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) -> tuple[RunConfig, bool]:
+    """Resolve what a run learns, and say whether its labels are clusters; how many may still be open.
+
+    What is not asked for anew comes from the run to be continued.
+    """
     from fugue_state.memory.checkpoint import DataSource
     from fugue_state.memory.dataset import corpus_key
     from fugue_state.memory.training import RunConfig, read_run
 
-    spec = MelSpec.preset(settings["mel"])
-    if before is not None:
-        source = click.get_current_context().get_parameter_source
-        stored = read_run(before)
-        kept = stored.train.model_dump() | stored.model.model_dump()
+    source = click.get_current_context().get_parameter_source
+    asked = {key: value for key, value in settings.items() if source(key) is ParameterSource.COMMANDLINE}
+    base = MelSpec.preset(settings["mel"])
+    stored = None if before is None else read_run(before)
+    if stored is not None:
+        kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
         kept |= {"name": stored.name, "licence": stored.data[0].licence if stored.data else "unknown"}
-        asked = {key: value for key, value in settings.items() if source(key) is ParameterSource.COMMANDLINE}
-        spec = spec if "mel" in asked else stored.mel
+        base = base if "mel" in asked else stored.mel
         settings = settings | kept | asked
+    spec = checked(MelSpec, base.model_dump() | _taken(asked, MelSpec))
     clips = len(found.part("Training"))
+    clusters = _clusters(settings["clusters"], clips)
+    if stored is not None:
+        clusters = stored.clusters if clusters is None else clusters
+        clustered = clusters is not None
+    else:
+        clustered = settings["clusters"] is not None or not found.labels
+    labels = cluster_labels(clusters or 1) if clustered else found.labels
     data = DataSource(name=found.root.resolve().name, clips=clips, licence=settings["licence"])
-    return RunConfig(
+    run = RunConfig(
         name=settings["name"],
         mel=spec,
-        train=checked(TrainConfig, _taken(settings, TrainConfig)),
-        model=checked(ModelConfig, _taken(settings, ModelConfig) | {"labels": found.labels}),
+        clusters=clusters,
+        train=checked(
+            TrainConfig,
+            _taken(settings, TrainConfig) | {"augment": checked(AugmentConfig, _taken(settings, AugmentConfig))},
+        ),
+        model=checked(ModelConfig, _taken(settings, ModelConfig) | {"labels": labels}),
         data_key=corpus_key(found, spec),
         data=(data,),
     )
+    return run, clustered
+
+
+def _clusters(asked: str | None, clips: int) -> int | None:
+    """Return the number of clusters asked for; None if none is, or `auto`."""
+    if asked is None or asked == AUTO:
+        return None
+    if not asked.isdecimal() or not 1 <= int(asked) <= clips:
+        raise InputError(f"clusters: a number from 1 to {clips}, as many as there are clips, or {AUTO} (got {asked!r})")
+    return int(asked)
+
+
+def _mels(found: Corpus, run: RunConfig, clustered: bool) -> tuple[RunConfig, MelSet]:
+    """Make the mels of a run and the clusters it asks for; say what is odd about them."""
+    from fugue_state.corpus.advice import advise
+    from fugue_state.corpus.fetch import cache_folder
+    from fugue_state.memory.dataset import load_mels
+
+    mels = load_mels(found, run.mel, cache_folder(), labelled=not clustered, track=tracked, say=note)
+    for path, reason in mels.left_out:
+        say(f"left out {path}: {reason}")
+    for line in advise(mels.facts, run.mel, classes=mels.classes, mels=mels.mels):
+        note(line)
+    if not clustered or run.clusters == 1:
+        return run, mels
+    from fugue_state.memory.clusters import cluster_mels
+
+    mels = cluster_mels(mels, run.mel, run.clusters)
+    sizes = Counter(mels.classes)
+    counts = ", ".join(f"{name} ({sizes[name]} clips)" for name in mels.labels)
+    note(f"clusters heard: {counts}" if counts else "no clusters stand out; learning without labels")
+    model = run.model.model_copy(update={"labels": mels.labels})
+    return run.model_copy(update={"model": model, "clusters": max(len(mels.labels), 1)}), mels
 
 
 def _taken(settings: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
@@ -300,6 +400,11 @@ class LossBar:
     def __exit__(self, *exc: object) -> None:
         self._bar.close()
 
+    def say(self, line: str) -> None:
+        """Write a line above the bar."""
+        with self._bar.external_write_mode():
+            say(line)
+
     def __call__(self, progress: Progress) -> None:
         """Show one step."""
         self._steps += 1
@@ -317,12 +422,22 @@ class LossBar:
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
 @click.option("-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="How many.")
 @click.option("--chord", help="Only this chord; default: all in turn.")
+@click.option("--seconds", type=float, help="Stretch each to this length inside the network; default: as learned.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
 @click.option(
     "--inverter", default=DEFAULT_INVERTER, show_default=True, help="fast, or original (slow, for comparison)."
 )
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-def sample(model: str, out: Path, count: int, chord: str | None, seed: int, inverter: str, force: bool) -> None:
+def sample(
+    model: str,
+    out: Path,
+    count: int,
+    chord: str | None,
+    seconds: float | None,
+    seed: int,
+    inverter: str,
+    force: bool,
+) -> None:
     """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
     from fugue_state.audio.io import output_folder
     from fugue_state.memory.memory import Memory
@@ -331,8 +446,107 @@ def sample(model: str, out: Path, count: int, chord: str | None, seed: int, inve
     memory = Memory.load(model, inverter=inverter)
     if chord is not None:
         memory.label_index(chord)
-    made = write_samples(memory, output_folder(out), count=count, chord=chord, seed=seed, force=force, track=tracked)
+    memory.frames(seconds)
+    made = write_samples(
+        memory, output_folder(out), count=count, chord=chord, seed=seed, duration_s=seconds, force=force, track=tracked
+    )
     say(f"made {len(made) - 1} sounds and {made[-1]}")
+
+
+def quantile(name: str, about: str) -> Callable[[Command], Command]:
+    """Make an option that asks for a trait."""
+    return click.option(f"--{name}", type=float, help=f"{about}: quantile, 0 least to 1 most.")
+
+
+@main.command(
+    epilog=examples(
+        "fugue atlas guitar",
+        "fugue atlas guitar --chord Am --bright 0.8 -n 8 -o sounds",
+        "fugue atlas guitar --near 12 -n 8 -o near",
+        "fugue atlas guitar --path 12,57 --steps 8 -o path",
+    )
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the sounds; without it they are listed.")
+@click.option(
+    "-n", "--count", "number", type=click.IntRange(1), help=f"How many to choose; {SAMPLE_COUNT} if not said."
+)
+@click.option("--chord", help="Those that sound like this chord.")
+@quantile("clarity", "How clearly it is its chord")
+@quantile("margin", "How far ahead of the next chord")
+@quantile("bright", "Brightness")
+@quantile("attack", "Slowness of the onset")
+@quantile("sustain", "Level left at the end")
+@quantile("level", "Loudness")
+@click.option("--draw", default=0, show_default=True, type=click.IntRange(0), help="Seed among equally near ones.")
+@click.option("--near", type=int, help="Those that sound most like this entry.")
+@click.option("--path", "ends", help="The way from one entry to another, e.g. 12,57.")
+@click.option("--steps", default=PATH_STEPS, show_default=True, type=click.IntRange(2, 4096), help="Sounds on the way.")
+@option(AtlasConfig, "count", "--latents", about="Latents that the atlas describes.")
+@option(AtlasConfig, "seed", about="Seed of these latents.")
+@click.option("--rebuild", is_flag=True, help="Describe them again.")
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def atlas(model: str, out: Path | None, rebuild: bool, force: bool, as_json: bool, **settings: Any) -> None:
+    """Say what the latents of MODEL (a name, checkpoint or run folder) sound like; find and play those one wants.
+
+    Without any wish it sums up what there is. The atlas is made once, then kept.
+    """
+    from fugue_state.audio.io import output_folder
+    from fugue_state.measure.atlas import Atlas, check_description
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.samples import write_places
+
+    asked = _asked(settings, out)
+    config = checked(AtlasConfig, _taken(settings, AtlasConfig))
+    memory = Memory.load(model)
+    check_description(memory, **asked.get("like", {}))
+    found = Atlas.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
+    if not asked:
+        report({"memory": model} | found.summary(), as_json)
+        return
+    places = _wanted(found, asked)
+    if out is not None:
+        made = write_places(found, places, output_folder(out), asked, force=force, track=tracked)
+        say(f"made {len(made) - 2} sounds, {made[-2]} and {made[-1]}")
+    told = [place.told() for place in places]
+    report({"sounds": told} if as_json else {f"{i:03d}": one for i, one in enumerate(told)}, as_json)
+
+
+def _asked(settings: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    """Return what is asked of an atlas: a path, neighbours or what is like a description; empty is the summary."""
+    keys = ("chord", "clarity", "margin", "bright", "attack", "sustain", "level")
+    like = {key: settings[key] for key in keys if settings[key] is not None}
+    ends, near, number = settings["ends"], settings["near"], settings["number"]
+    count = number or SAMPLE_COUNT
+    ways = [*(["--path"] if ends else []), *(["--near"] if near is not None else []), *(f"--{key}" for key in like)]
+    if len(ways) > 1 and ways[0] in {"--path", "--near"}:
+        raise InputError(f"{ways[0]} and {ways[1]} cannot be asked for at once")
+    if ends and number:
+        raise InputError("--path is as long as --steps says; -n does not go with it")
+    if ends:
+        return {"path": _pair(ends), "steps": settings["steps"]}
+    if near is not None:
+        return {"near": near, "count": count}
+    return {"like": like, "count": count, "draw": settings["draw"]} if like or number or out else {}
+
+
+def _pair(text: str) -> tuple[int, int]:
+    """Read two numbers of entries; InputError for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise InputError(f"--path takes two numbers of entries, like 12,57, not {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
+    """Return the places of an atlas that were asked for."""
+    if "path" in asked:
+        one, other = asked["path"]
+        return found.path(one, other, asked["steps"])
+    if "near" in asked:
+        return found.neighbours(asked["near"], asked["count"])
+    return found.choose(asked["count"], seed=asked["draw"], **asked["like"])
 
 
 @main.command(
@@ -347,6 +561,7 @@ def sample(model: str, out: Path, count: int, chord: str | None, seed: int, inve
 @click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: that, or what the memory knows of it.")
 @option(Score, "duration_s", "--duration", about="Seconds.")
 @option(Score, "every_s", "--every", about="Seconds from one chord to the next.")
+@option(Score, "event_s", "--event", kind_of=float, about="Seconds each chord is stretched to; default: as learned.")
 @option(Score, "order", about="Which units go first: random or layerwise.")
 @option(ScheduleConfig, "pace", about="How they go: linear or steps.")
 @option(ScheduleConfig, "steps", about="Number of jumps of the pace `steps`.")
@@ -450,6 +665,23 @@ def measure(
     if sheet is not None:
         write_measure_sheet(sheet, made)
         say(f"drew {sheet}")
+
+
+@main.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), help="Corpus to examine and measure it beside.")
+@click.option("--force", is_flag=True, help="Replace the card that is there.")
+def card(run: Path, against: Path | None, force: bool) -> None:
+    """Write the card of the memory in folder RUN: what it learned from, how well, how to play it.
+
+    Without --against, it tells what was measured while training.
+    """
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.card import write_run_card
+
+    corpus = None if against is None else read_corpus(against)
+    text, values = write_run_card(run, corpus, force=force, track=tracked, say=say)
+    say(f"wrote {text} and {values}")
 
 
 @main.command(epilog=examples("fugue models", "fugue models --json"))

@@ -18,6 +18,14 @@ DEFAULT_INVERTER: InverterName = "fast"
 EVENT_BATCH = 16
 SAMPLE_COUNT = 16
 MEASURE_PER_CLASS = 32
+# While training: sounds of each chord that are named, by their beginning; mels in all that are compared.
+EXAMINE_PER_CLASS = 8
+EXAMINE_HEARD_S = 1.5
+EXAMINE_MELS = 256
+LOG_EVERY_STEPS = 20
+PREVIEW_COLUMNS = 8
+PREVIEW_CHORD_S = 0.75
+PATH_STEPS = 8
 OrderName = Literal["random", "layerwise"]
 Seed = Field(default=0, ge=0, le=SEED_MAX)
 
@@ -63,7 +71,7 @@ class MelSpec(Settings):
     n_fft: int = Field(default=2048, ge=64, le=16_384)
     hop: int = Field(default=512, ge=16, le=4096)
     n_mels: int = Field(default=128, ge=8, le=512)
-    frames: int = Field(default=128, ge=8, le=1024)
+    frames: int = Field(default=128, ge=32, le=1024, multiple_of=32)
     fmin_hz: float = Field(default=50.0, ge=0.0)
     fmax_hz: float = Field(default=8000.0, gt=0.0)
     scale: Literal["htk", "slaney"] = "htk"
@@ -114,8 +122,12 @@ MEL_PRESETS = {
 }
 
 
+# Units of each layer, nearest the latent first, in feature maps.
+WIDTHS = (8.0, 4.0, 2.0, 1.0, 0.5)
+
+
 class ModelConfig(Settings):
-    """The shape of the generator and its discriminator."""
+    """The shape of the generator; its length in frames is the MelSpec's."""
 
     latent_size: int = Field(default=100, ge=1, le=1024)
     feature_maps: int = Field(default=64, ge=2, le=256, multiple_of=2)
@@ -130,13 +142,26 @@ class ModelConfig(Settings):
     @property
     def layers(self) -> dict[str, int]:
         """Units per layer, nearest the latent first."""
-        widths = (8.0, 4.0, 2.0, 1.0, 0.5)
-        return {f"deconv{i}": int(w * self.feature_maps) for i, w in enumerate(widths, 1)}
+        return {f"deconv{i}": int(w * self.feature_maps) for i, w in enumerate(WIDTHS, 1)}
 
     @property
     def units(self) -> int:
         """Number of units U of the whole generator."""
         return sum(self.layers.values())
+
+
+class AugmentConfig(Settings):
+    """How far real and generated mels are moved alike before the discriminator sees them; 0 is not at all."""
+
+    shift_s: float = Field(default=0.03, ge=0, le=1)
+    level_db: float = Field(default=3.0, ge=0, le=20)
+    pitch_semitones: float = Field(default=0.25, ge=0, le=2)
+    tilt_db: float = Field(default=3.0, ge=0, le=20)
+
+    @property
+    def active(self) -> bool:
+        """Whether anything is moved at all."""
+        return any(self.model_dump().values())
 
 
 class TrainConfig(Settings):
@@ -149,8 +174,20 @@ class TrainConfig(Settings):
     beta2: float = Field(default=0.9, ge=0, lt=1)
     mel_loss_weight: float = Field(default=1.0, ge=0)
     average_decay: float = Field(default=0.999, ge=0, lt=1)
+    discriminator_maps: int | None = Field(default=None, ge=2, le=512, multiple_of=2)
+    minibatch_statistics: bool = True
+    augment: AugmentConfig = AugmentConfig()
     precision: Literal["bf16", "fp32"] = "bf16"
     seed: int = Seed
+
+
+class ComputeConfig(Settings):
+    """Where training runs; none of this changes what is learned, but for rounding."""
+
+    accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: int = Field(default=1, ge=1, le=1024)
+    nodes: int = Field(default=1, ge=1, le=1024)
+    strategy: Literal["auto", "ddp"] = "auto"
 
 
 class Budget(Settings):
@@ -176,6 +213,46 @@ class ClipConfig(Settings):
     level_dbfs: float = Field(default=-18.0, ge=-60, le=0)
 
 
+class AdviceConfig(Settings):
+    """From where on a folder of sounds is warned about before it is learned."""
+
+    fewest_clips: int = Field(default=200, ge=1)
+    fewest_in_class: int = Field(default=20, ge=1)
+    evenness: float = Field(default=4.0, ge=1)  # largest class to smallest
+    quiet_dbfs: float = Field(default=-45.0, ge=-120, le=0)
+    quiet_share: float = Field(default=0.1, ge=0, le=1)
+    short_part: float = Field(default=0.5, ge=0, le=1)  # of an image's length
+    short_share: float = Field(default=0.25, ge=0, le=1)
+    band_part: float = Field(default=0.9, ge=0, le=1)  # of the highest band
+    band_share: float = Field(default=0.05, ge=0, le=0.5)
+    alike_db: float = Field(default=2.0, ge=0)
+
+
+class ClusterConfig(Settings):
+    """How clips without labels are put into clusters that stand in for labels."""
+
+    fewest: int = Field(default=2, ge=2)
+    most: int = Field(default=16, ge=2)
+    clips_each: int = Field(default=5, ge=2)  # `auto` never makes more clusters than clips / clips_each
+    least_silhouette: float = Field(default=0.15, ge=0, le=1)
+    nearly_best: float = Field(default=0.95, gt=0, le=1)  # of the best silhouette: then the more clusters, the purer
+    least_spread: float = Field(default=0.03, ge=0)  # RMS; clips nearer to each other are all one
+    stray_part: float = Field(default=0.25, ge=0, le=1)  # of an even share: smaller ones join their neighbours
+    spare: int = Field(default=4, ge=0)
+    timbre_weight: float = Field(default=0.5, ge=0)
+    starts: int = Field(default=10, ge=1)
+    compared: int = Field(default=2000, ge=2)
+    seed: int = Seed
+
+
+AUTO = "auto"
+
+
+def cluster_labels(count: int) -> tuple[str, ...]:
+    """Return the labels of `count` clusters; a single one has none."""
+    return tuple(str(i) for i in range(1, count + 1)) if count > 1 else ()
+
+
 class StrumConfig(Settings):
     """What varies between players when chords are strummed from single notes."""
 
@@ -187,12 +264,23 @@ class StrumConfig(Settings):
     seed: int = Seed
 
 
+class AtlasConfig(Settings):
+    """Which latents an atlas describes."""
+
+    count: int = Field(default=2048, ge=2, le=65_536)
+    seed: int = Seed
+
+
 class EnvelopeConfig(Settings):
     """How an event sets in, dies away and ends."""
 
     attack_s: float = Field(default=0.003, ge=0, le=10)
     decay_rt60_s: float = Field(default=8.0, gt=0, le=120)
     release_s: float = Field(default=0.6, ge=0, le=10)
+
+
+# A chord of a preview: its beginning and end without clicks, in between as it is.
+PREVIEW_ENVELOPE = EnvelopeConfig(attack_s=0.005, decay_rt60_s=120.0, release_s=0.06)
 
 
 class ReverbConfig(Settings):
@@ -234,6 +322,7 @@ class Score(Settings):
     chords: tuple[str, ...] = ()
     duration_s: float = Field(default=90.0, ge=1.0, le=24 * 3600.0)
     every_s: float = Field(default=1.2, ge=0.05, le=600.0)
+    event_s: float | None = Field(default=None, ge=0.1, le=120.0)
     order: OrderName = "random"
     schedule: ScheduleConfig = ScheduleConfig()
     spread: float = Field(default=0.5, ge=0.0, le=1.0)

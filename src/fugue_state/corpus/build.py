@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
 
 import numpy as np
+from joblib import Parallel, cpu_count, delayed
 
 from fugue_state.audio import io
 from fugue_state.config import StrumConfig
@@ -20,6 +22,7 @@ from fugue_state.errors import InputError, unknown
 from fugue_state.progress import Track, untracked
 
 TEST_SHARE = 0.25
+CLIPS_PER_WORKER = 200  # fewer are not worth starting a process for
 
 
 @dataclass(frozen=True)
@@ -65,9 +68,26 @@ def build_corpus(
     with io.replacing(out / MANIFEST) as beside:
         beside.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
     plans = list(_plans(guitars, held, config))
-    for plan in track(plans, len(plans), "strumming"):
-        _make(plan, out, config)
+    for _ in track(_strum_all(plans, out, config), len(plans), "strumming"):
+        pass
     return out
+
+
+def _strum_all(plans: Sequence[Plan], out: Path, config: StrumConfig) -> Iterator[None]:
+    """Make the clips on all cores, one guitar's clips of one chord after the other."""
+    shares: dict[tuple[str, str, str], list[Plan]] = {}
+    for plan in plans:
+        shares.setdefault((plan.split, plan.guitar.name, plan.chord), []).append(plan)
+    workers = min(cpu_count(), max(1, len(plans) // CLIPS_PER_WORKER))
+    jobs = (delayed(_make_all)(share, out, config) for share in shares.values())
+    for made in Parallel(n_jobs=workers, return_as="generator_unordered")(jobs):
+        yield from repeat(None, made)
+
+
+def _make_all(plans: Sequence[Plan], out: Path, config: StrumConfig) -> int:
+    for plan in plans:
+        _make(plan, out, config)
+    return len(plans)
 
 
 def _check_free(out: Path, recipe: Mapping[str, object]) -> None:

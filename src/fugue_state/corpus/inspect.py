@@ -14,6 +14,7 @@ from fugue_state.audio import io
 from fugue_state.audio.mel import MelTransform
 from fugue_state.audio.picture import write_sheet
 from fugue_state.config import ClipConfig, MelSpec
+from fugue_state.corpus.advice import ClipFacts, advise, clip_facts
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.folder import Corpus
 from fugue_state.errors import AudioError
@@ -46,6 +47,7 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
     rates: Counter[int] = Counter()
     channels: Counter[int] = Counter()
     unreadable: dict[str, str] = {}
+    learned: list[tuple[ClipFacts, str]] = []
     for clip in track(corpus.clips, len(corpus.clips), "reading"):
         try:
             samples, rate = io.read(clip.path)
@@ -53,10 +55,13 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
             unreadable[str(clip.path)] = str(error).removeprefix(f"{clip.path}: ")
             continue
         durations.append(len(samples) / rate)
+        if clip.split == "Training":
+            learned.append((clip_facts(clip.path, samples, rate), clip.label or ""))
         classes.setdefault(clip.split, Counter())[clip.label or FLAT] += 1
         guitars.setdefault(clip.split, set()).add(clip.guitar)
         rates[rate] += 1
         channels[soundfile.info(clip.path).channels] += 1
+    named = [label for _, label in learned] if corpus.labels else []
     spread = np.quantile(durations, (0.0, 0.5, 1.0)) if durations else (0.0, 0.0, 0.0)
     return Inspection(
         root=str(corpus.root),
@@ -67,7 +72,7 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
         channels=dict(channels),
         duration_s=dict(zip(("shortest", "median", "longest"), (round(float(d), 2) for d in spread), strict=True)),
         unreadable=unreadable,
-        warnings=corpus.warnings,
+        warnings=[*corpus.warnings, *advise([facts for facts, _ in learned], MelSpec(), classes=named)],
     )
 
 

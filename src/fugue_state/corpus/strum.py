@@ -10,9 +10,11 @@ from scipy import signal
 from fugue_state.audio.io import Samples, resample
 from fugue_state.config import ClipConfig, StrumConfig
 from fugue_state.corpus.clips import prepare
-from fugue_state.corpus.notes import Guitar
+from fugue_state.corpus.notes import FADE_S, Guitar
 
 OPEN_STRINGS = (40, 45, 50, 55, 59, 64)  # E2 A2 D3 G3 B3 E4
+GRAIN_S = 0.5
+SLOWEST_DECAY = 0.98  # of one such part to the next
 FARTHEST_SHIFT = 4.5  # semitones; beyond it a resampled string sounds like a toy
 
 # Low E to high e; x is not played, frets above 9 are letters (a = 10).
@@ -93,6 +95,7 @@ def _ring(
         note = guitar.pick(midi, stroke.dynamics, rng)
         pitch = midi + stroke.tuning + rng.normal(0.0, 0.04)
         string = resample(note.samples, rate * 2.0 ** ((pitch - note.midi) / 12.0), rate)
+        string = ring_on(string, length, rate)
         lag = round(rate * stroke.pick_position / (440.0 * 2.0 ** ((pitch - 69.0) / 12.0)))
         if 0 < lag < len(string):
             depth = np.float32(rng.uniform(0.1, 0.5))
@@ -103,6 +106,31 @@ def _ring(
         room = min(len(string), length - start)
         out[start : start + room] += np.float32(gain) * string[:room]
     return out
+
+
+def ring_on(string: Samples, length: int, rate: int) -> Samples:
+    """Let a recording (N,) that ends before `length` ring on to it, as samplers do.
+
+    Its last half second is repeated, each time cross-faded with what was before and as much quieter
+    as the recording grew in half a second. Recordings shorter than 1.5 s stay as they are.
+    """
+    grain, fade = int(GRAIN_S * rate), int(FADE_S * rate)
+    body = string[: len(string) - fade]
+    if len(string) >= length or len(body) < 3 * grain:
+        return string
+    last = body[-grain:]
+    before = float(np.sqrt(np.mean(body[-2 * grain : -grain] ** 2)))
+    ratio = min(SLOWEST_DECAY, float(np.sqrt(np.mean(last**2))) / max(before, 1e-9))
+    step = grain // 2
+    out = np.zeros(length + grain, dtype=np.float32)
+    out[: len(body)] = body
+    turn = np.linspace(0.0, np.pi / 2, grain - step, dtype=np.float32)
+    for number, place in enumerate(range(len(body) - (grain - step), length, step), 1):
+        out[place : place + grain - step] *= np.cos(turn)
+        quieter = last * np.float32(ratio ** (number * step / grain))
+        quieter[: grain - step] *= np.sin(turn)
+        out[place : place + grain] += quieter
+    return out[:length]
 
 
 def _body(dry: Samples, stroke: Stroke, rng: np.random.Generator, rate: int) -> Samples:

@@ -77,6 +77,11 @@ def template(name: str) -> npt.NDArray[np.float64]:
     return chroma / np.linalg.norm(chroma)
 
 
+def can_be_named(names: Sequence[str]) -> bool:
+    """Say whether these labels are two or more triads that `name_chord` can tell apart."""
+    return len(names) > 1 and all(NAME.match(name) for name in names)
+
+
 def chroma(samples: npt.NDArray[np.float32], sample_rate_hz: int) -> npt.NDArray[np.float64]:
     """Return the unit chroma (12,), C first, of a sound (N,): constant-Q, tuned, summed over time."""
     import librosa
@@ -98,7 +103,11 @@ def chroma(samples: npt.NDArray[np.float32], sample_rate_hz: int) -> npt.NDArray
 
 def name_chord(samples: npt.NDArray[np.float32], sample_rate_hz: int, names: Sequence[str]) -> Chord:
     """Name the chord of a sound (N,) as one of `names` (two or more)."""
-    heard = chroma(samples, sample_rate_hz)
+    return match(chroma(samples, sample_rate_hz), names)
+
+
+def match(heard: npt.NDArray[np.float64], names: Sequence[str]) -> Chord:
+    """Name the chord of a unit chroma (12,) as one of `names` (two or more)."""
     scores = [float(heard @ template(name)) for name in names]
     best, second = np.argsort(scores)[::-1][:2]
     return Chord(names[best], scores[best], scores[best] - scores[second])

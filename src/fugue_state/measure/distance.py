@@ -14,6 +14,7 @@ Mels = npt.NDArray[np.float16 | np.float32]
 Points = npt.NDArray[np.float64]
 
 COARSE = (16, 8)  # bands x frames of the embedding for distances between sets
+SMALL = (8, 8)  # ... where a few hundred points must do: the bias of the Frechet distance grows with size
 FINE = (32, 32)  # ... and for neighbours, where detail tells a copy from a cousin
 FEWEST = 4
 CHUNK = 256

@@ -13,12 +13,12 @@ import torch
 
 from fugue_state.audio import io
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig
+from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig, MelSpec
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, InputError
-from fugue_state.measure.chords import ChordTable, name_chord, tabulate
+from fugue_state.measure.chords import ChordTable, can_be_named, name_chord, tabulate
 from fugue_state.measure.distance import FINE, Mels, embed, frechet, kid, nearest
 from fugue_state.measure.timbre import timbre
 from fugue_state.memory.dataset import MelSet, load_mels
@@ -43,21 +43,34 @@ class SoundSet:
 
 def generated(memory: Memory, per_class: int, seed: int, track: Track = untracked) -> SoundSet:
     """Return sounds of every chord (or of none, for a memory without labels) from fresh latents."""
-    names = memory.labels or ("",)
-    asked = [name for name in names for _ in range(per_class)]
+    mels, asked = generated_mels(memory, per_class, seed, track)
+    return SoundSet(inverted(mels, memory, track), mels, asked, ("",) * len(asked))
+
+
+def generated_mels(memory: Memory, per_class: int, seed: int, track: Track = untracked) -> tuple[Mels, tuple[str, ...]]:
+    """Return mels of every chord (or of none), class after class, from fresh latents; and what was asked."""
+    asked = tuple(name for name in memory.labels or ("",) for _ in range(per_class))
     z = memory.latents(len(asked), seed)
-    mels, sounds = [], []
+    mels = []
     for start in track(range(0, len(asked), EVENT_BATCH), -(-len(asked) // EVENT_BATCH), "generating"):
         part = slice(start, start + EVENT_BATCH)
-        mel = memory.generate(z[part], asked[part] if memory.labels else None)
-        mels.append(mel.numpy())
-        sounds.append(memory.invert(mel).numpy())
-    return SoundSet(np.concatenate(sounds), np.concatenate(mels), tuple(asked), ("",) * len(asked))
+        mels.append(memory.generate(z[part], asked[part] if memory.labels else None).numpy())
+    return np.concatenate(mels), asked
 
 
-def real(clips: Sequence[Clip], memory: Memory, per_class: int, seed: int, track: Track = untracked) -> SoundSet:
+def inverted(mels: Mels, memory: Memory, track: Track = untracked) -> npt.NDArray[np.float32]:
+    """Return the sounds (n, N) that a memory's inverter makes of mels (n, M, T)."""
+    starts = range(0, len(mels), EVENT_BATCH)
+    sounds = [
+        memory.invert(torch.from_numpy(mels[i : i + EVENT_BATCH])).numpy()
+        for i in track(starts, len(starts), "mel to sound")
+    ]
+    return np.concatenate(sounds)
+
+
+def real(clips: Sequence[Clip], spec: MelSpec, per_class: int, seed: int, track: Track = untracked) -> SoundSet:
     """Return up to `per_class` clips of each label, drawn by seed and prepared as for training."""
-    spec, config = memory.spec, ClipConfig()
+    config = ClipConfig()
     shuffled = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
     labels = sorted({c.label or "" for c in clips})
     chosen = [c for label in labels for c in [s for s in shuffled if (s.label or "") == label][:per_class]]
@@ -72,22 +85,17 @@ def real(clips: Sequence[Clip], memory: Memory, per_class: int, seed: int, track
     if not kept:
         raise InputError("no readable clip to compare with")
     stacked = np.stack(sounds)
-    return SoundSet(stacked, _mels(stacked, memory), tuple(c.label or "" for c in kept), tuple(c.guitar for c in kept))
+    return SoundSet(stacked, _mels(stacked, spec), tuple(c.label or "" for c in kept), tuple(c.guitar for c in kept))
 
 
 def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> SoundSet:
     """Return clips after mel and inverter: the best a memory could sound like."""
-    starts = range(0, len(clips.mels), EVENT_BATCH)
-    sounds = [
-        memory.invert(torch.from_numpy(clips.mels[i : i + EVENT_BATCH])).numpy()
-        for i in track(starts, len(starts), "mel to sound")
-    ]
-    stacked = np.concatenate(sounds)
-    return SoundSet(stacked, _mels(stacked, memory), clips.labels, clips.guitars)
+    sounds = inverted(clips.mels, memory, track)
+    return SoundSet(sounds, _mels(sounds, memory.spec), clips.labels, clips.guitars)
 
 
-def _mels(sounds: npt.NDArray[np.float32], memory: Memory) -> Mels:
-    transform = MelTransform(memory.spec)
+def _mels(sounds: npt.NDArray[np.float32], spec: MelSpec) -> Mels:
+    transform = MelTransform(spec)
     parts = [
         transform.encode(torch.from_numpy(sounds[i : i + EVENT_BATCH])) for i in range(0, len(sounds), EVENT_BATCH)
     ]
@@ -117,14 +125,15 @@ def measure_memory(
     """
     made = generated(memory, per_class, seed, track)
     figures: dict[str, Any] = {"timbre": {"generated": _timbres(made, memory)}}
-    if memory.labels:
+    named = can_be_named(memory.labels)
+    if named:
         figures["chords"] = {"generated": asdict(chord_table(made, memory, track))}
     if against is None:
         return figures, made
-    learned = real(against.part("Training"), memory, per_class, seed, track)
-    held_out = real(against.part("Test") or against.part("Training"), memory, per_class, seed + 1, track)
+    learned = real(against.part("Training"), memory.spec, per_class, seed, track)
+    held_out = real(against.part("Test") or against.part("Training"), memory.spec, per_class, seed + 1, track)
     again = through_mel(held_out, memory, track)
-    if memory.labels and set(held_out.labels) <= set(memory.labels):
+    if named and set(held_out.labels) <= set(memory.labels):
         figures["chords"]["real"] = asdict(chord_table(held_out, memory, track))
         figures["chords"]["real_through_mel"] = asdict(chord_table(again, memory, track))
     figures["timbre"] |= {"real": _timbres(held_out, memory), "real_through_mel": _timbres(again, memory)}

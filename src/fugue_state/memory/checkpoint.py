@@ -17,7 +17,7 @@ from torch import Tensor
 from fugue_state.audio.io import replacing
 from fugue_state.config import VERSION, MelSpec, ModelConfig, Seed, Settings, checked
 from fugue_state.errors import CheckpointError, InputError, OutputError
-from fugue_state.memory.networks import IMAGE, Generator
+from fugue_state.memory.networks import BANDS, Generator
 
 FORMAT = 1
 HEADER = "fugue_state"
@@ -108,9 +108,9 @@ def load_memory(path: Path) -> tuple[Generator, MemoryHeader]:
     """Read a memory, ready to generate. Raises CheckpointError for anything but a whole memory."""
     values, tensors = read_tensors(path, MEMORY_KIND)
     header = _understood(path, values)
-    if (header.mel.n_mels, header.mel.frames) != (IMAGE, IMAGE):
-        raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} x {header.mel.frames}, not {IMAGE} x {IMAGE}")
-    generator = Generator(header.model)
+    if header.mel.n_mels != BANDS:
+        raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} bands, the networks make {BANDS}")
+    generator = Generator(header.model, header.mel.frames)
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     fill(generator, whole, path)
     if not all(torch.isfinite(t).all() for t in whole.values()):

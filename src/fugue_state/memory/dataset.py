@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import astuple, dataclass, replace
+from itertools import repeat
 from pathlib import Path
 
 import torch
+from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from fugue_state.audio import io
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
+from fugue_state.corpus.advice import ClipFacts, clip_facts
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, CorpusError
@@ -22,38 +26,57 @@ from fugue_state.progress import Track, untracked
 
 FEWEST_CLIPS = 2
 CHUNK = 64
+CLIPS_PER_WORKER = 400  # fewer are not worth starting a process for
 
 
 @dataclass(frozen=True)
 class MelSet:
-    """Mels (n, M, T) as float16 with label indices (n,), and the files that were left out."""
+    """Mels (n, M, T) as float16 with label indices (n,), the facts of their clips, and the files left out."""
 
     mels: Tensor
     label: Tensor
     labels: tuple[str, ...]
     left_out: list[tuple[str, str]]
     key: str
+    facts: tuple[ClipFacts, ...] = ()
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The label of every mel; empty without labels."""
+        return tuple(self.labels[i] for i in self.label.tolist()) if self.labels else ()
 
 
 def load_mels(
-    corpus: Corpus, spec: MelSpec, cache: Path, *, split: str = "Training", track: Track = untracked
+    corpus: Corpus,
+    spec: MelSpec,
+    cache: Path,
+    *,
+    split: str = "Training",
+    labelled: bool = True,
+    track: Track = untracked,
+    say: Callable[[str], None] = lambda _: None,
 ) -> MelSet:
     """Return the mels of one split, from the cache if the files, sizes and settings are the same.
 
-    Unreadable files are left out and named. Raises CorpusError if fewer than two clips or only
+    Unreadable files are left out and named; a damaged cache is made again and that is said. If not
+    `labelled`, the corpus's labels are ignored. Raises CorpusError if fewer than two clips or only
     one class of several is left.
     """
     clips = corpus.part(split)
     config = ClipConfig()
     key = corpus_key(corpus, spec, split=split)
     path = cache / "mels" / f"{key}.safetensors"
-    found = _cached(path, corpus.labels)
+    found = _cached(path, corpus.labels, say)
     if found is None:
         found = _make(clips, corpus.labels, spec, config, key, track)
         io.output_folder(path.parent)
-        left_out = json.dumps(found.left_out)
-        save_tensors(path, {"mels": found.mels, "label": found.label}, {"key": key, "left_out": left_out})
-    _check(found, corpus)
+        facts = json.dumps([astuple(f) for f in found.facts])
+        about = {"key": key, "left_out": json.dumps(found.left_out), "facts": facts}
+        save_tensors(path, {"mels": found.mels, "label": found.label}, about)
+    _check_count(found, corpus)
+    if not labelled:
+        return replace(found, label=torch.zeros_like(found.label), labels=())
+    _check_labels(found, corpus)
     return found
 
 
@@ -68,50 +91,86 @@ def corpus_key(corpus: Corpus, spec: MelSpec, *, split: str = "Training") -> str
     return digest.hexdigest()[:16]
 
 
-def _cached(path: Path, labels: tuple[str, ...]) -> MelSet | None:
-    """Return a cached set, or None if there is none or it is damaged (then it is made again)."""
+def _cached(path: Path, labels: tuple[str, ...], say: Callable[[str], None]) -> MelSet | None:
+    """Return a cached set, or None if there is none, an older version made it, or it is damaged."""
     if not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
             header = file.metadata()
-            return MelSet(
+            if "facts" not in header:
+                return None
+            found = MelSet(
                 file.get_tensor("mels"),
                 file.get_tensor("label"),
                 labels,
                 [(a, b) for a, b in json.loads(header["left_out"])],
                 header["key"],
+                tuple(ClipFacts(*values) for values in json.loads(header["facts"])),
             )
-    except (SafetensorError, KeyError, ValueError, OSError):
+        if not len(found.mels) == len(found.label) == len(found.facts):
+            raise ValueError(f"{len(found.mels)} mels, {len(found.label)} labels, {len(found.facts)} facts")
+    except (SafetensorError, KeyError, TypeError, ValueError, OSError):
+        say(f"the mels kept in {path} are damaged and are made again")
         return None
+    return found
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What came of some clips: mels (n, M, T) of those that could be read, in order."""
+
+    mels: Tensor
+    facts: list[ClipFacts]
+    left_out: list[tuple[str, str]]
+    kept: list[Clip]
 
 
 def _make(
     clips: list[Clip], labels: tuple[str, ...], spec: MelSpec, config: ClipConfig, key: str, track: Track
 ) -> MelSet:
-    transform = MelTransform(spec)
-    mels: list[Tensor] = []
-    label: list[int] = []
-    left_out: list[tuple[str, str]] = []
-    waiting: list[Tensor] = []
-    for clip in track(clips, len(clips), "mels"):
+    """Make all mels, on all cores if there are many."""
+    chunks = [clips[i : i + CHUNK] for i in range(0, len(clips), CHUNK)]
+    workers = min(cpu_count(), max(1, len(clips) // CLIPS_PER_WORKER))
+    jobs = (delayed(_make_part)(chunk, spec, config) for chunk in chunks)
+    parts: list[_Part] = []
+
+    def made() -> Iterator[None]:
+        for chunk, part in zip(chunks, Parallel(n_jobs=workers, return_as="generator")(jobs), strict=True):
+            parts.append(part)
+            yield from repeat(None, len(chunk))
+
+    for _ in track(made(), len(clips), "mels"):
+        pass
+    kept = [clip for part in parts for clip in part.kept]
+    label = [labels.index(clip.label) if clip.label is not None else 0 for clip in kept]
+    return MelSet(
+        torch.cat([part.mels for part in parts]),
+        torch.tensor(label, dtype=torch.int64),
+        labels,
+        [pair for part in parts for pair in part.left_out],
+        key,
+        tuple(facts for part in parts for facts in part.facts),
+    )
+
+
+def _make_part(clips: list[Clip], spec: MelSpec, config: ClipConfig) -> _Part:
+    sounds: list[Tensor] = []
+    part = _Part(torch.empty(0, spec.n_mels, spec.frames, dtype=torch.float16), [], [], [])
+    for clip in clips:
         try:
-            samples, _ = io.read(clip.path, spec.sample_rate_hz)
+            samples, rate = io.read(clip.path)
         except AudioError as error:
-            left_out.append((str(clip.path), str(error).removeprefix(f"{clip.path}: ")))
+            part.left_out.append((str(clip.path), str(error).removeprefix(f"{clip.path}: ")))
             continue
-        waiting.append(torch.from_numpy(prepare(samples, spec.sample_rate_hz, spec.samples, config)))
-        label.append(labels.index(clip.label) if clip.label is not None else 0)
-        if len(waiting) == CHUNK:
-            mels.append(transform.encode(torch.stack(waiting)).half())
-            waiting.clear()
-    if waiting:
-        mels.append(transform.encode(torch.stack(waiting)).half())
-    stacked = torch.cat(mels) if mels else torch.empty(0, spec.n_mels, spec.frames, dtype=torch.float16)
-    return MelSet(stacked, torch.tensor(label, dtype=torch.int64), labels, left_out, key)
+        part.facts.append(clip_facts(clip.path, samples, rate))
+        samples = io.resample(samples, rate, spec.sample_rate_hz)
+        sounds.append(torch.from_numpy(prepare(samples, spec.sample_rate_hz, spec.samples, config)))
+        part.kept.append(clip)
+    return replace(part, mels=MelTransform(spec).encode(torch.stack(sounds)).half()) if sounds else part
 
 
-def _check(found: MelSet, corpus: Corpus) -> None:
+def _check_count(found: MelSet, corpus: Corpus) -> None:
     count = len(found.label)
     if count < FEWEST_CLIPS:
         first = f"; the first left out: {': '.join(found.left_out[0])}" if found.left_out else ""
@@ -119,6 +178,9 @@ def _check(found: MelSet, corpus: Corpus) -> None:
             f"{corpus.root}: {count} usable clip(s), at least {FEWEST_CLIPS} are needed"
             f" ({len(found.left_out)} left out{first})"
         )
+
+
+def _check_labels(found: MelSet, corpus: Corpus) -> None:
     if len(corpus.labels) == 1:
         raise CorpusError(
             f"{corpus.root}: only one class, {corpus.labels[0]!r}; to learn without labels, name its folder"

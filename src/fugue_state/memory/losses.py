@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional
+
+from fugue_state.memory.across import moments
 
 
 def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
@@ -24,6 +27,7 @@ def mel_statistics(real: Tensor, fake: Tensor) -> Tensor:
     the mean and the standard deviation of every band in every frame. The squared distance of
     means has the gradient of the true distance, for the noise of the batches adds a constant.
     """
-    mean = functional.mse_loss(fake.mean(0), real.mean(0))
-    spread = functional.mse_loss(fake.std(0), real.std(0))
+    (real_mean, real_variance), (fake_mean, fake_variance) = moments(real, (0,)), moments(fake, (0,))
+    mean = functional.mse_loss(fake_mean, real_mean)
+    spread = functional.mse_loss(torch.sqrt(fake_variance + 1e-8), torch.sqrt(real_variance + 1e-8))
     return mean + spread

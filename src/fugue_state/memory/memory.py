@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,9 +17,10 @@ from fugue_state.audio.inverters import Inverter, make_inverter
 from fugue_state.config import DEFAULT_INVERTER, MelSpec
 from fugue_state.errors import CheckpointError, InputError, unknown
 from fugue_state.memory.checkpoint import MemoryHeader, file_hash, load_memory
-from fugue_state.memory.networks import Generator
+from fugue_state.memory.networks import FACTOR, Generator
 
 SHIPPED = "memories"
+LONGEST_S = 120.0
 SUFFIX = ".safetensors"
 
 StrengthsLike = npt.ArrayLike | Tensor
@@ -95,18 +97,28 @@ class Memory:
         return torch.from_numpy(values.astype(np.float32))
 
     def generate(
-        self, z: Tensor, chord: str | Sequence[str] | None = None, strengths: StrengthsLike | None = None
+        self,
+        z: Tensor,
+        chord: str | Sequence[str] | None = None,
+        strengths: StrengthsLike | None = None,
+        frames: int | None = None,
     ) -> Tensor:
         """Return mels (B, M, T) in [-1, 1] for latents (B, Z).
 
         `chord` is one for all or one for each; None takes the memory's labels in turn.
         `strengths` (U,) or (B, U), within 0..1, all units from `deconv1` on: 1 is intact.
+        `frames`, a multiple of 32, stretches or shortens what happens to that length, pitch unchanged:
+        inside the network, on the first feature map; None is as learned.
         Raises InputError for a wrong shape, an unknown chord or a strength out of range.
         """
-        return self.observe(z, chord, strengths)[0]
+        return self.observe(z, chord, strengths, frames)[0]
 
     def observe(
-        self, z: Tensor, chord: str | Sequence[str] | None = None, strengths: StrengthsLike | None = None
+        self,
+        z: Tensor,
+        chord: str | Sequence[str] | None = None,
+        strengths: StrengthsLike | None = None,
+        frames: int | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U)."""
         if z.ndim != 2 or z.shape[1] != self.header.model.latent_size:
@@ -115,8 +127,16 @@ class Memory:
         bent = None if strengths is None else self._by_layer(strengths, len(z))
         activations: dict[str, Tensor] = {}
         with torch.inference_mode():
-            mel = self.generator(z, label, bent, activations)[:, 0]
+            mel = self.generator(z, label, bent, activations, frames)[:, 0]
         return mel, torch.cat(list(activations.values()), dim=1)
+
+    def frames(self, duration_s: float | None) -> int:
+        """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
+        if duration_s is None:
+            return self.spec.frames
+        if not 0.0 < duration_s <= LONGEST_S:
+            raise InputError(f"a segment lasts up to {LONGEST_S:g} s, got {duration_s:g}")
+        return math.ceil(duration_s * self.spec.sample_rate_hz / self.spec.hop / FACTOR) * FACTOR
 
     def invert(self, mel: Tensor) -> Tensor:
         """Return audio (B, N) at the MelSpec's rate for mels (B, M, T)."""

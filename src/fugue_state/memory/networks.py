@@ -7,11 +7,33 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import spectral_norm
 
-from fugue_state.config import ModelConfig
+from fugue_state.config import WIDTHS, ModelConfig
+from fugue_state.errors import InputError
+from fugue_state.memory.across import moments, processes
+from fugue_state.memory.spectral import spectral_norm
 
-IMAGE = 128  # side of the mel image: bands and frames
+BANDS = 128  # mel bands of the image
+FACTOR = 32  # how often the first feature map's frames are doubled, as a factor
+
+
+class SyncedBatchNorm(nn.BatchNorm2d):
+    """Batch normalization without scale and shift, over the batches of all processes if `synced`."""
+
+    synced = True
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize (B, C, H, W)."""
+        if not self.training or not self.synced or processes() == 1:
+            return super().forward(x)
+        mean, variance = moments(x.float(), (0, 2, 3))
+        count = processes() * x.numel() / x.shape[1]
+        with torch.no_grad():
+            for running, now in ((self.running_mean, mean), (self.running_var, variance * count / (count - 1))):
+                if running is not None:
+                    running.lerp_(now, self.momentum or 0.0)
+        normal: Tensor = (x - mean[:, None, None]) * torch.rsqrt(variance[:, None, None] + self.eps)
+        return normal.to(x.dtype)
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -19,42 +41,52 @@ class ConditionalBatchNorm(nn.Module):
 
     def __init__(self, channels: int, labels: int) -> None:
         super().__init__()
-        self.norm = nn.BatchNorm2d(channels, affine=False)
+        self.norm = SyncedBatchNorm(channels, affine=False)
         # Without labels there is one row: plain batch normalization.
         self.gain = nn.Parameter(torch.ones(max(labels, 1), channels))
         self.shift = nn.Parameter(torch.zeros(max(labels, 1), channels))
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Normalize (B, C, H, W) for labels (B,)."""
-        scaled = self.norm(x) * self.gain[label][:, :, None, None]
-        shifted: Tensor = scaled + self.shift[label][:, :, None, None]
+        # In the precision of the activations: promoted to single, these two steps cost as much as a layer.
+        gain, shift = (p[label].to(x.dtype)[:, :, None, None] for p in (self.gain, self.shift))
+        shifted: Tensor = self.norm(x) * gain + shift
         return shifted
 
 
 class Deconv(nn.Module):
     """Transposed convolution, conditional batch norm, ReLU: one layer of units."""
 
-    def __init__(self, inputs: int, units: int, labels: int, *, stride: int) -> None:
+    def __init__(self, inputs: int, units: int, labels: int, *, width: int | None = None) -> None:
         super().__init__()
-        self.conv = nn.ConvTranspose2d(inputs, units, 4, stride, 0 if stride == 1 else 1, bias=False)
+        # From the latent, a map of 4 x width; then each layer doubles the map.
+        self.conv = (
+            nn.ConvTranspose2d(inputs, units, 4, 2, 1, bias=False)
+            if width is None
+            else nn.ConvTranspose2d(inputs, units, (4, width), bias=False)
+        )
         self.norm = ConditionalBatchNorm(units, labels)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to unit activations (B, units, H', W'), all at least 0."""
-        return functional.relu(self.norm(self.conv(x), label))
+        return functional.relu(self.norm(self.conv(x), label), inplace=True)
 
 
 class Generator(nn.Module):
-    """DCGAN generator (Radford et al., 2016): latent (B, Z) and label (B,) to mel (B, 1, M, T)."""
+    """DCGAN generator (Radford et al., 2016): latent (B, Z) and label (B,) to mel (B, 1, M, T).
 
-    def __init__(self, config: ModelConfig) -> None:
+    M is 128, T is `frames`, a multiple of 32; InputError otherwise.
+    """
+
+    def __init__(self, config: ModelConfig, frames: int = BANDS) -> None:
         super().__init__()
-        self.config = config
+        self.config, self.frames = config, frames
+        first = _first_width(frames)
         inputs = config.latent_size
         self.deconv = nn.ModuleDict()
         for name, units in config.layers.items():
-            stride = 1 if name == "deconv1" else 2
-            self.deconv[name] = Deconv(inputs, units, len(config.labels), stride=stride)
+            width = first if name == "deconv1" else None
+            self.deconv[name] = Deconv(inputs, units, len(config.labels), width=width)
             inputs = units
         self.output = nn.ConvTranspose2d(inputs, 1, 4, 2, 1)
         self.apply(_initialize)
@@ -65,8 +97,12 @@ class Generator(nn.Module):
         label: Tensor,
         strengths: Mapping[str, Tensor] | None = None,
         activations: dict[str, Tensor] | None = None,
+        frames: int | None = None,
     ) -> Tensor:
         """Generate mels in [-1, 1].
+
+        With `frames` (a multiple of 32) other than its own, the first feature map is resized along
+        time: the same sound, slower or faster, at the same pitch.
 
         `strengths` holds, for each layer to be bent, how much of every unit is remembered
         (C,) or (B, C): the forgotten part is replaced by zero. Unit activations (B, C), their
@@ -80,37 +116,58 @@ class Generator(nn.Module):
                 x = x * (strength if strength.ndim == 2 else strength[None])[:, :, None, None]
             if activations is not None:
                 activations[name] = x.mean(dim=(2, 3))
+            if name == "deconv1" and frames is not None and frames != self.frames:
+                x = functional.interpolate(x, (x.shape[2], _first_width(frames)), mode="bilinear", align_corners=True)
         return torch.tanh(self.output(x))
+
+
+def _first_width(frames: int) -> int:
+    if frames < FACTOR or frames % FACTOR:
+        raise InputError(f"frames must be a multiple of {FACTOR}, got {frames}")
+    return frames // FACTOR
 
 
 class Discriminator(nn.Module):
     """Spectrally normalized critic (Miyato et al., 2018) with label projection (Miyato and Koyama, 2018)."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, maps: int, labels: int, *, minibatch_statistics: bool = True) -> None:
         super().__init__()
-        widths = list(config.layers.values())[::-1]
+        widths = [int(w * maps) for w in reversed(WIDTHS)]
         convs: list[nn.Module] = []
         inputs = 1
         for width in widths:
-            convs += [spectral_norm(nn.Conv2d(inputs, width, 4, 2, 1)), nn.LeakyReLU(0.2)]
+            convs += [spectral_norm(nn.Conv2d(inputs, width, 4, 2, 1)), nn.LeakyReLU(0.2, inplace=True)]
             inputs = width
-        # One more channel carries how much the batch varies, so that sameness is noticed.
         self.convs = nn.Sequential(*convs)
-        self.last = spectral_norm(nn.Conv2d(inputs + 1, inputs, 3, 1, 1))
+        self.last = spectral_norm(nn.Conv2d(inputs, inputs, 3, 1, 1))
+        # How much the batch varies is seen as well, so that sameness is noticed. Added, not one more
+        # channel: a map of 513 channels leaves the fast memory format.
+        self.vary = spectral_norm(nn.Linear(1, inputs, bias=False)) if minibatch_statistics else None
         self.score = spectral_norm(nn.Linear(inputs, 1))
-        self.project = spectral_norm(nn.Embedding(len(config.labels), inputs)) if config.labels else None
+        self.project = spectral_norm(nn.Embedding(labels, inputs)) if labels else None
         self.apply(_initialize)
 
-    def forward(self, mel: Tensor, label: Tensor) -> Tensor:
-        """Score mels (B, 1, M, T) with labels (B,): (B,), higher is more real."""
+    def forward(self, mel: Tensor, label: Tensor, batches: int = 1) -> Tensor:
+        """Score mels (B, 1, M, T) with labels (B,): (B,), higher is more real.
+
+        They may be several `batches`, one after another: each has statistics of its own.
+        """
         x = self.convs(mel)
-        spread = x.float().std(dim=0).mean().to(x.dtype).expand(x.shape[0], 1, *x.shape[2:])
-        x = functional.leaky_relu(self.last(torch.cat([x, spread], dim=1)), 0.2)
-        features = x.mean(dim=(2, 3))
+        seen = self.last(x)
+        if self.vary is not None:
+            spread = torch.cat([_spread(part) for part in x.chunk(batches)])
+            seen = seen + self.vary(spread).to(seen.dtype)[:, :, None, None]
+        features = functional.leaky_relu(seen, 0.2).mean(dim=(2, 3))
         score: Tensor = self.score(features)[:, 0]
         if self.project is not None:
             score = score + (self.project(label) * features).sum(1)
         return score
+
+
+def _spread(x: Tensor) -> Tensor:
+    """Return the mean standard deviation over the batch, for each of it: (B, 1)."""
+    variance = moments(x.float(), (0,))[1]
+    return torch.sqrt(variance + 1e-8).mean().expand(len(x), 1)
 
 
 def _initialize(module: nn.Module) -> None:
@@ -124,9 +181,10 @@ def reestimate_statistics(generator: Generator, seed: int, batches: int = 32, ba
     Averaged weights keep the running statistics of other weights; samples blur until the
     means and variances are taken again over fresh latents.
     """
-    norms = [m for m in generator.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in generator.modules() if isinstance(m, SyncedBatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
+        norm.synced = False  # one process does this, the others would not answer
         norm.momentum = None  # a plain average over all batches
     labels = max(len(generator.config.labels), 1)
     random = torch.Generator().manual_seed(seed)
@@ -139,4 +197,5 @@ def reestimate_statistics(generator: Generator, seed: int, batches: int = 32, ba
             generator(z.to(device), label.to(device))
     for norm in norms:
         norm.momentum = 0.1
+        norm.synced = True
     generator.eval()

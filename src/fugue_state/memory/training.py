@@ -4,36 +4,59 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
+from typing import Any, Literal, cast
 
 import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pydantic import Field
 from torch import Tensor
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fugue_state.audio import io
-from fugue_state.audio.picture import write_sheet
-from fugue_state.config import Budget, MelSpec, ModelConfig, Settings, TrainConfig, checked
+from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig, checked
 from fugue_state.errors import InputError, TrainingError
-from fugue_state.memory.checkpoint import DataSource, MemoryHeader, fill, read_tensors, save_memory, write_tensors
+from fugue_state.memory.augment import DRAWS, Augment
+from fugue_state.memory.checkpoint import (
+    DataSource,
+    MemoryHeader,
+    fill,
+    read_header,
+    read_tensors,
+    save_memory,
+    write_tensors,
+)
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
-from fugue_state.memory.networks import IMAGE, Discriminator, Generator, reestimate_statistics
+from fugue_state.memory.networks import Discriminator, Generator, reestimate_statistics
 
-RUN_FILE, STATE_FILE, MEMORY_FILE, LOSS_FILE = "run.json", "state.safetensors", "memory.safetensors", "losses.csv"
+RUN_FILE, STATE_FILE, MEMORY_FILE = "run.json", "state.safetensors", "memory.safetensors"
+LOSS_FILE, MEASURE_FILE = "losses.csv", "measures.jsonl"
 STATE_KIND = "training state"
 COLUMNS = ("step", "discriminator", "generator", "mel", "seconds")
-FIRST_SHEET, SHEET_COLUMNS = 125, 8
+PRECISIONS: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "fp32": "32-true"}
+FIRST_PREVIEW = 125
 FLUSH_STEPS = 20
+
+Examine = Callable[[Generator, MemoryHeader], Mapping[str, float]]
 
 
 class RunConfig(Settings):
-    """Everything that decides what a run learns; a run is only ever continued with the same."""
+    """Everything that decides what a run learns; a run is only ever continued with the same.
+
+    `clusters`: how many were made of the sounds to stand in for labels; None for the folder's own.
+    """
 
     name: str
     mel: MelSpec
+    clusters: int | None = Field(default=None, ge=1)
     model: ModelConfig
     train: TrainConfig
     data_key: str
@@ -51,89 +74,114 @@ class Progress:
 
 
 class Trainer:
-    """Networks, optimizers and averaged weights; a step depends on the step's number alone."""
+    """Networks, optimizers and averaged weights; a step depends on the step's number alone.
 
-    def __init__(self, run: RunConfig, data: MelSet) -> None:
-        if data.mels.shape[1:] != (IMAGE, IMAGE):
-            raise InputError(f"mels are {tuple(data.mels.shape[1:])}, the networks make ({IMAGE}, {IMAGE})")
+    Several processes share a step: each takes its part of one global batch, and all statistics
+    are those of the whole batch, so their number does not change what is learned.
+    """
+
+    def __init__(self, run: RunConfig, data: MelSet, fabric: Fabric | None = None) -> None:
+        spec, train = run.mel, run.train
+        if data.mels.shape[1:] != (spec.n_mels, spec.frames):
+            raise InputError(f"mels are {tuple(data.mels.shape[1:])}, the run's are ({spec.n_mels}, {spec.frames})")
         self.run, self.data = run, data
+        self.fabric = fabric or make_fabric(ComputeConfig(accelerator="cpu"), train.precision)
+        if train.batch % self.fabric.world_size:
+            raise InputError(f"a batch of {train.batch} cannot be shared by {self.fabric.world_size} processes")
         self.step_count = 0
-        torch.manual_seed(run.train.seed)
-        self.generator = Generator(run.model)
-        self.discriminator = Discriminator(run.model)
-        self.average = copy.deepcopy(self.generator).requires_grad_(False)
-        for network in (self.generator, self.discriminator, self.average):
+        self._mels, self._label = self.fabric.to_device(data.mels), self.fabric.to_device(data.label)
+        self._augment = Augment(spec, train.augment, self.fabric.device) if train.augment.active else None
+        torch.manual_seed(train.seed)
+        self.generator = Generator(run.model, spec.frames)
+        self.discriminator = Discriminator(
+            train.discriminator_maps or run.model.feature_maps,
+            len(run.model.labels),
+            minibatch_statistics=train.minibatch_statistics,
+        )
+        for network in (self.generator, self.discriminator):
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        betas = (run.train.beta1, run.train.beta2)
-        self._optimizers = {
-            "generator": torch.optim.Adam(self.generator.parameters(), run.train.generator_rate, betas),
-            "discriminator": torch.optim.Adam(self.discriminator.parameters(), run.train.discriminator_rate, betas),
-        }
+        self.average = copy.deepcopy(self.generator).requires_grad_(False).to(self.fabric.device)
+        self._generate, self._generator_optimizer = self._set_up(self.generator, train.generator_rate)
+        self._judge, self._discriminator_optimizer = self._set_up(self.discriminator, train.discriminator_rate)
+
+    def _set_up(self, network: torch.nn.Module, rate: float) -> tuple[Any, Any]:
+        betas = (self.run.train.beta1, self.run.train.beta2)
+        wrapped, optimizer = self.fabric.setup(network, torch.optim.Adam(network.parameters(), rate, betas, fused=True))
+        return wrapped, optimizer
 
     def step(self) -> dict[str, float]:
         """Take one step of the discriminator and one of the generator; return the losses."""
-        train = self.run.train
         self.generator.train()
+        real, label, z, draws = self._batch(self.step_count)
+        fake = self._generate(z, label)
+        shown, shown_fake = self._shown(real, draws[0]), self._shown(fake, draws[1])
         self.discriminator.train()
-        real, label, z = self._batch(self.step_count)
-        with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
-            fake = self.generator(z, label)
-            loss_d = discriminator_hinge(
-                self.discriminator(real, label).float(), self.discriminator(fake.detach(), label).float()
-            )
-        self._descend("discriminator", loss_d)
-        self.discriminator.requires_grad_(False)
-        with torch.autocast("cpu", torch.bfloat16, enabled=train.precision == "bf16"):
-            loss_g = generator_hinge(self.discriminator(fake, label).float())
-        loss_mel = mel_statistics(real, fake.float())
-        self._descend("generator", loss_g + train.mel_loss_weight * loss_mel)
+        scores = self._judge(torch.cat([shown, shown_fake.detach()]), label.repeat(2), 2)
+        loss_d = discriminator_hinge(*scores.float().chunk(2))
+        self._descend(self._discriminator_optimizer, "discriminator", loss_d)
+        # Only a look at the discriminator now: neither its weights nor their norms move.
+        self.discriminator.eval().requires_grad_(False)
+        with self.fabric.autocast():
+            loss_g = generator_hinge(self.discriminator(shown_fake, label).float())
+        loss_mel = mel_statistics(real, fake)
+        self._descend(self._generator_optimizer, "generator", loss_g + self.run.train.mel_loss_weight * loss_mel)
         self.discriminator.requires_grad_(True)
         self._average()
         self.step_count += 1
-        return {"discriminator": loss_d.item(), "generator": loss_g.item(), "mel": loss_mel.item()}
+        losses = torch.stack([loss_d.detach(), loss_g.detach(), loss_mel.detach()])
+        if self.fabric.world_size > 1:
+            losses = cast("Tensor", self.fabric.all_reduce(losses, reduce_op="mean"))
+        return dict(zip(COLUMNS[1:-1], losses.tolist(), strict=True))
 
-    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw real mels, their labels and latents; a function of seed and step alone."""
+    def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Draw real mels, labels, latents and augmentations (2, B, 4) of this process; by seed and step alone."""
         train, count = self.run.train, len(self.data.label)
-        places = torch.arange(step * train.batch, (step + 1) * train.batch)
-        epochs = {
-            int(e): torch.randperm(count, generator=_random(train.seed, 1, int(e)))
-            for e in torch.unique(places // count)
-        }
-        index = torch.stack([epochs[int(p) // count][int(p) % count] for p in places])
-        real = self.data.mels[index].float()[:, None].contiguous(memory_format=torch.channels_last)
-        z = torch.randn(train.batch, self.run.model.latent_size, generator=_random(train.seed, 2, step))
-        return real, self.data.label[index], z
+        mine = slice(self.fabric.global_rank, None, self.fabric.world_size)
+        places = range(step * train.batch, (step + 1) * train.batch)[mine]
+        index = self.fabric.to_device(
+            torch.tensor([_shuffled(train.seed, p // count, count)[p % count] for p in places])
+        )
+        real = self._mels[index].float()[:, None].contiguous(memory_format=torch.channels_last)
+        z = torch.randn(train.batch, self.run.model.latent_size, generator=_random(train.seed, 2, step))[mine]
+        draws = torch.rand(2, train.batch, DRAWS, generator=_random(train.seed, 3, step))[:, mine] * 2.0 - 1.0
+        return real, self._label[index], self.fabric.to_device(z), self.fabric.to_device(draws)
 
-    def _descend(self, name: str, loss: Tensor) -> None:
+    def _shown(self, mel: Tensor, draw: Tensor) -> Tensor:
+        return mel if self._augment is None else self._augment(mel, draw)
+
+    def _descend(self, optimizer: Any, name: str, loss: Tensor) -> None:
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"step {self.step_count}: the {name}'s loss is {loss.item()}; the last checkpoint is "
                 "kept; lower learning rates or --precision fp32 may help"
             )
-        optimizer = self._optimizers[name]
         optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.fabric.backward(loss)
         optimizer.step()
 
     def _average(self) -> None:
         decay = min(self.run.train.average_decay, (1 + self.step_count) / (10 + self.step_count))
-        with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.generator.parameters(), strict=True):
-                mean.lerp_(now, 1.0 - decay)
+        average = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+        average(list(self.average.parameters()), list(self.generator.parameters()), 0)
+
+    def agreed(self, ends: bool, due: bool) -> tuple[bool, bool]:
+        """Return the first process's flags: clocks and Ctrl-C differ from process to process."""
+        if self.fabric.world_size == 1:
+            return ends, due
+        return self.fabric.broadcast((ends, due))
 
     def averaged(self) -> Generator:
         """Return the averaged generator, its batch-norm statistics taken again."""
         result = copy.deepcopy(self.average)
         reestimate_statistics(result, self.run.train.seed)
-        return result
+        return result.cpu()
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that a later step depends on, as named tensors."""
         tensors = {"step": torch.tensor(self.step_count)}
         for name, network in self._networks().items():
             tensors |= {f"{name}/{key}": t for key, t in network.state_dict().items()}
-        for name, optimizer in self._optimizers.items():
+        for name, optimizer in self._optimizers().items():
             for number, values in optimizer.state_dict()["state"].items():
                 tensors |= {f"adam/{name}/{number}/{key}": t for key, t in values.items()}
         return tensors
@@ -144,16 +192,46 @@ class Trainer:
         for name, network in self._networks().items():
             own = {k.removeprefix(f"{name}/"): t for k, t in tensors.items() if k.startswith(f"{name}/")}
             fill(network, own, path)
-        for name, optimizer in self._optimizers.items():
+        for name, optimizer in self._optimizers().items():
+            weights: list[Tensor] = optimizer.param_groups[0]["params"]
             values: dict[int, dict[str, Tensor]] = {}
             for key, tensor in tensors.items():
                 if key.startswith(f"adam/{name}/"):
                     number, field = key.split("/")[2:]
-                    values.setdefault(int(number), {})[field] = tensor
+                    # In the memory format of the weights: the fused step reads both side by side.
+                    own_format = (
+                        tensor if field == "step" else torch.zeros_like(weights[int(number)].data).copy_(tensor)
+                    )
+                    values.setdefault(int(number), {})[field] = own_format
             optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
 
     def _networks(self) -> dict[str, torch.nn.Module]:
         return {"generator": self.generator, "discriminator": self.discriminator, "average": self.average}
+
+    def _optimizers(self) -> dict[str, Any]:
+        return {"generator": self._generator_optimizer, "discriminator": self._discriminator_optimizer}
+
+
+def make_fabric(compute: ComputeConfig, precision: str) -> Fabric:
+    """Return what runs the loop on the devices asked for; it joins the processes of a launcher such as torchrun."""
+    # What Fabric tells of itself is no news to whoever trains a memory.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        return Fabric(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            num_nodes=compute.nodes,
+            strategy=compute.strategy,
+            precision=PRECISIONS[precision],
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise InputError(f"cannot train on {compute.devices} x {compute.accelerator}: {error}") from None
+
+
+@lru_cache(maxsize=2)
+def _shuffled(seed: int, epoch: int, count: int) -> tuple[int, ...]:
+    """Return the order of the clips in an epoch."""
+    return tuple(torch.randperm(count, generator=_random(seed, 1, epoch)).tolist())
 
 
 def _random(*key: int) -> torch.Generator:
@@ -182,7 +260,7 @@ def check_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> Non
 def _begin(folder: Path, run: RunConfig) -> None:
     """Claim `folder` for a new run; what an older one left is removed."""
     io.output_folder(folder)
-    for name in (STATE_FILE, MEMORY_FILE, LOSS_FILE):
+    for name in (STATE_FILE, MEMORY_FILE, LOSS_FILE, MEASURE_FILE):
         (folder / name).unlink(missing_ok=True)
     with io.replacing(folder / RUN_FILE) as beside:
         beside.write_text(json.dumps(run.model_dump(mode="json"), indent=1), encoding="utf-8")
@@ -212,73 +290,113 @@ def train(
     data: MelSet,
     budget: Budget,
     *,
+    fabric: Fabric | None = None,
     resume: bool = False,
     force: bool = False,
     watch: Callable[[Progress], None] = lambda _: None,
+    examine: Examine | None = None,
+    preview: Callable[[Generator, MemoryHeader], None] = lambda *_: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> MemoryHeader:
     """Train until the budget is spent or `stop` says so, and leave a memory in `folder`.
 
-    The folder holds the settings, the resumable state, the averaged memory, the losses as CSV and
-    sheets of samples. A budget in minutes counts from this call; one in steps from the run's start.
+    The folder holds the settings, the resumable state, the losses as CSV and the memory: the best
+    one so far by `examine`, which is asked at every save and returns measures, among them a `score`
+    (lower is better); without it, the newest. `preview` is shown the memory at doubling steps.
+    A budget in minutes counts from this call; one in steps from the run's start.
     Raises TrainingError if a loss is not a number; the last good checkpoint stays.
     """
     check_run(folder, run, resume=resume, force=force)
-    if not resume:
+    trainer = Trainer(run, data, fabric)
+    if not resume and trainer.fabric.is_global_zero:
         _begin(folder, run)
-    trainer = Trainer(run, data)
+    trainer.fabric.barrier()
     if resume and (folder / STATE_FILE).is_file():
         trainer.restore(read_tensors(folder / STATE_FILE, STATE_KIND)[1], folder / STATE_FILE)
-    log = _LossLog(folder / LOSS_FILE, trainer.step_count)
+    writer = Writer(folder, trainer, examine) if trainer.fabric.is_global_zero else None
     begin = saved = time.monotonic()
     first = trainer.step_count
-    while not _spent(budget, trainer.step_count, time.monotonic() - begin) and not stop():
-        losses = trainer.step()
-        elapsed = time.monotonic() - begin
-        log.add(trainer.step_count, losses, elapsed)
-        watch(
-            Progress(
-                trainer.step_count,
-                losses,
-                elapsed,
-                _remaining(budget, trainer.step_count, trainer.step_count - first, elapsed),
-            )
-        )
-        if _is_sheet_step(trainer.step_count):
-            write_samples(folder / "samples" / f"step_{trainer.step_count:07d}.png", trainer.averaged())
-        if time.monotonic() - saved > budget.save_minutes * 60.0:
-            save_run(folder, trainer)
-            log.flush()
+    while True:
+        now = time.monotonic()
+        ends = _spent(budget, trainer.step_count, now - begin) or stop()
+        ends, due = trainer.agreed(ends, now - saved > budget.save_minutes * 60.0)
+        if writer is not None and (ends or due):
+            writer.save()
+        if ends:
+            return writer.best if writer is not None else _header(run, trainer.step_count)
+        if due:
             saved = time.monotonic()
-    log.flush()
-    return save_run(folder, trainer)
+        losses = trainer.step()
+        if writer is not None:
+            elapsed = time.monotonic() - begin
+            left = _remaining(budget, trainer.step_count, trainer.step_count - first, elapsed)
+            writer.log(losses, elapsed)
+            watch(Progress(trainer.step_count, losses, elapsed, left))
+            if _is_preview_step(trainer.step_count):
+                preview(trainer.averaged(), _header(run, trainer.step_count))
 
 
-def save_run(folder: Path, trainer: Trainer) -> MemoryHeader:
-    """Write the memory as it is now, then the state to go on from."""
-    run = trainer.run
-    header = MemoryHeader(
-        name=run.name, model=run.model, mel=run.mel, seed=run.train.seed, steps=trainer.step_count, data=run.data
+def _header(run: RunConfig, step: int, metrics: Mapping[str, float] | None = None) -> MemoryHeader:
+    return MemoryHeader(
+        name=run.name,
+        model=run.model,
+        mel=run.mel,
+        seed=run.train.seed,
+        steps=step,
+        data=run.data,
+        metrics=dict(metrics or {}),
     )
-    averaged = trainer.averaged()
-    save_memory(folder / MEMORY_FILE, averaged, header)
-    write_samples(folder / "samples" / "latest.png", averaged)
-    write_tensors(folder / STATE_FILE, STATE_KIND, run, trainer.state())
-    return header
 
 
-def write_samples(path: Path, generator: Generator) -> None:
-    """Draw samples of every label from the same latents each time."""
-    labels = generator.config.labels or ("samples",)
-    path.parent.mkdir(exist_ok=True)
-    z = torch.randn(SHEET_COLUMNS, generator.config.latent_size, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        rows = [(name, list(generator(z, torch.full((len(z),), i))[:, 0].numpy())) for i, name in enumerate(labels)]
-    write_sheet(path, rows)
+class Writer:
+    """The one process that writes: losses, measures, the resumable state and the best memory."""
+
+    def __init__(self, folder: Path, trainer: Trainer, examine: Examine | None) -> None:
+        self._folder, self._trainer, self._examine = folder, trainer, examine
+        self._losses = _LossLog(folder / LOSS_FILE, trainer.step_count)
+        self.best = _header(trainer.run, trainer.step_count)
+        self._history = [m for m in read_measures(folder) if m["step"] <= trainer.step_count]
+
+    def log(self, losses: Mapping[str, float], elapsed_s: float) -> None:
+        """Keep the losses of a step."""
+        self._losses.add(self._trainer.step_count, losses, elapsed_s)
+
+    def save(self) -> None:
+        """Write the state to go on from, and the memory if it is the best."""
+        trainer = self._trainer
+        self._losses.flush()
+        averaged = trainer.averaged()
+        header = _header(trainer.run, trainer.step_count)
+        write_tensors(self._folder / STATE_FILE, STATE_KIND, trainer.run, trainer.state())
+        if self._examine is not None:
+            measures = {"step": float(trainer.step_count), **self._examine(averaged, header)}
+            known = [m for m in self._history if m["step"] != measures["step"]]
+            self._history = [*known, measures]
+            with io.replacing(self._folder / MEASURE_FILE) as beside:
+                beside.write_text("".join(json.dumps(m) + "\n" for m in self._history), encoding="utf-8")
+            header = _header(trainer.run, trainer.step_count, measures)
+            if any(m.get("score", math.inf) < measures.get("score", math.inf) for m in known):
+                self.best = read_header(self._folder / MEMORY_FILE)
+                return
+        save_memory(self._folder / MEMORY_FILE, averaged, header)
+        self.best = header
 
 
-def _is_sheet_step(step: int) -> bool:
-    return step >= FIRST_SHEET and step % FIRST_SHEET == 0 and math.log2(step // FIRST_SHEET).is_integer()
+def read_measures(folder: Path) -> list[dict[str, float]]:
+    """Return what was measured at each save of a run so far, oldest first."""
+    path = folder / MEASURE_FILE
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [json.loads(line) for line in lines]
+
+
+def read_step(folder: Path) -> int:
+    """Return the step that the run in a folder would go on from, 0 if nothing is saved."""
+    path = folder / STATE_FILE
+    return int(read_tensors(path, STATE_KIND)[1]["step"]) if path.is_file() else 0
+
+
+def _is_preview_step(step: int) -> bool:
+    return step >= FIRST_PREVIEW and step % FIRST_PREVIEW == 0 and math.log2(step // FIRST_PREVIEW).is_integer()
 
 
 def _spent(budget: Budget, step: int, elapsed_s: float) -> bool:

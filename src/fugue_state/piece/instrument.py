@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import islice
+from itertools import groupby, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -22,13 +22,17 @@ from fugue_state.memory.memory import Memory
 
 @dataclass(frozen=True, eq=False)
 class Event:
-    """One remembered chord in time: `onset` in samples, latent (Z,), strengths (U,), pan -1..1."""
+    """One remembered chord in time: `onset` in samples, latent (Z,), strengths (U,), pan -1..1.
+
+    `frames` is how long it lasts (a multiple of 32); None is as long as learned.
+    """
 
     onset: int
     chord: str | None
     latent: Tensor
     strengths: Strengths
     pan: float
+    frames: int | None = None
 
 
 @dataclass(frozen=True)
@@ -107,13 +111,15 @@ class Instrument:
     def _voices(self, events: tuple[Event, ...]) -> Iterator[Voice]:
         """Make events audible, batch by batch."""
         for start in range(0, len(events), EVENT_BATCH):
-            yield from self._batch(events[start : start + EVENT_BATCH])
+            for frames, part in groupby(events[start : start + EVENT_BATCH], key=lambda e: e.frames):
+                yield from self._batch(tuple(part), frames)
 
-    def _batch(self, events: tuple[Event, ...]) -> Iterator[Voice]:
-        """Generate, invert, shape and place events together."""
+    def _batch(self, events: tuple[Event, ...], frames: int | None) -> Iterator[Voice]:
+        """Generate, invert, shape and place events of one length together."""
         strengths = torch.from_numpy(np.stack([e.strengths for e in events]))
         named = [e.chord for e in events if e.chord is not None]
-        mels, activations = self.memory.observe(torch.stack([e.latent for e in events]), named or None, strengths)
+        latents = torch.stack([e.latent for e in events])
+        mels, activations = self.memory.observe(latents, named or None, strengths, frames)
         audio = self.memory.invert(mels).numpy()
         placed = [resample(sound, self.memory.spec.sample_rate_hz, self._rate) for sound in audio]
         gain = envelope(len(placed[0]), self._rate, self._envelope)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from fugue_state.audio import io
 from fugue_state.audio.picture import write_sheet
-from fugue_state.config import EVENT_BATCH
+from fugue_state.config import EVENT_BATCH, VERSION
+from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.render import write_json
 from fugue_state.progress import Track, untracked
 
 PEAK = 0.97
@@ -21,23 +30,80 @@ def write_samples(
     count: int,
     chord: str | None = None,
     seed: int = 0,
+    duration_s: float | None = None,
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
     """Write `count` intact samples as wav files and a sheet of their mels; return the paths, sheet last.
 
-    Samples that would clip are turned down. Raises InputError if a file exists and `force` is not
-    set, before anything is written.
+    Raises InputError as `write_latents` does.
     """
     turns = memory.labels or ("sample",)
     names = [chord or turns[i % len(turns)] for i in range(count)]
+    labels = names if memory.labels else None
+    z = memory.latents(count, seed)
+    return write_latents(
+        memory, folder, z, labels, names=names, frames=memory.frames(duration_s), force=force, track=track
+    )
+
+
+def write_places(
+    atlas: Atlas,
+    places: Sequence[Place],
+    folder: Path,
+    asked: Mapping[str, Any],
+    *,
+    force: bool = False,
+    track: Track = untracked,
+) -> list[Path]:
+    """Write places of an atlas as wav files, a sheet and a listing; return the paths, sheet and listing last.
+
+    `asked` is what was asked for; the listing (`atlas.json`) keeps it and all it takes to ask again.
+    Raises InputError as `write_latents` does.
+    """
+    memory = atlas.memory
+    listing = io.output_path(folder / "atlas.json", force=force)
+    names = [
+        "_".join([p.description.chord or "silent", *([] if p.index is None else [f"{p.index:04d}"])]) for p in places
+    ]
+    labels = [p.label for p in places if p.label is not None] or None
+    z = torch.stack([p.z for p in places])
+    made = write_latents(memory, folder, z, labels, names=names, force=force, track=track)
+    told = {
+        "version": VERSION,
+        "memory": memory.header.name,
+        "memory_sha256": memory.fingerprint,
+        "atlas": atlas.config.model_dump(mode="json"),
+        "asked": dict(asked),
+        "sounds": [{"file": path.name} | p.told() for path, p in zip(made[:-1], places, strict=True)],
+    }
+    write_json(listing, told)
+    return [*made, listing]
+
+
+def write_latents(
+    memory: Memory,
+    folder: Path,
+    z: Tensor,
+    labels: Sequence[str] | None,
+    *,
+    names: Sequence[str],
+    frames: int | None = None,
+    force: bool = False,
+    track: Track = untracked,
+) -> list[Path]:
+    """Write what latents (B, Z) with their labels sound like, numbered and named, and a sheet of their mels.
+
+    Returns the paths, sheet last. Samples that would clip are turned down. Raises InputError if a file
+    exists and `force` is not set, before anything is written.
+    """
+    count = len(names)
     paths = [io.output_path(folder / f"{i:03d}_{name}.wav", force=force) for i, name in enumerate(names)]
     sheet = io.output_path(folder / "sheet.png", force=force)
-    z = memory.latents(count, seed)
-    mels = []
+    mels: list[npt.NDArray[np.float32]] = []
     for start in track(range(0, count, EVENT_BATCH), -(-count // EVENT_BATCH), "sampling"):
         part = slice(start, start + EVENT_BATCH)
-        mel = memory.generate(z[part], names[part] if memory.labels else None)
+        mel = memory.generate(z[part], labels[part] if labels else None, frames=frames)
         mels += list(mel.numpy())
         for path, sound in zip(paths[part], memory.invert(mel).numpy(), strict=True):
             gain = min(1.0, PEAK / max(1e-9, float(abs(sound).max())))

@@ -40,7 +40,8 @@ def events(score: Score, memory: Memory) -> Iterator[Event]:
     order = make_order(score.order, memory.layers, score.seed)
     latents = memory.latents(len(chords), score.seed)
     places = np.random.default_rng([score.seed, 1]).uniform(-score.spread, score.spread, len(chords))
-    last_s = max(0.0, score.duration_s - memory.spec.duration_s)
+    frames = memory.frames(score.event_s)
+    last_s = max(0.0, score.duration_s - frames * memory.spec.hop / memory.spec.sample_rate_hz)
     for index in range(int(last_s / score.every_s) + 1):
         onset_s, turn = index * score.every_s, index % len(chords)
         fraction = fraction_forgotten(score.schedule, onset_s / last_s if last_s else 0.0)
@@ -50,4 +51,5 @@ def events(score: Score, memory: Memory) -> Iterator[Event]:
             latent=latents[turn],
             strengths=forget(order, fraction),
             pan=float(places[turn]),
+            frames=frames,
         )

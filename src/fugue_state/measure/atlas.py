@@ -1,0 +1,367 @@
+"""The atlas of a memory: what a few thousand of its latents sound like, and how to find one's way among them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.stats import rankdata
+from torch import Tensor
+
+from fugue_state.audio.io import output_folder
+from fugue_state.config import AtlasConfig, MelSpec, Settings
+from fugue_state.corpus.fetch import cache_folder
+from fugue_state.errors import CheckpointError, InputError, unknown
+from fugue_state.measure.chords import NAME, template
+from fugue_state.measure.describe import Describer, Description, triads
+from fugue_state.memory.checkpoint import read_tensors, write_tensors
+from fugue_state.memory.memory import SUFFIX, Memory, find_memory, shipped_memories
+from fugue_state.progress import Track, untracked
+
+Array = npt.NDArray[np.float64]
+
+KIND = "atlas"
+FORMULA = 1  # raised whenever the same mel is described otherwise than before
+CHUNK = 64
+# What one asks for, and the part of a description it is about.
+TRAITS = {
+    "clarity": "clarity",
+    "margin": "margin",
+    "bright": "brightness_hz",
+    "attack": "attack_s",
+    "sustain": "sustain_db",
+    "level": "level_dbfs",
+}
+SUMMARY_QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+class AtlasHeader(Settings):
+    """Everything that an atlas on disk depends on."""
+
+    fingerprint: str
+    config: AtlasConfig
+    mel: MelSpec
+    chords: tuple[str, ...]
+    formula: int = FORMULA
+
+
+@dataclass(frozen=True)
+class Place:
+    """A latent z (Z,), the label to generate it with (None without labels), what it sounds like.
+
+    `index` is its number in the atlas, None for one that lies elsewhere.
+    """
+
+    z: Tensor
+    label: str | None
+    description: Description
+    index: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """Return all but the latent, for a listing."""
+        rounded = {
+            key: value if isinstance(value, str) else round(value, 3) for key, value in asdict(self.description).items()
+        }
+        return {"index": self.index, "label": self.label} | rounded
+
+
+class Atlas:
+    """Descriptions of a memory's latents: `Memory.latents(count, seed)`, with its labels in turn."""
+
+    def __init__(self, memory: Memory, config: AtlasConfig, chord: npt.NDArray[np.int64], traits: Array) -> None:
+        self.memory = memory
+        self.config = config
+        self.names = triads(memory.labels)
+        self._latents = memory.latents(config.count, config.seed)
+        self._chord = chord  # (n,) index into names, -1 for silence
+        self._traits = traits  # (n, len(TRAITS))
+        # Quantiles: the share of the other latents that have less of a trait; equal ones share theirs.
+        self._quantiles = (rankdata(traits, axis=0) - 1.0) / (len(traits) - 1)
+
+    @classmethod
+    def of(
+        cls,
+        memory: Memory,
+        name_or_path: str | Path | None = None,
+        config: AtlasConfig | None = None,
+        *,
+        rebuild: bool = False,
+        track: Track = untracked,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """Return the atlas of a memory, from disk if it was made before.
+
+        It is kept beside the checkpoint that `name_or_path` stands for; in the cache folder if there
+        is none, if the memory came with the package, or if its folder cannot be written to. An atlas of
+        another memory or other settings, or a damaged one, is made again, and that is said.
+        """
+        config = config or AtlasConfig()
+        header = AtlasHeader(
+            fingerprint=memory.fingerprint, config=config, mel=memory.spec, chords=triads(memory.labels)
+        )
+        # A memory that never was a file has nothing that an atlas on disk could be recognised by.
+        places = _places(memory, name_or_path) if memory.fingerprint else []
+        found = None if rebuild else _stored(places, header, say)
+        if found is None:
+            path = _writable(places) if places else None
+            found = _describe(memory, config, track)
+            if path is not None:
+                chord, traits = map(torch.from_numpy, found)
+                write_tensors(path, KIND, header, {"chord": chord, "traits": traits})
+        return cls(memory, config, *found)
+
+    def __len__(self) -> int:
+        return self.config.count
+
+    def __getitem__(self, index: int) -> Place:
+        """Return an entry; InputError if there is none of this number."""
+        if not 0 <= index < len(self):
+            raise InputError(f"the atlas has no entry {index}: it has 0 to {len(self) - 1}")
+        chord = int(self._chord[index])
+        description = _description(self.names[chord] if chord >= 0 else "", self._traits[index])
+        return Place(self._latents[index], self._label(index), description, index)
+
+    def _label(self, index: int) -> str | None:
+        labels = self.memory.labels
+        return labels[index % len(labels)] if labels else None
+
+    @property
+    def chords(self) -> dict[str, int]:
+        """How many latents sound like each chord, most first; silent ones do not count."""
+        return dict(Counter(self.names[i] for i in self._chord if i >= 0).most_common())
+
+    def summary(self) -> dict[str, Any]:
+        """Return the chords that are there, and least, quarters and most of every trait."""
+        spread = {
+            field: {f"{q:g}": round(float(np.quantile(column, q)), 3) for q in SUMMARY_QUANTILES}
+            for field, column in zip(TRAITS.values(), self._traits.T, strict=True)
+        }
+        return {"latents": len(self), "chords": self.chords} | spread
+
+    def choose(self, count: int, *, chord: str | None = None, seed: int = 0, **traits: float | None) -> list[Place]:
+        """Return the `count` latents nearest to a description, best first.
+
+        `traits` are quantiles within the atlas (`clarity`, `margin`, `bright`, `attack`, `sustain`,
+        `level`): 0.8 is more than 80 % of all latents have; near means the root of the summed squares.
+        Equally near ones, all if no trait is asked for, come in an order drawn by `seed`.
+        Raises InputError for a chord that is not known or not there, an unknown trait, a quantile
+        outside 0..1, or more latents than there are.
+        """
+        wanted = _checked(traits)
+        among = np.arange(len(self)) if chord is None else self._sounding(chord)
+        if not 1 <= count <= len(among):
+            what = f" of chord {chord}" if chord else ""
+            raise InputError(f"the atlas has {len(among)} latents{what}; 1 to {len(among)} can be chosen, not {count}")
+        among = np.random.default_rng(seed).permutation(among)
+        columns = [list(TRAITS).index(name) for name in wanted]
+        distance = np.linalg.norm(self._quantiles[among][:, columns] - list(wanted.values()), axis=1)
+        return [self[int(i)] for i in among[np.argsort(distance, kind="stable")[:count]]]
+
+    def _sounding(self, chord: str) -> npt.NDArray[np.int64]:
+        """Return the entries that sound like a chord; InputError if there are none."""
+        among = np.flatnonzero(self._chord == _chord_index(chord, self.names))
+        if not len(among):
+            there = ", ".join(f"{name} ({number})" for name, number in self.chords.items())
+            raise InputError(f"no latent of the atlas sounds like {chord}; it has {there or 'none but silent ones'}")
+        return among
+
+    def neighbours(self, one: int | Tensor, count: int, label: str | None = None) -> list[Place]:
+        """Return the `count` entries that sound most like an entry or a latent (Z,), nearest first.
+
+        Near is meant in description: latents of this many dimensions are all about equally far from
+        each other. The distance is Euclidean over the quantiles of all traits; another chord counts like
+        the whole range of one trait. An entry is its own first neighbour. A latent that is no entry is
+        described as generated with `label`; None is the memory's first label.
+        """
+        if not 1 <= count <= len(self):
+            raise InputError(f"the atlas has {len(self)} latents; 1 to {len(self)} can be chosen, not {count}")
+        found = self[one] if isinstance(one, int) else self._found(one, label)
+        distance = self._distances(found.description)
+        if found.index is not None:
+            distance[found.index] = -1.0
+        return [self[int(i)] for i in np.argsort(distance, kind="stable")[:count]]
+
+    def place(self, z: Tensor, label: str | None = None) -> Place:
+        """Describe any latent (Z,), generated with `label`; None is the memory's first label."""
+        return self.places(z[None], [label])[0]
+
+    def places(self, z: Tensor, labels: Sequence[str | None]) -> list[Place]:
+        """Describe latents (B, Z), each generated with its label; None is the memory's first label."""
+        named = [self._named(label) for label in labels]
+        told = _told(self.memory, z, [name for name in named if name is not None])
+        return [Place(*three) for three in zip(z, named, told, strict=True)]
+
+    def _named(self, label: str | None) -> str | None:
+        if label is not None:
+            self.memory.label_index(label)
+        return label or self._label(0)
+
+    def path(self, one: int, other: int, steps: int) -> list[Place]:
+        """Return `steps` places on the spherical path from one entry to another, both ends included.
+
+        Each is generated with the label of the end that is nearer.
+        """
+        ends = self[one], self[other]
+        z = spherical_path(ends[0].z, ends[1].z, steps)
+        if steps == 2:
+            return list(ends)
+        labels = [ends[2 * i >= steps - 1].label for i in range(1, steps - 1)]
+        return [ends[0], *self.places(z[1:-1], labels), ends[1]]
+
+    def _found(self, z: Tensor, label: str | None) -> Place:
+        """Return the entry that a latent (Z,) is, or else the latent, described."""
+        if z.shape == self._latents.shape[1:]:
+            for index in (self._latents == z).all(dim=1).nonzero().flatten().tolist():
+                if label in {None, self._label(index)}:
+                    return self[index]
+        return self.place(z, label)
+
+    def _distances(self, description: Description) -> Array:
+        """Return how far every entry is from a description (n,)."""
+        values = asdict(description)
+        traits = np.array([values[field] for field in TRAITS.values()])
+        below = (self._traits < traits).sum(axis=0) + 0.5 * np.maximum((self._traits == traits).sum(axis=0) - 1, 0)
+        quantiles = np.minimum(below / (len(self) - 1), 1.0)
+        name = description.chord
+        other = self._chord != (self.names.index(name) if name else -1)
+        return np.asarray(np.sqrt(((self._quantiles - quantiles) ** 2).sum(axis=1) + other))
+
+
+def spherical_path(one: Tensor, other: Tensor, steps: int) -> Tensor:
+    """Return (steps, Z) latents on the great circle from one (Z,) to another, exact at both ends.
+
+    Direction turns evenly and length changes evenly, so what lies between is as long as a latent is,
+    where a straight line would cut through the middle. Opposite directions have many great circles;
+    one of them is taken. Raises InputError for fewer than two steps, other shapes, or zeros.
+    """
+    if steps < 2:
+        raise InputError(f"a path takes at least 2 steps, its ends, got {steps}")
+    if one.ndim != 1 or one.shape != other.shape or one.numel() < 2:
+        raise InputError(f"a path leads between two latents (Z,), got {tuple(one.shape)} and {tuple(other.shape)}")
+    a, b = (end.detach().cpu().numpy().astype(np.float64) for end in (one, other))
+    lengths = np.linalg.norm(a), np.linalg.norm(b)
+    if not min(lengths) > 0.0:
+        raise InputError("a latent of zeros has no direction a path could start or end with")
+    a, b = a / lengths[0], b / lengths[1]
+    aside, angle = _turn(a, b)
+    t = np.linspace(0.0, 1.0, steps)[:, None]
+    length = lengths[0] + t * (lengths[1] - lengths[0])
+    points = torch.from_numpy(length * (np.cos(t * angle) * a + np.sin(t * angle) * aside)).to(one.dtype)
+    points[0], points[-1] = one, other
+    return points
+
+
+def _turn(a: Array, b: Array) -> tuple[Array, float]:
+    """Return the unit direction across `a` that leads to `b`, and the angle between them."""
+    across = b - (a @ b) * a
+    size = float(np.linalg.norm(across))
+    angle = float(np.arctan2(size, a @ b))
+    if size < 1e-9:  # parallel or opposite: any direction across will do
+        across = np.eye(len(a))[np.abs(a).argmin()]
+    across -= (a @ across) * a
+    return across / np.linalg.norm(across), angle
+
+
+def check_description(memory: Memory, chord: str | None = None, **traits: float | None) -> None:
+    """Raise the InputError that `Atlas.choose` would, as far as that is known without an atlas."""
+    _checked(traits)
+    if chord is not None:
+        _chord_index(chord, triads(memory.labels))
+
+
+def _chord_index(chord: str, names: Sequence[str]) -> int:
+    """Return the index of a chord among names, however it is spelled; InputError if it is not there."""
+    same = [i for i, name in enumerate(names) if NAME.match(chord) and (template(name) == template(chord)).all()]
+    if not same:
+        raise unknown("chord", chord, names)
+    return same[0]
+
+
+def _checked(traits: Mapping[str, float | None]) -> dict[str, float]:
+    """Return the traits that are asked for."""
+    asked = {name: value for name, value in traits.items() if value is not None}
+    for name, value in asked.items():
+        if name not in TRAITS:
+            raise unknown("trait", name, TRAITS)
+        if not 0.0 <= value <= 1.0:
+            raise InputError(f"{name}: a quantile is within 0..1 (0.8: more than 80 % of the latents), got {value:g}")
+    return asked
+
+
+def _description(chord: str, traits: Array) -> Description:
+    return Description(chord, **{field: float(v) for field, v in zip(TRAITS.values(), traits, strict=True)})
+
+
+def _told(memory: Memory, z: Tensor, labels: Sequence[str], track: Track = untracked) -> list[Description]:
+    """Describe latents (B, Z), each generated with its label (none for a memory without)."""
+    describer = Describer(memory.spec, triads(memory.labels))
+    told: list[Description] = []
+    for start in track(range(0, len(z), CHUNK), -(-len(z) // CHUNK), "describing"):
+        part = slice(start, start + CHUNK)
+        told += describer(memory.generate(z[part], labels[part] or None))
+    return told
+
+
+def _describe(memory: Memory, config: AtlasConfig, track: Track) -> tuple[npt.NDArray[np.int64], Array]:
+    """Describe every latent: index of its chord (n,), traits (n, len(TRAITS))."""
+    names = triads(memory.labels)
+    turns = [memory.labels[i % len(memory.labels)] for i in range(config.count)] if memory.labels else []
+    told = [asdict(one) for one in _told(memory, memory.latents(config.count, config.seed), turns, track)]
+    chord = np.array([names.index(one["chord"]) if one["chord"] else -1 for one in told])
+    return chord, np.array([[one[field] for field in TRAITS.values()] for one in told])
+
+
+def _places(memory: Memory, name_or_path: str | Path | None) -> list[Path]:
+    """Return where the atlas of a memory may be, the best place first."""
+    cached = cache_folder() / "atlas" / f"{memory.fingerprint}{SUFFIX}"
+    checkpoint = None if name_or_path is None else find_memory(name_or_path).resolve()
+    if checkpoint is None or checkpoint in {path.resolve() for path in shipped_memories().values()}:
+        return [cached]
+    return [checkpoint.with_name(f"{checkpoint.stem}.atlas{SUFFIX}"), cached]
+
+
+def _stored(
+    places: Sequence[Path], header: AtlasHeader, say: Callable[[str], None]
+) -> tuple[npt.NDArray[np.int64], Array] | None:
+    """Return the first atlas that fits; say what is wrong with others only if none does."""
+    wrong = []
+    for path in places:
+        if path.is_file():
+            try:
+                return _read(path, header)
+            except CheckpointError as error:
+                wrong.append(str(error))
+    for line in wrong:
+        say(f"{line}; making the atlas again")
+    return None
+
+
+def _read(path: Path, header: AtlasHeader) -> tuple[npt.NDArray[np.int64], Array]:
+    values, tensors = read_tensors(path, KIND)
+    if values != header.model_dump(mode="json"):
+        raise CheckpointError(f"{path}: an atlas of another memory or other settings")
+    chord, traits = tensors.get("chord"), tensors.get("traits")
+    count, width = header.config.count, len(TRAITS)
+    if chord is None or traits is None or chord.shape != (count,) or traits.shape != (count, width):
+        raise CheckpointError(f"{path}: damaged, not an atlas of {count} latents")
+    whole = bool(torch.isfinite(traits).all()) and bool(((chord >= -1) & (chord < len(header.chords))).all())
+    if not whole:
+        raise CheckpointError(f"{path}: damaged, holds values that cannot be")
+    return chord.numpy().astype(np.int64), traits.numpy().astype(np.float64)
+
+
+def _writable(places: Sequence[Path]) -> Path:
+    """Return the best place that lets itself be written to; InputError if none does."""
+    for path in places[:-1]:
+        with contextlib.suppress(InputError):
+            output_folder(path.parent)
+            return path
+    output_folder(places[-1].parent)
+    return places[-1]

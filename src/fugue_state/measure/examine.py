@@ -1,0 +1,160 @@
+"""How a memory gets on while it is being trained: the same few questions every time."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from scipy.spatial.distance import pdist
+
+from fugue_state.audio.inverters import Inverter, make_inverter
+from fugue_state.config import DEFAULT_INVERTER, EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, MelSpec
+from fugue_state.corpus.folder import Corpus
+from fugue_state.errors import CheckpointError, InputError, TrainingError
+from fugue_state.measure.chords import can_be_named
+from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
+from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
+from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.dataset import MelSet
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
+from fugue_state.progress import Track, untracked
+
+# A point of accuracy weighs as much as 8 % of distance.
+ACCURACY_POWER = 8
+LEAST_ACCURACY = 0.01  # below it the score stays finite
+
+Classes = dict[str, Mels]
+
+
+def as_memory(generator: Generator, header: MemoryHeader, inverter: Inverter | None = None) -> Memory:
+    """Return a memory of a copy of `generator`, which may be on any device and may go on learning."""
+    return Memory(copy.deepcopy(generator).cpu(), header, inverter=inverter)
+
+
+def score(distance: float, accuracy: float | None = None) -> float:
+    """Return one figure to choose a memory by, lower is better: distance / accuracy ** 8."""
+    return distance if accuracy is None else distance / max(accuracy, LEAST_ACCURACY) ** ACCURACY_POWER
+
+
+class Examiner:
+    """Examines the memories of a run, one after another: same latents, same real clips.
+
+    The real clips are held out if the corpus has any that are, else half of the training clips.
+    `per_class` sounds of each chord are named; `mels` in all, at least `per_class` of each class,
+    are compared with as many real ones (of a class with fewer clips, with those there are).
+    Raises InputError if `labels` are not those of the training mels, or an inverter is not known.
+    """
+
+    def __init__(
+        self,
+        spec: MelSpec,
+        labels: Sequence[str],
+        learned: MelSet,
+        corpus: Corpus,
+        *,
+        inverter: str = DEFAULT_INVERTER,
+        per_class: int = EXAMINE_PER_CLASS,
+        mels: int = EXAMINE_MELS,
+        seed: int = 0,
+        track: Track = untracked,
+    ) -> None:
+        self._spec, self._labels, self._seed = spec, tuple(labels), seed
+        if self._labels and self._labels != learned.labels:
+            raise InputError(f"labels {self._labels} are not those of the training mels, {learned.labels}")
+        names = self._labels or ("",)
+        self._inverter = make_inverter(inverter, spec, seed)
+        self._named = per_class if can_be_named(self._labels) else 0
+        self._each = max(per_class, -(-mels // len(names)))
+        taught = _shuffled(learned, names, seed)
+        compared = self._held_out(corpus, names, track)
+        self.held_out = sum(map(len, compared.values()))
+        if self.held_out < FEWEST:
+            self.held_out = 0
+            compared = {name: part[: max(1, min(self._each, len(part) // 2))] for name, part in taught.items()}
+        self._counts = {name: len(part) for name, part in compared.items()}
+        self._real = self._points(compared)
+        self._apart = self._within(taught)
+        rest = taught if self.held_out else {name: part[self._counts[name] :] for name, part in taught.items()}
+        self._between_real = {"frechet_real": frechet(self._points(rest), self._real)} if self._suffice(rest) else {}
+
+    def __call__(self, generator: Generator, header: MemoryHeader) -> dict[str, float]:
+        """Examine a generator, on any device and in any mode; it stays as it was.
+
+        Returns, where the clips suffice to tell:
+        `score`, lower is better;
+        `accuracy`, `worst_class`, `clarity` of chords named as asked, 0..1, if the labels are triads;
+        `frechet`, `kid` to the real clips, and `frechet_real`, from training clips to them;
+        `spread`, how far samples of a class lie apart: 1 as far as training clips, 0 all the same;
+        `held_out`, how many held-out clips were compared with, 0 if training clips had to do.
+        Raises CheckpointError for a header of another MelSpec or other labels, TrainingError for a
+        mel that is not finite.
+        """
+        if header.model.labels != self._labels:
+            raise CheckpointError(f"memory {header.name!r} has labels {header.model.labels}, not {self._labels}")
+        memory = as_memory(generator, header, self._inverter)
+        mels, asked = generated_mels(memory, self._each, self._seed)
+        if not np.isfinite(mels).all():
+            raise TrainingError("the memory generates values that are not numbers (NaN or infinity)")
+        names = dict.fromkeys(asked)
+        made = {name: mels[i * self._each : (i + 1) * self._each] for i, name in enumerate(names)}
+        figures = self._names(made, memory)
+        if self._suffice(made):
+            ours = self._points(made)
+            figures |= {"frechet": frechet(ours, self._real), "kid": kid(ours, self._real)} | self._between_real
+            figures = {"score": score(figures["frechet"], figures.get("accuracy"))} | figures
+        return figures | self._spread(made) | {"held_out": float(self.held_out)}
+
+    def _names(self, made: Classes, memory: Memory) -> dict[str, float]:
+        """Name the first sounds of every class by how they begin: inverting is most of the work."""
+        if not self._named:
+            return {}
+        frames = round(EXAMINE_HEARD_S * self._spec.sample_rate_hz / self._spec.hop)
+        mels = np.concatenate([part[: self._named, :, :frames] for part in made.values()])
+        asked = tuple(name for name in made for _ in range(self._named))
+        table = chord_table(SoundSet(inverted(mels, memory), mels, asked, ("",) * len(asked)), memory)
+        return {"accuracy": table.accuracy, "worst_class": table.worst_class, "clarity": table.clarity}
+
+    def _spread(self, made: Classes) -> dict[str, float]:
+        """Compare how far mels of a class lie apart with the training clips of that class."""
+        ours = self._within(made)
+        real_apart = sum(self._apart.values())
+        return {"spread": sum(ours[name] for name in self._apart) / real_apart} if real_apart > 0 else {}
+
+    def _within(self, classes: Classes) -> dict[str, float]:
+        """Return the mean distance within each class of two or more."""
+        points = {name: self._embedded(part[: self._each]) for name, part in classes.items()}
+        return {name: float(pdist(part).mean()) for name, part in points.items() if len(part) > 1}
+
+    def _suffice(self, classes: Classes) -> bool:
+        """Say whether there are as many mels as real ones to compare with, and enough."""
+        enough = sum(self._counts.values()) >= FEWEST
+        return enough and all(len(classes[name]) >= count for name, count in self._counts.items())
+
+    def _points(self, classes: Classes) -> Points:
+        """Return as many points of every class as there are real ones to compare with."""
+        return self._embedded(np.concatenate([classes[name][:count] for name, count in self._counts.items()]))
+
+    def _embedded(self, mels: Mels) -> Points:
+        return embed(mels, SMALL, range_db=self._spec.range_db)
+
+    def _held_out(self, corpus: Corpus, names: Sequence[str], track: Track) -> Classes:
+        """Return the mels of held-out clips by class."""
+        clips = corpus.part("Test")
+        if not self._labels:
+            clips = [replace(clip, label=None) for clip in clips]
+        if not clips:
+            return {}
+        found = real(clips, self._spec, self._each, self._seed, track)
+        return {name: found.mels[np.array([label == name for label in found.labels])] for name in names}
+
+
+def _shuffled(learned: MelSet, names: Sequence[str], seed: int) -> Classes:
+    """Return the training mels by class, each in an order drawn by seed."""
+    order = np.random.default_rng(seed).permutation(len(learned.label))
+    mels, label = learned.mels.numpy(), learned.label.numpy()
+    if names == ("",):
+        return {"": mels[order]}
+    return {name: mels[order[label[order] == i]] for i, name in enumerate(names)}

@@ -1,0 +1,92 @@
+"""A training that is watched: measured, heard and seen while it runs, with a card at its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from fugue_state.config import Budget
+from fugue_state.corpus.folder import Corpus
+from fugue_state.measure.card import CARD_SHEET, write_card
+from fugue_state.measure.examine import Examiner, as_memory
+from fugue_state.measure.log import TensorBoardLog
+from fugue_state.measure.preview import draw_sheet, write_preview
+from fugue_state.measure.trend import trend
+from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.dataset import MelSet
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
+from fugue_state.memory.training import Progress, RunConfig, read_measures, read_step, train
+from fugue_state.progress import Track, untracked
+
+PREVIEWS, LOG = "previews", "log"
+
+
+def teach(
+    folder: Path,
+    run: RunConfig,
+    corpus: Corpus,
+    mels: MelSet,
+    budget: Budget,
+    *,
+    fabric: Fabric | None = None,
+    resume: bool = False,
+    force: bool = False,
+    watch: Callable[[Progress], None] = lambda _: None,
+    stop: Callable[[], bool] = lambda: False,
+    track: Track = untracked,
+    say: Callable[[str], None] = lambda _: None,
+) -> MemoryHeader:
+    """Train a memory as `memory.training.train` does, and keep the best by what an Examiner finds.
+
+    Leaves previews (a sheet and a sound at doubling steps), measures, a log for TensorBoard and the
+    card of the best memory in `folder`; says at every save how it gets on. Raises as `train` and
+    Examiner do.
+    """
+    first = fabric is None or fabric.is_global_zero
+    if not first:
+        return train(folder, run, mels, budget, fabric=fabric, resume=resume, force=force)
+    examiner = Examiner(run.mel, run.model.labels, mels, corpus, track=track)
+    before = read_measures(folder) if resume else []
+    minutes = before[-1]["minutes"] if before else 0.0
+    begin = time.monotonic()
+    with TensorBoardLog(folder / LOG, from_step=read_step(folder) if resume else 0, say=say) as log:
+
+        def observe(progress: Progress) -> None:
+            log.losses(progress.step, progress.losses)
+            watch(progress)
+
+        def examine(generator: Generator, header: MemoryHeader) -> Mapping[str, float]:
+            found = examiner(generator, header) | {"minutes": minutes + (time.monotonic() - begin) / 60.0}
+            log.measures(header.steps, found)
+            say(_told(header.steps, found))
+            return found
+
+        def preview(generator: Generator, header: MemoryHeader) -> None:
+            log.preview(header.steps, *write_preview(folder / PREVIEWS, as_memory(generator, header), header.steps))
+
+        best = train(
+            folder, run, mels, budget, fabric=fabric, resume=resume, force=force,
+            watch=observe, examine=examine, preview=preview, stop=stop,
+        )  # fmt: skip
+    history = read_measures(folder)
+    say(trend(history))
+    draw_sheet(folder / CARD_SHEET, Memory.load(folder))
+    write_card(folder, best, best.metrics, history, train=run.train, sheet=CARD_SHEET, force=True)
+    return best
+
+
+def _told(step: int, found: Mapping[str, float]) -> str:
+    """Return what was found, in one line."""
+    parts = []
+    if "accuracy" in found:
+        parts.append(f"{100 * found['accuracy']:.0f} % of the chords named as asked")
+    if "frechet" in found:
+        beside = f" (real to real {found['frechet_real']:.0f})" if "frechet_real" in found else ""
+        parts.append(f"distance {found['frechet']:.0f}{beside}")
+    if "spread" in found:
+        parts.append(f"spread {found['spread']:.2f}")
+    return f"step {step}: {', '.join(parts) or 'too few clips to measure'}"

@@ -1,0 +1,53 @@
+"""A memory at a glance and at a listen, while it is being trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from fugue_state.audio import io
+from fugue_state.audio.mix import envelope
+from fugue_state.audio.picture import write_sheet
+from fugue_state.config import EVENT_BATCH, PREVIEW_CHORD_S, PREVIEW_COLUMNS, PREVIEW_ENVELOPE
+from fugue_state.memory.memory import Memory
+
+PEAK = 0.97
+SEED = 0
+
+
+def write_preview(folder: Path, memory: Memory, step: int) -> tuple[Path, Path]:
+    """Write the sheet and the sound of a step into `folder`; return `step_0000125.png` and `.flac`.
+
+    The latents are the same at every step. The folder is made if it is missing.
+    """
+    io.output_folder(folder)
+    sheet, sound = (folder / f"step_{step:07d}{suffix}" for suffix in (".png", ".flac"))
+    draw_sheet(sheet, memory)
+    io.write(sound, preview_sound(memory), memory.spec.sample_rate_hz, subtype="PCM_16")
+    return sheet, sound
+
+
+def draw_sheet(path: Path, memory: Memory) -> None:
+    """Draw mels of every label, a row each, from the same latents."""
+    z = memory.latents(PREVIEW_COLUMNS, SEED)
+    rows = [(label, list(memory.generate(z, label).numpy())) for label in memory.labels]
+    write_sheet(path, rows or [("samples", list(memory.generate(z).numpy()))])
+
+
+def preview_sound(memory: Memory) -> io.Samples:
+    """Return one chord of every label after the other (or samples of none), short and without clicks: (N,).
+
+    Turned down as a whole if it would clip.
+    """
+    count = len(memory.labels) or PREVIEW_COLUMNS
+    z = memory.latents(count, SEED)
+    length = min(int(PREVIEW_CHORD_S * memory.spec.sample_rate_hz), memory.spec.samples)
+    gain = envelope(length, memory.spec.sample_rate_hz, PREVIEW_ENVELOPE)
+    chords = []
+    for start in range(0, count, EVENT_BATCH):
+        part = slice(start, start + EVENT_BATCH)
+        mel = memory.generate(z[part], memory.labels[part] or None)
+        chords.append((memory.invert(mel).numpy()[:, :length] * gain).ravel())
+    sound = np.concatenate(chords)
+    return np.asarray(sound * min(1.0, PEAK / max(1e-9, float(np.abs(sound).max()))), dtype=np.float32)

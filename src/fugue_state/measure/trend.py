@@ -1,0 +1,76 @@
+"""Whether a memory is still getting better, in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+FEWEST = 4  # checkpoints before anything can be said
+LONGEST = 5  # checkpoints averaged at each end of a comparison
+STEADIEST = 0.02  # a score is never taken to waver by less than this share
+BEGINNING = 10.0  # times the best score: nothing is learned yet
+CERTAIN = 2.0  # standard deviations that are more than chance
+
+Values = npt.NDArray[np.float64]
+
+
+def trend(history: Sequence[Mapping[str, float]]) -> str:
+    """Say in one sentence whether training goes on getting better.
+
+    `history` holds what was measured of all checkpoints in order: `step`, `score` (lower is better;
+    checkpoints without one are passed over), and, if known, `minutes` trained so far and `accuracy`.
+    The last checkpoints are compared with those before them; a change counts if it is more than the
+    score wavers from one checkpoint to the next.
+    """
+    known = [entry for entry in history if "score" in entry]
+    # Before chords are named at all the score falls by orders of magnitude, which says nothing of what follows.
+    least = min((entry["score"] for entry in known), default=0.0)
+    known = [entry for entry in known if entry["score"] <= BEGINNING * least]
+    if len(known) < FEWEST:
+        return f"Too early to say: {len(known)} of at least {FEWEST} checkpoints are measured."
+    level = np.log(np.maximum([entry["score"] for entry in known], 1e-9))
+    span = min(LONGEST, max(2, len(known) // 3))
+    gain = float(level[-2 * span : -span].mean() - level[-span:].mean())
+    wavers = _wavers(level[-3 * LONGEST :])
+    best = min(range(len(known)), key=lambda i: known[i]["score"])
+    if gain > CERTAIN * wavers * np.sqrt(2.0 / span):
+        return _better(known, span, gain)
+    if best < len(known) - span:
+        step = _step(known[best])
+        return f"No better since step {step}; the memory of step {step} is kept."
+    return (
+        f"Too early to say: since step {_step(known[-2 * span])} the score has {_changed(gain)}, "
+        f"and it wavers by {100 * wavers:.0f} % from one checkpoint to the next."
+    )
+
+
+def _better(known: Sequence[Mapping[str, float]], span: int, gain: float) -> str:
+    before, now = known[-2 * span : -span], known[-span:]
+    told = f"the score is {100 * (1 - np.exp(-gain)):.0f} % lower than around step {_step(before[len(before) // 2])}"
+    if all("accuracy" in entry for entry in (*before, *now)):
+        shares = [100 * np.mean([entry["accuracy"] for entry in part]) for part in (before, now)]
+        told += f", {shares[1]:.0f} % of the chords are named as asked ({shares[0]:.0f} % then)"
+    return f"Still getting better: {told}; another {_as_long(before, now)} are worth it."
+
+
+def _as_long(before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]]) -> str:
+    """Return the time that the last gain took, centre to centre: a like one may take as long again."""
+    key = "minutes" if all("minutes" in entry for entry in (*before, *now)) else "step"
+    took = max(2, round(np.mean([entry[key] for entry in now]) - np.mean([entry[key] for entry in before])))
+    return f"{took} {'steps' if key == 'step' else key}"
+
+
+def _wavers(level: Values) -> float:
+    """Return the noise of a series: the standard deviation of what is left when straight lines are taken out."""
+    bends = level[:-2] - 2.0 * level[1:-1] + level[2:]
+    return max(STEADIEST, float(np.sqrt(np.mean(bends**2) / 6.0)))
+
+
+def _changed(gain: float) -> str:
+    return f"{'fallen' if gain > 0 else 'risen'} by {100 * abs(np.expm1(-gain)):.0f} %"
+
+
+def _step(entry: Mapping[str, float]) -> int:
+    return int(entry["step"])

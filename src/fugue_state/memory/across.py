@@ -1,0 +1,45 @@
+"""Statistics of a batch that is spread over several processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, distributed
+
+
+def processes() -> int:
+    """Return how many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+class _Sum(torch.autograd.Function):
+    """Sum over all processes; every process's loss flows back into every process's summand."""
+
+    @staticmethod
+    def forward(_: Any, x: Tensor) -> Tensor:
+        total = x.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total)
+        return total
+
+
+def moments(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Return mean and (biased) variance of `x` over `dims` and over all processes' batches of the same size."""
+    count = processes()
+    if count == 1:
+        variance, mean = torch.var_mean(x, dims, correction=0)
+        return mean, variance
+    mean = _sum(x.mean(dims, keepdim=True)) / count
+    variance = _sum((x - mean).square().mean(dims)) / count
+    return mean.squeeze(dims), variance
+
+
+def _sum(x: Tensor) -> Tensor:
+    total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
+    return total

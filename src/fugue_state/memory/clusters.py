@@ -1,0 +1,140 @@
+"""Labels for clips that have none: clusters of clips alike in harmony and timbre, heard from their mels."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import replace
+
+import librosa
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import fft
+from sklearn.cluster import KMeans
+from sklearn.metrics import silhouette_score
+from torch import Tensor
+
+from fugue_state.audio.mel import MelTransform
+from fugue_state.config import ClusterConfig, MelSpec, cluster_labels
+from fugue_state.errors import InputError
+from fugue_state.memory.dataset import MelSet
+
+# Fundamentals and low partials, 170 to 660 Hz at half weight, tell a chord; higher ones belong to other pitch classes.
+CENTRE_OCTAVE, OCTAVES = 3.6, 1.0
+SHAPE = 8  # numbers that describe the shape of the spectrum
+CHUNK = 256
+DIGITS = 6
+TINY = 1e-9
+
+Features = npt.NDArray[np.float64]
+Index = npt.NDArray[np.int64]
+
+
+def cluster_mels(
+    data: MelSet, spec: MelSpec, clusters: int | None = None, config: ClusterConfig | None = None
+) -> MelSet:
+    """Return the same mels with clusters as labels, "1" the largest; one cluster is no label at all.
+
+    Without a number the one of the clearest silhouette is taken, rather more than fewer, and one if nothing is
+    clear. The same mels give the same clusters. Raises InputError for more clusters than different clips.
+    """
+    config = config or ClusterConfig()
+    plain = replace(data, label=torch.zeros_like(data.label), labels=())
+    if clusters == 1:
+        return plain
+    found = features(data.mels, spec, config.timbre_weight)
+    different = len(np.unique(found, axis=0))
+    if clusters is not None and clusters > different:
+        raise InputError(
+            f"{clusters} clusters of {len(found)} clips, {different} of them different: at most {different}"
+        )
+    fits = _Fits(found, different, config)
+    index = _clearest(fits) if clusters is None else fits.settled(clusters)
+    if clusters is not None and index is None:
+        index = fits.means(clusters).labels_.astype(np.int64)
+    if index is None:
+        return plain
+    ordered = _by_size(index)
+    return replace(data, label=torch.from_numpy(ordered), labels=cluster_labels(int(ordered.max()) + 1))
+
+
+def features(mels: Tensor, spec: MelSpec, timbre_weight: float) -> Features:
+    """Return what clips (n, M, T) are compared by (n, 12 + 9): unit chroma, then weighted timbre.
+
+    The chroma is folded from the linear magnitudes of the mean over time; timbre is the rough shape of the
+    mean spectrum (its cepstrum) and how far the level falls from the first half to the second.
+    """
+    transform = MelTransform(spec)
+    fold = librosa.filters.chroma(sr=spec.sample_rate_hz, n_fft=spec.n_fft, ctroct=CENTRE_OCTAVE, octwidth=OCTAVES)
+    parts = [_features(chunk.float(), transform, fold, timbre_weight) for chunk in torch.split(mels, CHUNK)]
+    # Differences too small to mean anything must not decide how many clips are different.
+    return np.concatenate(parts).round(DIGITS)
+
+
+def _features(mels: Tensor, transform: MelTransform, fold: npt.NDArray[np.float32], timbre_weight: float) -> Features:
+    spec = transform.spec
+    level_db = 20.0 * torch.log10(transform.amplitude(mels).mean(-1).clamp_min(TINY))
+    mean = ((level_db - spec.floor_db) * (2.0 / spec.range_db) - 1.0).clamp(-1.0, 1.0)
+    # Clips as the frames of one mel: one matrix product instead of many. The root keeps one loud string from
+    # outvoting the rest of the chord.
+    chroma = (fold @ np.sqrt(transform.magnitude(mean.T[None])[0].numpy())).T
+    chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + TINY
+    shape = fft.dct(mels.mean(-1).numpy(), norm="ortho", axis=1)[:, 1 : SHAPE + 1] / np.sqrt(spec.n_mels)
+    over_time, half = mels.mean(1).numpy(), mels.shape[2] // 2
+    decay = over_time[:, :half].mean(1) - over_time[:, half:].mean(1)
+    return np.concatenate([chroma, timbre_weight * shape, timbre_weight * decay[:, None]], axis=1).astype(np.float64)
+
+
+class _Fits:
+    """Clusters of the same features in different numbers."""
+
+    def __init__(self, found: Features, different: int, config: ClusterConfig) -> None:
+        self.found, self.different, self.config = found, different, config
+        self.means = functools.cache(self._means)
+
+    def _means(self, count: int) -> KMeans:
+        return KMeans(count, n_init=self.config.starts, random_state=self.config.seed).fit(self.found)
+
+    def settled(self, count: int) -> Index | None:
+        """Return `count` clusters (n,), none of them a few strays; None if there are no such.
+
+        Strays would cost a cluster, so a few more are tried and those of strays join their neighbours.
+        """
+        for tried in range(count, min(count + self.config.spare, self.different) + 1):
+            index = self._without_strays(self.means(tried))
+            if len(np.unique(index)) == count:
+                return index
+        return None
+
+    def _without_strays(self, means: KMeans) -> Index:
+        even = len(self.found) / means.n_clusters
+        sizes = np.bincount(means.labels_, minlength=means.n_clusters)
+        kept = np.flatnonzero(sizes >= self.config.stray_part * even)
+        nearest = kept[means.transform(self.found)[:, kept].argmin(axis=1)]
+        return np.asarray(np.where(np.isin(means.labels_, kept), means.labels_, nearest), dtype=np.int64)
+
+
+def _clearest(fits: _Fits) -> Index | None:
+    """Return the most clusters (n,) whose silhouette is nearly the best, or None if none is clear.
+
+    A kind of sound in two clusters does no harm, two kinds in one do.
+    """
+    config, count = fits.config, len(fits.found)
+    if np.sqrt(fits.found.var(axis=0).sum()) < config.least_spread:
+        return None
+    tried = range(config.fewest, min(config.most, count // config.clips_each, fits.different) + 1)
+    settled = [index for index in map(fits.settled, tried) if index is not None]
+    compared = min(count, config.compared)
+    scores = [silhouette_score(fits.found, i, sample_size=compared, random_state=config.seed) for i in settled]
+    if max(scores, default=-1.0) < config.least_silhouette:
+        return None
+    return [i for i, score in zip(settled, scores, strict=True) if score >= config.nearly_best * max(scores)][-1]
+
+
+def _by_size(index: Index) -> Index:
+    """Return clusters (n,) numbered by size, the largest 0; of equal ones the one that comes first."""
+    names, firsts, sizes = np.unique(index, return_index=True, return_counts=True)
+    order = np.lexsort((firsts, -sizes))
+    place = np.empty(int(names.max()) + 1, dtype=np.int64)
+    place[names[order]] = np.arange(len(names))
+    return place[index]

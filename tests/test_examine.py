@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from torch import Tensor
+
+from fugue_state.config import MelSpec
+from fugue_state.corpus.folder import Corpus, read_corpus
+from fugue_state.errors import CheckpointError, InputError, TrainingError
+from fugue_state.measure.examine import Examiner, as_memory, score
+from fugue_state.measure.preview import preview_sound, write_preview
+from fugue_state.measure.trend import trend
+from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.dataset import MelSet, load_mels
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
+
+from .conftest import LABELS
+
+COUNT = 8
+SPEC = MelSpec()
+
+
+class Puppet(Generator):
+    """A generator that gives real mels instead: `turns[label]`, one after the other."""
+
+    def play(self, turns: Sequence[Tensor]) -> Puppet:
+        self.turns = [turn.float() for turn in turns]
+        return self
+
+    def forward(
+        self,
+        z: Tensor,
+        label: Tensor,
+        strengths: object = None,
+        activations: dict[str, Tensor] | None = None,
+        frames: int | None = None,
+    ) -> Tensor:
+        del strengths, frames
+        if activations is not None:
+            activations["deconv1"] = torch.zeros(len(z), 1)
+        # The latent chooses, so that other latents give other mels.
+        place = (z[:, 0].abs() * 1000).long()
+        return torch.stack(
+            [self.turns[int(i)][int(p) % len(self.turns[int(i)])] for i, p in zip(label, place, strict=True)]
+        )[:, None]
+
+
+@pytest.fixture
+def corpus(make_corpus: Callable[..., Path]) -> Corpus:
+    return read_corpus(make_corpus({"Am": COUNT, "C": COUNT, "G": COUNT}))
+
+
+@pytest.fixture
+def learned(corpus: Corpus, tmp_path: Path) -> MelSet:
+    return load_mels(corpus, SPEC, tmp_path / "cache")
+
+
+@pytest.fixture
+def examiner(corpus: Corpus, learned: MelSet) -> Examiner:
+    return Examiner(SPEC, LABELS, learned, corpus, per_class=4, mels=24)
+
+
+@pytest.fixture
+def puppet(tiny_generator: Generator) -> Callable[[Sequence[Tensor]], Generator]:
+    """Make a generator of given mels out of the tiny one, whatever its constructor takes."""
+
+    def make(turns: Sequence[Tensor]) -> Generator:
+        made = copy.deepcopy(tiny_generator)
+        made.__class__ = Puppet
+        assert isinstance(made, Puppet)
+        return made.play(turns)
+
+    return make
+
+
+def by_class(learned: MelSet) -> list[Tensor]:
+    return [learned.mels[learned.label == i] for i in range(len(LABELS))]
+
+
+def test_real_mels_in_place_of_a_memory_score_well(
+    examiner: Examiner,
+    learned: MelSet,
+    tiny_header: MemoryHeader,
+    tiny_generator: Generator,
+    puppet: Callable[[Sequence[Tensor]], Generator],
+) -> None:
+    good = examiner(puppet(by_class(learned)), tiny_header)
+    assert good["accuracy"] == good["worst_class"] == 1.0
+    assert good["clarity"] > 0.8
+    assert good["held_out"] == 0
+    assert good["spread"] == pytest.approx(1.0, abs=0.4)
+    assert good["score"] == good["frechet"]
+    bad = examiner(tiny_generator, tiny_header)
+    assert bad["frechet"] > 20 * good["frechet"]
+    assert bad["kid"] > good["kid"] + 1
+    assert bad["score"] > 20 * good["score"]
+    assert bad["frechet_real"] == good["frechet_real"] < bad["frechet"] / 20
+
+
+def test_one_chord_for_all_is_found_out(
+    examiner: Examiner,
+    learned: MelSet,
+    tiny_header: MemoryHeader,
+    puppet: Callable[[Sequence[Tensor]], Generator],
+) -> None:
+    figures = examiner(puppet([by_class(learned)[1]] * 3), tiny_header)
+    assert figures["accuracy"] == pytest.approx(1 / 3)
+    assert figures["worst_class"] == 0
+    assert figures["score"] == pytest.approx(figures["frechet"] * 3**8)
+
+
+def test_one_sample_for_each_chord_is_no_spread(
+    examiner: Examiner,
+    learned: MelSet,
+    tiny_header: MemoryHeader,
+    puppet: Callable[[Sequence[Tensor]], Generator],
+) -> None:
+    figures = examiner(puppet([part[:1] for part in by_class(learned)]), tiny_header)
+    assert figures["accuracy"] == 1.0
+    assert figures["spread"] == pytest.approx(0.0, abs=1e-6)
+
+
+def test_a_score_weighs_a_point_of_accuracy_as_eight_of_distance() -> None:
+    assert score(100.0) == score(100.0, 1.0) == 100.0
+    assert score(100.0, 0.99) == pytest.approx(108.4, abs=0.1)
+    assert np.isfinite(score(100.0, 0.0))
+
+
+def test_an_examination_repeats_and_leaves_no_trace(
+    examiner: Examiner, tiny_header: MemoryHeader, tiny_generator: Generator
+) -> None:
+    learning = copy.deepcopy(tiny_generator).train().requires_grad_(True)
+    before = {name: t.clone() for name, t in learning.state_dict().items()}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    first = examiner(learning, tiny_header)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert learning.training
+    assert all(p.requires_grad for p in learning.parameters())
+    assert all(torch.equal(t, before[name]) for name, t in learning.state_dict().items())
+    assert examiner(learning, tiny_header) == first
+
+
+def test_held_out_clips_are_preferred(
+    make_corpus: Callable[..., Path], tmp_path: Path, tiny_header: MemoryHeader, tiny_generator: Generator
+) -> None:
+    make_corpus({"Am": 6, "C": 6, "G": 6}, "split/Training")
+    make_corpus({"Am": 4, "C": 3, "G": 2}, "split/Test")
+    corpus = read_corpus(tmp_path / "split")
+    taught = load_mels(corpus, SPEC, tmp_path / "cache")
+    figures = Examiner(SPEC, LABELS, taught, corpus, per_class=2, mels=12)(tiny_generator, tiny_header)
+    assert figures["held_out"] == 9
+    # The held-out clips are the first of the training clips again.
+    assert 0 < figures["frechet_real"] < figures["frechet"] / 20
+
+
+def test_what_cannot_be_named_is_only_compared(
+    corpus: Corpus, learned: MelSet, tiny_header: MemoryHeader, tiny_generator: Generator
+) -> None:
+    names = ("door", "rain", "wind")
+    renamed = Corpus(corpus.root, [], names)
+    taught = MelSet(learned.mels, learned.label, names, [], "key")
+    header = tiny_header.model_copy(update={"model": tiny_header.model.model_copy(update={"labels": names})})
+    figures = Examiner(SPEC, names, taught, renamed, mels=12)(tiny_generator, header)
+    assert "accuracy" not in figures
+    assert figures["score"] == figures["frechet"]
+
+
+def test_a_memory_without_labels_is_compared_with_all_clips(
+    corpus: Corpus, learned: MelSet, tiny_header: MemoryHeader, tiny_generator: Generator
+) -> None:
+    header = tiny_header.model_copy(update={"model": tiny_header.model.model_copy(update={"labels": ()})})
+    figures = Examiner(SPEC, (), learned, corpus, mels=12)(tiny_generator, header)
+    assert set(figures) == {"score", "frechet", "kid", "frechet_real", "spread", "held_out"}
+
+
+def test_too_few_clips_leave_open_what_they_cannot_tell(
+    corpus: Corpus, learned: MelSet, tiny_header: MemoryHeader, tiny_generator: Generator
+) -> None:
+    few = MelSet(learned.mels[::COUNT], learned.label[::COUNT], LABELS, [], "key")
+    figures = Examiner(SPEC, LABELS, few, corpus, per_class=1, mels=3)(tiny_generator, tiny_header)
+    assert set(figures) == {"accuracy", "worst_class", "clarity", "held_out"}
+
+
+def test_other_labels_and_broken_memories_are_refused(
+    corpus: Corpus, learned: MelSet, examiner: Examiner, tiny_header: MemoryHeader, tiny_generator: Generator
+) -> None:
+    with pytest.raises(InputError, match="are not those of the training mels"):
+        Examiner(SPEC, ("Am", "F"), learned, corpus)
+    with pytest.raises(InputError, match="unknown inverter 'fats'"):
+        Examiner(SPEC, LABELS, learned, corpus, inverter="fats")
+    other = tiny_header.model_copy(update={"model": tiny_header.model.model_copy(update={"labels": ("Am",)})})
+    with pytest.raises(CheckpointError, match="memory 'tiny' has labels"):
+        examiner(tiny_generator, other)
+    broken = copy.deepcopy(tiny_generator)
+    with torch.no_grad():
+        broken.output.weight[:] = float("nan")
+    with pytest.raises(TrainingError, match="not numbers"):
+        examiner(broken, tiny_header)
+
+
+def test_a_preview_is_a_sheet_and_a_sound_without_clicks(tmp_path: Path, tiny_memory: Memory) -> None:
+    sheet, sound = write_preview(tmp_path / "samples", tiny_memory, 125)
+    assert (sheet.name, sound.name) == ("step_0000125.png", "step_0000125.flac")
+    assert sheet.read_bytes()[1:4] == b"PNG"
+    first = sound.read_bytes()
+    samples, rate = soundfile.read(sound, dtype="float32")
+    length = int(0.75 * rate)
+    assert samples.shape == (len(LABELS) * length,)
+    assert 0.01 < np.abs(samples).max() <= 0.98
+    write_preview(tmp_path / "samples", tiny_memory, 125)
+    assert sound.read_bytes() == first
+
+
+def test_chords_of_a_preview_meet_in_silence(
+    tiny_memory: Memory, learned: MelSet, puppet: Callable[..., Generator]
+) -> None:
+    memory = Memory(puppet(by_class(learned)), tiny_memory.header)
+    samples = preview_sound(memory)
+    length = len(samples) // len(LABELS)
+    jumps = np.abs(np.diff(samples, prepend=0.0, append=0.0))
+    for seam in range(0, len(samples) + 1, length):
+        assert jumps[max(0, seam - 20) : seam + 20].max() < 0.02 * np.abs(samples).max()
+    assert jumps.max() < 0.25
+
+
+def test_a_memory_to_listen_to_is_a_copy(tiny_generator: Generator, tiny_header: MemoryHeader) -> None:
+    generator = copy.deepcopy(tiny_generator).train()
+    memory = as_memory(generator, tiny_header)
+    assert memory.generator is not generator
+    assert generator.training
+
+
+def history(scores: Iterable[float], **more: Iterable[float]) -> list[dict[str, float]]:
+    entries = [{"step": 500.0 * (i + 1), "score": float(value)} for i, value in enumerate(scores)]
+    for key, values in more.items():
+        for entry, value in zip(entries, values, strict=True):
+            entry[key] = float(value)
+    return entries
+
+
+def test_trend_of_a_falling_score() -> None:
+    falling = 1000 * 0.9 ** np.arange(8)
+    assert trend(history(falling)) == (
+        "Still getting better: the score is 19 % lower than around step 3000; another 1000 steps are worth it."
+    )
+    told = trend(history(falling, minutes=np.arange(8) * 3.0, accuracy=[0.5] * 6 + [0.9, 1.0]))
+    assert told == (
+        "Still getting better: the score is 19 % lower than around step 3000, 95 % of the chords are named as "
+        "asked (50 % then); another 6 minutes are worth it."
+    )
+
+
+def test_trend_of_a_score_that_turned() -> None:
+    scores = [1000, 700, 500, 520, 540, 530, 560, 550]
+    assert trend(history(scores)) == "No better since step 1500; the memory of step 1500 is kept."
+
+
+def test_trend_says_when_it_cannot_know() -> None:
+    assert trend([]) == "Too early to say: 0 of at least 4 checkpoints are measured."
+    assert trend([{"step": 1.0}, *history([3, 2, 1])]).startswith("Too early to say: 3 of at least 4")
+    assert trend(history([1000, 500, 1000, 490])) == (
+        "Too early to say: since step 500 the score has fallen by 1 %, and it wavers by 57 % from one checkpoint to "
+        "the next."
+    )
+
+
+@pytest.mark.parametrize("count", [4, 8, 20])
+def test_trend_is_seldom_fooled_by_noise(count: int) -> None:
+    fooled = 0
+    for seed in range(200):
+        noise = np.random.default_rng(seed).standard_normal(count)
+        fooled += trend(history(1000 * np.exp(0.1 * noise))).startswith("Still")
+    assert fooled < 0.15 * 200

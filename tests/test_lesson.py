@@ -1,0 +1,65 @@
+"""A whole lesson on a tiny network: everything that is promised lies in the folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
+from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.folder import read_corpus
+from fugue_state.measure.card import read_card
+from fugue_state.measure.lesson import PREVIEWS, teach
+from fugue_state.memory import training
+from fugue_state.memory.dataset import load_mels
+from fugue_state.memory.memory import Memory
+from fugue_state.memory.training import RunConfig, read_measures
+
+SPEC = MelSpec(frames=64)
+
+
+def lesson(root: Path, out: Path, steps: int, said: list[str], *, resume: bool = False) -> None:
+    corpus = read_corpus(root)
+    mels = load_mels(corpus, SPEC, cache_folder())
+    run = RunConfig(
+        name="t", mel=SPEC, model=ModelConfig(feature_maps=2, latent_size=4, labels=corpus.labels),
+        train=TrainConfig(batch=4), data_key=mels.key,
+    )  # fmt: skip
+    teach(out, run, corpus, mels, Budget(steps=steps), resume=resume, say=said.append)
+
+
+def test_a_lesson_is_measured_heard_and_told(
+    tmp_path: Path, make_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "FIRST_PREVIEW", 2)
+    root, out, said = make_corpus({"Am": 8, "C": 8}), tmp_path / "run", []  # type: tuple[Path, Path, list[str]]
+    lesson(root, out, 4, said)
+    assert sorted(p.name for p in (out / PREVIEWS).iterdir()) == [
+        "step_0000002.flac", "step_0000002.png", "step_0000004.flac", "step_0000004.png",
+    ]  # fmt: skip
+    [measured] = read_measures(out)
+    assert measured["step"] == 4
+    assert 0 <= measured["accuracy"] <= 1
+    assert Memory.load(out).header.metrics == measured
+    assert any(line.startswith("step 4: ") and "named as asked" in line for line in said)
+    assert said[-1].startswith("Too early to say")
+    card = read_card(out)
+    assert card.steps == 4
+    assert card.measures == measured
+    assert (out / "card.md").read_text().startswith("# t\n")
+    assert json.loads((out / "card.json").read_text())["sheet"] == "card.png"
+
+
+def test_a_resumed_lesson_keeps_its_history(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root, out, said = make_corpus({"Am": 8, "C": 8}), tmp_path / "run", []  # type: tuple[Path, Path, list[str]]
+    lesson(root, out, 2, said)
+    lesson(root, out, 3, said, resume=True)
+    history = read_measures(out)
+    assert [m["step"] for m in history] == [2, 3]
+    assert history[1]["minutes"] > history[0]["minutes"]
+    assert len(read_card(out).history) == 2
+    best = min(history, key=lambda m: m["score"])
+    assert Memory.load(out).header.steps == best["step"]

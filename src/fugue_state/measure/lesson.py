@@ -19,7 +19,7 @@ from fugue_state.memory.checkpoint import MemoryHeader
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
-from fugue_state.memory.training import Progress, RunConfig, read_measures, read_step, train
+from fugue_state.memory.training import Progress, RunConfig, read_measures, train
 from fugue_state.progress import Track, untracked
 
 PREVIEWS, LOG = "previews", "log"
@@ -51,9 +51,9 @@ def teach(
         return train(folder, run, mels, budget, fabric=fabric, resume=resume, force=force)
     examiner = Examiner(run.mel, run.model.labels, mels, corpus, track=track)
     before = read_measures(folder) if resume else []
-    minutes = before[-1]["minutes"] if before else 0.0
+    step, minutes = (before[-1]["step"], before[-1]["minutes"]) if before else (0, 0.0)
     begin = time.monotonic()
-    with TensorBoardLog(folder / LOG, from_step=read_step(folder) if resume else 0, say=say) as log:
+    with TensorBoardLog(folder / LOG, from_step=int(step), say=say) as log:
 
         def observe(progress: Progress) -> None:
             log.losses(progress.step, progress.losses)

@@ -389,12 +389,6 @@ def read_measures(folder: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in lines]
 
 
-def read_step(folder: Path) -> int:
-    """Return the step that the run in a folder would go on from, 0 if nothing is saved."""
-    path = folder / STATE_FILE
-    return int(read_tensors(path, STATE_KIND)[1]["step"]) if path.is_file() else 0
-
-
 def _is_preview_step(step: int) -> bool:
     return step >= FIRST_PREVIEW and step % FIRST_PREVIEW == 0 and math.log2(step // FIRST_PREVIEW).is_integer()
 

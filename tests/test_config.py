@@ -6,7 +6,7 @@ import pytest
 
 from fugue_state.audio.inverters import INVERTERS
 from fugue_state.bending.strengths import ORDERS
-from fugue_state.config import Budget, MelSpec, ModelConfig, Score, TrainConfig, checked
+from fugue_state.config import Budget, MelSpec, ModelConfig, Range, Score, TrainConfig, checked, ranges
 from fugue_state.errors import InputError
 
 
@@ -64,3 +64,32 @@ def test_every_name_in_a_score_is_built() -> None:
         assert checked(Score, {"order": order}).order == order
     for inverter in INVERTERS:
         assert checked(Score, {"inverter": inverter}).inverter == inverter
+
+
+def test_the_ranges_of_the_chain_are_those_of_the_score() -> None:
+    found = {r.name: r for r in ranges()}
+    assert found["reverb.rt60_s"] == Range("reverb.rt60_s", 3.0, 0.01, 30.0, "s")
+    assert found["tone.tilt_db"] == Range("tone.tilt_db", 0.0, -12.0, 12.0, "dB")
+    assert found["spread"] == Range("spread", 0.5, 0.0, 1.0, "")
+    assert {found[n].unit for n in ("reverb.damping_hz", "master.loudness_lufs", "master.ceiling_dbtp")} == {
+        "Hz",
+        "LUFS",
+        "dBTP",
+    }
+    assert "reverb.impulse" not in found
+    assert not any(name.startswith(("file", "schedule", "every")) for name in found)
+
+
+@pytest.mark.parametrize("setting", ranges(), ids=lambda r: r.name)
+def test_a_range_is_what_a_score_takes(setting: Range) -> None:
+    def score(value: float) -> Score:
+        group, _, key = setting.name.rpartition(".")
+        return checked(Score, {group: {key: value}} if group else {key: value})
+
+    width = setting.maximum - setting.minimum
+    assert score(setting.default) == Score()
+    for value in (setting.minimum, setting.maximum):
+        score(value)
+    for value in (setting.minimum - 1e-3 * width, setting.maximum + 1e-3 * width):
+        with pytest.raises(InputError, match=setting.name.replace(".", r"\.")):
+            score(value)

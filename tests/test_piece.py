@@ -20,6 +20,7 @@ from fugue_state.config import (
     ReverbConfig,
     ScheduleConfig,
     Score,
+    ToneConfig,
     checked,
 )
 from fugue_state.errors import FugueError, InputError
@@ -42,7 +43,14 @@ def short(**changes: Any) -> Score:
 
 
 def instrument(memory: Memory, score: Score) -> Instrument:
-    return Instrument(memory, sample_rate_hz=44_100, envelope=score.envelope, reverb=score.reverb, seed=score.seed)
+    return Instrument(
+        memory,
+        sample_rate_hz=44_100,
+        envelope=score.envelope,
+        tone=score.tone,
+        reverb=score.reverb,
+        seed=score.seed,
+    )
 
 
 def heard(memory: Memory, score: Score, block: int) -> Sound:
@@ -77,9 +85,20 @@ def test_progressions(tiny_memory: Memory) -> None:
 
 @pytest.mark.parametrize("block", [1000, 12_345, 500_000])
 def test_streaming_is_offline(tiny_memory: Memory, block: int) -> None:
-    whole = heard(tiny_memory, short(), 44_100)
+    score = short(tone=ToneConfig(tilt_db=3))
+    whole = heard(tiny_memory, score, 44_100)
     assert np.abs(whole).max() > 0.01
-    assert np.abs(heard(tiny_memory, short(), block) - whole).max() < 1e-5
+    assert np.abs(heard(tiny_memory, score, block) - whole).max() < 1e-5
+
+
+def test_a_tilt_makes_a_piece_brighter_or_darker(tiny_memory: Memory) -> None:
+    def brightness(tilt_db: float) -> float:
+        score = short(duration_s=4.0, tone=ToneConfig(tilt_db=tilt_db))
+        spectrum = np.abs(np.fft.rfft(heard(tiny_memory, score, 44_100)[:, 0])) ** 2
+        turn = 800 * 4
+        return float(spectrum[turn:].sum() / spectrum[:turn].sum())
+
+    assert brightness(-6) < 0.7 * brightness(0) < 0.5 * brightness(6)
 
 
 def test_a_block_shows_what_sounds(tiny_memory: Memory) -> None:

@@ -37,6 +37,7 @@ from fugue_state.config import (
     Score,
     Settings,
     StrumConfig,
+    ToneConfig,
     TrainConfig,
     checked,
     cluster_labels,
@@ -569,7 +570,11 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
 @option(Score, "spread", about="Width of the stereo field, 0 to 1.")
 @option(Score, "seed", about="Seed of latents, order and room.")
 @option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds in which a chord decays by 60 dB.")
+@option(EnvelopeConfig, "hold_s", "--hold", about="Seconds a chord stays before it decays.")
+@option(ToneConfig, "tilt_db", "--tilt", about="Brighter (up to 12) or darker (down to -12): dB from bass to treble.")
 @option(ReverbConfig, "rt60_s", "--rt60", about="Seconds in which the room decays by 60 dB.")
+@option(ReverbConfig, "low_ratio", about="How long the room's lows decay, in times of that.")
+@option(ReverbConfig, "high_ratio", about="How long its highs decay, in times of that.")
 @option(ReverbConfig, "wet_db", "--wet", about="Level of the room in dB.")
 @option(ReverbConfig, "impulse", kind_of=str, about="Impulse response (sound file) instead of the synthetic room.")
 @option(MasterConfig, "loudness_lufs", "--lufs", about="Integrated loudness.")
@@ -611,6 +616,7 @@ def _score(model: str, settings: dict[str, Any]) -> Score:
     groups: dict[str, type[Settings]] = {
         "schedule": ScheduleConfig,
         "envelope": EnvelopeConfig,
+        "tone": ToneConfig,
         "reverb": ReverbConfig,
         "master": MasterConfig,
         "file": FileConfig,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 
 from fugue_state.errors import InputError, unknown
 
@@ -272,10 +275,11 @@ class AtlasConfig(Settings):
 
 
 class EnvelopeConfig(Settings):
-    """How an event sets in, dies away and ends."""
+    """How an event sets in, stays, dies away and ends."""
 
     attack_s: float = Field(default=0.003, ge=0, le=10)
-    decay_rt60_s: float = Field(default=8.0, gt=0, le=120)
+    hold_s: float = Field(default=0.0, ge=0, le=120)
+    decay_rt60_s: float = Field(default=8.0, ge=0.01, le=120)
     release_s: float = Field(default=0.6, ge=0, le=10)
 
 
@@ -283,12 +287,24 @@ class EnvelopeConfig(Settings):
 PREVIEW_ENVELOPE = EnvelopeConfig(attack_s=0.005, decay_rt60_s=120.0, release_s=0.06)
 
 
-class ReverbConfig(Settings):
-    """A synthesized stereo room, or the impulse response in `impulse`."""
+class ToneConfig(Settings):
+    """How bright the whole mix is: dB from bass to treble."""
 
-    rt60_s: float = Field(default=3.0, gt=0, le=30)
-    pre_delay_s: float = Field(default=0.02, ge=0, le=1)
+    tilt_db: float = Field(default=0.0, ge=-12, le=12)
+
+
+class ReverbConfig(Settings):
+    """A synthesized stereo room, or the impulse response in `impulse`.
+
+    Below `low_hz` it decays in `low_ratio` times `rt60_s`, above `damping_hz` in `high_ratio` times that.
+    """
+
+    rt60_s: float = Field(default=3.0, ge=0.01, le=30)
+    low_ratio: float = Field(default=1.0, ge=0.25, le=2)
+    low_hz: float = Field(default=250.0, ge=60, le=1000)
+    high_ratio: float = Field(default=0.5, ge=0.1, le=2)
     damping_hz: float = Field(default=5000.0, ge=200, le=20_000)
+    pre_delay_s: float = Field(default=0.02, ge=0, le=1)
     wet_db: float = Field(default=-9.0, ge=-120, le=12)
     impulse: str | None = None
 
@@ -329,6 +345,7 @@ class Score(Settings):
     inverter: InverterName = DEFAULT_INVERTER
     seed: int = Seed
     envelope: EnvelopeConfig = EnvelopeConfig()
+    tone: ToneConfig = ToneConfig()
     reverb: ReverbConfig = ReverbConfig()
     master: MasterConfig = MasterConfig()
     file: FileConfig = FileConfig()
@@ -337,3 +354,37 @@ class Score(Settings):
     def samples(self) -> int:
         """Length of the piece in samples at the file's rate."""
         return round(self.duration_s * self.file.sample_rate_hz)
+
+
+# What of a score shapes the sound, in the order the sound passes it.
+CHAIN = ("envelope", "spread", "tone", "reverb", "master")
+UNITS = {"s": "s", "hz": "Hz", "db": "dB", "lufs": "LUFS", "dbtp": "dBTP"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a continuous setting may be; `unit` is empty where it has none."""
+
+    name: str
+    default: float
+    minimum: float
+    maximum: float
+    unit: str
+
+
+def ranges() -> tuple[Range, ...]:
+    """Return the range of every continuous setting of the sound chain, named like `reverb.rt60_s`."""
+    fields = {key: Score.model_fields[key] for key in CHAIN}
+    return tuple(found for key, field in fields.items() for found in _ranges(key, field))
+
+
+def _ranges(name: str, field: FieldInfo) -> Iterator[Range]:
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        for key, inner in kind.model_fields.items():
+            yield from _ranges(f"{name}.{key}", inner)
+    elif kind is float:
+        minimum = next(bound.ge for bound in field.metadata if hasattr(bound, "ge"))
+        maximum = next(bound.le for bound in field.metadata if hasattr(bound, "le"))
+        unit = UNITS.get(name.rpartition("_")[2], "")
+        yield Range(name, field.default, float(minimum), float(maximum), unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import os
 import tempfile
 from collections.abc import Iterator
@@ -27,11 +28,19 @@ LARGEST_WAV = 2**32 - 2**20  # with room for the header
 SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
 
 
-def read(path: str | Path, sample_rate_hz: int | None = None, *, stereo: bool = False) -> tuple[Samples, int]:
+def read(
+    path: str | Path,
+    sample_rate_hz: int | None = None,
+    *,
+    stereo: bool = False,
+    fewest: int = 2,
+    longest_s: float = math.inf,
+) -> tuple[Samples, int]:
     """Read a whole sound file.
 
     Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
-    Raises AudioError for a file that is missing, unreadable, empty, silent or not finite.
+    Raises AudioError for a file that is missing, unreadable, empty, silent, not finite, of fewer than
+    `fewest` samples or longer than `longest_s`.
     """
     path = Path(path)
     if not path.is_file():
@@ -41,6 +50,8 @@ def read(path: str | Path, sample_rate_hz: int | None = None, *, stereo: bool = 
     try:
         with soundfile.SoundFile(path) as file:
             rate, announced = file.samplerate, file.frames
+            if announced > longest_s * rate:
+                raise AudioError(f"{path}: {announced / rate:.1f} s are too long (at most {longest_s:g} s)")
             data = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         reason = str(error).rsplit(": ", maxsplit=1)[-1].strip().rstrip(".")
@@ -49,7 +60,7 @@ def read(path: str | Path, sample_rate_hz: int | None = None, *, stereo: bool = 
         raise AudioError(f"{path}: cut short, the file is not whole")
     sound = data[:, [0, -1]] if stereo else data.mean(axis=1, dtype=np.float32)
     target = sample_rate_hz or rate
-    return resample(check(sound, str(path)), rate, target), target
+    return resample(check(sound, str(path), fewest), rate, target), target
 
 
 def _is_cut(path: Path) -> bool:
@@ -60,9 +71,9 @@ def _is_cut(path: Path) -> bool:
     return name == b"RIFF" and 0 < size < 0x7FFF_0000 and size + 8 > path.stat().st_size + 1
 
 
-def check(samples: Samples, name: str) -> Samples:
+def check(samples: Samples, name: str, fewest: int = 2) -> Samples:
     """Return `samples` if they can be used as sound, else raise AudioError that names them."""
-    if len(samples) < 2:
+    if len(samples) < fewest:
         raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
     if not np.isfinite(samples).all():
         raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")

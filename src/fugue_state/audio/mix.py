@@ -9,9 +9,13 @@ from fugue_state.config import EnvelopeConfig
 
 
 def envelope(length: int, sample_rate_hz: int, config: EnvelopeConfig) -> Samples:
-    """Return a gain (N,): a raised-cosine attack, an exponential decay, a raised-cosine end at 0."""
+    """Return a gain (N,): attack, hold, an exponential decay, and a release that ends at 0.
+
+    Attack and release are a sine and a cosine: where they overlap, unrelated sounds keep their power.
+    """
     time_s = np.arange(length) / sample_rate_hz
-    gain = 10.0 ** (-3.0 * time_s / config.decay_rt60_s)
+    decaying_s = np.maximum(0.0, time_s - config.attack_s - config.hold_s)
+    gain = 10.0 ** (-3.0 * decaying_s / config.decay_rt60_s)
     gain *= _rise(time_s, config.attack_s) * _rise(time_s[::-1], config.release_s)
     return gain.astype(np.float32)
 
@@ -21,7 +25,7 @@ def _rise(
 ) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     if length_s == 0.0:
         return np.ones_like(time_s)
-    return 0.5 - 0.5 * np.cos(np.pi * np.clip(time_s / length_s, 0.0, 1.0))
+    return np.sin(np.pi / 2 * np.clip(time_s / length_s, 0.0, 1.0))
 
 
 def pan(samples: Samples, position: float) -> Samples:

@@ -11,11 +11,12 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fugue_state.audio.effects import Convolver, room
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.mix import add_at, envelope, pan
+from fugue_state.audio.reverb import Convolver, Tail, room
+from fugue_state.audio.tone import Tilt
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import EVENT_BATCH, EnvelopeConfig, ReverbConfig
+from fugue_state.config import EVENT_BATCH, EnvelopeConfig, ReverbConfig, ToneConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
 
@@ -59,7 +60,8 @@ class State:
 
     position: int
     voices: tuple[Voice, ...]
-    tail: Samples
+    tone: npt.NDArray[np.float64]
+    tail: Tail
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,20 +80,28 @@ class Block:
 
 
 class Instrument:
-    """A memory that is played: events become voices, voices are mixed and put into a room."""
+    """A memory that is played: events become voices, voices are mixed, toned and put into a room."""
 
     def __init__(
-        self, memory: Memory, *, sample_rate_hz: int, envelope: EnvelopeConfig, reverb: ReverbConfig, seed: int
+        self,
+        memory: Memory,
+        *,
+        sample_rate_hz: int,
+        envelope: EnvelopeConfig,
+        tone: ToneConfig,
+        reverb: ReverbConfig,
+        seed: int,
     ) -> None:
         self.memory = memory
         self._rate = sample_rate_hz
         self._envelope = envelope
+        self._tilt = Tilt(tone, sample_rate_hz)
         self._convolver = Convolver(room(reverb, sample_rate_hz, seed))
         self._wet = np.float32(10.0 ** (reverb.wet_db / 20.0))
 
     def start(self) -> State:
         """Return the state before the first block."""
-        return State(0, (), self._convolver.silence())
+        return State(0, (), self._tilt.silence(), self._convolver.silence())
 
     def step(self, controls: Controls, state: State) -> tuple[Block, State]:
         """Play one block. Raises InputError for an event that lies in the past."""
@@ -102,11 +112,12 @@ class Instrument:
         dry = np.zeros((controls.samples, 2), dtype=np.float32)
         for voice in voices:
             add_at(dry, state.position, voice.samples, voice.event.onset)
+        dry, tone = self._tilt(dry, state.tone)
         wet, tail = self._convolver(dry, state.tail)
         end = state.position + controls.samples
         ringing = tuple(v for v in voices if v.event.onset + len(v.samples) > end)
         block = self._seen(Block(state.position, dry + self._wet * wet), voices)
-        return block, State(end, ringing, tail)
+        return block, State(end, ringing, tone, tail)
 
     def _voices(self, events: tuple[Event, ...]) -> Iterator[Voice]:
         """Make events audible, batch by batch."""

@@ -12,8 +12,8 @@ from typing import IO, Any
 import numpy as np
 
 from fugue_state.audio import io
-from fugue_state.audio.effects import Limiter
 from fugue_state.audio.io import Samples
+from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.config import VERSION, Score
 from fugue_state.errors import FugueError
@@ -61,7 +61,14 @@ def render(
     recipe = io.output_path(path.with_suffix(".json"), force=force)
     rate = score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
-    instrument = Instrument(memory, sample_rate_hz=rate, envelope=score.envelope, reverb=score.reverb, seed=score.seed)
+    instrument = Instrument(
+        memory,
+        sample_rate_hz=rate,
+        envelope=score.envelope,
+        tone=score.tone,
+        reverb=score.reverb,
+        seed=score.seed,
+    )
     played = (b.samples for b in play(instrument, events(score, memory), score.samples, block))
     comment = json.dumps(provenance(score, memory), separators=(",", ":"))
     with (

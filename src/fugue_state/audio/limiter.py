@@ -1,0 +1,97 @@
+"""A true-peak limiter, state in and out; block size never changes the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage, signal
+
+from fugue_state.audio.io import Samples
+
+LOOK_AHEAD_S = 0.02
+OVERSAMPLING, PEAK_TAPS = 4, 12
+PEAK_STEP = 32  # samples whose peaks one product of matrices finds
+MARGIN_DB = 0.3  # what a peak between four-fold samples can exceed them by
+
+
+@dataclass(frozen=True, eq=False)
+class Past:
+    """What a limiter remembers; it is never changed.
+
+    `sound` (delay, 2) is the newest input; `wanted` (2 look_ahead,) the gains at which its peaks would
+    just not exceed the ceiling, known up to PEAK_TAPS samples before the newest.
+    """
+
+    sound: Samples
+    wanted: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Limiter:
+    """A true-peak limiter with look-ahead: its output lags by `delay` samples and has no overs."""
+
+    ceiling_dbtp: float
+    sample_rate_hz: int
+
+    @property
+    def look_ahead(self) -> int:
+        """Samples over which the gain moves; a multiple of four keeps both averages centred."""
+        return 4 * int(LOOK_AHEAD_S * self.sample_rate_hz / 4)
+
+    @property
+    def delay(self) -> int:
+        """Samples by which the output lags."""
+        return self.look_ahead + PEAK_TAPS
+
+    def silence(self) -> Past:
+        """Return the state before any sound."""
+        return Past(np.zeros((self.delay, 2), dtype=np.float32), np.ones(2 * self.look_ahead))
+
+    def __call__(self, block: Samples, past: Past) -> tuple[Samples, Past]:
+        """Limit a block (n, 2), given what the blocks before it left; return it and what it leaves."""
+        count, ahead = len(block), self.look_ahead
+        heard = np.concatenate([past.sound, block])
+        ceiling = 10.0 ** ((self.ceiling_dbtp - MARGIN_DB) / 20.0)
+        # Only peaks that have become known; each needs its neighbours on both sides.
+        peaks = true_peaks(heard[self.delay - 2 * PEAK_TAPS - 1 :])[PEAK_TAPS + 1 : PEAK_TAPS + 1 + count]
+        wanted = np.concatenate([past.wanted, np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))])
+        left = Past(heard[count:], wanted[count:])
+        late = heard[:count]
+        if wanted.min() >= 1.0:
+            return late.copy(), left
+        # Each gain is the smoothed minimum over a span that reaches as far as the smoothing does,
+        # so the gain is down in full when the peak comes, and never later.
+        half = ahead // 2
+        lowest = ndimage.minimum_filter1d(wanted, 2 * half + 1, mode="nearest")
+        smooth = ndimage.uniform_filter1d(ndimage.uniform_filter1d(lowest, half + 1), half + 1)
+        return (late * smooth[ahead : ahead + count, None]).astype(np.float32), left
+
+
+def true_peaks(samples: Samples) -> npt.NDArray[np.float64]:
+    """Return the largest of all channels around each sample of (n, channels), four-fold oversampled: (n,).
+
+    Reference: ITU-R BS.1770-4.
+    """
+    count, channels = samples.shape
+    rows = -(-count // PEAK_STEP)
+    padded = np.zeros((channels, rows * PEAK_STEP + 2 * PEAK_TAPS), dtype=np.float32)
+    padded[:, PEAK_TAPS : PEAK_TAPS + count] = samples.T
+    spans = np.lib.stride_tricks.sliding_window_view(padded, PEAK_STEP + 2 * PEAK_TAPS, axis=1)[:, ::PEAK_STEP]
+    dense = np.abs(spans.reshape(channels * rows, -1) @ _interpolation())
+    peaks = dense.reshape(channels, rows, OVERSAMPLING, PEAK_STEP).max(axis=(0, 2)).reshape(-1)[:count]
+    # A peak between this sample and the next belongs to both.
+    return np.asarray(np.maximum(peaks, np.concatenate([peaks[:1], peaks[:-1]])), dtype=np.float64)
+
+
+@cache
+def _interpolation() -> npt.NDArray[np.float32]:
+    """Return the matrix from a span of samples to PEAK_STEP of them, then those between, phase by phase."""
+    taps = signal.firwin(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, window=("kaiser", 6.0)) * OVERSAMPLING
+    spikes = np.eye(PEAK_STEP + 2 * PEAK_TAPS)
+    begin = 2 * PEAK_TAPS * OVERSAMPLING
+    dense = signal.upfirdn(taps, spikes, up=OVERSAMPLING, axis=1)[:, begin : begin + PEAK_STEP * OVERSAMPLING]
+    phases = dense.reshape(len(spikes), PEAK_STEP, OVERSAMPLING).transpose(0, 2, 1)
+    return np.ascontiguousarray(phases.reshape(len(spikes), -1), dtype=np.float32)

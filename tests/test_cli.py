@@ -72,9 +72,13 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
     refused(run("forget", "-m", tiny_path, "-o", out), 2, "exists already", "--force")
     steps = run(
         "forget", "-m", tiny_path, "-o", out, "--force", "--duration", 4, "--pace", "steps", "--order", "layerwise",
-        "--rate", 48000, "--format", "PCM_16", "--to", 0.5,
+        "--rate", 48000, "--format", "PCM_16", "--to", 0.5, "--hold", 0.5, "--tilt", -4, "--rt60", 0.5,
+        "--low-ratio", 1.5, "--high-ratio", 0.25,
     )  # fmt: skip
     assert steps.exit_code == 0, steps.output
+    score = json.loads((tmp_path / "piece.json").read_text())["score"]
+    assert (score["envelope"]["hold_s"], score["tone"]["tilt_db"]) == (0.5, -4)
+    assert (score["reverb"]["low_ratio"], score["reverb"]["high_ratio"]) == (1.5, 0.25)
     assert "loudness_lufs" in steps.stdout
     assert soundfile.info(out).samplerate == 48_000
 
@@ -93,6 +97,8 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
         (["--duration", "nan"], "duration_s"),
         (["--every", "0"], "every_s"),
         (["--to", "1.5"], "to: "),
+        (["--tilt", "13"], "tilt_db"),
+        (["--hold", "-1"], "hold_s"),
         (["--seed", "-1"], "seed"),
         (["--rate", "22050"], "sample_rate_hz"),
         (["--rt60", "0"], "rt60_s"),

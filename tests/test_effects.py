@@ -8,7 +8,7 @@ import pyloudnorm
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import signal
+from scipy import ndimage, signal
 
 from fugue_state.audio import io
 from fugue_state.audio.limiter import Limiter, true_peaks
@@ -75,6 +75,17 @@ def test_decay_times_reach_their_ratios() -> None:
     assert times[500] == times[1000] == times[2000] == pytest.approx(2.0)
     assert 1.0 < times[4000] < 2.0
     assert times[8000] == times[16_000] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("low_hz", [60, 1000])
+@pytest.mark.parametrize("damping_hz", [200, 20_000])
+@pytest.mark.parametrize("ratio", [0.25, 2.0])
+@pytest.mark.parametrize("rate", [44_100, 48_000])
+def test_the_smallest_room_is_sound(low_hz: float, damping_hz: float, ratio: float, rate: int) -> None:
+    config = ReverbConfig(
+        rt60_s=0.01, pre_delay_s=0, low_hz=low_hz, damping_hz=damping_hz, low_ratio=ratio, high_ratio=0.1
+    )
+    assert levels_db(room(config, rate, 0)).max() == pytest.approx(0.0, abs=1e-3)
 
 
 def test_bands_that_decay_much_faster_do() -> None:
@@ -198,9 +209,12 @@ def test_a_state_is_never_changed() -> None:
     for effect in effects:
         _, state = effect(sound[:5000], effect.silence())
         for size in (100, 1024, 3000):
-            first, _ = effect(sound[5000 : 5000 + size], state)
-            again, _ = effect(sound[5000 : 5000 + size], state)
-            assert np.array_equal(first, again)
+            first, after = effect(sound[5000 : 5000 + size], state)
+            later, _ = effect(sound[8000:8500], after)
+            effect(sound[:4000], state)  # another way on from the same state
+            effect(sound[:4000], after)
+            assert np.array_equal(effect(sound[5000 : 5000 + size], state)[0], first)
+            assert np.array_equal(effect(sound[8000:8500], after)[0], later)
         nothing, same = effect(sound[:0], state)
         assert nothing.shape == (0, 2)
         assert np.array_equal(effect(sound[:9], same)[0], effect(sound[:9], state)[0])
@@ -222,6 +236,20 @@ def test_the_limiter_is_exact_sample_by_sample() -> None:
     limiter = Limiter(-1.0, RATE)
     whole, _ = limiter(sound, limiter.silence())
     assert np.abs(streamed(limiter, sound, [1]) - whole).max() < 1e-6
+
+
+def test_the_limiter_is_what_the_peaks_of_the_whole_sound_ask_for() -> None:
+    sound = noise(0.3, 0.2)
+    sound[5000] = 3.0
+    limiter = Limiter(-1.0, RATE)
+    padded = np.concatenate([np.zeros((limiter.look_ahead, 2), np.float32), sound])
+    wanted = np.minimum(1.0, 10 ** (-1.3 / 20) / np.maximum(true_peaks(padded), 1e-9))
+    half = limiter.look_ahead // 2
+    gain = ndimage.minimum_filter1d(wanted, 2 * half + 1)
+    for _ in range(2):
+        gain = ndimage.uniform_filter1d(gain, half + 1)
+    expected = (padded * gain[:, None])[limiter.look_ahead : -limiter.delay]
+    assert np.abs(streamed(limiter, sound, [256])[limiter.delay :] - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize("size", [64, 256, 1000])

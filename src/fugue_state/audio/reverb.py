@@ -90,7 +90,8 @@ def _even(band: Wave, share: Wave, span: int) -> Wave:
     """
     power = ndimage.uniform_filter1d(band**2, max(1, span), mode="wrap")
     asked = np.mean(share**2)
-    return np.asarray(band * np.sqrt(asked / np.maximum(power, 1e-3 * asked)))
+    # The least power also keeps a band without a frequency, of a very short room, from 0 / 0.
+    return np.asarray(band * np.sqrt(asked / np.maximum(power, 1e-3 * asked + 1e-30)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,6 +1,7 @@
 """How often a memory's intact chords are named as asked, through its inverter; prints JSON.
 
-    python benchmarks/chords.py [MODEL] [--per-class 32] [--inverter fast] [--against CORPUS] [--ship FILE]
+    python benchmarks/chords.py [MODEL] [--per-class 32] [--inverter NAME] [--quality final]
+        [--against CORPUS] [--ship FILE]
 
 With --against, the held-out clips of a corpus are named too: straight, and after mel -> sound. With --ship, the
 memory is rounded to half precision first and then written to FILE with these figures in its header.
@@ -13,7 +14,7 @@ import json
 from dataclasses import asdict
 from pathlib import Path
 
-from fugue_state.config import DEFAULT_INVERTER, DEFAULT_MEMORY, MEASURE_PER_CLASS
+from fugue_state.config import DEFAULT_MEMORY, DEFAULT_QUALITY, MEASURE_PER_CLASS
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.measure.chords import ChordTable
 from fugue_state.measure.memory import chord_table, generated, real, through_mel
@@ -38,19 +39,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=DEFAULT_MEMORY)
     parser.add_argument("--per-class", type=int, default=MEASURE_PER_CLASS)
-    parser.add_argument("--inverter", default=DEFAULT_INVERTER)
+    parser.add_argument("--inverter")
+    parser.add_argument("--quality", default=DEFAULT_QUALITY)
     parser.add_argument("--against")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--ship", type=Path)
     options = parser.parse_args()
-    memory = Memory.load(options.model, inverter=options.inverter)
+    memory = Memory.load(options.model, inverter=options.inverter, quality=options.quality)
     if options.ship:
-        memory.generator.half().float()
+        for network in filter(None, (memory.generator, memory.net)):
+            network.half().float()
     found = {name: asdict(t) for name, t in tables(memory, options.against, options.per_class, options.seed).items()}
     if options.ship:
         metrics = {f"{part}_{key}": round(table[key], 4) for part, table in found.items() for key in FIGURES}
-        save_memory(options.ship, memory.generator, memory.header.model_copy(update={"metrics": metrics}), half=True)
-    about = {"memory": memory.header.name, "steps": memory.header.steps, "inverter": options.inverter}
+        header = memory.header.model_copy(update={"metrics": metrics})
+        save_memory(options.ship, memory.generator, header, net=memory.net, half=True)
+    about = {
+        "memory": memory.header.name,
+        "steps": memory.header.steps,
+        "inverter": options.inverter,
+        "quality": options.quality,
+    }
     print(json.dumps(about | found))
 
 

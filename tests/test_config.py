@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from fugue_state.audio.inverters import INVERTERS
+from fugue_state.audio.inverters import WAYS
 from fugue_state.bending.strengths import ORDERS
 from fugue_state.config import Budget, MelSpec, ModelConfig, Range, Score, TrainConfig, checked, ranges
 from fugue_state.errors import InputError
@@ -62,7 +62,7 @@ def test_units_by_feature_maps() -> None:
 def test_every_name_in_a_score_is_built() -> None:
     for order in ORDERS:
         assert checked(Score, {"order": order}).order == order
-    for inverter in INVERTERS:
+    for inverter in WAYS:
         assert checked(Score, {"inverter": inverter}).inverter == inverter
 
 

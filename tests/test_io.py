@@ -67,9 +67,18 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
         "nan.wav": "not numbers",
         "one.wav": "too few",
     }.items():
-        with pytest.raises(AudioError, match=message) as caught:
-            io.read(tmp_path / name)
-        assert name in str(caught.value)
+        for read in (io.read, io.read_channels):
+            with pytest.raises(AudioError, match=message) as caught:
+                read(tmp_path / name)
+            assert name in str(caught.value)
+
+
+def test_every_channel_is_read_at_the_rate_of_the_file(tmp_path: Path) -> None:
+    sound = np.stack([pluck(45), pluck(57), pluck(60)], axis=1)
+    io.write(tmp_path / "three.wav", sound, 16_000, subtype="FLOAT")
+    read, rate = io.read_channels(tmp_path / "three.wav")
+    assert rate == 16_000
+    assert np.array_equal(read, sound)
 
 
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:

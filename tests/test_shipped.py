@@ -7,9 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fugue_state.audio.mel import MelTransform
+from fugue_state.bending.strengths import forget, make_order
 from fugue_state.config import Score
 from fugue_state.errors import InputError
 from fugue_state.measure.chords import name_chord
+from fugue_state.measure.fidelity import mel_error
 from fugue_state.measure.memory import chord_table, generated
 from fugue_state.memory.memory import Memory, find_memory, shipped_memories
 from fugue_state.piece.render import render
@@ -40,6 +43,20 @@ def test_a_stretched_chord_is_the_same_chord(seconds: float) -> None:
     assert sounds.shape[1] / memory.spec.sample_rate_hz == pytest.approx(seconds, abs=0.75)
     heard = [name_chord(sound, memory.spec.sample_rate_hz, memory.labels).name for sound in sounds]
     assert np.mean([h == c for h, c in zip(heard, chords, strict=True)]) >= 0.9
+
+
+def test_guitar_hears_with_its_own_vocoder() -> None:
+    memory = Memory.load("guitar")
+    assert memory.own_inverter == "vocoder"
+    vocoder = memory.header.vocoder
+    assert vocoder is not None
+    assert vocoder.metrics["final_log_spectral_error_db"] < 0.85 * vocoder.metrics["lobes_log_spectral_error_db"]
+    assert all(source.licence.startswith(("CC0-1.0", "MIT")) for source in vocoder.data)
+    strengths = forget(make_order("random", memory.layers, 0), 0.5)
+    mels = memory.generate(memory.latents(2, seed=3), ["Am", "G"], strengths)
+    final, common = (memory.make_inverter(name)(mels) for name in (None, "original"))
+    transform = MelTransform(memory.spec)
+    assert mel_error(mels, final, transform).mean() < 0.9 * mel_error(mels, common, transform).mean()
 
 
 def test_a_misspelt_memory_suggests_the_near_one() -> None:

@@ -8,7 +8,7 @@ import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 from click.core import ParameterSource
@@ -16,22 +16,25 @@ from pydantic.fields import FieldInfo
 
 from fugue_state.config import (
     AUTO,
-    DEFAULT_INVERTER,
     DEFAULT_MEMORY,
     MEASURE_PER_CLASS,
     MEL_PRESETS,
     PATH_STEPS,
     SAMPLE_COUNT,
     VERSION,
+    WITHOUT_VOCODER,
     AtlasConfig,
     AugmentConfig,
     Budget,
     ComputeConfig,
     EnvelopeConfig,
     FileConfig,
+    HearConfig,
+    InverterName,
     MasterConfig,
     MelSpec,
     ModelConfig,
+    QualityName,
     ReverbConfig,
     ScheduleConfig,
     Score,
@@ -39,6 +42,7 @@ from fugue_state.config import (
     StrumConfig,
     ToneConfig,
     TrainConfig,
+    VocoderConfig,
     checked,
     cluster_labels,
 )
@@ -52,7 +56,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 Command = Callable[..., None]
-TRAINING_MINUTES = 10.0
+TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
 
 
 class OneLineErrors(click.Group):
@@ -86,6 +90,22 @@ def option(
     return click.option(
         *flags, key, default=field.default, show_default=field.default is not None, type=kind_of, help=about
     )
+
+
+def inversion(command: Command) -> Command:
+    """Add the options that say how mels become sound."""
+    named = option(
+        Score, "inverter", kind_of=str,
+        about=f"{', '.join(get_args(InverterName))}; default: the memory's own vocoder, or {WITHOUT_VOCODER} "
+        "if it has none.",
+    )  # fmt: skip
+    quality = option(
+        Score,
+        "quality",
+        kind_of=click.Choice(get_args(QualityName)),
+        about="How much care for the phase, at what cost.",
+    )
+    return named(quality(command))
 
 
 def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
@@ -249,7 +269,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **set
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.measure.lesson import teach
-    from fugue_state.memory.training import check_run, make_fabric, read_measures
+    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
@@ -282,6 +302,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **set
             f"{header.steps} is the best, its card is {out / 'card.md'}; "
             f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
         )
+    leave(fabric)
 
 
 def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) -> tuple[RunConfig, bool]:
@@ -296,7 +317,7 @@ def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) ->
     source = click.get_current_context().get_parameter_source
     asked = {key: value for key, value in settings.items() if source(key) is ParameterSource.COMMANDLINE}
     base = MelSpec.preset(settings["mel"])
-    stored = None if before is None else read_run(before)
+    stored = None if before is None else read_run(before, RunConfig)
     if stored is not None:
         kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
         kept |= {"name": stored.name, "licence": stored.data[0].licence if stored.data else "unknown"}
@@ -418,6 +439,98 @@ class LossBar:
         self._bar.update(spent - self._bar.n)
 
 
+@main.group()
+def vocoder() -> None:
+    """Train what turns a memory's mels into sound, and put it into a memory."""
+
+
+@vocoder.command(
+    "train",
+    epilog=examples(
+        "fugue vocoder train chords -o ears --minutes 60",
+        "fugue vocoder train chords -o ears --resume --minutes 30",
+        "fugue vocoder train mine -o my_ears --mel-of run --start ears/vocoder.safetensors --minutes 20",
+    ),
+)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it is for.")
+@click.option("--start", type=click.Path(path_type=Path), help="Vocoder to go on from.")
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@option(HearConfig, "batch", about="Sounds per step.")
+@option(HearConfig, "rate", about="Learning rate at the beginning; it falls to nothing.")
+@option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed as forgetting leaves them.")
+@option(HearConfig, "clips", about="Clips that are learned from, at most.")
+@option(HearConfig, "seed", about="Seed of every random choice.")
+@option(VocoderConfig, "channels", about="Width of the network.")
+@option(VocoderConfig, "blocks", about="Depth of the network.")
+@option(Budget, "steps", kind_of=int, about="Stop at this step.")
+@option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {HEARING_MINUTES:g} if no end is given.")
+@option(Budget, "save_minutes", about="Save this often.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
+def vocoder_train(
+    data: Path, out: Path, mel_of: str, start: Path | None, licence: str, resume: bool, force: bool, **settings: Any
+) -> None:
+    """Learn from the sounds in DATA how to hear a memory's mels."""
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.hearing import HearingTest
+    from fugue_state.memory.checkpoint import DataSource, read_header
+    from fugue_state.memory.hearing import HearRun, hear, load_sounds
+    from fugue_state.memory.memory import VOCODER_FILE, find_memory
+    from fugue_state.memory.training import check_run
+
+    if settings["steps"] is None and settings["minutes"] is None:
+        settings["minutes"] = HEARING_MINUTES
+    budget = checked(Budget, _taken(settings, Budget))
+    found = read_corpus(data)
+    source = DataSource(name=found.root.resolve().name, clips=len(found.part("Training")), licence=licence)
+    run = HearRun(
+        vocoder=checked(VocoderConfig, _taken(settings, VocoderConfig)),
+        mel=read_header(find_memory(mel_of)).mel,
+        hear=checked(HearConfig, _taken(settings, HearConfig)),
+        data=(source,),
+    )
+    check_run(out, run, resume=resume, force=force)
+    sounds = load_sounds(found, run.mel, run.hear, tracked)
+    with StopFlag() as stop, LossBar() as bar:
+        header = hear(
+            out, run, sounds, budget, start=start, resume=resume, force=force,
+            watch=bar, examine=HearingTest(found, run.mel), stop=stop,
+        )  # fmt: skip
+    report({"steps": header.steps} | header.metrics, as_json=False)
+    ended = "stopped" if stop() else "trained"
+    say(f"{ended}: {out / VOCODER_FILE}; next: fugue vocoder add {out} {mel_of} -o OUT.safetensors")
+
+
+@vocoder.command(
+    "add",
+    epilog=examples(
+        "fugue vocoder add ears run -o mine.safetensors", "fugue vocoder add guitar guitar-long -o long.safetensors"
+    ),
+)
+@click.argument("source")
+@click.argument("model")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The memory with the vocoder in it.")
+@click.option("--half", is_flag=True, help="Write it in half precision: half the size, no difference to hear.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> None:
+    """Put a vocoder into a copy of MODEL (a name, checkpoint or run folder).
+
+    SOURCE is the folder or the file that `fugue vocoder train` left, or a memory that has one.
+    """
+    from fugue_state.audio.io import output_path
+    from fugue_state.memory.checkpoint import check_same_mel, load_memory, save_memory
+    from fugue_state.memory.memory import SUFFIX, find_memory, find_vocoder
+
+    output_path(out, force=force, suffixes=(SUFFIX,))
+    net, header = find_vocoder(source)
+    generator, about, _ = load_memory(find_memory(model))
+    check_same_mel(header.mel, about.mel, f"{source}: the vocoder, for memory {about.name!r},")
+    save_memory(out, generator, about.model_copy(update={"vocoder": header}), net=net, half=half)
+    say(f"wrote {out}; hear it: fugue sample -m {out} -o sounds")
+
+
 @main.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
 @click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
@@ -425,9 +538,7 @@ class LossBar:
 @click.option("--chord", help="Only this chord; default: all in turn.")
 @click.option("--seconds", type=float, help="Stretch each to this length inside the network; default: as learned.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
-@click.option(
-    "--inverter", default=DEFAULT_INVERTER, show_default=True, help="fast, or original (slow, for comparison)."
-)
+@inversion
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 def sample(
     model: str,
@@ -436,7 +547,8 @@ def sample(
     chord: str | None,
     seconds: float | None,
     seed: int,
-    inverter: str,
+    inverter: str | None,
+    quality: QualityName,
     force: bool,
 ) -> None:
     """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
@@ -444,7 +556,7 @@ def sample(
     from fugue_state.memory.memory import Memory
     from fugue_state.piece.samples import write_samples
 
-    memory = Memory.load(model, inverter=inverter)
+    memory = Memory.load(model, inverter=inverter, quality=quality)
     if chord is not None:
         memory.label_index(chord)
     memory.frames(seconds)
@@ -581,7 +693,7 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
 @option(MasterConfig, "ceiling_dbtp", "--ceiling", about="True-peak ceiling in dB.")
 @option(FileConfig, "sample_rate_hz", "--rate", about="44100 or 48000.")
 @option(FileConfig, "subtype", "--format", about="PCM_16, PCM_24 or FLOAT.")
-@option(Score, "inverter", about="fast, or original (slow, for comparison).")
+@inversion
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
 def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -> None:
@@ -601,10 +713,37 @@ def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -
     from fugue_state.piece.portrait import write_portrait
     from fugue_state.piece.render import render
 
-    memory = Memory.load(model, inverter=score.inverter)
+    memory = Memory.load(model, inverter=score.inverter, quality=score.quality)
     measured = render(score, memory, out, force=force, track=tracked)
     write_portrait(portrait, out, score, memory)
     report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, as_json)
+
+
+@main.command(
+    epilog=examples("fugue resynth song.wav -o song-mel.wav", "fugue resynth a.flac -o b.flac -m run --quality draft")
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The sound: .wav or .flac.")
+@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@inversion
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was lost as JSON.")
+def resynth(
+    source: Path, out: Path, model: str, inverter: str | None, quality: QualityName, force: bool, as_json: bool
+) -> None:
+    """Play SOURCE, any sound, through the mel of a memory and back, and say what was lost on the way."""
+    from dataclasses import asdict
+
+    from fugue_state.audio.io import output_path
+
+    output_path(out, force=force, suffixes=(".wav", ".flac"))
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.resynth import resynth_file
+
+    memory = Memory.load(model, inverter=inverter, quality=quality)
+    how = {"inverter": inverter or memory.own_inverter, "quality": quality}
+    lost = resynth_file(source, memory, out, force=force, about=how, track=tracked)
+    report(asdict(lost), as_json)
 
 
 def _score(model: str, settings: dict[str, Any]) -> Score:
@@ -642,7 +781,7 @@ def _score(model: str, settings: dict[str, Any]) -> Score:
     help="Sounds of each chord.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
-@click.option("--inverter", default=DEFAULT_INVERTER, show_default=True, help="fast, or original (slow).")
+@inversion
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured as PNG.")
 @click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -651,7 +790,8 @@ def measure(
     against: Path | None,
     per_class: int,
     seed: int,
-    inverter: str,
+    inverter: str | None,
+    quality: QualityName,
     sheet: Path | None,
     force: bool,
     as_json: bool,
@@ -664,7 +804,7 @@ def measure(
 
     if sheet is not None:
         output_path(sheet, force=force, suffixes=(".png",))
-    memory = Memory.load(model, inverter=inverter)
+    memory = Memory.load(model, inverter=inverter, quality=quality)
     corpus = None if against is None else read_corpus(against)
     figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)

@@ -15,8 +15,11 @@ from fugue_state.errors import InputError, unknown
 VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
 DEFAULT_MEMORY = "guitar"
-InverterName = Literal["fast", "original"]
-DEFAULT_INVERTER: InverterName = "fast"
+InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]
+VOCODER: InverterName = "vocoder"
+WITHOUT_VOCODER: InverterName = "lobes"  # for a memory that has no vocoder of its own
+QualityName = Literal["draft", "live", "final"]
+DEFAULT_QUALITY: QualityName = "final"
 # Sounds generated and inverted together: a part of what makes a piece repeat exactly.
 EVENT_BATCH = 16
 SAMPLE_COUNT = 16
@@ -25,6 +28,10 @@ MEASURE_PER_CLASS = 32
 EXAMINE_PER_CLASS = 8
 EXAMINE_HEARD_S = 1.5
 EXAMINE_MELS = 256
+# Sounds are compared, when a vocoder learns and when one is measured, with these windows and below this frequency.
+COMPARED_WINDOWS = (512, 1024, 2048, 4096)
+COMPARED_HZ = 8000.0
+HEARING_PER_CLASS = 4  # held-out clips that a vocoder is tried with
 LOG_EVERY_STEPS = 20
 PREVIEW_COLUMNS = 8
 PREVIEW_CHORD_S = 0.75
@@ -165,6 +172,56 @@ class AugmentConfig(Settings):
     def active(self) -> bool:
         """Whether anything is moved at all."""
         return any(self.model_dump().values())
+
+
+class PhaseConfig(Settings):
+    """How the phase of magnitudes is found: in time, or from the whole; then by iteration."""
+
+    method: Literal["realtime", "gradient"]
+    iterations: int = Field(default=0, ge=0, le=1000)
+
+
+QUALITIES: dict[QualityName, PhaseConfig] = {
+    "draft": PhaseConfig(method="realtime"),
+    "live": PhaseConfig(method="realtime", iterations=4),
+    "final": PhaseConfig(method="gradient", iterations=8),
+}
+
+
+class VocoderConfig(Settings):
+    """The shape of the network that reads magnitudes from a mel."""
+
+    channels: int = Field(default=192, ge=8, le=1024)
+    blocks: int = Field(default=4, ge=1, le=32)
+    expansion: int = Field(default=3, ge=1, le=8)
+    kernel: int = Field(default=7, ge=2, le=31)
+    entry: int = Field(default=5, ge=2, le=31)  # mel frames that one frame sees directly
+    look_ahead: int = Field(default=2, ge=1, le=15)  # ... of which are still to come
+    low: int = Field(default=192, ge=0)  # bins of the first guess that the global part sees
+    patch: int = Field(default=16, ge=2, le=256, multiple_of=2)  # bins that the local part corrects together
+    local: int = Field(default=96, ge=4, le=1024)
+    air: int = Field(default=16, ge=2, le=256)  # points of the curve above the highest band
+
+    @model_validator(mode="after")
+    def _sees_now(self) -> Self:
+        if self.look_ahead >= self.entry:
+            raise ValueError(f"look_ahead must be below entry = {self.entry}, got {self.look_ahead}")
+        return self
+
+
+class HearConfig(Settings):
+    """How a vocoder is learned."""
+
+    batch: int = Field(default=4, ge=2, le=1024)
+    rate: float = Field(default=1.5e-3, gt=0, le=1)
+    sound_weight: float = Field(default=1.0, ge=0)
+    convergence_weight: float = Field(default=1.0, ge=0)
+    average_decay: float = Field(default=0.999, ge=0, lt=1)
+    degraded: float = Field(default=0.3, ge=0, le=1)  # share of spectrograms as forgetting may leave them
+    mixed: float = Field(default=0.12, ge=0, le=1)  # ... of sounds with another one in them
+    noisy: float = Field(default=0.15, ge=0, le=1)  # ... with noise
+    clips: int = Field(default=4000, ge=1)  # kept in memory
+    seed: int = Seed
 
 
 class TrainConfig(Settings):
@@ -324,6 +381,21 @@ class ScheduleConfig(Settings):
     steps: int = Field(default=8, ge=1, le=10_000)
 
 
+class ResynthConfig(Settings):
+    """How a sound of any length goes through a mel: in segments that fade into each other."""
+
+    segment_s: float = Field(default=20.0, ge=0.1, le=120)
+    fade_s: float = Field(default=1.0, ge=0.01, le=10)
+    context_s: float = Field(default=0.5, ge=0, le=10)  # heard on both sides of a segment, and then cut off
+    subtype: Literal["PCM_16", "PCM_24"] = "PCM_24"
+
+    @model_validator(mode="after")
+    def _fades_inside(self) -> Self:
+        if self.fade_s > self.segment_s:
+            raise ValueError(f"fade_s must be at most segment_s = {self.segment_s:g}, got {self.fade_s:g}")
+        return self
+
+
 class FileConfig(Settings):
     """Form of the finished file."""
 
@@ -342,7 +414,8 @@ class Score(Settings):
     order: OrderName = "random"
     schedule: ScheduleConfig = ScheduleConfig()
     spread: float = Field(default=0.5, ge=0.0, le=1.0)
-    inverter: InverterName = DEFAULT_INVERTER
+    inverter: InverterName | None = None  # the memory's own vocoder, or what stands in for it
+    quality: QualityName = DEFAULT_QUALITY
     seed: int = Seed
     envelope: EnvelopeConfig = EnvelopeConfig()
     tone: ToneConfig = ToneConfig()

@@ -1,20 +1,24 @@
-"""From mel to sound: one protocol, and the ways that follow it."""
+"""From mel to sound: magnitudes, then phase, as good as the quality asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from fugue_state.audio.compiled import in_threads
+from fugue_state.audio.integrate import Grid, gradient_phase, realtime_phase
+from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Refit, Updates
 from fugue_state.audio.mel import MelTransform
-from fugue_state.audio.phase import griffin_lim
-from fugue_state.config import MelSpec
+from fugue_state.audio.phase import griffin_lim, random_phase
+from fugue_state.config import DEFAULT_QUALITY, QUALITIES, MelSpec, PhaseConfig, QualityName
 from fugue_state.errors import unknown
 
-ITERATIONS = 32
+JOINT_ITERATIONS = 64
 MOMENTUM = 0.99
 
 
@@ -29,8 +33,66 @@ class Inverter(Protocol):
         """Invert."""
 
 
-class _MelInverter:
-    """What all inverters of a mel share: the transform of its spec, and a seed."""
+class SpectralInverter:
+    """Magnitudes in one of several ways, then phase in one of several ways, refined together."""
+
+    def __init__(self, magnitudes: Magnitudes, phase: PhaseConfig, seed: int = 0) -> None:
+        self.magnitudes = magnitudes
+        self._phase = phase
+        self._refit = Refit(magnitudes.transform)
+        self._seed = seed
+
+    @property
+    def spec(self) -> MelSpec:
+        """The MelSpec it inverts."""
+        return self.magnitudes.transform.spec
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
+        self.magnitudes.transform.check(mel)
+        return torch.cat(in_threads(self._one, torch.split(mel, 1)))
+
+    def _one(self, mel: Tensor) -> Tensor:
+        with torch.inference_mode():
+            magnitude = prolonged(self.magnitudes(mel) / self.magnitudes.transform.unit_gain)
+            grid = Grid(self.spec.n_fft, self.spec.hop)
+            integrated = {"realtime": realtime_phase, "gradient": gradient_phase}[self._phase.method]
+            phase = torch.from_numpy(integrated(magnitude.numpy(), grid, self._seed) + grid.from_centre())
+            refit = partial(self._refit, prolonged(self._refit.wanted(mel)))
+            return griffin_lim(
+                magnitude, phase, grid, iterations=self._phase.iterations, momentum=MOMENTUM, refit=refit
+            )
+
+
+def prolonged(frames: Tensor) -> Tensor:
+    """Repeat the last of frames (B, T, F): the last samples need a full overlap."""
+    return torch.cat([frames, frames[:, -1:]], dim=1)
+
+
+class JointInverter:
+    """Magnitudes and phase found together, from the pseudo-inverse and random phases on."""
+
+    def __init__(self, spec: MelSpec, seed: int = 0) -> None:
+        self._magnitudes = PseudoInverse(spec)
+        self._refit = Refit(self._magnitudes.transform)
+        self._seed = seed
+
+    @property
+    def spec(self) -> MelSpec:
+        """The MelSpec it inverts."""
+        return self._magnitudes.transform.spec
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Invert mel (B, M, T) to audio (B, T * hop)."""
+        with torch.inference_mode():
+            magnitude = prolonged(self._magnitudes(mel) / self._magnitudes.transform.unit_gain)
+            phase, grid = random_phase(magnitude, self._seed), Grid(self.spec.n_fft, self.spec.hop)
+            refit = partial(self._refit, prolonged(self._refit.wanted(mel)))
+            return griffin_lim(magnitude, phase, grid, iterations=JOINT_ITERATIONS, momentum=MOMENTUM, refit=refit)
+
+
+class OriginalInverter:
+    """The common way, for comparison: librosa's NNLS, then 400 Griffin-Lim iterations."""
 
     def __init__(self, spec: MelSpec, seed: int = 0) -> None:
         self._transform = MelTransform(spec)
@@ -41,29 +103,9 @@ class _MelInverter:
         """The MelSpec it inverts."""
         return self._transform.spec
 
-
-class FastInverter(_MelInverter):
-    """Multiplicative-update magnitudes, then fast Griffin-Lim."""
-
-    def __call__(self, mel: Tensor) -> Tensor:
-        """Invert mel (B, M, T) to audio (B, T * hop)."""
-        with torch.inference_mode():
-            return griffin_lim(
-                self._transform.magnitude(mel),
-                n_fft=self.spec.n_fft,
-                hop=self.spec.hop,
-                iterations=ITERATIONS,
-                momentum=MOMENTUM,
-                seed=self._seed,
-            )
-
-
-class OriginalInverter(_MelInverter):
-    """The common way, for comparison: librosa's NNLS, then 400 Griffin-Lim iterations."""
-
     def __call__(self, mel: Tensor) -> Tensor:
         """Invert mel (B, M, T) to audio (B, T * hop), one item after another."""
-        bands = self._transform.amplitude(mel).numpy() ** self.spec.power
+        bands = self._transform.bands(mel).numpy()
         return torch.from_numpy(np.stack([self._one(item) for item in bands]))
 
     def _one(
@@ -72,11 +114,10 @@ class OriginalInverter(_MelInverter):
         import librosa
 
         spec = self.spec
-        # One more frame, as everywhere: the last samples need a full overlap.
         bands = np.concatenate([bands, bands[:, -1:]], axis=1)
         linear = librosa.util.nnls(self._transform.filters.numpy(), bands) ** (1.0 / spec.power)
         audio = librosa.griffinlim(
-            linear * (float(self._transform.window.sum()) / 2.0),
+            linear / self._transform.unit_gain,
             n_iter=400,
             momentum=0.9,
             hop_length=spec.hop,
@@ -87,14 +128,20 @@ class OriginalInverter(_MelInverter):
         return audio.astype(np.float32)
 
 
-INVERTERS: dict[str, Callable[[MelSpec, int], Inverter]] = {
-    "fast": FastInverter,
-    "original": OriginalInverter,
+WAYS: dict[str, Callable[[MelSpec, PhaseConfig, int], Inverter]] = {
+    "lobes": lambda spec, phase, seed: SpectralInverter(Lobes(spec), phase, seed),
+    "updates": lambda spec, phase, seed: SpectralInverter(Updates(spec), phase, seed),
+    "pseudo-inverse": lambda spec, phase, seed: SpectralInverter(PseudoInverse(spec), phase, seed),
+    "joint": lambda spec, _, seed: JointInverter(spec, seed),
+    "original": lambda spec, _, seed: OriginalInverter(spec, seed),
 }
 
 
-def make_inverter(name: str, spec: MelSpec, seed: int = 0) -> Inverter:
-    """Return the inverter of this name for this MelSpec; InputError for a name not known."""
-    if name not in INVERTERS:
-        raise unknown("inverter", name, INVERTERS)
-    return INVERTERS[name](spec, seed)
+def make_inverter(name: str, spec: MelSpec, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
+    """Return the inverter of this name for this MelSpec; InputError for a name not known.
+
+    The quality decides how the phase is found; `joint` and `original` have one of their own.
+    """
+    if name not in WAYS:
+        raise unknown("inverter", name, WAYS)
+    return WAYS[name](spec, QUALITIES[quality], seed)

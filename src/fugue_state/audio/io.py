@@ -42,7 +42,23 @@ def read(
     Raises AudioError for a file that is missing, unreadable, empty, silent, not finite, of fewer than
     `fewest` samples or longer than `longest_s`.
     """
-    path = Path(path)
+    data, rate = _decoded(Path(path), longest_s)
+    sound = data[:, [0, -1]] if stereo else data.mean(axis=1, dtype=np.float32)
+    target = sample_rate_hz or rate
+    return resample(check(sound, str(path), fewest), rate, target), target
+
+
+def read_channels(path: str | Path) -> tuple[Samples, int]:
+    """Read every channel of a whole sound file: samples (N, channels) and their rate in Hz.
+
+    Raises AudioError as `read` does.
+    """
+    data, rate = _decoded(Path(path), math.inf)
+    return check(data, str(path)), rate
+
+
+def _decoded(path: Path, longest_s: float) -> tuple[Samples, int]:
+    """Return all samples (N, channels) of a file that is whole."""
     if not path.is_file():
         raise AudioError(f"{path}: no such file")
     if path.stat().st_size == 0:
@@ -52,15 +68,13 @@ def read(
             rate, announced = file.samplerate, file.frames
             if announced > longest_s * rate:
                 raise AudioError(f"{path}: {announced / rate:.1f} s are too long (at most {longest_s:g} s)")
-            data = file.read(dtype="float32", always_2d=True)
+            data: Samples = file.read(dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
         reason = str(error).rsplit(": ", maxsplit=1)[-1].strip().rstrip(".")
         raise AudioError(f"{path}: not a readable sound file ({reason})") from None
     if len(data) < announced or _is_cut(path):
         raise AudioError(f"{path}: cut short, the file is not whole")
-    sound = data[:, [0, -1]] if stereo else data.mean(axis=1, dtype=np.float32)
-    target = sample_rate_hz or rate
-    return resample(check(sound, str(path), fewest), rate, target), target
+    return data, rate
 
 
 def _is_cut(path: Path) -> bool:

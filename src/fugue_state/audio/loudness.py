@@ -16,17 +16,18 @@ SILENT_LUFS = -70.0  # the absolute gate of BS.1770-4: below it there is no loud
 class LoudnessMeter:
     """Integrated loudness (LUFS) and true peak (dBTP) of stereo blocks, in constant memory.
 
+    Without `peak`, which costs most of the time, the true peak stays unknown (minus infinity).
     Reference: ITU-R BS.1770-4 and EBU R128.
     """
 
-    def __init__(self, sample_rate_hz: int) -> None:
+    def __init__(self, sample_rate_hz: int, *, peak: bool = True) -> None:
         self._rate = sample_rate_hz
         self._position = 0
         self._graph = Graph()
         self._source = self._graph.add_abuffer(
             sample_rate=sample_rate_hz, format="flt", layout="stereo", time_base=Fraction(1, sample_rate_hz)
         )
-        meter = self._graph.add("ebur128", "peak=true:metadata=1")
+        meter = self._graph.add("ebur128", "metadata=1:peak=" + ("true" if peak else "none"))
         self._sink = self._graph.add("abuffersink")
         self._source.link_to(meter)
         meter.link_to(self._sink)
@@ -59,5 +60,5 @@ class LoudnessMeter:
             values = seen.metadata
             if "lavfi.r128.I" in values:
                 self.integrated_lufs = max(SILENT_LUFS, float(values["lavfi.r128.I"]))
-                peak = float(values["lavfi.r128.true_peak"])
+                peak = float(values.get("lavfi.r128.true_peak", 0.0))
                 self.true_peak_dbtp = 20.0 * np.log10(peak) if peak > 0 else -np.inf

@@ -1,6 +1,8 @@
-"""Both directions of one MelSpec: sound to mel, and mel back to linear magnitudes."""
+"""One MelSpec: sound to mel, and what the levels of a mel stand for."""
 
 from __future__ import annotations
+
+import warnings
 
 import numpy as np
 import numpy.typing as npt
@@ -9,9 +11,6 @@ from torch import Tensor
 
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
-
-UPDATES = 30  # more multiplicative updates add nothing that can be measured
-TINY = 1e-8
 
 
 def hz_to_mel(hz: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64]:
@@ -44,17 +43,17 @@ def filterbank(spec: MelSpec) -> npt.NDArray[np.float32]:
     return filters.astype(np.float32)
 
 
+ROUNDING = 0.01  # by which a mel may be out of range without a word
+
+
 class MelTransform:
-    """Sound (B, N) to mel (B, M, T) in [-1, 1] and back to linear magnitude (B, F, T)."""
+    """Sound (B, N) to mel (B, M, T) in [-1, 1], and back to the amplitudes of its bands."""
 
     def __init__(self, spec: MelSpec) -> None:
         self.spec = spec
         self.window = torch.hann_window(spec.n_fft)
         self.filters = torch.from_numpy(filterbank(spec))
-        self._pseudo_inverse = torch.linalg.pinv(self.filters)
-        # Bins outside the band are in no filter and stay silent.
-        self._reach = self.filters.sum(0).clamp_min(TINY)[:, None]
-        self._unit_gain = 2.0 / float(self.window.sum())
+        self.unit_gain = 2.0 / float(self.window.sum())
 
     def encode(self, audio: Tensor) -> Tensor:
         """Return the mel (B, M, N // hop) of audio (B, N); frame t is centred on t * hop.
@@ -65,19 +64,21 @@ class MelTransform:
             raise AudioError(f"audio must be (B, N) with N >= {self.spec.hop}, got {tuple(audio.shape)}")
         if not torch.isfinite(audio).all():
             raise AudioError("audio holds values that are not numbers (NaN or infinity)")
-        magnitude = (
-            torch.stft(
-                audio,
-                self.spec.n_fft,
-                self.spec.hop,
-                window=self.window,
-                center=True,
-                pad_mode="constant",
-                return_complex=True,
-            ).abs()[..., : audio.shape[1] // self.spec.hop]
-            * self._unit_gain
+        spectrum = torch.stft(
+            audio,
+            self.spec.n_fft,
+            self.spec.hop,
+            window=self.window,
+            center=True,
+            pad_mode="constant",
+            return_complex=True,
         )
-        bands = self.filters @ magnitude**self.spec.power  # (M, F) @ (B, F, T) -> (B, M, T)
+        frames = spectrum.transpose(1, 2)[:, : audio.shape[1] // self.spec.hop]
+        return self.encode_magnitude(frames.abs() * self.unit_gain)
+
+    def encode_magnitude(self, magnitude: Tensor) -> Tensor:
+        """Return the mel (B, M, T) of STFT magnitudes (B, T, F), a full-scale sine reading 1."""
+        bands = self.filters @ magnitude.transpose(1, 2) ** self.spec.power
         level_db = (20.0 / self.spec.power) * torch.log10(bands.clamp_min(1e-12))
         mel: Tensor = (level_db - self.spec.floor_db) * (2.0 / self.spec.range_db) - 1.0
         return mel.clamp(-1.0, 1.0)
@@ -88,23 +89,26 @@ class MelTransform:
         Without subtracting the floor, every silent band would come back as hiss.
         """
         self.check(mel)
+        if mel.abs().max() > 1.0 + ROUNDING:
+            # Said once for each place that it comes from: that is how warnings are shown.
+            warnings.warn(f"mel values up to {float(mel.abs().max()):.3g} are clamped to -1..1", stacklevel=2)
         level_db = (mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db
         amplitude: Tensor = 10.0 ** (level_db / 20.0) - 10.0 ** (self.spec.floor_db / 20.0)
         return amplitude.clamp_min(0.0)
 
-    def magnitude(self, mel: Tensor) -> Tensor:
-        """Return the STFT magnitudes (B, n_fft // 2 + 1, T) that a mel stands for.
+    def bands(self, mel: Tensor) -> Tensor:
+        """Return what the filters add up to (B, M, T): amplitudes, or their squares if the spec's power is 2."""
+        return self.amplitude(mel) ** self.spec.power
 
-        Pseudo-inverse, then multiplicative updates of the Kullback-Leibler divergence
-        (Lee and Seung, 2001), which keep what is not negative so and sharpen the partials.
+    def bands_above_floor(self, mel: Tensor) -> Tensor:
+        """Return like `bands` what reads back as this mel: without the power of the floor instead of its amplitude.
+
+        Nearer to the mel where it is quiet, but not as silent.
         """
-        bands = self.amplitude(mel) ** self.spec.power
-        bins = (self._pseudo_inverse @ bands).clamp_min(TINY)
-        back = self.filters.T / self._reach
-        for _ in range(UPDATES):
-            bins = bins * (back @ (bands / (self.filters @ bins).clamp_min(TINY)))
-        magnitude: Tensor = bins ** (1.0 / self.spec.power)
-        return magnitude / self._unit_gain
+        self.check(mel)
+        level_db = (mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db
+        power: Tensor = 10.0 ** (level_db / 10.0) - 10.0 ** (self.spec.floor_db / 10.0)
+        return power.clamp_min(0.0) ** (0.5 * self.spec.power)
 
     def check(self, mel: Tensor) -> None:
         """Raise AudioError unless `mel` is (B, M, T), finite, of this spec and not empty."""

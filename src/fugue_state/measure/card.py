@@ -24,7 +24,7 @@ from fugue_state.measure.trend import trend
 from fugue_state.memory.checkpoint import DataSource, MemoryHeader, file_hash
 from fugue_state.memory.dataset import load_mels
 from fugue_state.memory.memory import Memory, find_memory
-from fugue_state.memory.training import RUN_FILE, read_run
+from fugue_state.memory.training import RUN_FILE, RunConfig, read_run
 from fugue_state.progress import Track, untracked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
@@ -145,7 +145,7 @@ def write_run_card(
         figures = examiner(memory.generator, memory.header)
         measured = measure_memory(memory, against, per_class=per_class, track=track)[0]
     draw_sheet(folder / CARD_SHEET, memory)
-    train = read_run(folder).train if (folder / RUN_FILE).is_file() else before.train
+    train = read_run(folder, RunConfig).train if (folder / RUN_FILE).is_file() else before.train
     return write_card(
         folder, memory.header, figures, before.history,
         train=train, minutes=before.minutes, measured=measured, sheet=CARD_SHEET, force=force,

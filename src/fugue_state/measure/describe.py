@@ -10,7 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional
 
-from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.magnitudes import Updates
 from fugue_state.config import MelSpec
 from fugue_state.measure.chords import NAME, match, template
 
@@ -56,14 +56,15 @@ class Describer:
     def __init__(self, spec: MelSpec, names: Sequence[str]) -> None:
         self.names = tuple(names)
         self._spec = spec
-        self._transform = MelTransform(spec)
+        self._magnitudes = Updates(spec)
+        self._transform = self._magnitudes.transform
         # By Parseval's theorem: mean square of a sound from the magnitudes of half its spectrum.
         self._mean_square = 2.0 / (spec.n_fft * float((self._transform.window**2).sum()))
 
     def __call__(self, mel: Tensor) -> list[Description]:
         """Describe mels (B, M, T) in [-1, 1]; AudioError for others."""
         moments = functional.adaptive_avg_pool1d(mel, min(MOMENTS, mel.shape[2]))
-        magnitude = self._transform.magnitude(moments).numpy().astype(np.float64)
+        magnitude = self._magnitudes(moments).transpose(1, 2).numpy().astype(np.float64) / self._transform.unit_gain
         power = (magnitude**2).mean(axis=2)
         hz = np.fft.rfftfreq(self._spec.n_fft, 1.0 / self._spec.sample_rate_hz)
         bright = (power @ hz) / np.maximum(power.sum(axis=1), TINY)

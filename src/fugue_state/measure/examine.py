@@ -10,7 +10,7 @@ import numpy as np
 from scipy.spatial.distance import pdist
 
 from fugue_state.audio.inverters import Inverter, make_inverter
-from fugue_state.config import DEFAULT_INVERTER, EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, MelSpec
+from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
 from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.measure.chords import can_be_named
@@ -55,7 +55,7 @@ class Examiner:
         learned: MelSet,
         corpus: Corpus,
         *,
-        inverter: str = DEFAULT_INVERTER,
+        inverter: str = WITHOUT_VOCODER,
         per_class: int = EXAMINE_PER_CLASS,
         mels: int = EXAMINE_MELS,
         seed: int = 0,
@@ -65,7 +65,7 @@ class Examiner:
         if self._labels and self._labels != learned.labels:
             raise InputError(f"labels {self._labels} are not those of the training mels, {learned.labels}")
         names = self._labels or ("",)
-        self._inverter = make_inverter(inverter, spec, seed)
+        self._inverter = make_inverter(inverter, spec, "draft", seed)
         self._named = per_class if can_be_named(self._labels) else 0
         self._each = max(per_class, -(-mels // len(names)))
         taught = _shuffled(learned, names, seed)

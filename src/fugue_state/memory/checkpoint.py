@@ -15,13 +15,15 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fugue_state.audio.io import replacing
-from fugue_state.config import VERSION, MelSpec, ModelConfig, Seed, Settings, checked
+from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
 from fugue_state.errors import CheckpointError, InputError, OutputError
 from fugue_state.memory.networks import BANDS, Generator
+from fugue_state.memory.vocoder import MagnitudeNet
 
 FORMAT = 1
 HEADER = "fugue_state"
-MEMORY_KIND = "memory"
+MEMORY_KIND, VOCODER_KIND = "memory", "vocoder"
+VOCODER_PREFIX = "vocoder."
 
 
 class DataSource(Settings):
@@ -30,6 +32,18 @@ class DataSource(Settings):
     name: str
     clips: int = Field(ge=0)
     licence: str = "unknown"
+
+
+class VocoderHeader(Settings):
+    """What a vocoder says about itself."""
+
+    config: VocoderConfig
+    mel: MelSpec
+    seed: int = Seed
+    steps: int = Field(default=0, ge=0)
+    data: tuple[DataSource, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    version: str = VERSION
 
 
 class MemoryHeader(Settings):
@@ -42,6 +56,7 @@ class MemoryHeader(Settings):
     steps: int = Field(default=0, ge=0)
     data: tuple[DataSource, ...] = ()
     metrics: dict[str, float] = Field(default_factory=dict)
+    vocoder: VocoderHeader | None = None
     version: str = VERSION
 
 
@@ -80,6 +95,15 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
         raise CheckpointError(f"{path}: damaged or not a checkpoint ({error})") from None
 
 
+def kind_of(path: Path) -> str:
+    """Return what kind of checkpoint a file is; empty for none of ours."""
+    try:
+        with safe_open(path, "pt") as stored:
+            return str(json.loads((stored.metadata() or {})[HEADER])["kind"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
 def _envelope(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any]:
     if HEADER not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not one of this project")
@@ -95,37 +119,86 @@ def _envelope(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, A
     return header
 
 
-def save_memory(path: Path, generator: Generator, header: MemoryHeader, *, half: bool = False) -> None:
-    """Write a generator and its header, in half precision if asked (the statistics stay single)."""
-    tensors = {
-        name: t.half() if half and t.is_floating_point() and "running" not in name else t
-        for name, t in generator.state_dict().items()
-    }
-    write_tensors(path, MEMORY_KIND, header, tensors)
+def save_memory(
+    path: Path, generator: Generator, header: MemoryHeader, *, net: MagnitudeNet | None = None, half: bool = False
+) -> None:
+    """Write a generator, the vocoder that its header tells of, and the header.
+
+    In half precision if asked (the statistics stay single).
+    """
+    tensors = generator.state_dict()
+    if net is not None:
+        tensors |= {VOCODER_PREFIX + name: tensor for name, tensor in net.state_dict().items()}
+    write_tensors(path, MEMORY_KIND, header, {name: _halved(name, t) if half else t for name, t in tensors.items()})
 
 
-def load_memory(path: Path) -> tuple[Generator, MemoryHeader]:
-    """Read a memory, ready to generate. Raises CheckpointError for anything but a whole memory."""
+def _halved(name: str, tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.is_floating_point() and "running" not in name else tensor
+
+
+def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | None]:
+    """Read a memory, ready to generate, and its vocoder if it has one.
+
+    Raises CheckpointError for anything but a whole memory.
+    """
     values, tensors = read_tensors(path, MEMORY_KIND)
-    header = _understood(path, values)
+    header = _understood(path, MemoryHeader, values)
     if header.mel.n_mels != BANDS:
         raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} bands, the networks make {BANDS}")
+    whole = _single(path, tensors)
     generator = Generator(header.model, header.mel.frames)
+    fill(generator, {k: t for k, t in whole.items() if not k.startswith(VOCODER_PREFIX)}, path)
+    net = None
+    if header.vocoder is not None:
+        check_same_mel(header.vocoder.mel, header.mel, f"{path}: its vocoder")
+        own = {k.removeprefix(VOCODER_PREFIX): t for k, t in whole.items() if k.startswith(VOCODER_PREFIX)}
+        net = _filled_net(path, header.vocoder, own)
+    elif len(whole) != len(generator.state_dict()):
+        raise CheckpointError(f"{path}: holds the tensors of a vocoder that its header does not tell of")
+    return generator.eval(), header, net
+
+
+def save_vocoder(path: Path, net: MagnitudeNet, header: VocoderHeader) -> None:
+    """Write a vocoder by itself."""
+    write_tensors(path, VOCODER_KIND, header, net.state_dict())
+
+
+def load_vocoder(path: Path) -> tuple[MagnitudeNet, VocoderHeader]:
+    """Read a vocoder by itself. Raises CheckpointError for anything else."""
+    values, tensors = read_tensors(path, VOCODER_KIND)
+    header = _understood(path, VocoderHeader, values)
+    return _filled_net(path, header, _single(path, tensors)), header
+
+
+def check_same_mel(one: MelSpec, other: MelSpec, what: str) -> None:
+    """Raise CheckpointError naming what differs, unless both describe the same mel (of whatever length)."""
+    ours, theirs = one.model_dump(exclude={"frames"}), other.model_dump(exclude={"frames"})
+    wrong = [f"{key} {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]]
+    if wrong:
+        raise CheckpointError(f"{what} is made for another MelSpec: {', '.join(wrong)}")
+
+
+def _single(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    fill(generator, whole, path)
     if not all(torch.isfinite(t).all() for t in whole.values()):
         raise CheckpointError(f"{path}: holds weights that are not numbers (NaN or infinity)")
-    return generator.eval(), header
+    return whole
+
+
+def _filled_net(path: Path, header: VocoderHeader, tensors: Mapping[str, Tensor]) -> MagnitudeNet:
+    net = MagnitudeNet(header.config, header.mel)
+    fill(net, tensors, path)
+    return net.eval()
 
 
 def read_header(path: Path) -> MemoryHeader:
     """Read only what a memory says about itself. Raises CheckpointError as `load_memory` does."""
-    return _understood(path, read_tensors(path, MEMORY_KIND)[0])
+    return _understood(path, MemoryHeader, read_tensors(path, MEMORY_KIND)[0])
 
 
-def _understood(path: Path, values: dict[str, Any]) -> MemoryHeader:
+def _understood(path: Path, kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     try:
-        return checked(MemoryHeader, values)
+        return checked(kind, values)
     except InputError as error:
         raise CheckpointError(f"{path}: its header is not understood ({error})") from None
 

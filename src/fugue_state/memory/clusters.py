@@ -14,7 +14,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 from torch import Tensor
 
-from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.magnitudes import Updates
 from fugue_state.config import ClusterConfig, MelSpec, cluster_labels
 from fugue_state.errors import InputError
 from fugue_state.memory.dataset import MelSet
@@ -64,20 +64,21 @@ def features(mels: Tensor, spec: MelSpec, timbre_weight: float) -> Features:
     The chroma is folded from the linear magnitudes of the mean over time; timbre is the rough shape of the
     mean spectrum (its cepstrum) and how far the level falls from the first half to the second.
     """
-    transform = MelTransform(spec)
+    magnitudes = Updates(spec)
     fold = librosa.filters.chroma(sr=spec.sample_rate_hz, n_fft=spec.n_fft, ctroct=CENTRE_OCTAVE, octwidth=OCTAVES)
-    parts = [_features(chunk.float(), transform, fold, timbre_weight) for chunk in torch.split(mels, CHUNK)]
+    parts = [_features(chunk.float(), magnitudes, fold, timbre_weight) for chunk in torch.split(mels, CHUNK)]
     # Differences too small to mean anything must not decide how many clips are different.
     return np.concatenate(parts).round(DIGITS)
 
 
-def _features(mels: Tensor, transform: MelTransform, fold: npt.NDArray[np.float32], timbre_weight: float) -> Features:
+def _features(mels: Tensor, magnitudes: Updates, fold: npt.NDArray[np.float32], timbre_weight: float) -> Features:
+    transform = magnitudes.transform
     spec = transform.spec
     level_db = 20.0 * torch.log10(transform.amplitude(mels).mean(-1).clamp_min(TINY))
     mean = ((level_db - spec.floor_db) * (2.0 / spec.range_db) - 1.0).clamp(-1.0, 1.0)
     # Clips as the frames of one mel: one matrix product instead of many. The root keeps one loud string from
     # outvoting the rest of the chord.
-    chroma = (fold @ np.sqrt(transform.magnitude(mean.T[None])[0].numpy())).T
+    chroma = (fold @ np.sqrt(magnitudes(mean.T[None])[0].numpy().T)).T
     chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + TINY
     shape = fft.dct(mels.mean(-1).numpy(), norm="ortho", axis=1)[:, 1 : SHAPE + 1] / np.sqrt(spec.n_mels)
     over_time, half = mels.mean(1).numpy(), mels.shape[2] // 2

@@ -6,22 +6,33 @@ import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fugue_state.audio.inverters import Inverter, make_inverter
-from fugue_state.config import DEFAULT_INVERTER, MelSpec
-from fugue_state.errors import CheckpointError, InputError, unknown
-from fugue_state.memory.checkpoint import MemoryHeader, file_hash, load_memory
+from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
+from fugue_state.config import DEFAULT_QUALITY, QUALITIES, VOCODER, WITHOUT_VOCODER, InverterName, MelSpec, QualityName
+from fugue_state.errors import InputError, unknown
+from fugue_state.memory.checkpoint import (
+    VOCODER_KIND,
+    MemoryHeader,
+    VocoderHeader,
+    check_same_mel,
+    file_hash,
+    kind_of,
+    load_memory,
+    load_vocoder,
+)
 from fugue_state.memory.networks import FACTOR, Generator
+from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream
 
 SHIPPED = "memories"
 LONGEST_S = 120.0
 SUFFIX = ".safetensors"
+VOCODER_FILE = f"vocoder{SUFFIX}"
 
 StrengthsLike = npt.ArrayLike | Tensor
 
@@ -45,31 +56,85 @@ def find_memory(name_or_path: str | Path) -> Path:
     return shipped[str(name_or_path)]
 
 
+def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]:
+    """Return the vocoder of a run folder or a file of its own, or the one that a memory has.
+
+    Raises InputError for a memory without one or a name not known, CheckpointError for a bad file.
+    """
+    path = Path(name_or_path)
+    path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
+    if path.is_file() and kind_of(path) == VOCODER_KIND:
+        return load_vocoder(path)
+    _, header, net = load_memory(find_memory(name_or_path))
+    if net is None or header.vocoder is None:
+        raise InputError(f"memory {header.name!r} has no vocoder")
+    return net, header.vocoder
+
+
 class Memory:
     """Generator, MelSpec and inverter, as one instrument's voice."""
 
     def __init__(
-        self, generator: Generator, header: MemoryHeader, *, inverter: Inverter | None = None, fingerprint: str = ""
+        self,
+        generator: Generator,
+        header: MemoryHeader,
+        *,
+        net: MagnitudeNet | None = None,
+        inverter: Inverter | None = None,
+        fingerprint: str = "",
     ) -> None:
         self.generator = generator.eval().requires_grad_(False)
         self.header = header
-        self.inverter = inverter or make_inverter(DEFAULT_INVERTER, header.mel)
+        self.net = net
+        self.inverter = inverter or self.make_inverter()
         self.fingerprint = fingerprint
-        if self.inverter.spec != header.mel:
-            raise CheckpointError(
-                f"the inverter is made for another MelSpec than memory {header.name!r}: "
-                f"{_difference(self.inverter.spec, header.mel)}"
-            )
+        check_same_mel(self.inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
 
     @classmethod
-    def load(cls, name_or_path: str | Path, *, inverter: str = DEFAULT_INVERTER, seed: int = 0) -> Self:
-        """Load a shipped memory by name, or any by file or run folder.
+    def load(
+        cls,
+        name_or_path: str | Path,
+        *,
+        inverter: str | None = None,
+        quality: QualityName = DEFAULT_QUALITY,
+        seed: int = 0,
+    ) -> Self:
+        """Load a shipped memory by name, or any by file or run folder; how it inverts as in `make_inverter`.
 
         Raises InputError for a name or inverter that is not known, CheckpointError for a bad file.
         """
         path = find_memory(name_or_path)
-        generator, header = load_memory(path)
-        return cls(generator, header, inverter=make_inverter(inverter, header.mel, seed), fingerprint=file_hash(path))
+        generator, header, net = load_memory(path)
+        memory = cls(generator, header, net=net, fingerprint=file_hash(path))
+        memory.inverter = memory.make_inverter(inverter, quality, seed)
+        return memory
+
+    @property
+    def own_inverter(self) -> InverterName:
+        """The name of its own way to sound: its vocoder, or what stands in for it."""
+        return WITHOUT_VOCODER if self.net is None else VOCODER
+
+    def make_inverter(self, name: str | None = None, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
+        """Return a way to sound for this memory's mels: its own vocoder unless another one is named.
+
+        A memory without one uses what stands in for it. InputError for a name not known, or its vocoder
+        if it has none.
+        """
+        name = name or self.own_inverter
+        if name not in get_args(InverterName):
+            raise unknown("inverter", name, get_args(InverterName))
+        if name != VOCODER:
+            return make_inverter(name, self.spec, quality, seed)
+        return SpectralInverter(self._learned(), QUALITIES[quality], seed)
+
+    def stream(self, seed: int = 0) -> Stream:
+        """Return its vocoder for playing frame by frame; InputError if it has none."""
+        return Stream(self._learned(), seed)
+
+    def _learned(self) -> LearnedMagnitudes:
+        if self.net is None:
+            raise InputError(f"memory {self.header.name!r} has no vocoder; `fugue vocoder` trains and adds one")
+        return LearnedMagnitudes(self.net, self.spec)
 
     @property
     def spec(self) -> MelSpec:
@@ -166,8 +231,3 @@ class Memory:
             raise InputError("strengths must be within 0..1 (0 forgotten, 1 intact)")
         parts = torch.split(flat, list(self.layers.values()), dim=-1)
         return dict(zip(self.layers, parts, strict=True))
-
-
-def _difference(one: MelSpec, other: MelSpec) -> str:
-    ours, theirs = one.model_dump(), other.model_dump()
-    return ", ".join(f"{key} {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key])

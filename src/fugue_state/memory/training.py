@@ -7,7 +7,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fugue_state.audio import io
-from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig, checked
+from fugue_state.config import AnySettings, Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig, checked
 from fugue_state.errors import InputError, TrainingError
 from fugue_state.memory.augment import DRAWS, Augment
 from fugue_state.memory.checkpoint import (
@@ -142,8 +142,8 @@ class Trainer:
             torch.tensor([_shuffled(train.seed, p // count, count)[p % count] for p in places])
         )
         real = self._mels[index].float()[:, None].contiguous(memory_format=torch.channels_last)
-        z = torch.randn(train.batch, self.run.model.latent_size, generator=_random(train.seed, 2, step))[mine]
-        draws = torch.rand(2, train.batch, DRAWS, generator=_random(train.seed, 3, step))[:, mine] * 2.0 - 1.0
+        z = torch.randn(train.batch, self.run.model.latent_size, generator=keyed_random(train.seed, 2, step))[mine]
+        draws = torch.rand(2, train.batch, DRAWS, generator=keyed_random(train.seed, 3, step))[:, mine] * 2.0 - 1.0
         return real, self._label[index], self.fabric.to_device(z), self.fabric.to_device(draws)
 
     def _shown(self, mel: Tensor, draw: Tensor) -> Tensor:
@@ -228,13 +228,20 @@ def make_fabric(compute: ComputeConfig, precision: str) -> Fabric:
         raise InputError(f"cannot train on {compute.devices} x {compute.accelerator}: {error}") from None
 
 
+def leave(fabric: Fabric) -> None:
+    """End a run for all its processes together: one that goes early may abort as its connections break."""
+    fabric.barrier()
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
 @lru_cache(maxsize=2)
 def _shuffled(seed: int, epoch: int, count: int) -> tuple[int, ...]:
     """Return the order of the clips in an epoch."""
-    return tuple(torch.randperm(count, generator=_random(seed, 1, epoch)).tolist())
+    return tuple(torch.randperm(count, generator=keyed_random(seed, 1, epoch)).tolist())
 
 
-def _random(*key: int) -> torch.Generator:
+def keyed_random(*key: int) -> torch.Generator:
     """Return a generator for this key; splitmix-style mixing keeps neighbours apart."""
     seed = 0
     for part in key:
@@ -242,14 +249,14 @@ def _random(*key: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def check_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> None:
+def check_run(folder: Path, run: AnySettings, *, resume: bool, force: bool) -> None:
     """Make sure that a run may begin in `folder`, or that the one in it is the one to be continued.
 
     Raises InputError if there is a run already (without `resume` or `force`), none to resume, or
     one with other settings; the first difference is named.
     """
     if resume:
-        before = read_run(folder).model_dump(mode="json")
+        before = read_run(folder, type(run)).model_dump(mode="json")
         for key, now in run.model_dump(mode="json").items():
             if before[key] != now:
                 raise InputError(f"{folder}: the run was started with {_first_difference(key, before[key], now)}")
@@ -257,22 +264,22 @@ def check_run(folder: Path, run: RunConfig, *, resume: bool, force: bool) -> Non
         raise InputError(f"{folder}: holds a run already; --resume continues it, --force starts over")
 
 
-def _begin(folder: Path, run: RunConfig) -> None:
-    """Claim `folder` for a new run; what an older one left is removed."""
+def begin_run(folder: Path, run: Settings, files: Sequence[str]) -> None:
+    """Claim `folder` for a new run; the files an older one left are removed."""
     io.output_folder(folder)
-    for name in (STATE_FILE, MEMORY_FILE, LOSS_FILE, MEASURE_FILE):
+    for name in files:
         (folder / name).unlink(missing_ok=True)
     with io.replacing(folder / RUN_FILE) as beside:
         beside.write_text(json.dumps(run.model_dump(mode="json"), indent=1), encoding="utf-8")
 
 
-def read_run(folder: Path) -> RunConfig:
+def read_run(folder: Path, kind: type[AnySettings]) -> AnySettings:
     """Return the settings of the run in a folder; InputError if there is none."""
     path = folder / RUN_FILE
     if not path.is_file():
         raise InputError(f"{folder}: no run to resume")
     try:
-        return checked(RunConfig, json.loads(path.read_text(encoding="utf-8")))
+        return checked(kind, json.loads(path.read_text(encoding="utf-8")))
     except ValueError:
         raise InputError(f"{path}: damaged; --force starts over") from None
 
@@ -309,7 +316,7 @@ def train(
     check_run(folder, run, resume=resume, force=force)
     trainer = Trainer(run, data, fabric)
     if not resume and trainer.fabric.is_global_zero:
-        _begin(folder, run)
+        begin_run(folder, run, (STATE_FILE, MEMORY_FILE, LOSS_FILE, MEASURE_FILE))
     trainer.fabric.barrier()
     if resume and (folder / STATE_FILE).is_file():
         trainer.restore(read_tensors(folder / STATE_FILE, STATE_KIND)[1], folder / STATE_FILE)
@@ -318,7 +325,7 @@ def train(
     first = trainer.step_count
     while True:
         now = time.monotonic()
-        ends = _spent(budget, trainer.step_count, now - begin) or stop()
+        ends = spent(budget, trainer.step_count, now - begin) or stop()
         ends, due = trainer.agreed(ends, now - saved > budget.save_minutes * 60.0)
         if writer is not None and (ends or due):
             writer.save()
@@ -329,7 +336,7 @@ def train(
         losses = trainer.step()
         if writer is not None:
             elapsed = time.monotonic() - begin
-            left = _remaining(budget, trainer.step_count, trainer.step_count - first, elapsed)
+            left = remaining_s(budget, trainer.step_count, trainer.step_count - first, elapsed)
             writer.log(losses, elapsed)
             watch(Progress(trainer.step_count, losses, elapsed, left))
             if _is_preview_step(trainer.step_count):
@@ -353,7 +360,7 @@ class Writer:
 
     def __init__(self, folder: Path, trainer: Trainer, examine: Examine | None) -> None:
         self._folder, self._trainer, self._examine = folder, trainer, examine
-        self._losses = _LossLog(folder / LOSS_FILE, trainer.step_count)
+        self._losses = LossLog(folder / LOSS_FILE, COLUMNS, trainer.step_count)
         self.best = _header(trainer.run, trainer.step_count)
         self._history = [m for m in read_measures(folder) if m["step"] <= trainer.step_count]
 
@@ -393,38 +400,42 @@ def _is_preview_step(step: int) -> bool:
     return step >= FIRST_PREVIEW and step % FIRST_PREVIEW == 0 and math.log2(step // FIRST_PREVIEW).is_integer()
 
 
-def _spent(budget: Budget, step: int, elapsed_s: float) -> bool:
+def spent(budget: Budget, step: int, elapsed_s: float) -> bool:
+    """Say whether a budget is spent."""
     return (budget.steps is not None and step >= budget.steps) or (
         budget.minutes is not None and elapsed_s >= budget.minutes * 60.0
     )
 
 
-def _remaining(budget: Budget, step: int, done: int, elapsed_s: float) -> float:
+def remaining_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float:
+    """Return the seconds left of a budget; one in steps goes by the speed of those done so far."""
     ends = []
     if budget.minutes is not None:
         ends.append(budget.minutes * 60.0 - elapsed_s)
     if budget.steps is not None:
-        ends.append((budget.steps - step) * elapsed_s / done)
+        ends.append((budget.steps - step) * elapsed_s / max(done, 1))
     return max(0.0, min(ends))
 
 
-class _LossLog:
+class LossLog:
     """Losses as CSV; lines beyond the step that a run goes on from are dropped first."""
 
-    def __init__(self, path: Path, step: int) -> None:
-        self._path = path
+    def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
+        self._path, self._columns = path, columns
         self._waiting: list[str] = []
         lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
         kept = [line for line in lines if int(line.split(",")[0]) <= step]
-        path.write_text("\n".join([",".join(COLUMNS), *kept]) + "\n", encoding="utf-8")
+        path.write_text("\n".join([",".join(columns), *kept]) + "\n", encoding="utf-8")
 
     def add(self, step: int, losses: Mapping[str, float], elapsed_s: float) -> None:
-        values = [losses[name] for name in COLUMNS[1:-1]]
+        """Keep the losses of a step; they are written some steps at a time."""
+        values = [losses[name] for name in self._columns[1:-1]]
         self._waiting.append(",".join([str(step), *(f"{v:.5f}" for v in values), f"{elapsed_s:.1f}"]))
         if len(self._waiting) >= FLUSH_STEPS:
             self.flush()
 
     def flush(self) -> None:
+        """Write what waits."""
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in self._waiting)
         self._waiting.clear()

@@ -74,10 +74,21 @@ def render(
     with (
         io.Writer(path, rate, frames=score.samples, subtype=score.file.subtype, comment=comment) as writer,
         io.scratch_file(path.parent) as scratch,
+        io.scratch_file(path.parent) as done,
     ):
         lufs = _record(track(played, -(-score.samples // block), "playing"), scratch, score)
-        gain = _gain(scratch, lufs, score, block)
-        report = _master(_recorded(scratch, block), gain, score, writer, path)
+        meter, check = _master(scratch, lufs, done, score, block)
+        for finished in _recorded(done, block):
+            writer.write(finished)
+    report = Report(
+        path=str(path),
+        duration_s=round(score.samples / rate, 3),
+        sample_rate_hz=rate,
+        loudness_lufs=round(meter.integrated_lufs, 2),
+        true_peak_dbtp=round(float(meter.true_peak_dbtp), 2),
+        largest_step=round(check.largest_step, 4),
+        longest_silence_s=round(check.longest_silence_s, 3),
+    )
     write_json(recipe, provenance(score, memory) | {"measured": asdict(report)})
     return report
 
@@ -100,7 +111,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 def _record(blocks: Iterator[Samples], scratch: IO[bytes], score: Score) -> float:
     """Write blocks to a scratch file; return their loudness in LUFS."""
-    meter = LoudnessMeter(score.file.sample_rate_hz)
+    meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
     for number, block in enumerate(blocks):
         if not np.isfinite(block).all():
             raise FugueError(f"sound that is not a number in block {number}; nothing was written")
@@ -110,56 +121,36 @@ def _record(blocks: Iterator[Samples], scratch: IO[bytes], score: Score) -> floa
     return meter.integrated_lufs
 
 
-def _gain(scratch: IO[bytes], lufs: float, score: Score, block: int) -> float:
-    """Return the gain that brings a recorded piece to its loudness, limiter included.
+def _master(
+    played: IO[bytes], lufs: float, done: IO[bytes], score: Score, block: int
+) -> tuple[LoudnessMeter, SoundCheck]:
+    """Bring what was played to its loudness, limited, into another scratch file; return what that measures.
 
-    Where peaks are limited the piece comes out quieter than the gain alone would make it; then
-    what is missing is added, as often as needed.
+    Where peaks are limited the piece comes out quieter than the gain alone would make it; then what is missing
+    is added and it is done again, as often as needed. What is all but silent stays so, instead of being lifted
+    into noise.
     """
-    if lufs <= SILENT_LUFS:
-        return 1.0  # what is all but silent stays so, instead of being lifted into noise
-    target = score.master.loudness_lufs
-    gain_db = target - lufs
+    rate, target = score.file.sample_rate_hz, score.master.loudness_lufs
+    gain_db = target - lufs if lufs > SILENT_LUFS else 0.0
     for _ in range(CORRECTIONS):
-        meter = LoudnessMeter(score.file.sample_rate_hz)
-        for out in _limited(_recorded(scratch, block), _amplitude(gain_db), score):
+        meter, check = LoudnessMeter(rate), SoundCheck(rate)
+        done.seek(0)
+        for out in _faded(_limited(_recorded(played, block), 10.0 ** (gain_db / 20.0), score), score):
             meter.add(out)
+            check.add(out)
+            done.write(out.astype("<f4").tobytes())
         meter.finish()
         missing_db = target - meter.integrated_lufs
-        if abs(missing_db) < CLOSE_ENOUGH_LU:
+        if lufs <= SILENT_LUFS or abs(missing_db) < CLOSE_ENOUGH_LU:
             break
         gain_db += missing_db
-    return _amplitude(gain_db)
-
-
-def _amplitude(level_db: float) -> float:
-    return float(10.0 ** (level_db / 20.0))
+    return meter, check
 
 
 def _recorded(scratch: IO[bytes], block: int) -> Iterator[Samples]:
     scratch.seek(0)
     while data := scratch.read(block * 2 * 4):
         yield np.frombuffer(data, dtype="<f4").reshape(-1, 2)
-
-
-def _master(blocks: Iterator[Samples], gain: float, score: Score, writer: io.Writer, path: Path) -> Report:
-    """Bring blocks to level, limit them, write and measure them."""
-    rate = score.file.sample_rate_hz
-    meter, check = LoudnessMeter(rate), SoundCheck(rate)
-    for block in _faded(_limited(blocks, gain, score), score):
-        writer.write(block)
-        meter.add(block)
-        check.add(block)
-    meter.finish()
-    return Report(
-        path=str(path),
-        duration_s=round(score.samples / rate, 3),
-        sample_rate_hz=rate,
-        loudness_lufs=round(meter.integrated_lufs, 2),
-        true_peak_dbtp=round(float(meter.true_peak_dbtp), 2),
-        largest_step=round(check.largest_step, 4),
-        longest_silence_s=round(check.longest_silence_s, 3),
-    )
 
 
 def _limited(blocks: Iterator[Samples], gain: float, score: Score) -> Iterator[Samples]:

@@ -1,0 +1,38 @@
+"""Loops that are compiled, and run beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar, cast
+
+import numba
+import torch
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+Given = TypeVar("Given")
+Made = TypeVar("Made")
+
+
+def compiled(function: Function) -> Function:
+    """Compile a function at its first call; the machine code is kept on disk where that is possible.
+
+    It gives up the interpreter's lock, so that threads share the cores.
+    """
+    try:
+        made = numba.njit(cache=True, fastmath=True, nogil=True)(function)
+    except RuntimeError:  # nowhere to write
+        made = numba.njit(fastmath=True, nogil=True)(function)
+    return cast("Function", made)
+
+
+def in_threads(do: Callable[[Given], Made], items: Sequence[Given]) -> list[Made]:
+    """Do something with every item, as many at once as torch may use threads; each by itself uses one.
+
+    Small transforms share their work badly. A single item has all threads to itself.
+    """
+    count = min(torch.get_num_threads(), len(items))
+    if count <= 1:
+        return [do(item) for item in items]
+    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        return list(pool.map(do, items))

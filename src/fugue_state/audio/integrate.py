@@ -1,0 +1,234 @@
+"""Phase from magnitudes alone: its gradient, integrated from the loudest bins outwards."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state.audio.compiled import compiled, in_threads
+
+Array = npt.NDArray[np.float32]
+Wide = npt.NDArray[np.float64]
+
+# The Gaussian nearest to a Hann window of length L has the time-frequency ratio .25645 L^2.
+HANN_GAMMA = 0.25645
+TOLERANCE = 1e-3  # quieter bins than this part of the loudest just turn with their own frequency
+TURN = 2.0 * math.pi
+LEAST = 1e-9
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The frames of an STFT with a Hann window of `n_fft` samples, `hop` samples apart."""
+
+    n_fft: int
+    hop: int
+
+    @property
+    def bins(self) -> int:
+        """Number of frequencies F."""
+        return self.n_fft // 2 + 1
+
+    @property
+    def by_time(self) -> float:
+        """Phase that a slope of log magnitude along frequency adds from one frame to the next."""
+        return self.hop / (2.0 * HANN_GAMMA * self.n_fft)
+
+    @property
+    def by_frequency(self) -> float:
+        """Phase that a slope of log magnitude along time adds from one bin to the next."""
+        return -HANN_GAMMA * self.n_fft / (2.0 * self.hop)
+
+    def from_centre(self) -> Array:
+        """Return what turns phases (F,) that are seen from a frame's centre into a transform's own, in radians."""
+        return np.where(np.arange(self.bins) % 2 == 1, math.pi, 0.0).astype(np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class PhaseState:
+    """What the frames already played leave to the next: magnitude, phase and turn per frame, each (F,)."""
+
+    magnitude: Array
+    phase: Wide
+    turn: Wide
+
+
+def start_phase(grid: Grid, seed: int) -> PhaseState:
+    """Return the state before any sound: silence, with phases that depend on the seed alone."""
+    turn = TURN * grid.hop * np.arange(grid.bins) / grid.n_fft
+    phase = np.random.default_rng(seed).uniform(0.0, TURN, grid.bins)
+    return PhaseState(np.zeros(grid.bins, dtype=np.float32), phase, turn)
+
+
+def follow(magnitude: Array, state: PhaseState, grid: Grid) -> tuple[Array, PhaseState]:
+    """Return phases (T - 1, F) of all but the last of magnitudes (T, F), and the state after them.
+
+    Integrates from the frame played before and looks one frame ahead, so magnitudes may change at any
+    frame (real-time phase gradient heap integration, Prusa and Soendergaard, 2016).
+    """
+    phase, turn = state.phase.copy(), state.turn.copy()
+    out = np.empty((len(magnitude) - 1, grid.bins), dtype=np.float32)
+    _follow(magnitude, state.magnitude, phase, turn, grid.n_fft, grid.hop, grid.by_time, grid.by_frequency, out)
+    last = magnitude[-2] if len(magnitude) > 1 else state.magnitude
+    return out, PhaseState(last, phase, turn)
+
+
+def realtime_phase(magnitude: Array, grid: Grid, seed: int) -> Array:
+    """Return phases (B, T, F) of magnitudes (B, T, F), each item by `follow` from silence."""
+
+    def one(item: Array) -> Array:
+        return follow(np.concatenate([item, item[-1:]]), start_phase(grid, seed), grid)[0]
+
+    return np.stack(in_threads(one, list(magnitude)))
+
+
+def gradient_phase(magnitude: Array, grid: Grid, seed: int) -> Array:
+    """Return phases (B, T, F) of magnitudes (B, T, F), each item seen as a whole.
+
+    Phase gradient heap integration (Prusa, Balazs and Soendergaard, 2017).
+    """
+    first = start_phase(grid, seed).phase
+
+    def one(item: Array) -> Array:
+        out = np.empty(item.shape, dtype=np.float32)
+        _spread(item, first, grid.n_fft, grid.hop, grid.by_time, grid.by_frequency, out)
+        return out
+
+    return np.stack(in_threads(one, list(magnitude)))
+
+
+@compiled
+def _push(keys: Array, places: npt.NDArray[np.int32], count: int, key: float, place: int) -> int:
+    """Add to a heap whose largest key is first."""
+    at = count
+    while at > 0:
+        above = (at - 1) >> 1
+        if keys[above] >= key:
+            break
+        keys[at], places[at] = keys[above], places[above]
+        at = above
+    keys[at], places[at] = key, place
+    return count + 1
+
+
+@compiled
+def _pop(keys: Array, places: npt.NDArray[np.int32], count: int) -> tuple[int, int]:
+    """Take the place of the largest key."""
+    top, count = places[0], count - 1
+    key, place, at = keys[count], places[count], 0
+    while 2 * at + 1 < count:
+        below = 2 * at + 1
+        if below + 1 < count and keys[below + 1] > keys[below]:
+            below += 1
+        if keys[below] <= key:
+            break
+        keys[at], places[at] = keys[below], places[below]
+        at = below
+    keys[at], places[at] = key, place
+    return top, count
+
+
+@compiled
+def _turns(logs: Array, n_fft: int, hop: int, by_time: float, out: Wide) -> None:
+    """Phase from this frame to the next (F,), by the slope of the log magnitude (F,) along frequency."""
+    last = len(logs) - 1
+    for m in range(last + 1):
+        out[m] = by_time * (logs[min(m + 1, last)] - logs[max(m - 1, 0)]) + TURN * hop * m / n_fft
+
+
+@compiled
+def _follow(
+    magnitude: Array, before: Array, phase: Wide, turn: Wide,
+    n_fft: int, hop: int, by_time: float, by_frequency: float, out: Array,
+) -> None:  # fmt: skip
+    frames, bins = magnitude.shape
+    keys, places = np.empty(2 * bins, dtype=np.float32), np.empty(2 * bins, dtype=np.int32)
+    open_, step = np.empty(bins, dtype=np.bool_), np.empty(bins, dtype=np.float32)
+    logs = np.log(magnitude + np.float32(LEAST))
+    past, now = np.log(before + np.float32(LEAST)), np.empty(bins, dtype=np.float64)
+    for t in range(frames - 1):
+        current = magnitude[t]
+        _turns(logs[t], n_fft, hop, by_time, now)
+        limit = TOLERANCE * max(current.max(), before.max())
+        count = left = 0
+        for m in range(bins):
+            step[m] = by_frequency * (logs[t + 1, m] - past[m])
+            open_[m] = current[m] > limit
+            if open_[m]:
+                left += 1
+                count = _push(keys, places, count, before[m], m)
+            else:
+                phase[m] += TURN * hop * m / n_fft
+        while left > 0:
+            place, count = _pop(keys, places, count)
+            if place < bins:  # a bin of the frame before: go on to the same bin of this one
+                if open_[place]:
+                    phase[place] += 0.5 * (turn[place] + now[place])
+                    open_[place] = False
+                    left -= 1
+                    count = _push(keys, places, count, current[place], place + bins)
+                continue
+            m = place - bins
+            if m > 0 and open_[m - 1]:
+                phase[m - 1] = phase[m] - 0.5 * (step[m] + step[m - 1])
+                open_[m - 1] = False
+                left -= 1
+                count = _push(keys, places, count, current[m - 1], place - 1)
+            if m < bins - 1 and open_[m + 1]:
+                phase[m + 1] = phase[m] + 0.5 * (step[m] + step[m + 1])
+                open_[m + 1] = False
+                left -= 1
+                count = _push(keys, places, count, current[m + 1], place + 1)
+        for m in range(bins):
+            phase[m] -= TURN * math.floor(phase[m] / TURN)
+            turn[m] = now[m]
+            out[t, m] = phase[m]
+        before, past = current, logs[t]
+
+
+@compiled
+def _spread(  # noqa: C901 - one loop, compiled
+    magnitude: Array, first: Wide,
+    n_fft: int, hop: int, by_time: float, by_frequency: float, out: Array,
+) -> None:  # fmt: skip
+    frames, bins = magnitude.shape
+    logs = np.log(magnitude + np.float32(LEAST))
+    turn, step = np.empty((frames, bins), dtype=np.float64), np.empty((frames, bins), dtype=np.float32)
+    phase, open_ = np.empty((frames, bins), dtype=np.float64), np.empty((frames, bins), dtype=np.bool_)
+    limit, left = TOLERANCE * magnitude.max(), 0
+    for t in range(frames):
+        _turns(logs[t], n_fft, hop, by_time, turn[t])
+        for m in range(bins):
+            step[t, m] = by_frequency * (logs[min(t + 1, frames - 1), m] - logs[max(t - 1, 0), m])
+            open_[t, m] = magnitude[t, m] > limit
+            left += open_[t, m]
+            phase[t, m] = first[m] + TURN * hop * m / n_fft * t
+    loudest = np.argsort(-magnitude.ravel())
+    keys, places = np.empty(left + 4, dtype=np.float32), np.empty(left + 4, dtype=np.int32)
+    for start in loudest:
+        if left == 0:
+            break
+        t, m = start // bins, start % bins
+        if not open_[t, m]:
+            continue
+        open_[t, m] = False
+        left -= 1
+        count = _push(keys, places, 0, magnitude[t, m], start)
+        while count > 0:
+            place, count = _pop(keys, places, count)
+            t, m = place // bins, place % bins
+            for dt, dm in ((-1, 0), (1, 0), (0, -1), (0, 1)):
+                u, n = t + dt, m + dm
+                if u < 0 or u >= frames or n < 0 or n >= bins or not open_[u, n]:
+                    continue
+                along = dt * (turn[t, m] + turn[u, n]) + dm * (step[t, m] + step[u, n])
+                phase[u, n] = phase[t, m] + 0.5 * along
+                open_[u, n] = False
+                left -= 1
+                count = _push(keys, places, count, magnitude[u, n], u * bins + n)
+    for t in range(frames):
+        for m in range(bins):
+            out[t, m] = phase[t, m] - TURN * math.floor(phase[t, m] / TURN)

@@ -1,0 +1,226 @@
+"""From mel to linear magnitudes: one protocol, and the ways that follow it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fugue_state.audio.compiled import compiled, in_threads
+from fugue_state.audio.mel import MelTransform
+from fugue_state.config import MelSpec
+
+Array = npt.NDArray[np.float32]
+Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Array]
+
+UPDATES = 30  # from the pseudo-inverse on; more add nothing that can be measured
+LOBE_UPDATES, PLAIN_UPDATES = 64, 2
+DENSE_HZ, PER_BIN = 1000.0, 2  # below it, partials are told apart by less than a bin
+LOBE_BINS = 2  # half the width of a Hann window's main lobe
+LEAST = 1e-9
+SLOWEST = 1e-2  # by which an update shrinks a lobe at most, or it could never come back
+START = 1e-3  # of the loudest band
+CHUNK = 64  # frames: enough for vector units, and a single mel is shared between threads
+
+
+class Magnitudes(Protocol):
+    """Anything that turns a mel (B, M, T) in [-1, 1] into magnitudes (B, T, F), a full-scale sine reading 1."""
+
+    @property
+    def transform(self) -> MelTransform:
+        """The transform whose mels it reads."""
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return the magnitudes. Raises AudioError for a mel that is not of this spec, empty or not finite."""
+
+
+class PseudoInverse:
+    """The least-squares inverse of the filters, without what is negative."""
+
+    def __init__(self, spec: MelSpec) -> None:
+        self.transform = MelTransform(spec)
+        self._inverse = torch.linalg.pinv(self.transform.filters)
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return the magnitudes."""
+        return self._bins(mel) ** (1.0 / self.transform.spec.power)
+
+    def _bins(self, mel: Tensor) -> Tensor:
+        bins: Tensor = self.transform.bands(mel).transpose(1, 2) @ self._inverse.T
+        return bins.clamp_min(0.0)
+
+
+class Updates(PseudoInverse):
+    """Multiplicative updates from the pseudo-inverse on, which sharpen the partials.
+
+    They lower the Kullback-Leibler divergence of the bands (Lee and Seung, 2001).
+    """
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return the magnitudes."""
+        filters, bands = self.transform.filters, self.transform.bands(mel).transpose(1, 2)
+        reach = filters.sum(0)
+        # What is in no filter stays silent; what is in one must not begin at nothing.
+        bins = self._bins(mel).clamp_min(LEAST) * (reach > 0)
+        back = filters / reach.clamp_min(LEAST)
+        for _ in range(UPDATES):
+            bins = bins * ((bands / (bins @ filters.T).clamp_min(LEAST)) @ back)
+        magnitude: Tensor = bins ** (1.0 / self.transform.spec.power)
+        return magnitude
+
+
+class Lobes:
+    """Magnitudes as sums of window lobes: what a mel says if sound is made of partials.
+
+    A non-negative factorization with a fixed dictionary: each atom is the main lobe of the Hann window at one
+    frequency. The updates of `Updates`, over-relaxed with the exponent 1.75 (they converge below 2).
+    """
+
+    def __init__(self, spec: MelSpec) -> None:
+        self.transform = MelTransform(spec)
+        atoms = _atoms(spec)
+        filters = self.transform.filters.numpy() @ atoms  # (M, K)
+        heard = filters.sum(axis=0) > LEAST
+        atoms, filters = atoms[:, heard], filters[:, heard]
+        self._by_band = _rows(filters)
+        self._by_atom = _rows(filters.T / filters.sum(axis=0)[:, None])
+        self._by_bin = _rows(atoms)
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return the magnitudes."""
+        bands = np.ascontiguousarray(self.transform.bands(mel).numpy())
+        spec = self.transform.spec
+        out = np.empty((len(bands), bands.shape[2], spec.n_fft // 2 + 1), dtype=np.float32)
+        parts = [(i, slice(t, t + CHUNK)) for i in range(len(bands)) for t in range(0, bands.shape[2], CHUNK)]
+        in_threads(
+            lambda part: _factorize(
+                np.ascontiguousarray(bands[part[0], :, part[1]]), self._by_band, self._by_atom, self._by_bin, out[part]
+            ),
+            parts,
+        )
+        return torch.from_numpy(out) ** (1.0 / spec.power)
+
+
+class Refit:
+    """One multiplicative update inside an iteration for the phase: the magnitudes that go on show the mel.
+
+    What the iteration reached is scaled so that its bands become those of the mel, and takes the phase of where the
+    iteration moves.
+    """
+
+    def __init__(self, transform: MelTransform) -> None:
+        self._transform = transform
+        filters = transform.filters.numpy()
+        reach = filters.sum(axis=0)
+        self._by_band = _rows(filters)
+        self._by_bin = _rows((filters / np.maximum(reach, LEAST)).T)
+
+    def wanted(self, mel: Tensor) -> Tensor:
+        """Return the band values (B, T, M) that a spectrum of this unit must have to read as the mel (B, M, T)."""
+        wanted: Tensor = self._transform.bands_above_floor(mel) / self._transform.unit_gain**self._transform.spec.power
+        return wanted.transpose(1, 2).contiguous()
+
+    def __call__(self, wanted: Tensor, reached: Tensor, moved: Tensor) -> Tensor:
+        """Return the next spectrum (B, T, F) of the one reached and the one moved to."""
+        out = torch.empty_like(moved)
+        before, after, made = (torch.view_as_real(t).numpy() for t in (reached, moved, out))
+        rows = self._by_band, self._by_bin
+        for item, bands in enumerate(wanted.numpy()):
+            _refit(bands, before[item], after[item], made[item], *rows, self._transform.spec.power)
+        return out
+
+
+def _atoms(spec: MelSpec) -> Array:
+    """Return the lobes (F, K) of partials, from the lowest bin to just above the highest band."""
+    bins = spec.n_fft // 2 + 1
+    per_hz = spec.n_fft / spec.sample_rate_hz
+    dense = min(bins, int(DENSE_HZ * per_hz))
+    top = min(bins, int(np.ceil(spec.fmax_hz * per_hz)) + LOBE_BINS)
+    centres = np.concatenate([np.arange(0, dense, 1.0 / PER_BIN), np.arange(dense, top)])
+    away = np.arange(bins)[:, None] - centres[None, :]
+    lobe = np.abs(np.sinc(away) + 0.5 * np.sinc(away - 1) + 0.5 * np.sinc(away + 1)) ** spec.power
+    return np.where(np.abs(away) <= LOBE_BINS, lobe, 0.0).astype(np.float32)
+
+
+def _rows(matrix: Array) -> Rows:
+    """Return a matrix as compressed sparse rows: starts, columns, values."""
+    kept = np.abs(matrix) > LEAST
+    starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
+    return starts, np.nonzero(kept)[1].astype(np.int32), np.ascontiguousarray(matrix[kept], dtype=np.float32)
+
+
+@compiled
+def _product(rows: Rows, given: Array, out: Array) -> None:
+    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units."""
+    starts, columns, values = rows
+    frames = given.shape[1]
+    for row in range(len(starts) - 1):
+        if frames == 1:  # a stream's: nothing to vectorize, so the sum stays in a register
+            total = np.float32(0.0)
+            for entry in range(starts[row], starts[row + 1]):
+                total += values[entry] * given[columns[entry], 0]
+            out[row, 0] = total
+            continue
+        out[row] = 0.0
+        for entry in range(starts[row], starts[row + 1]):
+            value, column = values[entry], columns[entry]
+            for t in range(frames):
+                out[row, t] += value * given[column, t]
+
+
+@compiled
+def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Array) -> None:
+    """Find the lobes that show these bands (M, T), and write what they add up to: (T, F)."""
+    count, frames = bands.shape
+    atoms = len(by_atom[0]) - 1
+    ratio = np.empty((count, frames), dtype=np.float32)
+    turn, weight = np.empty((atoms, frames), dtype=np.float32), np.empty((atoms, frames), dtype=np.float32)
+    all_turns, all_weights = turn.ravel(), weight.ravel()
+    for t in range(frames):
+        weight[:, t] = np.float32(START) * bands[:, t].max()
+    for number in range(LOBE_UPDATES + PLAIN_UPDATES):
+        _product(by_band, weight, ratio)
+        for m in range(count):
+            for t in range(frames):
+                ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(LEAST))
+        _product(by_atom, ratio, turn)
+        for place in range(atoms * frames):
+            by = max(all_turns[place], np.float32(SLOWEST))
+            if number < LOBE_UPDATES:
+                half = np.sqrt(by)
+                by = by * half * np.sqrt(half)
+            all_weights[place] *= by
+    spread = np.empty((out.shape[1], frames), dtype=np.float32)
+    _product(by_bin, weight, spread)
+    out[:] = spread.T
+
+
+@compiled
+def _refit(
+    wanted: Array, reached: Array, moved: Array, out: Array, by_band: Rows, by_bin: Rows, power: int
+) -> None:  # fmt: skip
+    frames, bins = reached.shape[0], reached.shape[1]
+    magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
+    least = np.float32(LEAST)
+    for t in range(frames):
+        for f in range(bins):
+            square = reached[t, f, 0] ** 2 + reached[t, f, 1] ** 2
+            magnitude[f] = square if power == 2 else np.sqrt(square)
+        for m in range(wanted.shape[1]):
+            total = np.float32(0.0)
+            for entry in range(by_band[0][m], by_band[0][m + 1]):
+                total += by_band[2][entry] * magnitude[by_band[1][entry]]
+            ratio[m] = wanted[t, m] / max(total, least)
+        for f in range(bins):
+            begin, end = by_bin[0][f], by_bin[0][f + 1]
+            turn = np.float32(1.0 if begin == end else 0.0)
+            for entry in range(begin, end):
+                turn += by_bin[2][entry] * ratio[by_bin[1][entry]]
+            value = magnitude[f] * turn
+            length = np.sqrt(moved[t, f, 0] ** 2 + moved[t, f, 1] ** 2)
+            scale = (np.sqrt(value) if power == 2 else value) / max(length, np.float32(1e-12))
+            out[t, f, 0] = moved[t, f, 0] * scale
+            out[t, f, 1] = moved[t, f, 1] * scale

@@ -1,0 +1,268 @@
+"""The vocoder: learned magnitudes with integrated phase, for whole mels and frame by frame."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fugue_state.audio.integrate import Grid, PhaseState, follow, start_phase
+from fugue_state.audio.magnitudes import Lobes
+from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.phase import LEAST_WEIGHT, overlap_add
+from fugue_state.config import MelSpec, VocoderConfig
+
+QUIETEST = 3e-6  # -110 dB: what counts as nothing in a bin
+NEPER_DB = 20.0 / math.log(10.0)
+SPREAD, CENTRE = 4.0, 2.0  # of log magnitudes, in nepers and spreads: what the network sees is of order 1
+SILENT = -1.0
+
+
+class CausalBlock(nn.Module):
+    """A ConvNeXt block (Liu et al., 2022) that looks back only: (B, T, C) to the same."""
+
+    def __init__(self, config: VocoderConfig) -> None:
+        super().__init__()
+        channels = config.channels
+        self.taps = nn.Parameter(torch.randn(channels, config.kernel) / math.sqrt(config.kernel))
+        self.norm = nn.LayerNorm(channels)
+        self.widen = nn.Linear(channels, config.expansion * channels)
+        self.narrow = nn.Linear(config.expansion * channels, channels)
+        self.scale = nn.Parameter(torch.full((channels,), 1.0 / config.blocks))
+
+    def forward(self, frames: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what comes of frames (B, T, C) after `past` (B, kernel - 1, C), and the new past."""
+        heard = torch.cat([past, frames], dim=1)
+        mixed = (heard.unfold(1, self.taps.shape[1], 1) * self.taps).sum(-1)
+        out = self.narrow(functional.gelu(self.widen(self.norm(mixed))))
+        return frames + self.scale * out, heard[:, frames.shape[1] :]
+
+
+class MagnitudeNet(nn.Module):
+    """A mel and a first guess of its log magnitudes (nepers) to better ones.
+
+    A global part reads the mel and the lower bins; a local part, the same for every patch of bins, reads the
+    guess around it. Both correct the guess; above the highest band a coarse curve continues it. Frame t needs the
+    mel up to frame t + look_ahead and nothing after.
+    """
+
+    def __init__(self, config: VocoderConfig, spec: MelSpec) -> None:
+        super().__init__()
+        self.config = config
+        self.bands, self.bins = spec.n_mels, spec.n_fft // 2 + 1
+        self.patches = min(
+            math.ceil((spec.fmax_hz / spec.sample_rate_hz * spec.n_fft + 2) / config.patch), self.bins // config.patch
+        )
+        self.known = self.patches * config.patch  # bins with a guess
+        local = config.local
+        self.enter = nn.Linear(config.entry * spec.n_mels + 2 * config.low, config.channels)
+        self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.blocks))
+        self.norm = nn.LayerNorm(config.channels)
+        self.leave = nn.Linear(config.channels, self.known)
+        self.above = nn.Linear(config.channels, config.air)
+        self.near = nn.Linear(4 * config.patch + 2, local)
+        self.place = nn.Parameter(0.1 * torch.randn(self.patches, local))
+        self.context = nn.Linear(config.channels, local)
+        self.deepen = nn.Linear(local, 2 * local)
+        self.shallow = nn.Linear(2 * local, local)
+        self.settle = nn.LayerNorm(local)
+        self.correct = nn.Linear(local, config.patch)
+        for last in (self.leave, self.above, self.correct):  # untrained, it returns the guess
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
+
+    @property
+    def before(self) -> int:
+        """Mel frames before frame t that it reads directly."""
+        return self.config.entry - self.config.look_ahead - 1
+
+    def nothing(self, items: int) -> list[Tensor]:
+        """Return what the blocks remember before any sound."""
+        shape = (items, self.config.kernel - 1, self.config.channels)
+        return [torch.zeros(shape) for _ in self.blocks]
+
+    def forward(self, mel: Tensor, guess: Tensor) -> Tensor:
+        """Return log magnitudes (B, T, F) for a whole mel (B, M, T) and its guess (B, T, known)."""
+        frames = mel.transpose(1, 2)
+        silence = frames.new_full((len(mel), self.before, self.bands), SILENT)
+        held = frames[:, -1:].expand(-1, self.config.look_ahead, -1)
+        whole = torch.cat([silence, frames, held], dim=1)
+        return self.advance(whole, torch.cat([guess, guess[:, -1:]], dim=1), self.nothing(len(mel)))[0]
+
+    def advance(self, frames: Tensor, guess: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return log magnitudes (B, T, F) and what the blocks then remember.
+
+        Takes mel frames (B, entry - 1 + T, M), from `before` the first one on, and guesses (B, T + 1, known).
+        """
+        config = self.config
+        windows = frames.unfold(1, config.entry, 1).transpose(2, 3).flatten(2)  # (B, T, entry * M)
+        guess, after = guess[:, :-1], guess[:, 1:]
+        low = (guess[..., : config.low] / SPREAD + CENTRE, (after - guess)[..., : config.low] / SPREAD)
+        hidden = self.enter(torch.cat([windows, *low], dim=-1))
+        kept = []
+        for block, before in zip(self.blocks, past, strict=True):
+            hidden, left = block(hidden, before)
+            kept.append(left)
+        hidden = self.norm(hidden)
+        known = guess + self.leave(hidden).float() + self._local(guess, after, hidden)
+        return torch.cat([known, self._air(known, hidden)], dim=-1), kept
+
+    def _local(self, guess: Tensor, after: Tensor, hidden: Tensor) -> Tensor:
+        """Return a correction (B, T, known) that sees the guess up to half a patch around each patch."""
+        patch, half = self.config.patch, self.config.patch // 2
+        both = functional.pad(torch.stack([guess, after], dim=1).flatten(0, 1), (half, half), mode="replicate")
+        around = (
+            both.unfold(2, 2 * patch, patch).view(-1, 2, *guess.shape[1:2], self.patches, 2 * patch).transpose(1, 2)
+        )
+        mean = around.mean(-1, keepdim=True)
+        level, change = mean[:, :, :1] / SPREAD + CENTRE, (mean[:, :, 1:] - mean[:, :, :1]) / SPREAD
+        shape = (around - mean[:, :, :1]) / SPREAD
+        shape = torch.cat([shape[:, :, 0], shape[:, :, 1], level[:, :, 0], change[:, :, 0]], dim=-1)
+        inside = functional.gelu(self.near(shape) + self.place + self.context(hidden)[:, :, None])
+        inside = inside + self.shallow(functional.gelu(self.deepen(self.settle(inside))))
+        out: Tensor = self.correct(inside).float()
+        return out.flatten(2)
+
+    def _air(self, known: Tensor, hidden: Tensor) -> Tensor:
+        """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
+        top = known[..., -self.config.patch :].mean(-1, keepdim=True)
+        curve = functional.interpolate(self.above(hidden).float(), self.bins - self.known, mode="linear")
+        return top + curve
+
+
+class LearnedMagnitudes:
+    """What a trained network makes of the guess that sound is a sum of window lobes."""
+
+    def __init__(self, net: MagnitudeNet, spec: MelSpec) -> None:
+        self.net = net.eval().requires_grad_(False)
+        self._guess = Lobes(spec)
+
+    @property
+    def transform(self) -> MelTransform:
+        """The transform whose mels it reads."""
+        return self._guess.transform
+
+    def guess(self, mel: Tensor) -> Tensor:
+        """Return the first guess (B, T, known) in nepers for a mel (B, M, T)."""
+        return self._guess(mel)[..., : self.net.known].clamp_min(QUIETEST).log()
+
+    def __call__(self, mel: Tensor) -> Tensor:
+        """Return magnitudes (B, T, F) for a mel (B, M, T), a full-scale sine reading 1."""
+        return heard(self.net(mel, self.guess(mel)))
+
+
+def heard(logs: Tensor) -> Tensor:
+    """Return magnitudes of log magnitudes in nepers; what counts as nothing becomes nothing."""
+    return (logs.exp() - QUIETEST).clamp_min(0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class StreamState:
+    """What the frames so far leave to the next: of the mel, its guess, the network, the phase and the overlap."""
+
+    seen: int
+    mel: Tensor  # (1, entry - 1, M)
+    guess: Tensor  # (1, up to look_ahead, known): of the frames that wait for what follows them
+    past: tuple[Tensor, ...]
+    magnitude: Tensor  # (0 or 1, F), whose phase waits for the next
+    phase: PhaseState
+    skipped: int  # samples before the first frame's centre that were not heard
+    tail: Tensor  # (2, n_fft - hop): samples and window weights still open
+
+
+class Stream:
+    """The vocoder frame by frame: `latency` samples late, it plays what the whole mel gives.
+
+    State in, state out; the mel may change at any frame. Phase is integrated from the frames already played, and
+    neighbouring frames overlap by three quarters of a window, so no change makes a click.
+    """
+
+    def __init__(self, magnitudes: LearnedMagnitudes, seed: int = 0) -> None:
+        self._magnitudes, self._net = magnitudes, magnitudes.net
+        self.spec = magnitudes.transform.spec
+        self._grid = Grid(self.spec.n_fft, self.spec.hop)
+        self._turned = torch.from_numpy(self._grid.from_centre())
+        self._window = torch.hann_window(self.spec.n_fft)
+        self._seed = seed
+
+    @property
+    def latency(self) -> int:
+        """Samples by which the sound is late: a frame's centre comes so long after the frame itself.
+
+        The network looks ahead, the phase by one frame more; then half a window has to be complete.
+        """
+        return (self._net.config.look_ahead + 1) * self.spec.hop + self.spec.n_fft // 2
+
+    def start(self) -> StreamState:
+        """Return the state before any sound."""
+        net = self._net
+        return StreamState(
+            seen=0,
+            mel=torch.full((1, net.config.entry - 1, net.bands), SILENT),
+            guess=torch.empty(1, 0, net.known),
+            past=tuple(net.nothing(1)),
+            magnitude=torch.empty(0, net.bins),
+            phase=start_phase(self._grid, self._seed),
+            skipped=0,
+            tail=torch.zeros(2, self.spec.n_fft - self.spec.hop),
+        )
+
+    def step(self, frames: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Return the next n * hop samples for n mel frames (M, n), n >= 1, and the new state.
+
+        Raises AudioError for frames that are not of this spec or not finite.
+        """
+        with torch.inference_mode():
+            sound, state = self._read(frames, state)
+            return torch.cat([torch.zeros(frames.shape[1] * self.spec.hop - len(sound)), sound]), state
+
+    def finish(self, state: StreamState) -> Tensor:
+        """Return the `latency` samples still to come if no frame follows: what a whole mel ends with."""
+        if not state.seen:
+            return torch.zeros(self.latency)
+        with torch.inference_mode():
+            held = state.mel[0, -1:].T.expand(-1, self._net.config.look_ahead)
+            first, state = self._read(held, state)
+            last, state = self._play(state.magnitude.expand(3, -1), state)
+            samples, weight = state.tail
+            sound = torch.cat([first, last, samples / weight.clamp_min(LEAST_WEIGHT)])
+            missing = max(0, self.latency - len(sound))
+            return torch.cat([torch.zeros(missing), sound])[: self.latency]
+
+    def _read(self, frames: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Turn mel frames (M, n) into what can be heard of them and of those that waited."""
+        config = self._net.config
+        guess = torch.cat([state.guess, self._magnitudes.guess(frames[None])], dim=1)
+        mel = torch.cat([state.mel, frames.T[None].clamp(-1.0, 1.0)], dim=1)
+        seen = state.seen + frames.shape[1]
+        ready = max(0, seen - config.look_ahead) - max(0, state.seen - config.look_ahead)
+        past, magnitude = state.past, state.magnitude
+        if ready:
+            context = mel[:, mel.shape[1] - (ready + config.entry - 1) :]
+            logs, kept = self._net.advance(context, guess[:, : ready + 1], past)
+            past = tuple(kept)
+            magnitude = torch.cat([magnitude, heard(logs[0]) / self._magnitudes.transform.unit_gain])
+        mel = mel[:, -state.mel.shape[1] :]
+        state = replace(state, seen=seen, mel=mel, guess=guess[:, ready:], past=past)
+        return self._play(magnitude, state)
+
+    def _play(self, magnitude: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Sound all but the last of magnitudes (n, F), which waits."""
+        if len(magnitude) < 2:
+            return torch.empty(0), replace(state, magnitude=magnitude)
+        hop, open_ = self.spec.hop, state.tail.shape[1]
+        phases, phase = follow(magnitude.numpy(), state.phase, self._grid)
+        spectrum = torch.polar(magnitude[:-1], torch.from_numpy(phases) + self._turned)
+        frames = torch.fft.irfft(spectrum, n=self.spec.n_fft) * self._window
+        both = torch.stack([frames, (self._window**2).expand_as(frames)])
+        added = overlap_add(both, hop)
+        added[:, :open_] += state.tail
+        done, tail = added[:, :-open_], added[:, -open_:]
+        skip = min(done.shape[1], self.spec.n_fft // 2 - state.skipped)
+        sound = (done[0] / done[1].clamp_min(LEAST_WEIGHT))[skip:]
+        state = replace(state, magnitude=magnitude[-1:], phase=phase, skipped=state.skipped + skip, tail=tail)
+        return sound, state

@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Updates
+from fugue_state.audio.mel import MelTransform
+from fugue_state.config import MelSpec
+from fugue_state.errors import AudioError
+
+from .conftest import RATE, chord
+
+SPECS = [MelSpec(), MelSpec(power=2), MelSpec.preset("original"), MelSpec(n_fft=1024, hop=256, fmax_hz=11_025)]
+WAYS: list[type[PseudoInverse | Lobes]] = [PseudoInverse, Updates, Lobes]
+
+
+def true_magnitudes(audio: torch.Tensor, transform: MelTransform) -> torch.Tensor:
+    spec = transform.spec
+    found = torch.stft(audio, spec.n_fft, spec.hop, window=transform.window, pad_mode="constant", return_complex=True)
+    return found.abs().transpose(1, 2)[:, : audio.shape[1] // spec.hop] * transform.unit_gain
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
+@pytest.mark.parametrize("way", WAYS)
+def test_magnitudes_show_the_mel_they_came_from(way: type[PseudoInverse | Lobes], spec: MelSpec) -> None:
+    torch.manual_seed(0)
+    mel = MelTransform(spec).encode(0.1 * torch.randn(2, 20 * spec.hop))
+    magnitudes: Magnitudes = way(spec)
+    found = magnitudes(mel)
+    assert found.shape == (2, 20, spec.n_fft // 2 + 1)
+    assert (found >= 0).all()
+    bands = magnitudes.transform.bands(mel).transpose(1, 2)
+    again = found**spec.power @ magnitudes.transform.filters.T
+    loud = bands > 0.1 * bands.max()
+    error_db = 20 / spec.power * torch.log10(again[loud] / bands[loud])
+    assert error_db.abs().mean() < 1.0
+
+
+def test_lobes_tell_partials_apart_better_than_updates_and_those_than_the_pseudo_inverse() -> None:
+    audio = torch.from_numpy(chord((45, 52, 57, 60, 64)))[None, : 60 * 512]
+    transform = MelTransform(MelSpec())
+    mel, wanted = transform.encode(audio), true_magnitudes(audio, transform)
+
+    def error(way: type[PseudoInverse | Lobes]) -> float:
+        return float((way(MelSpec())(mel) - wanted).norm() / wanted.norm())
+
+    pseudo, updates, lobes = (error(way) for way in WAYS)
+    assert updates < 0.95 * pseudo
+    assert lobes < 0.9 * updates
+
+
+def test_a_lobe_between_two_bins_is_found_there() -> None:
+    transform = MelTransform(MelSpec())
+    hz = 20.5 * RATE / 2048
+    tone = torch.from_numpy(0.2 * np.sin(2 * np.pi * hz * np.arange(20 * 512) / RATE).astype(np.float32))[None]
+    found = Lobes(MelSpec())(transform.encode(tone))[0, 10]
+    assert set(found.topk(2).indices.tolist()) == {20, 21}
+    assert float(found[18] + found[23]) < 0.2 * float(found[20])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_silence_stays_silent_and_an_item_the_same_in_any_batch(way: type[PseudoInverse | Lobes]) -> None:
+    spec = MelSpec()
+    mel = MelTransform(spec).encode(torch.from_numpy(chord((45, 52, 57)))[None, : 16 * 512])
+    silent = torch.full_like(mel, -1.0)
+    both = way(spec)(torch.cat([silent, mel]))
+    assert both[0].max() < 1e-6
+    assert torch.allclose(both[1:], way(spec)(mel), atol=1e-7)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_wrong_mels_are_refused(way: type[PseudoInverse | Lobes]) -> None:
+    for wrong in (torch.zeros(1, 64, 4), torch.zeros(1, 128, 0), torch.full((1, 128, 4), float("inf"))):
+        with pytest.raises(AudioError, match="mel"):
+            way(MelSpec())(wrong)

@@ -175,9 +175,9 @@ class AugmentConfig(Settings):
 
 
 class PhaseConfig(Settings):
-    """How the phase of magnitudes is found: in time, or from the whole; then by iteration."""
+    """How the phase of magnitudes is found: in time, from the whole, or drawn by seed; then by iteration."""
 
-    method: Literal["realtime", "gradient"]
+    method: Literal["realtime", "gradient", "random"]
     iterations: int = Field(default=0, ge=0, le=1000)
 
 

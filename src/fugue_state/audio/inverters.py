@@ -18,7 +18,7 @@ from fugue_state.audio.phase import griffin_lim, random_phase
 from fugue_state.config import DEFAULT_QUALITY, QUALITIES, MelSpec, PhaseConfig, QualityName
 from fugue_state.errors import unknown
 
-JOINT_ITERATIONS = 64
+JOINT = PhaseConfig(method="random", iterations=64)  # magnitudes and phase found together, from nothing
 MOMENTUM = 0.99
 
 
@@ -56,39 +56,23 @@ class SpectralInverter:
         with torch.inference_mode():
             magnitude = prolonged(self.magnitudes(mel) / self.magnitudes.transform.unit_gain)
             grid = Grid(self.spec.n_fft, self.spec.hop)
-            integrated = {"realtime": realtime_phase, "gradient": gradient_phase}[self._phase.method]
-            phase = torch.from_numpy(integrated(magnitude.numpy(), grid, self._seed) + grid.from_centre())
+            phase = self._begun(magnitude, grid)
             refit = partial(self._refit, prolonged(self._refit.wanted(mel)))
             return griffin_lim(
                 magnitude, phase, grid, iterations=self._phase.iterations, momentum=MOMENTUM, refit=refit
             )
 
+    def _begun(self, magnitude: Tensor, grid: Grid) -> Tensor:
+        """Return the phases that iterations begin with."""
+        if self._phase.method == "random":
+            return random_phase(magnitude, self._seed)
+        integrated = {"realtime": realtime_phase, "gradient": gradient_phase}[self._phase.method]
+        return torch.from_numpy(integrated(magnitude.numpy(), grid, self._seed) + grid.from_centre())
+
 
 def prolonged(frames: Tensor) -> Tensor:
     """Repeat the last of frames (B, T, F): the last samples need a full overlap."""
     return torch.cat([frames, frames[:, -1:]], dim=1)
-
-
-class JointInverter:
-    """Magnitudes and phase found together, from the pseudo-inverse and random phases on."""
-
-    def __init__(self, spec: MelSpec, seed: int = 0) -> None:
-        self._magnitudes = PseudoInverse(spec)
-        self._refit = Refit(self._magnitudes.transform)
-        self._seed = seed
-
-    @property
-    def spec(self) -> MelSpec:
-        """The MelSpec it inverts."""
-        return self._magnitudes.transform.spec
-
-    def __call__(self, mel: Tensor) -> Tensor:
-        """Invert mel (B, M, T) to audio (B, T * hop)."""
-        with torch.inference_mode():
-            magnitude = prolonged(self._magnitudes(mel) / self._magnitudes.transform.unit_gain)
-            phase, grid = random_phase(magnitude, self._seed), Grid(self.spec.n_fft, self.spec.hop)
-            refit = partial(self._refit, prolonged(self._refit.wanted(mel)))
-            return griffin_lim(magnitude, phase, grid, iterations=JOINT_ITERATIONS, momentum=MOMENTUM, refit=refit)
 
 
 class OriginalInverter:
@@ -132,7 +116,7 @@ WAYS: dict[str, Callable[[MelSpec, PhaseConfig, int], Inverter]] = {
     "lobes": lambda spec, phase, seed: SpectralInverter(Lobes(spec), phase, seed),
     "updates": lambda spec, phase, seed: SpectralInverter(Updates(spec), phase, seed),
     "pseudo-inverse": lambda spec, phase, seed: SpectralInverter(PseudoInverse(spec), phase, seed),
-    "joint": lambda spec, _, seed: JointInverter(spec, seed),
+    "joint": lambda spec, _, seed: SpectralInverter(PseudoInverse(spec), JOINT, seed),
     "original": lambda spec, _, seed: OriginalInverter(spec, seed),
 }
 

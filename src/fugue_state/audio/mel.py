@@ -88,13 +88,8 @@ class MelTransform:
 
         Without subtracting the floor, every silent band would come back as hiss.
         """
-        self.check(mel)
-        if mel.abs().max() > 1.0 + ROUNDING:
-            # Said once for each place that it comes from: that is how warnings are shown.
-            warnings.warn(f"mel values up to {float(mel.abs().max()):.3g} are clamped to -1..1", stacklevel=2)
-        level_db = (mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db
-        amplitude: Tensor = 10.0 ** (level_db / 20.0) - 10.0 ** (self.spec.floor_db / 20.0)
-        return amplitude.clamp_min(0.0)
+        above: Tensor = self._level(mel) - 10.0 ** (self.spec.floor_db / 20.0)
+        return above.clamp_min(0.0)
 
     def bands(self, mel: Tensor) -> Tensor:
         """Return what the filters add up to (B, M, T): amplitudes, or their squares if the spec's power is 2."""
@@ -105,10 +100,19 @@ class MelTransform:
 
         Nearer to the mel where it is quiet, but not as silent.
         """
-        self.check(mel)
-        level_db = (mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db
-        power: Tensor = 10.0 ** (level_db / 10.0) - 10.0 ** (self.spec.floor_db / 10.0)
+        power: Tensor = self._level(mel) ** 2 - 10.0 ** (self.spec.floor_db / 10.0)
         return power.clamp_min(0.0) ** (0.5 * self.spec.power)
+
+    def _level(self, mel: Tensor) -> Tensor:
+        """Return the amplitudes (B, M, T) that a mel names, the floor's where it is at the floor."""
+        self.check(mel)
+        if mel.abs().max() > 1.0 + ROUNDING:
+            # Said once for each place that it comes from: that is how warnings are shown.
+            warnings.warn(f"mel values up to {float(mel.abs().max()):.3g} are clamped to -1..1", stacklevel=3)
+        level: Tensor = 10.0 ** (
+            ((mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db) / 20.0
+        )
+        return level
 
     def check(self, mel: Tensor) -> None:
         """Raise AudioError unless `mel` is (B, M, T), finite, of this spec and not empty."""

@@ -45,18 +45,9 @@ def log_spectral_errors(
     )
 
 
-def log_spectral_error(
-    reference: Tensor,
-    sound: Tensor,
-    sample_rate_hz: int,
-    *,
-    from_hz: float = 0.0,
-    to_hz: float = COMPARED_HZ,
-    range_db: float = RANGE_DB,
-) -> Tensor:
-    """Return the mean of `log_spectral_errors` over all windows: dB (B,)."""
-    each = log_spectral_errors(reference, sound, sample_rate_hz, from_hz=from_hz, to_hz=to_hz, range_db=range_db)
-    return each.mean(dim=1)
+def log_spectral_error(reference: Tensor, sound: Tensor, sample_rate_hz: int, **bounds: float) -> Tensor:
+    """Return the mean of `log_spectral_errors` over all windows, dB (B,); the bounds are those it takes."""
+    return log_spectral_errors(reference, sound, sample_rate_hz, **bounds).mean(dim=1)
 
 
 def _log_spectral_error(reference: Tensor, sound: Tensor, n_fft: int, range_db: float, bins: slice) -> Tensor:

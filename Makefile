@@ -7,7 +7,7 @@ OUT ?= out
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 	mkdir -p $(OUT)/demo
-	$(BIN)/fugue forget -o $(OUT)/demo/forgetting.wav --order layerwise --force
+	$(BIN)/fugue forget -o $(OUT)/demo/forgetting.wav --force
 
 test: lint types imports tests ## Everything that must pass
 

@@ -38,7 +38,8 @@ from fugue_state.audio.integrate import Grid, gradient_phase, realtime_phase
 from fugue_state.audio.inverters import MOMENTUM
 from fugue_state.audio.mel import MelTransform
 from fugue_state.audio.phase import griffin_lim, random_phase
-from fugue_state.bending.strengths import forget, make_order
+from fugue_state.bending.orders import make_order
+from fugue_state.bending.strengths import forget
 from fugue_state.config import (
     COMPARED_HZ,
     COMPARED_WINDOWS,
@@ -209,7 +210,7 @@ def forgotten_mels(memory: Memory, latents: int, seed: int) -> Iterator[tuple[st
     """Yield mels (n, M, T) of every chord, ever more of the memory forgotten."""
     z = memory.latents(latents * max(len(memory.labels), 1), seed)
     for order, fraction in itertools.product(ORDERS, FRACTIONS):
-        strengths = forget(make_order(order, memory.layers, seed), fraction)
+        strengths = forget(make_order(order, memory.layers, seed), fraction, memory.units)
         yield f"{order} {fraction:g}", memory.generate(z, None, strengths)
 
 

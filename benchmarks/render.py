@@ -21,25 +21,25 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, InverterName, Score, checked
+from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, InverterName
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.piece import Piece
 from fugue_state.piece.render import render
-from fugue_state.piece.score import events
+from fugue_state.score.model import Score
 
 QUARTERS = 4
-DEMO = {"order": "layerwise"}  # as `make demo` renders it
 
 
-def survival(memory: Memory, score: Score) -> dict[str, object]:
+def survival(piece: Piece) -> dict[str, object]:
     """Return the share of events named as asked: overall, and in each quarter of the piece."""
-    made = list(events(score, memory))
+    made, memory = list(piece.events()), piece.memory
     right: list[bool] = []
     margins: list[float] = []
     for start in range(0, len(made), EVENT_BATCH):
         part = made[start : start + EVENT_BATCH]
         strengths = torch.from_numpy(np.stack([e.strengths for e in part]))
-        asked = [str(e.chord) for e in part]
+        asked = [str(e.label) for e in part]
         sounds = memory.invert(memory.generate(torch.stack([e.latent for e in part]), asked, strengths)).numpy()
         named = [name_chord(s, memory.spec.sample_rate_hz, memory.labels) for s in sounds]
         right += [n.name == a for n, a in zip(named, asked, strict=True)]
@@ -54,16 +54,16 @@ def survival(memory: Memory, score: Score) -> dict[str, object]:
 
 
 def measure(model: str, inverter: InverterName | None, duration_s: float) -> dict[str, object]:
-    """Render the demo piece one way; the time is from score to finished file, the memory loaded."""
-    score = checked(Score, DEMO | {"memory": model, "duration_s": duration_s, "inverter": inverter})
+    """Render the demo piece one way; the time is from events to finished file, the memory loaded."""
     memory = Memory.load(model, inverter=inverter)
+    piece = Piece(Score(memory=model, duration_s=duration_s, inverter=inverter), memory)
     memory.invert(memory.generate(memory.latents(1, 0)))  # what is compiled at first use is no part of it
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        report = asdict(render(score, memory, Path(folder) / "piece.wav"))
+        report = asdict(render(piece, Path(folder) / "piece.wav"))
         seconds = time.perf_counter() - begin
     del report["path"]
-    return {"seconds": round(seconds, 2), **survival(memory, score), "measured": report}
+    return {"seconds": round(seconds, 2), **survival(piece), "measured": report}
 
 
 def main() -> None:

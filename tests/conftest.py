@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +22,20 @@ from fugue_state.memory.networks import Generator, reestimate_statistics
 RATE = 22_050
 LABELS = ("Am", "C", "G")
 
+BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+
 Sound = npt.NDArray[np.float32]
+
+
+def load_benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    """Import one of the benchmarks, which are no package."""
+    found = importlib.util.spec_from_file_location(name, BENCHMARKS / f"{name}.py")
+    assert found is not None
+    assert found.loader is not None
+    module = importlib.util.module_from_spec(found)
+    monkeypatch.setitem(sys.modules, name, module)
+    found.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True)

@@ -20,6 +20,7 @@ from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AtlasConfig, MelSpec, ModelConfig
 from fugue_state.errors import InputError
 from fugue_state.measure import atlas as atlas_module
+from fugue_state.measure import kept as kept_module
 from fugue_state.measure.atlas import Atlas, spherical_path
 from fugue_state.measure.describe import Describer, Description, triads
 from fugue_state.memory.checkpoint import MemoryHeader, save_memory, write_tensors
@@ -115,9 +116,9 @@ class Known(nn.Module):
         self.mels = MelTransform(SPEC).encode(torch.from_numpy(sounds))
 
     def forward(
-        self, z: Tensor, label: Tensor, strengths: object, activations: dict[str, Tensor], frames: int | None
+        self, z: Tensor, label: Tensor, strengths: object, activations: dict[str, Tensor], frames: object, bends: object
     ) -> Tensor:
-        del label, strengths, frames
+        del label, strengths, frames, bends
         activations["deconv1"] = torch.zeros(len(z), 1)
         tilt = torch.linspace(-0.2, 0.2, SPEC.n_mels)[None, :, None] * z[:, 2, None, None]
         return (self.mels[kind(z)] + 0.05 * z[:, 1, None, None] + tilt).clamp(-1, 1)[:, None]
@@ -393,7 +394,7 @@ def test_the_cache_folder_stands_in_for_one_that_cannot_be_written_to(
 def test_nothing_is_written_beside_a_memory_that_came_with_the_package(
     tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(atlas_module, "shipped_memories", lambda: {"tiny": tiny_path})
+    monkeypatch.setattr(kept_module, "shipped_memories", lambda: {"tiny": tiny_path})
     watch = Watch()
     watch.of(tiny_path)
     watch.of(tiny_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 import shutil
@@ -21,21 +20,15 @@ from fugue_state.errors import InputError
 from fugue_state.memory.checkpoint import MemoryHeader, VocoderHeader, save_memory
 from fugue_state.memory.networks import Generator
 
-from .conftest import CHORDS, chord, pluck
+from .conftest import CHORDS, chord, load_benchmark, pluck
 from .test_vocoder import SMALL, tiny_net
 
 SPEC = MelSpec(frames=32)
-PATH = Path(__file__).parent.parent / "benchmarks" / "inversion.py"
 
 
 @pytest.fixture
 def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    found = importlib.util.spec_from_file_location("inversion", PATH)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    monkeypatch.setitem(sys.modules, "inversion", module)
-    found.loader.exec_module(module)
+    module = load_benchmark("inversion", monkeypatch)
     for name, few in {"ITERATIONS": 4, "TIMED": 2, "ROUNDS": 1, "FRACTIONS": (0.5,), "ORDERS": ("random",)}.items():
         monkeypatch.setattr(module, name, few)
     return module

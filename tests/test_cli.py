@@ -44,7 +44,7 @@ def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, 
 def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) -> None:
     result = run(*path, "--help")
     assert result.exit_code == 0
-    if path not in {("corpus",), ("vocoder",)}:
+    if path not in {("corpus",), ("vocoder",), ("score",)}:
         assert f"fugue {' '.join(path)}" in result.output.split("Examples:")[1]
 
 
@@ -62,21 +62,25 @@ def test_help_imports_nothing_heavy() -> None:
 
 def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path: Path) -> None:
     out = tmp_path / "piece.wav"
-    result = run("forget", "-m", tiny_path, "-o", out, "--chords", "Am,C", "--duration", 5, "--rt60", 0.5, "--json")
+    result = run(
+        "forget", "-m", tiny_path, "-o", out, "--chords", "Am,C", "--duration", 5, "--rt60", 0.5, "--json",
+        "--score", tmp_path / "piece.toml",
+    )  # fmt: skip
     assert result.exit_code == 0, result.output
     told = json.loads(result.stdout)
     assert told["duration_s"] == 5
     assert soundfile.info(out).frames == 5 * 44_100
-    assert sorted(p.name for p in tmp_path.glob("piece*")) == ["piece.json", "piece.png", "piece.wav"]
-    assert json.loads((tmp_path / "piece.json").read_text())["score"]["chords"] == ["Am", "C"]
+    assert sorted(p.name for p in tmp_path.glob("piece*")) == ["piece.json", "piece.png", "piece.toml", "piece.wav"]
+    assert json.loads((tmp_path / "piece.json").read_text())["score"]["voices"][0]["chords"] == ["Am", "C"]
     refused(run("forget", "-m", tiny_path, "-o", out), 2, "exists already", "--force")
     steps = run(
         "forget", "-m", tiny_path, "-o", out, "--force", "--duration", 4, "--pace", "steps", "--order", "layerwise",
-        "--rate", 48000, "--format", "PCM_16", "--to", 0.5, "--hold", 0.5, "--tilt", -4, "--rt60", 0.5,
+        "--rate", 48000, "--format", "PCM_16", "--to", 0.5, "--sustain", 0.5, "--no-hold", "--tilt", -4, "--rt60", 0.5,
         "--low-ratio", 1.5, "--high-ratio", 0.25,
     )  # fmt: skip
     assert steps.exit_code == 0, steps.output
     score = json.loads((tmp_path / "piece.json").read_text())["score"]
+    assert score["loudness"]["hold"] is False
     assert (score["envelope"]["hold_s"], score["tone"]["tilt_db"]) == (0.5, -4)
     assert (score["reverb"]["low_ratio"], score["reverb"]["high_ratio"]) == (1.5, 0.25)
     assert "loudness_lufs" in steps.stdout
@@ -88,17 +92,17 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
     [
         (["--chords", "Am,Hm"], "unknown chord 'Hm'"),
         (["--chords", "Am,cc"], "unknown chord 'cc'; did you mean 'C'?"),
-        (["--order", "rnadom"], "unknown order 'rnadom'; did you mean 'random'?"),
-        (["--pace", "linar"], "unknown pace 'linar'; did you mean 'linear'?"),
+        (["--order", "rnadom"], "unknown forgetting.order 'rnadom'; did you mean 'random'?"),
+        (["--pace", "linar"], "unknown forgetting.pace 'linar'; did you mean 'linear'?"),
         (["--inverter", "orignal"], "unknown inverter 'orignal'; did you mean 'original'?"),
         (["--duration", "0"], "duration_s"),
         (["--duration", "-5"], "got -5"),
         (["--duration", "1e12"], "duration_s"),
         (["--duration", "nan"], "duration_s"),
-        (["--every", "0"], "every_s"),
+        (["--every", "0"], "--every"),
         (["--to", "1.5"], "to: "),
         (["--tilt", "13"], "tilt_db"),
-        (["--hold", "-1"], "hold_s"),
+        (["--sustain", "-1"], "hold_s"),
         (["--seed", "-1"], "seed"),
         (["--rate", "22050"], "sample_rate_hz"),
         (["--rt60", "0"], "rt60_s"),
@@ -122,6 +126,43 @@ def test_wrong_requests_get_one_line_and_leave_nothing(
     given = [w.replace("{tmp}", str(tmp_path)) for w in words]
     refused(run("forget", "-m", tiny_path, "-o", tmp_path / "a.wav", "--duration", 4, *given), 2, part)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_scores_are_written_checked_shown_rendered_and_given_back(tmp_path: Path, tiny_path: Path) -> None:
+    score, out = tmp_path / "a.toml", tmp_path / "a.wav"
+    assert run("score", "new", score).exit_code == 0
+    refused(run("score", "new", score), 2, "exists already")
+    refused(run("score", "check", score, "-m", tiny_path), 2, f"{score}:6: voices[1].chords[2]: unknown chord 'F'")
+    text = score.read_text().replace('"F", ', "").replace('"1:30"', "6").replace("over = 8", "over = 1")
+    score.write_text(f'memory = "{tiny_path.as_posix()}"\nquality = "draft"\n{text}')
+    assert "it can be played" in run("score", "check", score).stderr
+    assert "recall at 0:04.8 to 0:05.8" in run("score", "show", score).stdout
+    assert run("score", "show", score, "-o", tmp_path / "shown.svg").exit_code == 0
+    result = run("render", score, "-o", out, "--labels", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["duration_s"] == 6
+    assert "recall" in (tmp_path / "a.txt").read_text()
+    again = run("reopen", out)
+    assert again.exit_code == 0
+    (tmp_path / "b.toml").write_text(again.stdout)
+    assert run("reopen", tmp_path / "a.json").stdout == again.stdout
+    assert run("reopen", out, "-o", tmp_path / "c.toml").exit_code == 0
+    assert run("render", tmp_path / "b.toml", "-o", tmp_path / "b.wav").exit_code == 0
+    sounds = [soundfile.read(tmp_path / name)[0] for name in ("a.wav", "b.wav")]
+    assert (sounds[0] == sounds[1]).all()
+    refused(run("render", tmp_path / "b.toml", "-o", tmp_path / "c.wav", "-m", "guitar"), 2, "made_for", "deconv1")
+
+
+def test_damaged_provenance_and_wrong_scores_are_one_line(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"made_by": "fugue-state 0.1.0", "memory": "x", "memory_sha256": "0"}')
+    refused(run("reopen", tmp_path / "a.json"), 2, "damaged (no score)")
+    told = {"made_by": "fugue-state 0.1.0", "memory": "x", "memory_sha256": "0", "score": {"duration_s": "soon"}}
+    (tmp_path / "b.json").write_text(json.dumps(told))
+    refused(run("reopen", tmp_path / "b.json"), 2, "b.json: how it was made is damaged (duration_s")
+    refused(run("reopen", tmp_path / "none.wav"), 2, "none.wav")
+    (tmp_path / "a.toml").write_text("[reverb]\nrt60 = 3\n")
+    refused(run("render", tmp_path / "a.toml", "-o", tmp_path / "a.wav"), 2, "a.toml:2: unknown key of reverb 'rt60'")
+    refused(run("score", "show", tmp_path / "none.toml"), 2, "no such score")
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(tmp_path: Path, tiny_path: Path) -> None:

@@ -41,8 +41,9 @@ class Puppet(Generator):
         strengths: object = None,
         activations: dict[str, Tensor] | None = None,
         frames: int | None = None,
+        bends: object = None,
     ) -> Tensor:
-        del strengths, frames
+        del strengths, frames, bends
         if activations is not None:
             activations["deconv1"] = torch.zeros(len(z), 1)
         # The latent chooses, so that other latents give other mels.

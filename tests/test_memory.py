@@ -297,3 +297,20 @@ def test_seconds_become_frames(tiny_memory: Memory, seconds: float | None, frame
 def test_lengths_out_of_range_are_refused(tiny_memory: Memory, seconds: float) -> None:
     with pytest.raises(InputError, match="lasts up to 120 s"):
         tiny_memory.frames(seconds)
+
+
+def test_any_number_of_threads_generates_the_same(tiny_memory: Memory) -> None:
+    before = torch.get_num_threads()
+    strengths = np.linspace(0.2, 1, tiny_memory.units).astype(np.float32)
+    try:
+        for count in (1, 3, 16):
+            made = []
+            for threads in (1, 2):
+                torch.set_num_threads(threads)
+                mel = tiny_memory.generate(tiny_memory.latents(count, 3), None, strengths)
+                made.append((mel, tiny_memory.invert(mel)))
+                assert torch.get_num_threads() == threads
+            assert torch.equal(made[0][0], made[1][0])
+            assert torch.equal(made[0][1], made[1][1])
+    finally:
+        torch.set_num_threads(before)

@@ -12,55 +12,41 @@ import pytest
 import soundfile
 import torch
 
-from fugue_state.config import (
-    EnvelopeConfig,
-    FileConfig,
-    MelSpec,
-    ModelConfig,
-    ReverbConfig,
-    ScheduleConfig,
-    Score,
-    ToneConfig,
-    checked,
-)
+from fugue_state.config import EnvelopeConfig, FileConfig, MelSpec, ModelConfig, ReverbConfig, ToneConfig, checked
 from fugue_state.errors import FugueError, InputError
 from fugue_state.memory.checkpoint import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.piece.instrument import Controls, Instrument, play
+from fugue_state.piece.piece import Piece
 from fugue_state.piece.portrait import write_portrait
+from fugue_state.piece.provenance import reopened
 from fugue_state.piece.render import render
 from fugue_state.piece.samples import write_samples
-from fugue_state.piece.score import events, progression
+from fugue_state.score.model import Score
 
 from .conftest import Sound
 
-SHORT = {"duration_s": 9.0, "every_s": 0.4, "reverb": ReverbConfig(rt60_s=0.5), "seed": 4}
+SHORT = {"duration_s": 9.0, "tempo_bpm": 150, "reverb": ReverbConfig(rt60_s=0.5), "seed": 4}
 
 
 def short(**changes: Any) -> Score:
-    return checked(Score, SHORT | changes)
+    plan = {"order": "random", "pace": "linear"} | changes.pop("forgetting", {})
+    return checked(Score, SHORT | changes | {"forgetting": plan})
 
 
-def instrument(memory: Memory, score: Score) -> Instrument:
-    return Instrument(
-        memory,
-        sample_rate_hz=44_100,
-        envelope=score.envelope,
-        tone=score.tone,
-        reverb=score.reverb,
-        seed=score.seed,
-    )
+def loop(*chords: str, **changes: Any) -> dict[str, Any]:
+    return {"voices": [{"chords": chords} | changes]}
 
 
 def heard(memory: Memory, score: Score, block: int) -> Sound:
-    blocks = play(instrument(memory, score), events(score, memory), score.samples, block)
+    blocks = play(Instrument(memory, score), Piece(score, memory).events(), score.samples, block)
     return np.concatenate([b.samples for b in blocks])
 
 
 def test_events_loop_the_chords_and_forget_as_planned(tiny_memory: Memory) -> None:
-    score = short(chords=("C", "Am"), schedule=ScheduleConfig(to=0.5))
-    made = list(events(score, tiny_memory))
+    score = short(**loop("C", "Am"), forgetting={"to": 0.5})
+    made = list(Piece(score, tiny_memory).events())
     assert [e.chord for e in made[:3]] == ["C", "Am", "C"]
     assert torch.equal(made[0].latent, made[2].latent)
     assert made[0].pan == made[2].pan
@@ -74,12 +60,15 @@ def test_events_loop_the_chords_and_forget_as_planned(tiny_memory: Memory) -> No
 
 
 def test_progressions(tiny_memory: Memory) -> None:
-    assert progression(short(), tiny_memory) == ("Am", "C", "G")  # what it knows of the familiar loop
-    with pytest.raises(InputError, match="unknown chord 'Gm'; did you mean 'G'"):
-        progression(short(chords=("C", "Gm")), tiny_memory)
+    def chords(memory: Memory, **changes: Any) -> list[str | None]:
+        return [turn.chord for turn in Piece(short(**changes), memory).lines[0].turns]
+
+    assert chords(tiny_memory) == ["Am", "C", "G"]  # what it knows of the familiar loop
+    with pytest.raises(InputError, match=r"voices\[1\]\.chords\[2\]: unknown chord 'Gm'; did you mean 'G'"):
+        chords(tiny_memory, **loop("C", "Gm"))
     config = ModelConfig(feature_maps=2, latent_size=4)
     blank = Memory(Generator(config), MemoryHeader(name="blank", mel=MelSpec(), model=config))
-    assert progression(short(), blank) == (None,) * 4
+    assert chords(blank) == [None] * 4
     assert len(heard(blank, short(duration_s=4.0), 44_100)) == 4 * 44_100
 
 
@@ -102,8 +91,9 @@ def test_a_tilt_makes_a_piece_brighter_or_darker(tiny_memory: Memory) -> None:
 
 
 def test_a_block_shows_what_sounds(tiny_memory: Memory) -> None:
-    score = short(chords=("C", "Am"))
-    blocks = list(play(instrument(tiny_memory, score), events(score, tiny_memory), score.samples, 4410))
+    score = short(**loop("C", "Am"))
+    events = Piece(score, tiny_memory).events()
+    blocks = list(play(Instrument(tiny_memory, score), events, score.samples, 4410))
     assert [b.position for b in blocks[:2]] == [0, 4410]
     assert blocks[0].chord == "C"
     assert blocks[5].chord == "Am"
@@ -117,8 +107,8 @@ def test_a_block_shows_what_sounds(tiny_memory: Memory) -> None:
 
 def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
     score = short()
-    player = instrument(tiny_memory, score)
-    event = next(events(score, tiny_memory))
+    player = Instrument(tiny_memory, score)
+    event = next(Piece(score, tiny_memory).events())
     _, state = player.step(Controls(100), player.start())
     with pytest.raises(InputError, match="sample 50 came after sample 100 was played"):
         player.step(Controls(100, (replace(event, onset=50),)), state)
@@ -128,15 +118,15 @@ def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
 
 def test_the_same_score_gives_the_same_bytes(tmp_path: Path, tiny_memory: Memory) -> None:
     for name in ("a.wav", "b.wav", "c.flac", "d.flac"):
-        render(short(), tiny_memory, tmp_path / name)
+        render(Piece(short(), tiny_memory), tmp_path / name)
     assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
     assert (tmp_path / "c.flac").read_bytes() == (tmp_path / "d.flac").read_bytes()
-    render(short(seed=5), tiny_memory, tmp_path / "e.wav")
+    render(Piece(short(seed=5), tiny_memory), tmp_path / "e.wav")
     assert (tmp_path / "a.wav").read_bytes() != (tmp_path / "e.wav").read_bytes()
 
 
 def test_a_file_is_what_it_reports_and_stays_in_bounds(tmp_path: Path, tiny_memory: Memory) -> None:
-    report = render(short(), tiny_memory, tmp_path / "a.wav")
+    report = render(Piece(short(), tiny_memory), tmp_path / "a.wav")
     data, rate = soundfile.read(tmp_path / "a.wav", always_2d=True)
     assert data.shape == (9 * 44_100, 2)
     assert rate == 44_100
@@ -153,17 +143,19 @@ def test_a_file_is_what_it_reports_and_stays_in_bounds(tmp_path: Path, tiny_memo
 def test_a_file_says_how_to_make_it_again(tmp_path: Path, tiny_path: Path) -> None:
     score = short(file=FileConfig(sample_rate_hz=48_000, subtype="FLOAT"))
     memory = Memory.load(tiny_path)
-    render(score, memory, tmp_path / "a.wav")
+    render(Piece(score, memory), tmp_path / "a.wav")
     with soundfile.SoundFile(tmp_path / "a.wav") as file:
         told = json.loads(file.comment)
         assert file.samplerate == 48_000
     beside = json.loads((tmp_path / "a.json").read_text())
     assert told == {k: v for k, v in beside.items() if k != "measured"}
     assert told["memory_sha256"] == memory.fingerprint
-    again = checked(Score, told["score"])
-    assert again == score
-    render(again, memory, tmp_path / "b.wav")
-    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+    again = reopened(tmp_path / "a.wav")
+    assert again.model_copy(update={"made_for": None}) == score
+    assert again == reopened(tmp_path / "a.json")
+    render(Piece(again, memory), tmp_path / "b.wav")
+    sounds = [soundfile.read(tmp_path / name)[0] for name in ("a.wav", "b.wav")]
+    assert (sounds[0] == sounds[1]).all()
 
 
 def test_a_piece_that_is_silent_is_not_lifted_but_told(tmp_path: Path, tiny_generator: Generator) -> None:
@@ -175,7 +167,7 @@ def test_a_piece_that_is_silent_is_not_lifted_but_told(tmp_path: Path, tiny_gene
 
     config = tiny_generator.config
     memory = Memory(tiny_generator, MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Mute())
-    report = render(short(), memory, tmp_path / "a.wav")
+    report = render(Piece(short(), memory), tmp_path / "a.wav")
     assert report.longest_silence_s == pytest.approx(9.0)
     assert np.abs(soundfile.read(tmp_path / "a.wav")[0]).max() == 0
 
@@ -190,7 +182,7 @@ def test_what_is_no_number_never_reaches_a_file(tmp_path: Path, tiny_generator: 
     config = tiny_generator.config
     memory = Memory(tiny_generator, MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Broken())
     with pytest.raises(FugueError, match=r"not a number.*nothing was written"):
-        render(short(), memory, tmp_path / "a.wav")
+        render(Piece(short(), memory), tmp_path / "a.wav")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -211,7 +203,7 @@ def test_quiet_and_loud_pieces_reach_the_same_loudness(tmp_path: Path, tiny_gene
     for gain in (0.03, 30.0):
         header = MemoryHeader(name="m", mel=MelSpec(), model=config)
         memory = Memory(tiny_generator, header, inverter=Gain(gain))
-        report = render(short(), memory, tmp_path / f"{gain}.wav")
+        report = render(Piece(short(), memory), tmp_path / f"{gain}.wav")
         assert report.true_peak_dbtp <= -1.0
         assert report.loudness_lufs == pytest.approx(-18, abs=0.5)
 
@@ -219,7 +211,7 @@ def test_quiet_and_loud_pieces_reach_the_same_loudness(tmp_path: Path, tiny_gene
 def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path, tiny_memory: Memory) -> None:
     (tmp_path / "a.wav").write_bytes(b"mine")
     with pytest.raises(InputError, match="exists already"):
-        render(short(), tiny_memory, tmp_path / "a.wav")
+        render(Piece(short(), tiny_memory), tmp_path / "a.wav")
     assert (tmp_path / "a.wav").read_bytes() == b"mine"
 
     def stop(items: Any, total: int, what: str) -> Any:
@@ -229,15 +221,15 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path: Path, tiny_memory
             yield item
 
     with pytest.raises(KeyboardInterrupt):
-        render(short(), tiny_memory, tmp_path / "b.wav", track=stop)
+        render(Piece(short(), tiny_memory), tmp_path / "b.wav", track=stop)
     assert [p.name for p in tmp_path.iterdir()] == ["a.wav"]
 
 
 def test_the_portrait_shows_the_piece(tmp_path: Path, tiny_memory: Memory) -> None:
     from PIL import Image
 
-    render(short(), tiny_memory, tmp_path / "a.wav")
-    write_portrait(tmp_path / "a.png", tmp_path / "a.wav", short(), tiny_memory)
+    render(Piece(short(), tiny_memory), tmp_path / "a.wav")
+    write_portrait(tmp_path / "a.png", tmp_path / "a.wav", Piece(short(), tiny_memory))
     pixels = np.asarray(Image.open(tmp_path / "a.png").convert("L"), dtype=float)
     assert pixels.shape[1] > 1000
     assert pixels.std() > 20
@@ -256,18 +248,20 @@ def test_samples_are_sounds_and_a_sheet(tmp_path: Path, tiny_memory: Memory) -> 
 
 def test_an_event_longer_than_the_piece_is_cut(tmp_path: Path, tiny_memory: Memory) -> None:
     score = short(duration_s=1.0, envelope=EnvelopeConfig(release_s=0.0))
-    assert render(score, tiny_memory, tmp_path / "a.wav").duration_s == 1.0
+    assert render(Piece(score, tiny_memory), tmp_path / "a.wav").duration_s == 1.0
 
 
 PEAK_SCRIPT = """
 import resource, sys
 from pathlib import Path
 import torch
-from fugue_state.config import MelSpec, ModelConfig, ReverbConfig, Score
+from fugue_state.config import MelSpec, ModelConfig, ReverbConfig
 from fugue_state.memory.checkpoint import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
+from fugue_state.piece.piece import Piece
 from fugue_state.piece.render import render
+from fugue_state.score.model import Forgetting, Score
 torch.manual_seed(0)
 config = ModelConfig(feature_maps=2, latent_size=4)
 class Hiss:
@@ -275,8 +269,9 @@ class Hiss:
     def __call__(self, mel):
         return 0.1 * torch.randn(len(mel), mel.shape[2] * 512)
 memory = Memory(Generator(config), MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Hiss())
-score = Score(duration_s=float(sys.argv[1]), every_s=2.5, reverb=ReverbConfig(rt60_s=1.0))
-render(score, memory, Path(sys.argv[2]) / f"{sys.argv[1]}.wav")
+plain = Forgetting(order="random", pace="linear")
+score = Score(forgetting=plain, duration_s=float(sys.argv[1]), tempo_bpm=24, reverb=ReverbConfig(rt60_s=1.0))
+render(Piece(score, memory), Path(sys.argv[2]) / f"{sys.argv[1]}.wav")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
 

@@ -8,16 +8,20 @@ from typing import TYPE_CHECKING, Any
 from fugue_state import config
 
 if TYPE_CHECKING:
-    from fugue_state.config import Score as Score
     from fugue_state.measure.atlas import Atlas as Atlas
     from fugue_state.memory.memory import Memory as Memory
+    from fugue_state.piece.piece import Piece as Piece
     from fugue_state.piece.render import render as render
+    from fugue_state.score.model import Score as Score
+    from fugue_state.score.text import load_score as load_score
 __version__ = config.VERSION
 
 _HOMES = {
     "Atlas": "fugue_state.measure.atlas",
     "Memory": "fugue_state.memory.memory",
-    "Score": "fugue_state.config",
+    "Piece": "fugue_state.piece.piece",
+    "Score": "fugue_state.score.model",
+    "load_score": "fugue_state.score.text",
     "render": "fugue_state.piece.render",
 }
 

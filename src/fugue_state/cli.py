@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import signal
@@ -27,6 +28,7 @@ from fugue_state.config import (
     AugmentConfig,
     Budget,
     ComputeConfig,
+    CurveConfig,
     EnvelopeConfig,
     FileConfig,
     HearConfig,
@@ -34,10 +36,11 @@ from fugue_state.config import (
     MasterConfig,
     MelSpec,
     ModelConfig,
+    OrderName,
+    ProfileConfig,
     QualityName,
+    ReplacementName,
     ReverbConfig,
-    ScheduleConfig,
-    Score,
     Settings,
     StrumConfig,
     ToneConfig,
@@ -46,16 +49,23 @@ from fugue_state.config import (
     checked,
     cluster_labels,
 )
-from fugue_state.errors import FugueError, InputError
+from fugue_state.errors import FugueError, InputError, OutputError
+from fugue_state.score.cues import PaceName
+from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
+from fugue_state.score.times import told
 
 if TYPE_CHECKING:
     from fugue_state.corpus.folder import Corpus
     from fugue_state.measure.atlas import Atlas, Place
+    from fugue_state.measure.curve import Way
     from fugue_state.memory.dataset import MelSet
+    from fugue_state.memory.memory import Memory
     from fugue_state.memory.training import Progress, RunConfig
+    from fugue_state.piece.piece import Piece
 
 Item = TypeVar("Item")
 Command = Callable[..., None]
+WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
 
 
@@ -662,27 +672,95 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
     return found.choose(asked["count"], seed=asked["draw"], **asked["like"])
 
 
+@main.command(epilog=examples("fugue profile guitar", "fugue profile run --plot units.png", "fugue profile run --json"))
+@click.argument("model", default=DEFAULT_MEMORY)
+@option(ProfileConfig, "latents", about="Latents that each unit is taken away in.")
+@option(ProfileConfig, "observed", about="Latents whose activations are taken.")
+@option(ProfileConfig, "clusters", about="Clusters of units that fire alike.")
+@option(ProfileConfig, "seed", about="Seed of the latents.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw all units as PNG.")
+@click.option("--rebuild", is_flag=True, help="Measure them again.")
+@click.option("--force", is_flag=True, help="Replace the plot if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def profile(model: str, plot: Path | None, rebuild: bool, force: bool, as_json: bool, **settings: Any) -> None:
+    """Say what every unit of MODEL (a name, checkpoint or run folder) is for, by taking it away.
+
+    For each layer: its units, how much the sound changes without one, and where. The profile is made once, then kept.
+    """
+    from fugue_state.audio.io import output_path
+    from fugue_state.measure.profile import Profile, write_profile
+    from fugue_state.memory.memory import Memory
+
+    if plot is not None:
+        output_path(plot, force=force, suffixes=(".png",))
+    config = checked(ProfileConfig, settings)
+    memory = Memory.load(model)
+    found = Profile.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
+    layers, top = found.summary(), found.top()
+    report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
+    if plot is not None:
+        write_profile(plot, found, f"{memory.header.name}, {memory.units} units")
+        say(f"drew {plot}")
+
+
+def rendering(command: Command) -> Command:
+    """Add the options of every render."""
+    for add in (
+        click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON."),
+        click.option("--force", is_flag=True, help="Replace files that exist."),
+        click.option(
+            "--labels/--no-labels",
+            default=False,
+            show_default=True,
+            help="Also write where chords and cues begin as NAME.txt, for Audacity; a WAV has them as markers anyway.",
+        ),
+        click.option(
+            "--stems", is_flag=True, help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices."
+        ),
+        click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
+        click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac."),
+    ):
+        command = add(command)
+    return command
+
+
 @main.command(
     epilog=examples(
         "fugue forget -o piece.wav",
         "fugue forget -m run -o piece.flac --chords Am,F,C,G --duration 90 --every 1.2 --seed 7",
-        "fugue forget -o slow.wav --duration 300 --order layerwise --to 0.6",
+        "fugue forget -o slow.wav --duration 5:00 --order layerwise --pace linear --to 0.6",
+        "fugue forget -o piece.wav --replacement mean --score piece.toml",
+        "fugue forget -o night.wav --duration 6:30:00 --resume",
     )
 )
 @click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac.")
 @click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: that, or what the memory knows of it.")
-@option(Score, "duration_s", "--duration", about="Seconds.")
-@option(Score, "every_s", "--every", about="Seconds from one chord to the next.")
-@option(Score, "event_s", "--event", kind_of=float, about="Seconds each chord is stretched to; default: as learned.")
-@option(Score, "order", about="Which units go first: random or layerwise.")
-@option(ScheduleConfig, "pace", about="How they go: linear or steps.")
-@option(ScheduleConfig, "steps", about="Number of jumps of the pace `steps`.")
-@option(ScheduleConfig, "to", about="Fraction of all units forgotten at the end.")
-@option(Score, "spread", about="Width of the stereo field, 0 to 1.")
+@option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
+@click.option(
+    "--every",
+    default=Score().beat_s,
+    show_default=True,
+    type=click.FloatRange(0.1, 1200),
+    help="Seconds from one chord to the next.",
+)
+@option(Voice, "event_s", "--event", kind_of=float, about="Seconds each chord is stretched to; default: as learned.")
+@option(Voice, "latents", about=f"{', '.join(get_args(LatentsName))}: the same every round, wandering, always new.")
+@option(Voice, "spread", about="Width of the stereo field, 0 to 1.")
+@option(Forgetting, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
+@option(Forgetting, "reverse", about="The other way round.")
+@option(Forgetting, "pace", about=f"How they go: {', '.join(get_args(PaceName))}.")
+@option(Forgetting, "steps", about="Number of jumps of the pace `steps`.")
+@option(Forgetting, "to", about="Fraction of all units forgotten at the end.")
+@option(Forgetting, "fade_s", "--fade", about="Seconds over which each unit fades.")
+@option(
+    Forgetting,
+    "replacement",
+    about=f"What stands in for forgotten units: {', '.join(get_args(ReplacementName))}.",
+)
+@click.option("--hold/--no-hold", default=Loudness().hold, show_default=True, help="Keep the level while units go.")
 @option(Score, "seed", about="Seed of latents, order and room.")
 @option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds in which a chord decays by 60 dB.")
-@option(EnvelopeConfig, "hold_s", "--hold", about="Seconds a chord stays before it decays.")
+@option(EnvelopeConfig, "hold_s", "--sustain", about="Seconds a chord stays before it decays.")
 @option(ToneConfig, "tilt_db", "--tilt", about="Brighter (up to 12) or darker (down to -12): dB from bass to treble.")
 @option(ReverbConfig, "rt60_s", "--rt60", about="Seconds in which the room decays by 60 dB.")
 @option(ReverbConfig, "low_ratio", about="How long the room's lows decay, in times of that.")
@@ -694,29 +772,256 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
 @option(FileConfig, "sample_rate_hz", "--rate", about="44100 or 48000.")
 @option(FileConfig, "subtype", "--format", about="PCM_16, PCM_24 or FLOAT.")
 @inversion
-@click.option("--force", is_flag=True, help="Replace files that exist.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
-def forget(model: str, out: Path, force: bool, as_json: bool, **settings: Any) -> None:
+@click.option("--score", "score_out", type=click.Path(path_type=Path), help="Write the score that this is, too.")
+@rendering
+def forget(
+    out: Path,
+    score_out: Path | None,
+    resume: bool,
+    stems: bool,
+    labels: bool,
+    force: bool,
+    as_json: bool,
+    **settings: Any,
+) -> None:
     """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
 
-    Writes the sound, a JSON file that says how to make it again, and a portrait (PNG).
+    The short way to write a score and render it. Writes the sound, a JSON file that says how to make it again, and
+    a portrait (PNG). A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
-    from dataclasses import asdict
+    from fugue_state.audio.io import output_path
 
+    _check_outputs(out, force)
+    if score_out is not None:
+        output_path(score_out, force=force, suffixes=(".toml",))
+    score = _score(settings)
+    if score_out is not None:
+        _write_score(score_out, score)
+    _render(score, out, resume=resume, stems=stems, labels=labels, force=force, as_json=as_json)
+
+
+def _check_outputs(out: Path, force: bool) -> None:
+    """Refuse what cannot be written before what takes seconds to import."""
     from fugue_state.audio.io import output_path
 
     output_path(out, force=force, suffixes=(".wav", ".flac"))
-    portrait = output_path(out.with_suffix(".png"), force=force)
-    score = _score(model, settings)
-    # What takes seconds to import waits until the request is known to make sense.
+    output_path(out.with_suffix(".png"), force=force)
+
+
+def _check_sound(score: Score, out: Path) -> None:
+    """Refuse a form of file and a room that cannot be before anything is measured."""
+    from fugue_state.audio.io import check_format
+    from fugue_state.audio.reverb import room
+
+    check_format(out, score.file.subtype)
+    if score.reverb.impulse is not None:
+        room(score.reverb, score.file.sample_rate_hz, score.seed)
+
+
+def _score(settings: dict[str, Any]) -> Score:
+    """Write the score that the options of `forget` stand for."""
+    named = settings["chords"]
+    chords = [c.strip() for c in named.split(",") if c.strip()]
+    if named and not chords:
+        raise InputError(f"--chords {named!r} names no chord")
+    groups: dict[str, type[Settings]] = {
+        "forgetting": Forgetting,
+        "envelope": EnvelopeConfig,
+        "tone": ToneConfig,
+        "reverb": ReverbConfig,
+        "master": MasterConfig,
+        "file": FileConfig,
+    }
+    parts: dict[str, Any] = {name: _taken(settings, kind) for name, kind in groups.items()}
+    parts["voices"] = [{"chords": chords} | {key: settings[key] for key in ("event_s", "latents", "spread")}]
+    parts["loudness"] = {"hold": settings["hold"]}
+    parts |= {"memory": settings["model"], "tempo_bpm": 60.0 / settings["every"]}
+    return checked(Score, {key: settings[key] for key in ("duration_s", "seed", "quality", "inverter")} | parts)
+
+
+def _render(
+    score: Score,
+    out: Path,
+    *,
+    resume: bool,
+    stems: bool,
+    labels: bool,
+    force: bool,
+    as_json: bool,
+    of: Path | None = None,
+) -> None:
+    """Render a score with its portrait, and tell what it measures; `of` is the file it was written in."""
+    from dataclasses import asdict
+
     from fugue_state.memory.memory import Memory
+    from fugue_state.piece.piece import Piece
     from fugue_state.piece.portrait import write_portrait
     from fugue_state.piece.render import render
+    from fugue_state.score.text import located
 
-    memory = Memory.load(model, inverter=score.inverter, quality=score.quality)
-    measured = render(score, memory, out, force=force, track=tracked)
-    write_portrait(portrait, out, score, memory)
+    _check_sound(score, out)
+    memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
+    with located(of) if of is not None else contextlib.nullcontext():
+        piece = Piece(score, memory, track=tracked, say=say)
+    portrait = out.with_suffix(".png")
+    with told_how_to_go_on(out):
+        measured = render(piece, out, resume=resume, stems=stems, labels=labels, force=force, track=tracked)
+        write_portrait(portrait, out, piece)
     report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, as_json)
+
+
+@contextlib.contextmanager
+def told_how_to_go_on(out: Path) -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C; when a render breaks off and something was kept, say so."""
+    from fugue_state.piece.part import part_folder
+
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except (KeyboardInterrupt, OutputError):
+        if part_folder(out).exists():
+            say(f"{part_folder(out)} keeps what was played; the same command with --resume goes on")
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@main.command(
+    "render",
+    epilog=examples(
+        "fugue render piece.toml -o piece.wav",
+        "fugue render piece.toml -o sketch.wav --quality draft",
+        "fugue render night.toml -o night.flac --resume",
+    ),
+)
+@click.argument("score", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Another memory than the score's.")
+@click.option(
+    "--quality", type=click.Choice(get_args(QualityName)), help="Another care for the phase than the score's."
+)
+@rendering
+def render_score(
+    score: Path,
+    model: str | None,
+    quality: QualityName | None,
+    out: Path,
+    resume: bool,
+    stems: bool,
+    labels: bool,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Render SCORE (TOML) into a soundscape.
+
+    Writes the sound, a JSON file that says how to make it again, and a portrait (PNG). A long render that is
+    interrupted keeps what was played in a folder beside it, NAME.wav.part.
+    """
+    from fugue_state.score.text import load_score
+
+    _check_outputs(out, force)
+    written = load_score(score)
+    instead = {key: value for key, value in {"memory": model, "quality": quality}.items() if value is not None}
+    written = written.model_copy(update=instead)
+    _render(written, out, resume=resume, stems=stems, labels=labels, force=force, as_json=as_json, of=score)
+
+
+@main.group("score")
+def score_group() -> None:
+    """Write, check and show scores: files that say all of a piece."""
+
+
+@score_group.command("new", epilog=examples("fugue score new piece.toml", "fugue score new piece.toml --every-key"))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--every-key", is_flag=True, help="Explain every key there is, with its default.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def score_new(out: Path, every_key: bool, force: bool) -> None:
+    """Write a score to begin with into OUT."""
+    from fugue_state.audio.io import output_path, replacing
+    from fugue_state.score.text import BEGINNING, template
+
+    output_path(out, force=force, suffixes=(".toml",))
+    with replacing(out) as beside:
+        beside.write_text(template() if every_key else BEGINNING, encoding="utf-8")
+    say(f"wrote {out}; next: fugue score show {out} -o {out.with_suffix('.png')}, fugue render {out} -o piece.wav")
+
+
+def _write_score(out: Path, score: Score) -> None:
+    from fugue_state.audio.io import replacing
+    from fugue_state.score.text import dump_score
+
+    with replacing(out) as beside:
+        beside.write_text(dump_score(score), encoding="utf-8")
+
+
+@score_group.command("check", epilog=examples("fugue score check piece.toml", "fugue score check piece.toml -m run"))
+@click.argument("score", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Another memory than the score's.")
+def score_check(score: Path, model: str | None) -> None:
+    """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
+    piece = _piece(score, model)
+    voices = len(piece.score.voices)
+    told_voices = f"{voices} voices" if voices > 1 else "1 voice"
+    say(
+        f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {told_voices}, "
+        f"{len(piece.score.cues)} cues, for {piece.memory.header.name}: it can be played"
+    )
+
+
+@score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
+@click.argument("score", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Another memory than the score's.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Draw it as PNG or SVG; without it, print a table.")
+@click.option("--force", is_flag=True, help="Replace the picture if it exists.")
+def score_show(score: Path, model: str | None, out: Path | None, force: bool) -> None:
+    """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
+    from fugue_state.audio.io import output_path
+
+    if out is not None:
+        output_path(out, force=force, suffixes=(".png", ".svg"))
+    piece = _piece(score, model)
+    from fugue_state.piece.overview import draw_overview, overview, table
+
+    seen = overview(piece)
+    if out is None:
+        click.echo("\n".join(table(piece, seen)))
+    else:
+        draw_overview(out, piece, seen)
+        say(f"drew {out}")
+
+
+def _piece(score: Path, model: str | None) -> Piece:
+    """Load a score and its memory, or another one, and lay it out."""
+    from fugue_state.score.text import load_score, located
+
+    written = load_score(score)
+    if model is not None:
+        written = written.model_copy(update={"memory": model})
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.piece import Piece
+
+    memory = Memory.load(written.memory)
+    with located(score):
+        return Piece(written, memory, track=tracked)
+
+
+@main.command(epilog=examples("fugue reopen piece.wav", "fugue reopen piece.flac -o piece.toml"))
+@click.argument("sound", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the score there; without it, print it.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def reopen(sound: Path, out: Path | None, force: bool) -> None:
+    """Give back the score of SOUND (WAV, FLAC or the JSON file beside it), as it was rendered."""
+    from fugue_state.audio.io import output_path
+    from fugue_state.piece.provenance import reopened
+    from fugue_state.score.text import dump_score
+
+    if out is not None:
+        output_path(out, force=force, suffixes=(".toml",))
+    score = reopened(sound)
+    if out is None:
+        click.echo(dump_score(score), nl=False)
+    else:
+        _write_score(out, score)
+        say(f"wrote {out}; next: fugue render {out} -o again.wav")
 
 
 @main.command(
@@ -744,24 +1049,6 @@ def resynth(
     how = {"inverter": inverter or memory.own_inverter, "quality": quality}
     lost = resynth_file(source, memory, out, force=force, about=how, track=tracked)
     report(asdict(lost), as_json)
-
-
-def _score(model: str, settings: dict[str, Any]) -> Score:
-    """Write the score that the options of `forget` stand for."""
-    named = settings.pop("chords")
-    chords = tuple(c.strip() for c in named.split(",") if c.strip())
-    if named and not chords:
-        raise InputError(f"--chords {named!r} names no chord")
-    groups: dict[str, type[Settings]] = {
-        "schedule": ScheduleConfig,
-        "envelope": EnvelopeConfig,
-        "tone": ToneConfig,
-        "reverb": ReverbConfig,
-        "master": MasterConfig,
-        "file": FileConfig,
-    }
-    parts = {name: checked(kind, _taken(settings, kind)) for name, kind in groups.items()}
-    return checked(Score, _taken(settings, Score) | parts | {"memory": model, "chords": chords})
 
 
 @main.command(
@@ -811,6 +1098,60 @@ def measure(
     if sheet is not None:
         write_measure_sheet(sheet, made)
         say(f"drew {sheet}")
+
+
+@main.command(
+    epilog=examples("fugue curve guitar", "fugue curve run --order saliency --plot curve.png", "fugue curve run --json")
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@option(CurveConfig, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
+@option(CurveConfig, "reverse", about="The other way round.")
+@option(CurveConfig, "seed", about="Seed of latents and order.")
+@option(CurveConfig, "latents", about="Sounds that are followed.")
+@option(CurveConfig, "steps", about="Even fractions to measure at; a third as many more are added where most is lost.")
+@option(CurveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="How much care for the phase.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png or .svg.")
+@click.option("--force", is_flag=True, help="Replace the plot if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def curve(model: str, plot: Path | None, force: bool, as_json: bool, **settings: Any) -> None:
+    """Measure the forgetting curve of MODEL (a name, checkpoint or run folder): what is left when so much is forgotten.
+
+    Of all units in an order, and of each layer by itself.
+    """
+    from fugue_state.audio.io import output_path
+
+    if plot is not None:
+        output_path(plot, force=force, suffixes=(".png", ".svg"))
+    config = checked(CurveConfig, settings)
+    from fugue_state.measure.curve import draw_curves, measure_curves, table
+    from fugue_state.memory.memory import Memory
+
+    memory = Memory.load(model, quality=config.quality)
+    curves = measure_curves(memory, *_ways(memory, model, config), config, track=tracked)
+    if as_json:
+        told = {name: found.told() for name, found in curves.items()}
+        report({"memory": memory.header.name} | config.model_dump() | {"curves": told}, as_json)
+    else:
+        click.echo("\n".join(table(curves)))
+    if plot is not None:
+        about = f"{memory.header.name}, {config.order} order, {memory.units} units, {config.latents} latents"
+        draw_curves(plot, curves, about)
+        say(f"drew {plot}")
+
+
+def _ways(memory: Memory, model: str, config: CurveConfig) -> tuple[Way, dict[str, Way]]:
+    """Return how all units are forgotten in order, and those of each layer alone, shuffled."""
+    from fugue_state.bending.orders import Order, make_order, needs_measured
+    from fugue_state.bending.strengths import forget
+    from fugue_state.measure.profile import Profile
+
+    def way(order: Order) -> Way:
+        return lambda fraction: forget(order, fraction, memory.units)
+
+    measured = Profile.of(memory, model, track=tracked, say=say) if needs_measured(config.order) else None
+    overall = make_order(config.order, memory.layers, config.seed, reverse=config.reverse, measured=measured)
+    alone = {name: make_order("random", memory.layers, config.seed, scope=(name,)) for name in memory.layers}
+    return way(overall), {name: way(order) for name, order in alone.items()}
 
 
 @main.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from pydantic.fields import FieldInfo
 
 from fugue_state.errors import InputError, unknown
 
 VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
+LONGEST_SHOWN = 60  # characters of a wrong value
 DEFAULT_MEMORY = "guitar"
 InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]
 VOCODER: InverterName = "vocoder"
@@ -23,6 +22,7 @@ DEFAULT_QUALITY: QualityName = "final"
 # Sounds generated and inverted together: a part of what makes a piece repeat exactly.
 EVENT_BATCH = 16
 SAMPLE_COUNT = 16
+CHECKPOINT_S = 20.0  # of rendering, from one place to go on from to the next
 MEASURE_PER_CLASS = 32
 # While training: sounds of each chord that are named, by their beginning; mels in all that are compared.
 EXAMINE_PER_CLASS = 8
@@ -36,7 +36,16 @@ LOG_EVERY_STEPS = 20
 PREVIEW_COLUMNS = 8
 PREVIEW_CHORD_S = 0.75
 PATH_STEPS = 8
-OrderName = Literal["random", "layerwise"]
+OrderName = Literal["random", "layerwise", "saliency", "activation", "cluster", "frequency", "list"]
+# What stands in for the forgotten part of a unit.
+ReplacementName = Literal["zero", "mean", "noise", "frozen", "other"]
+DEFAULT_REPLACEMENT: ReplacementName = "zero"
+MEAN_LATENTS = 256  # whose activations make the mean, shared among the labels
+HELD_LUFS = -20.0  # where the loudness of a chord is held: about that of a memory's intact ones
+GAIN_MAX = 8.0  # how much stronger a unit can be made to fire
+# Where in frequency a unit is heard: up to, between and above the borders.
+REGIONS = ("bass", "body", "air")
+REGION_BORDERS_HZ = (200.0, 2000.0)
 Seed = Field(default=0, ge=0, le=SEED_MAX)
 
 
@@ -49,24 +58,76 @@ class Settings(BaseModel):
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
+Place = tuple[str | int, ...]
+
+
+class MisplacedError(InputError, ValueError):
+    """What is wrong between parts of settings, and the place of the part to blame."""
+
+    def __init__(self, place: Place, message: str) -> None:
+        super().__init__(f"{path_of(place)}: {message}")
+        self.place, self.message = place, message
+
+
 def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     """Build settings from untrusted values.
 
     Raises InputError naming the first wrong key, its value and what would be right.
     """
-    for key in values:
-        if key not in kind.model_fields:
-            raise unknown(f"{kind.__name__} key", key, kind.model_fields)
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        name = ".".join(str(part) for part in first["loc"])
-        if first["type"] == "literal_error" and isinstance(first["input"], str):
-            raise unknown(name, first["input"], re.findall(r"'([^']*)'", first["ctx"]["expected"])) from None
-        message = first["msg"].removeprefix("Value error, ")
-        shown = f" (got {first['input']!r})" if name else ""
-        raise InputError(f"{name + ': ' if name else ''}{message}{shown}") from None
+        _, message = first_problem(error, kind)
+        raise InputError(message) from None
+
+
+def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, str]:
+    """Return where the first wrong value of settings is, and a line on what is wrong and would be right."""
+    errors = error.errors()
+    # A misspelt key is also a missing one: the first says what would be right.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    inner = first.get("ctx", {}).get("error")
+    # A choice between types has parts that stand for the type.
+    stated: Place = tuple(part for part in first["loc"] if isinstance(part, int) or "[" not in part)
+    place: Place = (*stated, *(inner.place if isinstance(inner, MisplacedError) else ()))
+    if first["type"] == "extra_forbidden":
+        holder = _settings_at(kind, place[:-1])
+        what = f"key of {path_of(place[:-1])}" if len(place) > 1 else f"{kind.__name__} key"
+        return place, str(unknown(what, str(place[-1]), holder.model_fields))
+    name = path_of(place)
+    if first["type"] == "literal_error" and isinstance(first["input"], str):
+        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
+        return place, str(unknown(name, first["input"], choices))
+    got = repr(first["input"])
+    shown = (
+        f" (got {got if len(got) <= LONGEST_SHOWN else got[:LONGEST_SHOWN] + '...'})" if name and inner is None else ""
+    )
+    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = inner.message if isinstance(inner, MisplacedError) else message
+    return place, f"{name + ': ' if name else ''}{message}{shown}"
+
+
+def path_of(place: Place) -> str:
+    """Return a place as one writes it: `voices[1].chords[2].beats`; lists count from 1."""
+    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place]
+    return "".join(parts).removeprefix(".")
+
+
+def _settings_at(kind: type[Settings], place: Place) -> type[Settings]:
+    """Return the settings that a place in others leads to."""
+    for part in place:
+        if isinstance(part, str) and part in kind.model_fields:
+            inner = list(kinds(kind.model_fields[part].annotation))
+            kind = inner[0] if inner else kind
+    return kind
+
+
+def kinds(annotation: Any) -> Iterator[type[Settings]]:
+    """Find the settings within a type."""
+    if isinstance(annotation, type) and issubclass(annotation, Settings):
+        yield annotation
+    for inner in get_args(annotation):
+        yield from kinds(inner)
 
 
 class MelSpec(Settings):
@@ -331,13 +392,33 @@ class AtlasConfig(Settings):
     seed: int = Seed
 
 
+class CurveConfig(Settings):
+    """How a forgetting curve is measured."""
+
+    order: OrderName = "saliency"
+    reverse: bool = False
+    latents: int = Field(default=16, ge=1, le=4096)
+    steps: int = Field(default=21, ge=2, le=1001)  # even fractions; a third as many more go where most is lost
+    quality: QualityName = "draft"
+    seed: int = Seed
+
+
+class ProfileConfig(Settings):
+    """What the units of a memory are measured with; every label gets as many latents, so there may be some more."""
+
+    latents: int = Field(default=8, ge=1, le=1024)  # that each unit is ablated in
+    observed: int = Field(default=64, ge=2, le=65_536)  # whose activations are taken
+    clusters: int = Field(default=24, ge=1, le=4096)  # of units that fire alike; those that never change are one more
+    seed: int = Seed
+
+
 class EnvelopeConfig(Settings):
     """How an event sets in, stays, dies away and ends."""
 
-    attack_s: float = Field(default=0.003, ge=0, le=10)
-    hold_s: float = Field(default=0.0, ge=0, le=120)
-    decay_rt60_s: float = Field(default=8.0, ge=0.01, le=120)
-    release_s: float = Field(default=0.6, ge=0, le=10)
+    attack_s: float = Field(default=0.003, ge=0, le=10, description="Seconds of the rise.")
+    hold_s: float = Field(default=0.0, ge=0, le=120, description="Seconds it stays before it decays.")
+    decay_rt60_s: float = Field(default=8.0, ge=0.01, le=120, description="Seconds in which it decays by 60 dB.")
+    release_s: float = Field(default=0.6, ge=0, le=10, description="Seconds of the fade at its end.")
 
 
 # A chord of a preview: its beginning and end without clicks, in between as it is.
@@ -347,7 +428,9 @@ PREVIEW_ENVELOPE = EnvelopeConfig(attack_s=0.005, decay_rt60_s=120.0, release_s=
 class ToneConfig(Settings):
     """How bright the whole mix is: dB from bass to treble."""
 
-    tilt_db: float = Field(default=0.0, ge=-12, le=12)
+    tilt_db: float = Field(
+        default=0.0, ge=-12, le=12, description="Brighter (up to 12) or darker (down to -12): dB from bass to treble."
+    )
 
 
 class ReverbConfig(Settings):
@@ -356,29 +439,21 @@ class ReverbConfig(Settings):
     Below `low_hz` it decays in `low_ratio` times `rt60_s`, above `damping_hz` in `high_ratio` times that.
     """
 
-    rt60_s: float = Field(default=3.0, ge=0.01, le=30)
-    low_ratio: float = Field(default=1.0, ge=0.25, le=2)
-    low_hz: float = Field(default=250.0, ge=60, le=1000)
-    high_ratio: float = Field(default=0.5, ge=0.1, le=2)
-    damping_hz: float = Field(default=5000.0, ge=200, le=20_000)
-    pre_delay_s: float = Field(default=0.02, ge=0, le=1)
-    wet_db: float = Field(default=-9.0, ge=-120, le=12)
-    impulse: str | None = None
+    rt60_s: float = Field(default=3.0, ge=0.01, le=30, description="Seconds in which it decays by 60 dB.")
+    low_ratio: float = Field(default=1.0, ge=0.25, le=2, description="How long its lows decay, in times of that.")
+    low_hz: float = Field(default=250.0, ge=60, le=1000, description="What is below counts as low.")
+    high_ratio: float = Field(default=0.5, ge=0.1, le=2, description="How long its highs decay, in times of that.")
+    damping_hz: float = Field(default=5000.0, ge=200, le=20_000, description="What is above counts as high.")
+    pre_delay_s: float = Field(default=0.02, ge=0, le=1, description="Seconds before it sets in.")
+    wet_db: float = Field(default=-9.0, ge=-120, le=12, description="Its level.")
+    impulse: str | None = Field(None, description="Impulse response (sound file) instead of the synthetic room.")
 
 
 class MasterConfig(Settings):
     """Loudness and ceiling of the finished file."""
 
-    loudness_lufs: float = Field(default=-18.0, ge=-60, le=-5)
-    ceiling_dbtp: float = Field(default=-1.0, ge=-24, le=0)
-
-
-class ScheduleConfig(Settings):
-    """How much is forgotten when: from intact to `to`, evenly (`linear`) or in `steps` jumps."""
-
-    pace: Literal["linear", "steps"] = "linear"
-    to: float = Field(default=1.0, ge=0.0, le=1.0)
-    steps: int = Field(default=8, ge=1, le=10_000)
+    loudness_lufs: float = Field(default=-18.0, ge=-60, le=-5, description="Integrated loudness.")
+    ceiling_dbtp: float = Field(default=-1.0, ge=-24, le=0, description="True-peak ceiling in dB.")
 
 
 class ResynthConfig(Settings):
@@ -399,65 +474,5 @@ class ResynthConfig(Settings):
 class FileConfig(Settings):
     """Form of the finished file."""
 
-    sample_rate_hz: Literal[44100, 48000] = 44_100
-    subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = "PCM_24"
-
-
-class Score(Settings):
-    """Everything that decides how a piece sounds; the same score and memory give the same samples."""
-
-    memory: str = DEFAULT_MEMORY
-    chords: tuple[str, ...] = ()
-    duration_s: float = Field(default=90.0, ge=1.0, le=24 * 3600.0)
-    every_s: float = Field(default=1.2, ge=0.05, le=600.0)
-    event_s: float | None = Field(default=None, ge=0.1, le=120.0)
-    order: OrderName = "random"
-    schedule: ScheduleConfig = ScheduleConfig()
-    spread: float = Field(default=0.5, ge=0.0, le=1.0)
-    inverter: InverterName | None = None  # the memory's own vocoder, or what stands in for it
-    quality: QualityName = DEFAULT_QUALITY
-    seed: int = Seed
-    envelope: EnvelopeConfig = EnvelopeConfig()
-    tone: ToneConfig = ToneConfig()
-    reverb: ReverbConfig = ReverbConfig()
-    master: MasterConfig = MasterConfig()
-    file: FileConfig = FileConfig()
-
-    @property
-    def samples(self) -> int:
-        """Length of the piece in samples at the file's rate."""
-        return round(self.duration_s * self.file.sample_rate_hz)
-
-
-# What of a score shapes the sound, in the order the sound passes it.
-CHAIN = ("envelope", "spread", "tone", "reverb", "master")
-UNITS = {"s": "s", "hz": "Hz", "db": "dB", "lufs": "LUFS", "dbtp": "dBTP"}
-
-
-@dataclass(frozen=True)
-class Range:
-    """What a continuous setting may be; `unit` is empty where it has none."""
-
-    name: str
-    default: float
-    minimum: float
-    maximum: float
-    unit: str
-
-
-def ranges() -> tuple[Range, ...]:
-    """Return the range of every continuous setting of the sound chain, named like `reverb.rt60_s`."""
-    fields = {key: Score.model_fields[key] for key in CHAIN}
-    return tuple(found for key, field in fields.items() for found in _ranges(key, field))
-
-
-def _ranges(name: str, field: FieldInfo) -> Iterator[Range]:
-    kind = field.annotation
-    if isinstance(kind, type) and issubclass(kind, Settings):
-        for key, inner in kind.model_fields.items():
-            yield from _ranges(f"{name}.{key}", inner)
-    elif kind is float:
-        minimum = next(bound.ge for bound in field.metadata if hasattr(bound, "ge"))
-        maximum = next(bound.le for bound in field.metadata if hasattr(bound, "le"))
-        unit = UNITS.get(name.rpartition("_")[2], "")
-        yield Range(name, field.default, float(minimum), float(maximum), unit)
+    sample_rate_hz: Literal[44100, 48000] = Field(44_100, description="44100 or 48000.")
+    subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = Field("PCM_24", description="PCM_16, PCM_24 or FLOAT.")

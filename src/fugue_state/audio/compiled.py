@@ -1,8 +1,9 @@
-"""Loops that are compiled, and run beside each other."""
+"""How work runs: loops compiled, items beside each other, sums in one order."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar, cast
 
@@ -24,6 +25,17 @@ def compiled(function: Function) -> Function:
     except RuntimeError:  # nowhere to write
         made = numba.njit(fastmath=True, nogil=True)(function)
     return cast("Function", made)
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: several add up in another order, and round in another way."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def in_threads(do: Callable[[Given], Made], items: Sequence[Given]) -> list[Made]:

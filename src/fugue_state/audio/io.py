@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import math
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -17,6 +18,8 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
+from fugue_state.audio import riff
+from fugue_state.audio.riff import Marker
 from fugue_state.errors import AudioError, InputError, OutputError, unknown
 
 Samples = npt.NDArray[np.float32]
@@ -177,6 +180,12 @@ def replacing(path: str | Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while `replacing` left beside `path`."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
+        left.unlink(missing_ok=True)
+
+
 def reason(error: OSError) -> str:
     """Return what the system says went wrong, in plain words."""
     return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
@@ -192,12 +201,22 @@ def scratch_file(folder: Path) -> Iterator[IO[bytes]]:
         raise OutputError(f"{folder}: could not be written to ({reason(error)})") from error
 
 
+def check_format(path: Path, subtype: str) -> str:
+    """Return the format that the ending of `path` stands for; InputError if it cannot hold samples of `subtype`."""
+    kind = OUTPUT_FORMATS.get(path.suffix.casefold())
+    if kind is None:
+        raise unknown("file ending", path.suffix, OUTPUT_FORMATS)
+    if kind == "FLAC" and subtype == "FLOAT":
+        raise InputError("FLAC holds no float samples; choose 16 or 24 bit, or a .wav file")
+    return kind
+
+
 class Writer:
     """A sound file that is written block by block and appears only when it is complete.
 
     Blocks are (N, channels) float32, `frames` samples in all. Format by the ending, WAV (RF64 where
-    4 GB are not enough) or FLAC. `comment` is embedded in the file. Leaving the `with` block by an
-    exception removes what was written. Raises InputError for a format that there is not.
+    4 GB are not enough) or FLAC. `comment` is embedded in the file, in a WAV also `markers`. Leaving the
+    `with` block by an exception removes what was written. Raises InputError for a format that there is not.
     """
 
     def __init__(
@@ -209,27 +228,24 @@ class Writer:
         channels: int = 2,
         subtype: str = "PCM_24",
         comment: str = "",
+        markers: Sequence[Marker] = (),
     ) -> None:
         path = Path(path)
-        kind = OUTPUT_FORMATS.get(path.suffix.casefold())
-        if kind is None:
-            raise unknown("file ending", path.suffix, OUTPUT_FORMATS)
-        if kind == "FLAC" and subtype == "FLOAT":
-            raise InputError("FLAC holds no float samples; choose 16 or 24 bit, or a .wav file")
-        if kind == "WAV" and frames * channels * BYTES[subtype] > LARGEST_WAV:
+        kind = check_format(path, subtype)
+        # libsndfile drops long comments from a WAV.
+        self._chunks = b"" if kind == "FLAC" else riff.marker_chunks(markers) + riff.comment_chunk(comment)
+        if kind == "WAV" and frames * channels * BYTES[subtype] + len(self._chunks) > LARGEST_WAV:
             kind = "RF64"
-        self._stack = contextlib.ExitStack()
         self._undated = kind != "FLAC" and subtype == "FLOAT"
-        self._beside = self._stack.enter_context(replacing(path))
-        try:
-            self._file = self._stack.enter_context(
+        with contextlib.ExitStack() as stack:
+            self._beside = stack.enter_context(replacing(path))
+            stack.push(self._complete)
+            self._file = stack.enter_context(
                 soundfile.SoundFile(self._beside, "w", sample_rate_hz, channels, subtype, format=kind)
             )
-        except soundfile.LibsndfileError as error:
-            self._stack.close()
-            raise OutputError(f"{path}: could not be written ({error}; is the disk full?)") from None
-        if comment:
-            self._file.comment = comment
+            if comment and kind == "FLAC":
+                self._file.comment = comment
+            self._stack = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -237,11 +253,17 @@ class Writer:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if kind is None:
-            self._file.close()
-            if self._undated:
-                _remove_date(self._beside)
         self._stack.__exit__(kind, error, trace)
+
+    def _complete(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Finish the closed file, before it appears."""
+        del error, trace
+        if kind is None and self._undated:
+            _remove_date(self._beside)
+        if kind is None and self._chunks:
+            riff.append(self._beside, self._chunks)
 
     def write(self, block: Samples) -> None:
         """Append a block (N, channels)."""

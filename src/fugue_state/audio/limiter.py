@@ -21,7 +21,7 @@ MARGIN_DB = 0.3  # what a peak between four-fold samples can exceed them by
 class Past:
     """What a limiter remembers; it is never changed.
 
-    `sound` (delay, 2) is the newest input; `wanted` (2 look_ahead,) the gains at which its peaks would
+    `sound` (delay, channels) is the newest input; `wanted` (2 look_ahead,) the gains at which its peaks would
     just not exceed the ceiling, known up to PEAK_TAPS samples before the newest.
     """
 
@@ -46,17 +46,20 @@ class Limiter:
         """Samples by which the output lags."""
         return self.look_ahead + PEAK_TAPS
 
-    def silence(self) -> Past:
+    def silence(self, channels: int = 2) -> Past:
         """Return the state before any sound."""
-        return Past(np.zeros((self.delay, 2), dtype=np.float32), np.ones(2 * self.look_ahead))
+        return Past(np.zeros((self.delay, channels), dtype=np.float32), np.ones(2 * self.look_ahead))
 
     def __call__(self, block: Samples, past: Past) -> tuple[Samples, Past]:
-        """Limit a block (n, 2), given what the blocks before it left; return it and what it leaves."""
+        """Limit a block (n, channels), given what the blocks before it left; return it and what it leaves.
+
+        The first two channels decide; all get the same gain.
+        """
         count, ahead = len(block), self.look_ahead
         heard = np.concatenate([past.sound, block])
         ceiling = 10.0 ** ((self.ceiling_dbtp - MARGIN_DB) / 20.0)
         # Only peaks that have become known; each needs its neighbours on both sides.
-        peaks = true_peaks(heard[self.delay - 2 * PEAK_TAPS - 1 :])[PEAK_TAPS + 1 : PEAK_TAPS + 1 + count]
+        peaks = true_peaks(heard[self.delay - 2 * PEAK_TAPS - 1 :, :2])[PEAK_TAPS + 1 : PEAK_TAPS + 1 + count]
         wanted = np.concatenate([past.wanted, np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))])
         left = Past(heard[count:], wanted[count:])
         late = heard[:count]

@@ -59,16 +59,22 @@ class Updates(PseudoInverse):
     They lower the Kullback-Leibler divergence of the bands (Lee and Seung, 2001).
     """
 
+    def __init__(self, spec: MelSpec) -> None:
+        super().__init__(spec)
+        reach = self.transform.filters.sum(0)
+        self._heard = reach > 0  # what is in no filter stays silent
+        self._filters = self.transform.filters[:, self._heard].contiguous()
+        self._back = self._filters / reach[self._heard].clamp_min(LEAST)
+
     def __call__(self, mel: Tensor) -> Tensor:
         """Return the magnitudes."""
-        filters, bands = self.transform.filters, self.transform.bands(mel).transpose(1, 2)
-        reach = filters.sum(0)
-        # What is in no filter stays silent; what is in one must not begin at nothing.
-        bins = self._bins(mel).clamp_min(LEAST) * (reach > 0)
-        back = filters / reach.clamp_min(LEAST)
+        bands = self.transform.bands(mel).transpose(1, 2)
+        every = self._bins(mel)
+        bins = every[..., self._heard].clamp_min(LEAST)  # what is in a filter must not begin at nothing
         for _ in range(UPDATES):
-            bins = bins * ((bands / (bins @ filters.T).clamp_min(LEAST)) @ back)
-        magnitude: Tensor = bins ** (1.0 / self.transform.spec.power)
+            bins = bins * ((bands / (bins @ self._filters.T).clamp_min(LEAST)) @ self._back)
+        magnitude = torch.zeros_like(every)
+        magnitude[..., self._heard] = bins ** (1.0 / self.transform.spec.power)
         return magnitude
 
 

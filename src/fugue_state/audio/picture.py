@@ -13,7 +13,7 @@ from fugue_state.audio.io import replacing
 COLOURS = "magma"
 GAP = 6
 TEXT = 16
-INK, PAPER = (225, 220, 230), (14, 12, 18)
+PAPER, INK, FAINT, GLOW = "#0e0c12", "#e1dce6", "#6f6878", "#f2a65a"
 
 
 def write_sheet(path: str | Path, rows: Sequence[tuple[str, Sequence[npt.NDArray[np.float32]]]]) -> None:

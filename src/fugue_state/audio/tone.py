@@ -24,12 +24,12 @@ class Tilt:
         b, a = signal.bilinear([root, turn], [1.0, turn * root], fs=sample_rate_hz)
         self._sections = np.array([[*b, 0.0, *a, 0.0]])
 
-    def silence(self) -> Memory:
+    def silence(self, channels: int = 2) -> Memory:
         """Return the state before any sound."""
-        return np.zeros((1, 2, 2))
+        return np.zeros((1, 2, channels))
 
     def __call__(self, block: Samples, memory: Memory) -> tuple[Samples, Memory]:
-        """Filter a block (n, 2), given what the blocks before it left; return it and what it leaves."""
+        """Filter a block (n, channels), given what the blocks before it left; return it and what it leaves."""
         if self._flat or len(block) == 0:
             return block, memory
         out, memory = signal.sosfilt(self._sections, block, axis=0, zi=memory)

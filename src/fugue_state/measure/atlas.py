@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -15,14 +14,12 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
-from fugue_state.audio.io import output_folder
 from fugue_state.config import AtlasConfig, MelSpec, Settings
-from fugue_state.corpus.fetch import cache_folder
-from fugue_state.errors import CheckpointError, InputError, unknown
+from fugue_state.errors import InputError, unknown
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, Description, triads
-from fugue_state.memory.checkpoint import read_tensors, write_tensors
-from fugue_state.memory.memory import SUFFIX, Memory, find_memory, shipped_memories
+from fugue_state.measure.kept import Tensors, kept
+from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
 Array = npt.NDArray[np.float64]
@@ -98,24 +95,23 @@ class Atlas:
     ) -> Self:
         """Return the atlas of a memory, from disk if it was made before.
 
-        It is kept beside the checkpoint that `name_or_path` stands for; in the cache folder if there
-        is none, if the memory came with the package, or if its folder cannot be written to. An atlas of
-        another memory or other settings, or a damaged one, is made again, and that is said.
+        Where it is kept, and when it is made again, is told in `kept`.
         """
         config = config or AtlasConfig()
         header = AtlasHeader(
             fingerprint=memory.fingerprint, config=config, mel=memory.spec, chords=triads(memory.labels)
         )
-        # A memory that never was a file has nothing that an atlas on disk could be recognised by.
-        places = _places(memory, name_or_path) if memory.fingerprint else []
-        found = None if rebuild else _stored(places, header, say)
-        if found is None:
-            path = _writable(places) if places else None
-            found = _describe(memory, config, track)
-            if path is not None:
-                chord, traits = map(torch.from_numpy, found)
-                write_tensors(path, KIND, header, {"chord": chord, "traits": traits})
-        return cls(memory, config, *found)
+        found = kept(
+            KIND,
+            header,
+            memory,
+            name_or_path,
+            make=lambda: _describe(memory, config, track),
+            fault=lambda tensors: _fault(tensors, header),
+            rebuild=rebuild,
+            say=say,
+        )
+        return cls(memory, config, found["chord"].numpy(), found["traits"].numpy())
 
     def __len__(self) -> int:
         return self.config.count
@@ -309,59 +305,21 @@ def _told(memory: Memory, z: Tensor, labels: Sequence[str], track: Track = untra
     return told
 
 
-def _describe(memory: Memory, config: AtlasConfig, track: Track) -> tuple[npt.NDArray[np.int64], Array]:
+def _describe(memory: Memory, config: AtlasConfig, track: Track) -> Tensors:
     """Describe every latent: index of its chord (n,), traits (n, len(TRAITS))."""
     names = triads(memory.labels)
     turns = [memory.labels[i % len(memory.labels)] for i in range(config.count)] if memory.labels else []
     told = [asdict(one) for one in _told(memory, memory.latents(config.count, config.seed), turns, track)]
-    chord = np.array([names.index(one["chord"]) if one["chord"] else -1 for one in told])
-    return chord, np.array([[one[field] for field in TRAITS.values()] for one in told])
+    chord = [names.index(one["chord"]) if one["chord"] else -1 for one in told]
+    traits = [[one[field] for field in TRAITS.values()] for one in told]
+    return {"chord": torch.tensor(chord), "traits": torch.tensor(traits, dtype=torch.float64)}
 
 
-def _places(memory: Memory, name_or_path: str | Path | None) -> list[Path]:
-    """Return where the atlas of a memory may be, the best place first."""
-    cached = cache_folder() / "atlas" / f"{memory.fingerprint}{SUFFIX}"
-    checkpoint = None if name_or_path is None else find_memory(name_or_path).resolve()
-    if checkpoint is None or checkpoint in {path.resolve() for path in shipped_memories().values()}:
-        return [cached]
-    return [checkpoint.with_name(f"{checkpoint.stem}.atlas{SUFFIX}"), cached]
-
-
-def _stored(
-    places: Sequence[Path], header: AtlasHeader, say: Callable[[str], None]
-) -> tuple[npt.NDArray[np.int64], Array] | None:
-    """Return the first atlas that fits; say what is wrong with others only if none does."""
-    wrong = []
-    for path in places:
-        if path.is_file():
-            try:
-                return _read(path, header)
-            except CheckpointError as error:
-                wrong.append(str(error))
-    for line in wrong:
-        say(f"{line}; making the atlas again")
-    return None
-
-
-def _read(path: Path, header: AtlasHeader) -> tuple[npt.NDArray[np.int64], Array]:
-    values, tensors = read_tensors(path, KIND)
-    if values != header.model_dump(mode="json"):
-        raise CheckpointError(f"{path}: an atlas of another memory or other settings")
+def _fault(tensors: Tensors, header: AtlasHeader) -> str:
+    """Say why these tensors cannot be an atlas; empty if they can."""
     chord, traits = tensors.get("chord"), tensors.get("traits")
     count, width = header.config.count, len(TRAITS)
     if chord is None or traits is None or chord.shape != (count,) or traits.shape != (count, width):
-        raise CheckpointError(f"{path}: damaged, not an atlas of {count} latents")
+        return f"not an atlas of {count} latents"
     whole = bool(torch.isfinite(traits).all()) and bool(((chord >= -1) & (chord < len(header.chords))).all())
-    if not whole:
-        raise CheckpointError(f"{path}: damaged, holds values that cannot be")
-    return chord.numpy().astype(np.int64), traits.numpy().astype(np.float64)
-
-
-def _writable(places: Sequence[Path]) -> Path:
-    """Return the best place that lets itself be written to; InputError if none does."""
-    for path in places[:-1]:
-        with contextlib.suppress(InputError):
-            output_folder(path.parent)
-            return path
-    output_folder(places[-1].parent)
-    return places[-1]
+    return "" if whole else "holds values that cannot be"

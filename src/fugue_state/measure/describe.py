@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fugue_state.audio.magnitudes import Updates
+from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import MelSpec
 from fugue_state.measure.chords import NAME, match, template
 
@@ -57,14 +58,14 @@ class Describer:
         self.names = tuple(names)
         self._spec = spec
         self._magnitudes = Updates(spec)
+        self._low = Updates(_lower(spec, HIGHEST_HZ))
         self._transform = self._magnitudes.transform
         # By Parseval's theorem: mean square of a sound from the magnitudes of half its spectrum.
         self._mean_square = 2.0 / (spec.n_fft * float((self._transform.window**2).sum()))
 
     def __call__(self, mel: Tensor) -> list[Description]:
         """Describe mels (B, M, T) in [-1, 1]; AudioError for others."""
-        moments = functional.adaptive_avg_pool1d(mel, min(MOMENTS, mel.shape[2]))
-        magnitude = self._magnitudes(moments).transpose(1, 2).numpy().astype(np.float64) / self._transform.unit_gain
+        magnitude = self._at_moments(mel, self._magnitudes)
         power = (magnitude**2).mean(axis=2)
         hz = np.fft.rfftfreq(self._spec.n_fft, 1.0 / self._spec.sample_rate_hz)
         bright = (power @ hz) / np.maximum(power.sum(axis=1), TINY)
@@ -75,6 +76,18 @@ class Describer:
             self._described(heard, float(a), float(s), float(v), float(b))
             for heard, (a, s, v, b) in zip(chroma_of_peaks(magnitude, self._spec), shape, strict=True)
         ]
+
+    def chroma(self, mel: Tensor) -> Array:
+        """Return the unit chroma (B, 12), C first, of mels (B, M, T), without looking at what is above its range.
+
+        That is several times faster, and within a hundredth of the chroma that a whole description is made with.
+        """
+        return chroma_of_peaks(self._at_moments(mel[:, : self._low.transform.spec.n_mels], self._low), self._spec)
+
+    def _at_moments(self, mel: Tensor, magnitudes: Updates) -> Array:
+        pooled = functional.adaptive_avg_pool1d(mel, min(MOMENTS, mel.shape[2]))
+        magnitude = magnitudes(pooled).transpose(1, 2).numpy().astype(np.float64)
+        return np.asarray(magnitude / self._transform.unit_gain)
 
     def _described(self, heard: Array, attack: float, sustain: float, level: float, bright: float) -> Description:
         chord = match(heard, self.names)
@@ -90,6 +103,14 @@ class Describer:
     def _sustain_db(frames: Array) -> Array:
         end = frames[:, -max(1, frames.shape[1] // END) :].mean(axis=1)
         return np.asarray(_db(end) - _db(frames.max(axis=1)))
+
+
+def _lower(spec: MelSpec, highest_hz: float) -> MelSpec:
+    """Return the spec whose bands are the lowest of this one, up to the first wholly above `highest_hz`."""
+    low, high = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
+    edges_hz = mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.scale)
+    count = max(1, int((edges_hz[:-2] < highest_hz).sum()))
+    return spec.model_copy(update={"n_mels": count, "fmax_hz": float(edges_hz[count + 1])})
 
 
 def chroma_of_peaks(magnitude: Array, spec: MelSpec) -> Array:

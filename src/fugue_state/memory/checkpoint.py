@@ -84,8 +84,9 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     with path.open("rb") as file:
-        start = file.read(2)
-    if start in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        start = file.read(9)
+    # A safetensors file begins with the length of its header, which may look like a pickle, and the header's brace.
+    if start[8:] != b"{" and start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
         raise CheckpointError(f"{path}: a pickled checkpoint; it could run any code and is never loaded")
     try:
         with safe_open(path, "pt") as stored:

@@ -4,18 +4,33 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from importlib import resources
 from pathlib import Path
 from typing import Self, get_args
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
-from fugue_state.config import DEFAULT_QUALITY, QUALITIES, VOCODER, WITHOUT_VOCODER, InverterName, MelSpec, QualityName
+from fugue_state.config import (
+    DEFAULT_QUALITY,
+    DEFAULT_REPLACEMENT,
+    EVENT_BATCH,
+    GAIN_MAX,
+    MEAN_LATENTS,
+    QUALITIES,
+    SEED_MAX,
+    VOCODER,
+    WITHOUT_VOCODER,
+    InverterName,
+    MelSpec,
+    QualityName,
+)
 from fugue_state.errors import InputError, unknown
+from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, per_unit, replacements
 from fugue_state.memory.checkpoint import (
     VOCODER_KIND,
     MemoryHeader,
@@ -34,13 +49,12 @@ LONGEST_S = 120.0
 SUFFIX = ".safetensors"
 VOCODER_FILE = f"vocoder{SUFFIX}"
 
-StrengthsLike = npt.ArrayLike | Tensor
-
 
 def shipped_memories() -> dict[str, Path]:
     """Return the memories that come with the package, by name."""
     folder = Path(str(resources.files("fugue_state"))) / SHIPPED
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    # What is kept beside a memory has one more ending.
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if "." not in path.stem}
 
 
 def find_memory(name_or_path: str | Path) -> Path:
@@ -165,8 +179,9 @@ class Memory:
         self,
         z: Tensor,
         chord: str | Sequence[str] | None = None,
-        strengths: StrengthsLike | None = None,
+        strengths: UnitValues | None = None,
         frames: int | None = None,
+        bend: Bend | None = None,
     ) -> Tensor:
         """Return mels (B, M, T) in [-1, 1] for latents (B, Z).
 
@@ -174,26 +189,85 @@ class Memory:
         `strengths` (U,) or (B, U), within 0..1, all units from `deconv1` on: 1 is intact.
         `frames`, a multiple of 32, stretches or shortens what happens to that length, pitch unchanged:
         inside the network, on the first feature map; None is as learned.
-        Raises InputError for a wrong shape, an unknown chord or a strength out of range.
+        `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
+        Raises InputError for a wrong shape, an unknown chord, a strength out of range or another memory's bend.
         """
-        return self.observe(z, chord, strengths, frames)[0]
+        return self.observe(z, chord, strengths, frames, bend)[0]
 
     def observe(
         self,
         z: Tensor,
         chord: str | Sequence[str] | None = None,
-        strengths: StrengthsLike | None = None,
+        strengths: UnitValues | None = None,
         frames: int | None = None,
+        bend: Bend | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U)."""
         if z.ndim != 2 or z.shape[1] != self.header.model.latent_size:
             raise InputError(f"z must be (B, {self.header.model.latent_size}), got {tuple(z.shape)}")
+        if bend is not None and bend.generator is not self.generator:
+            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
         label = self._label_indices(chord, len(z))
-        bent = None if strengths is None else self._by_layer(strengths, len(z))
+        left = None if strengths is None else self._by_layer(strengths, len(z))
+        bends = None if bend is None else bend.layers(frames)
         activations: dict[str, Tensor] = {}
-        with torch.inference_mode():
-            mel = self.generator(z, label, bent, activations, frames)[:, 0]
+        with torch.inference_mode(), one_thread():
+            mel = self.generator(z, label, left, activations, frames, bends)[:, 0]
         return mel, torch.cat(list(activations.values()), dim=1)
+
+    def bend(
+        self,
+        replacement: str | Mapping[str, str] | Sequence[str] = DEFAULT_REPLACEMENT,
+        *,
+        seed: int = 0,
+        gain: UnitValues | None = None,
+        invert: UnitValues | None = None,
+        frozen: Source | None = None,
+        other: Source | None = None,
+    ) -> Bend:
+        """Return what is done to units besides forgetting, for `generate` and `observe`.
+
+        `replacement` stands in for the forgotten part: one for all units, one by layer (zero where a layer is
+        not named) or one for each unit. `zero`; `mean`, the unit's average activation; `noise`, seeded, of the
+        same mean and power spectrum as the unit's map; `frozen` and `other`, the maps of that Source.
+        `gain` (U,), within 0..8, multiplies what is remembered, 1 is none; `invert` (U,), within 0..1, is how
+        far it is turned upside down between its largest and smallest value, 0 is not at all.
+        Raises InputError for a name not known, a wrong shape, a value out of range or a Source that is missing.
+        """
+        if not 0 <= seed <= SEED_MAX:
+            raise InputError(f"seed must be within 0..{SEED_MAX}, got {seed}")
+        names = replacements(replacement, self.layers)
+        sources = {"frozen": frozen, "other": other}
+        for name, source in sources.items():
+            if name in names and source is None:
+                raise InputError(f"replacement {name!r} needs a Source: {name}=Source(latent, chord)")
+        return Bend(
+            self.generator,
+            names,
+            seed,
+            gain=None if gain is None else per_unit("gain", gain, self.units, GAIN_MAX),
+            invert=None if invert is None else per_unit("invert", invert, self.units, 1.0),
+            mean=self.mean_activations if "mean" in names else None,
+            moments={name: self._moment(name, source) for name, source in sources.items() if source is not None},
+        )
+
+    @cached_property
+    def mean_activations(self) -> Tensor:
+        """Every unit's average activation (U,) over many latents and all labels."""
+        chords = self.labels or (None,)
+        parts = torch.split(self.latents(math.ceil(MEAN_LATENTS / len(chords)), seed=0), EVENT_BATCH)
+        return torch.cat([self.observe(part, chord)[1] for chord in chords for part in parts]).mean(0)
+
+    def _moment(self, name: str, source: Source) -> Moment:
+        size = self.header.model.latent_size
+        # Copies: what the caller does to its own later changes nothing.
+        z = torch.as_tensor(source.latent, dtype=torch.float32).clone()
+        if z.shape != (size,):
+            raise InputError(f"the latent of {name} must be ({size},), got {tuple(z.shape)}")
+        if not bool(z.isfinite().all()):
+            raise InputError(f"the latent of {name} must be finite numbers")
+        then = None if source.strengths is None else self._by_layer(torch.as_tensor(source.strengths).clone(), 1)
+        return z[None], self._label_indices(source.chord, 1), then
 
     def frames(self, duration_s: float | None) -> int:
         """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
@@ -223,7 +297,7 @@ class Memory:
             raise unknown("chord", chord, self.labels)
         return self.labels.index(chord)
 
-    def _by_layer(self, strengths: StrengthsLike, count: int) -> Mapping[str, Tensor]:
+    def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Tensor]:
         flat = torch.as_tensor(strengths, dtype=torch.float32)
         if flat.shape not in ((self.units,), (count, self.units)):
             raise InputError(f"strengths must be ({self.units},) or ({count}, {self.units}), got {tuple(flat.shape)}")

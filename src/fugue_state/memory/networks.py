@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +15,9 @@ from fugue_state.memory.spectral import spectral_norm
 
 BANDS = 128  # mel bands of the image
 FACTOR = 32  # how often the first feature map's frames are doubled, as a factor
+
+# What is done to a layer's maps (B, C, H, W), of which strengths (C,) or (B, C) are remembered; None is all.
+Bender = Callable[[Tensor, Tensor | None], Tensor]
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
@@ -98,6 +101,7 @@ class Generator(nn.Module):
         strengths: Mapping[str, Tensor] | None = None,
         activations: dict[str, Tensor] | None = None,
         frames: int | None = None,
+        bends: Mapping[str, Bender] | None = None,
     ) -> Tensor:
         """Generate mels in [-1, 1].
 
@@ -105,20 +109,37 @@ class Generator(nn.Module):
         time: the same sound, slower or faster, at the same pitch.
 
         `strengths` holds, for each layer to be bent, how much of every unit is remembered
-        (C,) or (B, C): the forgotten part is replaced by zero. Unit activations (B, C), their
-        mean over the map after bending, are put into `activations` if it is given.
+        (C,) or (B, C): the forgotten part is replaced by zero, or as `bends` has it for the layer.
+        Unit activations (B, C), their mean over the map after bending, are put into `activations`
+        if it is given.
         """
         x = z[:, :, None, None]
         for name, layer in self.deconv.items():
-            x = layer(x, label)
-            if strengths is not None and name in strengths:
-                strength = strengths[name]
-                x = x * (strength if strength.ndim == 2 else strength[None])[:, :, None, None]
+            bend = remembered if bends is None else bends.get(name, remembered)
+            x = bend(layer(x, label), None if strengths is None else strengths.get(name))
             if activations is not None:
                 activations[name] = x.mean(dim=(2, 3))
             if name == "deconv1" and frames is not None and frames != self.frames:
                 x = functional.interpolate(x, (x.shape[2], _first_width(frames)), mode="bilinear", align_corners=True)
         return torch.tanh(self.output(x))
+
+    def after(self, layer: str, maps: Tensor, label: Tensor) -> Tensor:
+        """Return the mels (B, 1, M, T) that follow from the maps (B, C, H, W) of a layer."""
+        names = list(self.deconv)
+        for name in names[names.index(layer) + 1 :]:
+            maps = self.deconv[name](maps, label)
+        return torch.tanh(self.output(maps))
+
+    def map_sizes(self, frames: int) -> dict[str, tuple[int, int]]:
+        """Return height and width of each layer's maps when mels of `frames` are generated."""
+        # The first map is resized after it was bent.
+        widths = [_first_width(frames if i else self.frames) << i for i in range(len(self.deconv))]
+        return {name: (4 << i, width) for i, (name, width) in enumerate(zip(self.deconv, widths, strict=True))}
+
+
+def remembered(h: Tensor, strength: Tensor | None) -> Tensor:
+    """Return what is left of maps (B, C, H, W) when zero stands in for the forgotten part."""
+    return h if strength is None else h * strength[..., None, None]
 
 
 def _first_width(frames: int) -> int:

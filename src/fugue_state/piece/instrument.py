@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby, islice
 
 import numpy as np
@@ -12,28 +14,38 @@ import torch
 from torch import Tensor
 
 from fugue_state.audio.io import Samples, resample
+from fugue_state.audio.loudness import event_lufs
 from fugue_state.audio.mix import add_at, envelope, pan
 from fugue_state.audio.reverb import Convolver, Tail, room
 from fugue_state.audio.tone import Tilt
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import EVENT_BATCH, EnvelopeConfig, ReverbConfig, ToneConfig
+from fugue_state.config import EVENT_BATCH, HELD_LUFS, EnvelopeConfig
 from fugue_state.errors import InputError
+from fugue_state.memory.bends import Bend
 from fugue_state.memory.memory import Memory
+from fugue_state.score.model import Score
 
 
 @dataclass(frozen=True, eq=False)
 class Event:
     """One remembered chord in time: `onset` in samples, latent (Z,), strengths (U,), pan -1..1.
 
-    `frames` is how long it lasts (a multiple of 32); None is as long as learned.
+    It is generated with `label`, which only a memory without labels does without; `chord` is what it is meant to
+    be heard as. `frames` is how long it lasts (a multiple of 32); None is as long as learned. `voice` is the stem it
+    belongs to, from 0 on, `bend` what stands in for what is forgotten; None is nothing.
     """
 
     onset: int
     chord: str | None
+    label: str | None
     latent: Tensor
     strengths: Strengths
     pan: float
+    envelope: EnvelopeConfig
     frames: int | None = None
+    voice: int = 0
+    level_db: float = 0.0
+    bend: Bend | None = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +77,31 @@ class State:
 
 
 @dataclass(frozen=True, eq=False)
+class Place:
+    """Where playing can go on: a state, its voices told by their events.
+
+    `handed` events were handed over before `position`; of these, none before number `first` rings on.
+    """
+
+    position: int
+    handed: int
+    first: int
+    tone: npt.NDArray[np.float64]
+    tail: Tail
+
+
+@dataclass(frozen=True, eq=False)
 class Block:
     """Sound (N, 2) from sample `position` on, and what the newest sounding event shows at its start.
 
-    `strengths` and `activations` are (U,), `mel` is the column (M,) heard; None in silence.
+    `stems`, where asked for, are (N, 2 S): dry, reverb and, of several voices, each by itself, dry; dry and
+    reverb add up to `samples`, the voices to dry. `strengths` and `activations` are (U,), `mel` is the column
+    (M,) heard; None in silence.
     """
 
     position: int
     samples: Samples
+    stems: Samples | None = None
     chord: str | None = None
     strengths: Strengths | None = None
     activations: npt.NDArray[np.float32] | None = None
@@ -80,62 +109,93 @@ class Block:
 
 
 class Instrument:
-    """A memory that is played: events become voices, voices are mixed, toned and put into a room."""
+    """A memory that is played as a score wants it: events become voices, mixed, toned and put into a room."""
 
-    def __init__(
-        self,
-        memory: Memory,
-        *,
-        sample_rate_hz: int,
-        envelope: EnvelopeConfig,
-        tone: ToneConfig,
-        reverb: ReverbConfig,
-        seed: int,
-    ) -> None:
+    def __init__(self, memory: Memory, score: Score, *, stems: bool = False) -> None:
         self.memory = memory
-        self._rate = sample_rate_hz
-        self._envelope = envelope
-        self._tilt = Tilt(tone, sample_rate_hz)
-        self._convolver = Convolver(room(reverb, sample_rate_hz, seed))
-        self._wet = np.float32(10.0 ** (reverb.wet_db / 20.0))
+        self._rate = score.file.sample_rate_hz
+        self._loudness = score.loudness
+        self._tilt = Tilt(score.tone, self._rate)
+        self._convolver = Convolver(room(score.reverb, self._rate, score.seed))
+        self._wet = np.float32(10.0 ** (score.reverb.wet_db / 20.0))
+        self._stems = stems
+        voices = len(score.voices)
+        self._apart = voices if stems and voices > 1 else 0  # voices that are also mixed by themselves
+        self._envelope = lru_cache(maxsize=8)(self._made_envelope)
 
     def start(self) -> State:
         """Return the state before the first block."""
-        return State(0, (), self._tilt.silence(), self._convolver.silence())
+        return State(0, (), self._tilt.silence(2 + 2 * self._apart), self._convolver.silence())
+
+    def resume(self, place: Place, events: tuple[Event, ...]) -> State:
+        """Return the state at a place; `events` are those handed over before, from a whole batch on, that may ring."""
+        voices = self._ringing(self._voices(events), place.position)
+        return State(place.position, voices, place.tone, place.tail)
 
     def step(self, controls: Controls, state: State) -> tuple[Block, State]:
-        """Play one block. Raises InputError for an event that lies in the past."""
+        """Play one block. Raises InputError for an event that lies in the past, or of a voice there is not."""
         late = [e.onset for e in controls.events if e.onset < state.position]
         if late:
             raise InputError(f"an event at sample {late[0]} came after sample {state.position} was played")
+        strange = [e.voice for e in controls.events if self._apart and not 0 <= e.voice < self._apart]
+        if strange:
+            raise InputError(f"an event of voice {strange[0]}; there are voices 0 to {self._apart - 1}")
         voices = state.voices + tuple(self._voices(controls.events))
-        dry = np.zeros((controls.samples, 2), dtype=np.float32)
-        for voice in voices:
-            add_at(dry, state.position, voice.samples, voice.event.onset)
-        dry, tone = self._tilt(dry, state.tone)
-        wet, tail = self._convolver(dry, state.tail)
+        dry, tone = self._tilt(self._mixed(voices, state.position, controls.samples), state.tone)
+        wet, tail = self._convolver(dry[:, :2], state.tail)
+        wet *= self._wet
+        stems = np.concatenate([dry[:, :2], wet, dry[:, 2:]], axis=1) if self._stems else None
+        block = self._seen(Block(state.position, dry[:, :2] + wet, stems), voices)
         end = state.position + controls.samples
-        ringing = tuple(v for v in voices if v.event.onset + len(v.samples) > end)
-        block = self._seen(Block(state.position, dry + self._wet * wet), voices)
-        return block, State(end, ringing, tone, tail)
+        return block, State(end, self._ringing(voices, end), tone, tail)
+
+    def _mixed(self, voices: tuple[Voice, ...], position: int, samples: int) -> Samples:
+        """Add up what sounds from `position` on (N, 2 or more): all of it, then each voice that is kept apart."""
+        dry = np.zeros((samples, 2 + 2 * self._apart), dtype=np.float32)
+        for voice in voices:
+            add_at(dry[:, :2], position, voice.samples, voice.event.onset)
+            if self._apart:
+                begin = 2 + 2 * voice.event.voice
+                add_at(dry[:, begin : begin + 2], position, voice.samples, voice.event.onset)
+        return dry
+
+    @staticmethod
+    def _ringing(voices: Iterable[Voice], position: int) -> tuple[Voice, ...]:
+        """Return the voices that sound beyond `position`."""
+        return tuple(v for v in voices if v.event.onset + len(v.samples) > position)
 
     def _voices(self, events: tuple[Event, ...]) -> Iterator[Voice]:
         """Make events audible, batch by batch."""
         for start in range(0, len(events), EVENT_BATCH):
-            for frames, part in groupby(events[start : start + EVENT_BATCH], key=lambda e: e.frames):
-                yield from self._batch(tuple(part), frames)
+            part = events[start : start + EVENT_BATCH]
+            for _, alike in groupby(part, key=lambda e: (e.frames, id(e.bend))):
+                yield from self._batch(tuple(alike))
 
-    def _batch(self, events: tuple[Event, ...], frames: int | None) -> Iterator[Voice]:
-        """Generate, invert, shape and place events of one length together."""
+    def _batch(self, events: tuple[Event, ...]) -> Iterator[Voice]:
+        """Generate, invert, shape and place events of one length and bend together."""
         strengths = torch.from_numpy(np.stack([e.strengths for e in events]))
-        named = [e.chord for e in events if e.chord is not None]
+        named = [e.label for e in events if e.label is not None]
         latents = torch.stack([e.latent for e in events])
-        mels, activations = self.memory.observe(latents, named or None, strengths, frames)
+        mels, activations = self.memory.observe(latents, named or None, strengths, events[0].frames, events[0].bend)
         audio = self.memory.invert(mels).numpy()
-        placed = [resample(sound, self.memory.spec.sample_rate_hz, self._rate) for sound in audio]
-        gain = envelope(len(placed[0]), self._rate, self._envelope)
-        for event, sound, mel, activation in zip(events, placed, mels.numpy(), activations.numpy(), strict=True):
-            yield Voice(event, pan(sound * gain, event.pan), mel, activation)
+        for event, sound, mel, activation in zip(events, audio, mels.numpy(), activations.numpy(), strict=True):
+            placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
+            yield Voice(event, pan(self._shaped(event, placed), event.pan), mel, activation)
+
+    def _shaped(self, event: Event, sound: Samples) -> Samples:
+        """Give a sound (N,) its envelope, its level, and the gain that holds its loudness."""
+        gain, taken_db = self._envelope(len(sound), event.envelope)
+        shaped = sound * gain
+        level_db = event.level_db
+        if self._loudness.hold:
+            wanted = HELD_LUFS - taken_db  # that is the composer's wish
+            level_db += min(wanted - event_lufs(shaped, self._rate), self._loudness.lift_db)
+        return shaped * np.float32(10.0 ** (level_db / 20.0))
+
+    def _made_envelope(self, length: int, config: EnvelopeConfig) -> tuple[Samples, float]:
+        """Return an envelope (N,), and how many dB it takes from a steady sound."""
+        gain = envelope(length, self._rate, config)
+        return gain, -10.0 * float(np.log10(np.mean(gain**2)))
 
     def _seen(self, block: Block, voices: tuple[Voice, ...]) -> Block:
         """Add to a block what the newest voice that sounds at its start shows."""
@@ -159,10 +219,25 @@ def play(instrument: Instrument, events: Iterable[Event], samples: int, block: i
     Events are handed over in whole batches, ahead of time, whatever the block: so the sound does
     not depend on its length.
     """
+    return (heard for heard, _ in play_on(instrument, events, samples, block))
+
+
+def play_on(
+    instrument: Instrument, events: Iterable[Event], samples: int, block: int, place: Place | None = None
+) -> Iterator[tuple[Block, Place]]:
+    """Play as `play` does, each block with the place after it; from `place` on as if there had been no break.
+
+    `events` are all those of the piece, `block` is what it was before the break.
+    """
     if block < 1:
         raise InputError(f"a block holds at least 1 sample, got {block}")
-    waiting = iter(events)
+    waiting, handed = iter(events), 0
     state = instrument.start()
+    sounding: deque[Event] = deque()
+    if place is not None:
+        # Batches are made again whole: what is generated alone may round in another way.
+        sounding.extend(islice(waiting, place.first - place.first % EVENT_BATCH, place.handed))
+        state, handed = instrument.resume(place, tuple(sounding)), place.handed
     batch = tuple(islice(waiting, EVENT_BATCH))
     while state.position < samples:
         length = min(block, samples - state.position)
@@ -171,4 +246,9 @@ def play(instrument: Instrument, events: Iterable[Event], samples: int, block: i
             due += batch
             batch = tuple(islice(waiting, EVENT_BATCH))
         heard, state = instrument.step(Controls(length, due), state)
-        yield heard
+        handed += len(due)
+        sounding.extend(due)
+        oldest = state.voices[0].event if state.voices else None
+        while sounding and sounding[0] is not oldest:
+            sounding.popleft()
+        yield heard, Place(state.position, handed, handed - len(sounding), state.tone, state.tail)

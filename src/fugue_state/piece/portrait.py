@@ -10,21 +10,21 @@ import soundfile
 
 from fugue_state.audio import io
 from fugue_state.audio.mel import filterbank
-from fugue_state.config import MelSpec, Score
-from fugue_state.memory.memory import Memory
-from fugue_state.piece.score import events
+from fugue_state.audio.picture import FAINT, GLOW, INK, PAPER
+from fugue_state.config import MelSpec
+from fugue_state.piece.piece import Piece
 
 COLUMNS = 1200
 RANGE_DB = 75.0
-PAPER, INK, FAINT, GLOW = "#0e0c12", "#e1dce6", "#6f6878", "#f2a65a"
 
 
-def write_portrait(path: str | Path, sound: str | Path, score: Score, memory: Memory) -> None:
+def write_portrait(path: str | Path, sound: str | Path, piece: Piece) -> None:
     """Draw the spectrogram of a rendered file over the fraction of units remembered, as PNG."""
     from matplotlib.figure import Figure
 
     levels, spec = _spectrogram(sound)
-    times, remembered = _remembered(score, memory)
+    times, remembered = _remembered(piece)
+    score, memory = piece.score, piece.memory
     figure = Figure(figsize=(14, 6.5), facecolor=PAPER, layout="constrained")
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
     top.imshow(
@@ -40,7 +40,7 @@ def write_portrait(path: str | Path, sound: str | Path, score: Score, memory: Me
     top.set_yticks(places, names)
     top.set_ylabel("Hz", color=FAINT)
     top.set_title(
-        f"{Path(sound).name}: {memory.header.name}, {score.order}, {memory.units} units",
+        f"{score.title or Path(sound).name}: {memory.header.name}, {score.forgetting.order}, {memory.units} units",
         color=INK,
         loc="left",
         fontsize=12,
@@ -83,9 +83,11 @@ def _frequency_marks(spec: MelSpec) -> tuple[list[float], list[str]]:
     return list((mels - ends[0]) / (ends[1] - ends[0]) * spec.n_mels), [str(m) for m in marks]
 
 
-def _remembered(score: Score, memory: Memory) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+def _remembered(piece: Piece) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return onsets in seconds and the fraction remembered from each on, until the end."""
-    points = [(e.onset / score.file.sample_rate_hz, float(e.strengths.mean())) for e in events(score, memory)]
-    points.append((score.duration_s, points[-1][1]))
+    rate = piece.score.file.sample_rate_hz
+    forgetting = (e for e in piece.events() if piece.score.voices[e.voice].forgets)
+    points = [(e.onset / rate, float(e.strengths.mean())) for e in forgetting] or [(0.0, 1.0)]
+    points.append((piece.score.duration_s, points[-1][1]))
     times, remembered = zip(*points, strict=True)
     return np.array(times), np.array(remembered)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,17 +16,20 @@ from fugue_state.audio import io
 from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
-from fugue_state.config import VERSION, Score
-from fugue_state.errors import FugueError
+from fugue_state.audio.riff import Marker
+from fugue_state.config import CHECKPOINT_S
 from fugue_state.measure.sound import SoundCheck
-from fugue_state.memory.memory import Memory
-from fugue_state.piece.instrument import Instrument, play
-from fugue_state.piece.score import events
+from fugue_state.piece.instrument import Instrument, play_on
+from fugue_state.piece.markers import markers, write_labels
+from fugue_state.piece.part import Part, working
+from fugue_state.piece.piece import Piece
+from fugue_state.piece.provenance import MEASURED, provenance, write_json
 from fugue_state.progress import Track, untracked
+from fugue_state.score.model import Score
 
 BLOCK_S = 1.0
 END_FADE_S = 0.05
-CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.1
+CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.2
 
 
 @dataclass(frozen=True)
@@ -42,122 +46,165 @@ class Report:
 
 
 def render(
-    score: Score,
-    memory: Memory,
+    piece: Piece,
     out: str | Path,
     *,
     force: bool = False,
+    resume: bool = False,
+    stems: bool = False,
+    labels: bool = False,
     track: Track = untracked,
     block_s: float = BLOCK_S,
+    checkpoint_s: float = CHECKPOINT_S,
 ) -> Report:
-    """Render a score to a WAV or FLAC file and return what it measures.
+    """Render a piece to a WAV or FLAC file and return what it measures.
 
-    Two passes: the first plays into a scratch file and measures the loudness, the second brings
-    it to the level asked for, below the ceiling. Beside it, a JSON file says how to make it again.
-    Raises InputError before any work if the output cannot be written, OutputError if the disk
+    Two passes: the first plays into a working folder beside the file and measures the loudness, the second
+    brings it to the level asked for, below the ceiling. Beside it, a JSON file says how to make it again.
+    Every `checkpoint_s` seconds the folder keeps all that is needed to go on: after a break, `resume` does so,
+    to the same bytes. Before the first time, a break leaves nothing.
+
+    `stems` are written beside, as long and with the same gain, as float WAV: NAME-dry and NAME-reverb, which add
+    up to the piece, and if it has several voices NAME-voice-1 and so on, which add up to dry. Where chords and cues
+    begin is marked in a WAV, and with `labels` in NAME.txt.
+
+    Raises InputError before any work if the output cannot be written, or the working folder of an interrupted
+    render is there (without `resume` or `force`), is not there, or is of another one; OutputError if the disk
     fills up, FugueError for sound that is not a number; then no file is left.
     """
-    path = io.output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
-    recipe = io.output_path(path.with_suffix(".json"), force=force)
+    score, memory = piece.score, piece.memory
+    marked = markers(piece)
+    names = _stem_names(len(score.voices)) if stems else ()
+    files = _files(Path(out), score, names, labels=labels, force=force)
     rate = score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
-    instrument = Instrument(
-        memory,
-        sample_rate_hz=rate,
-        envelope=score.envelope,
-        tone=score.tone,
-        reverb=score.reverb,
-        seed=score.seed,
-    )
-    played = (b.samples for b in play(instrument, events(score, memory), score.samples, block))
-    comment = json.dumps(provenance(score, memory), separators=(",", ":"))
-    with (
-        io.Writer(path, rate, frames=score.samples, subtype=score.file.subtype, comment=comment) as writer,
-        io.scratch_file(path.parent) as scratch,
-        io.scratch_file(path.parent) as done,
-    ):
-        lufs = _record(track(played, -(-score.samples // block), "playing"), scratch, score)
-        meter, check = _master(scratch, lufs, done, score, block)
-        for finished in _recorded(done, block):
-            writer.write(finished)
-    report = Report(
-        path=str(path),
-        duration_s=round(score.samples / rate, 3),
-        sample_rate_hz=rate,
-        loudness_lufs=round(meter.integrated_lufs, 2),
-        true_peak_dbtp=round(float(meter.true_peak_dbtp), 2),
-        largest_step=round(check.largest_step, 4),
-        longest_silence_s=round(check.longest_silence_s, 3),
-    )
-    write_json(recipe, provenance(score, memory) | {"measured": asdict(report)})
+    instrument = Instrument(memory, score, stems=stems)
+    how = provenance(score, memory)
+    about = how | {"stems": list(names), "block": block}
+    with working(files.sounds, about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s) as part:
+        lufs = _record(instrument, piece, part, block, track)
+        meter, check = _master(part, lufs, lambda: _writers(files, score, how, marked), score, block, track)
+        report = Report(
+            path=str(files.sounds[0]),
+            duration_s=round(score.samples / rate, 3),
+            sample_rate_hz=rate,
+            loudness_lufs=round(meter.integrated_lufs, 2),
+            true_peak_dbtp=round(float(meter.true_peak_dbtp), 2),
+            largest_step=round(check.largest_step, 4),
+            longest_silence_s=round(check.longest_silence_s, 3),
+        )
+        write_json(files.recipe, how | {MEASURED: asdict(report)})
+        if files.labels is not None:
+            write_labels(files.labels, marked, rate)
     return report
 
 
-def provenance(score: Score, memory: Memory) -> dict[str, Any]:
-    """Return what is needed to make a file again."""
-    return {
-        "made_by": f"fugue-state {VERSION}",
-        "memory": memory.header.name,
-        "memory_sha256": memory.fingerprint,
-        "score": score.model_dump(mode="json"),
-    }
+@dataclass(frozen=True)
+class _Files:
+    """What a render writes; `sounds` are the piece, then its stems by their names."""
+
+    sounds: tuple[Path, ...]
+    stems: tuple[str, ...]
+    recipe: Path
+    labels: Path | None
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file, all or nothing."""
-    with io.replacing(path) as beside:
-        beside.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
+def _files(out: Path, score: Score, stems: tuple[str, ...], *, labels: bool, force: bool) -> _Files:
+    """Check that everything can be written."""
+    piece = io.output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
+    io.check_format(piece, score.file.subtype)
+    parts = [io.output_path(out.with_name(f"{out.stem}-{name}.wav"), force=force) for name in stems]
+    recipe = io.output_path(out.with_suffix(".json"), force=force)
+    text = io.output_path(out.with_suffix(".txt"), force=force) if labels else None
+    return _Files((piece, *parts), stems, recipe, text)
 
 
-def _record(blocks: Iterator[Samples], scratch: IO[bytes], score: Score) -> float:
-    """Write blocks to a scratch file; return their loudness in LUFS."""
+def _stem_names(voices: int) -> tuple[str, ...]:
+    """Return the names of stems in the order of a block's; a single voice is the dry sound."""
+    return ("dry", "reverb", *(f"voice-{i}" for i in range(1, voices + 1) if voices > 1))
+
+
+def _writers(files: _Files, score: Score, how: dict[str, Any], marked: Sequence[Marker]) -> Iterator[io.Writer]:
+    """Open the piece, then its stems: float, as by itself a stem may go over full scale."""
+    form = score.file
+    kinds = [(how, form.subtype), *((how | {"stem": name}, "FLOAT") for name in files.stems)]
+    for path, (told, subtype) in zip(files.sounds, kinds, strict=True):
+        comment = json.dumps(told, separators=(",", ":"))
+        yield io.Writer(
+            path, form.sample_rate_hz, frames=score.samples, subtype=subtype, comment=comment, markers=marked
+        )
+
+
+def _record(instrument: Instrument, piece: Piece, part: Part, block: int, track: Track) -> float:
+    """Play what is not played yet; return the loudness of all in LUFS."""
+    score = piece.score
     meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
-    for number, block in enumerate(blocks):
-        if not np.isfinite(block).all():
-            raise FugueError(f"sound that is not a number in block {number}; nothing was written")
-        meter.add(block)
-        scratch.write(block.astype("<f4").tobytes())
+    for kept in part.blocks(block):
+        meter.add(kept[:, :2])
+    left = score.samples - (part.place.position if part.place else 0)
+    played = play_on(instrument, piece.events(), score.samples, block, part.place)
+    for heard, place in track(played, -(-left // block), "playing"):
+        stems = () if heard.stems is None else (heard.stems,)
+        part.add(np.concatenate([heard.samples, *stems], axis=1), place)
+        meter.add(heard.samples)
+    part.finish()
     meter.finish()
     return meter.integrated_lufs
 
 
+class _MissedError(Exception):
+    """The loudness asked for was missed, by `missing_db`."""
+
+    def __init__(self, missing_db: float) -> None:
+        super().__init__(missing_db)
+        self.missing_db = missing_db
+
+
 def _master(
-    played: IO[bytes], lufs: float, done: IO[bytes], score: Score, block: int
+    part: Part, lufs: float, writers: Callable[[], Iterator[io.Writer]], score: Score, block: int, track: Track
 ) -> tuple[LoudnessMeter, SoundCheck]:
-    """Bring what was played to its loudness, limited, into another scratch file; return what that measures.
+    """Write what was played at its loudness, limited; return what that measures.
 
     Where peaks are limited the piece comes out quieter than the gain alone would make it; then what is missing
-    is added and it is done again, as often as needed. What is all but silent stays so, instead of being lifted
-    into noise.
+    is added and the writing begins again, as often as needed. What is all but silent stays so, instead of being
+    lifted into noise.
     """
-    rate, target = score.file.sample_rate_hz, score.master.loudness_lufs
-    gain_db = target - lufs if lufs > SILENT_LUFS else 0.0
-    for _ in range(CORRECTIONS):
-        meter, check = LoudnessMeter(rate), SoundCheck(rate)
-        done.seek(0)
-        for out in _faded(_limited(_recorded(played, block), 10.0 ** (gain_db / 20.0), score), score):
-            meter.add(out)
-            check.add(out)
-            done.write(out.astype("<f4").tobytes())
-        meter.finish()
-        missing_db = target - meter.integrated_lufs
-        if lufs <= SILENT_LUFS or abs(missing_db) < CLOSE_ENOUGH_LU:
+    silent = lufs <= SILENT_LUFS
+    gain_db = 0.0 if silent else score.master.loudness_lufs - lufs
+    for left in reversed(range(CORRECTIONS)):
+        blocks = track(part.blocks(block), -(-score.samples // block), "mastering")
+        finished = _faded(_limited(blocks, 10.0 ** (gain_db / 20.0), score, part.channels), score)
+        try:
+            with ExitStack() as stack:
+                meter, check = _write(finished, [stack.enter_context(writer) for writer in writers()], score)
+                missing_db = score.master.loudness_lufs - meter.integrated_lufs
+                if left and not silent and abs(missing_db) >= CLOSE_ENOUGH_LU:
+                    raise _MissedError(missing_db)
+        except _MissedError as missed:
+            gain_db += missed.missing_db
+        else:
             break
-        gain_db += missing_db
     return meter, check
 
 
-def _recorded(scratch: IO[bytes], block: int) -> Iterator[Samples]:
-    scratch.seek(0)
-    while data := scratch.read(block * 2 * 4):
-        yield np.frombuffer(data, dtype="<f4").reshape(-1, 2)
+def _write(blocks: Iterator[Samples], writers: list[io.Writer], score: Score) -> tuple[LoudnessMeter, SoundCheck]:
+    """Write blocks (N, 2 for each writer); return what the first two channels measure."""
+    rate = score.file.sample_rate_hz
+    meter, check = LoudnessMeter(rate), SoundCheck(rate)
+    for block in blocks:
+        meter.add(block[:, :2])
+        check.add(block[:, :2])
+        for number, writer in enumerate(writers):
+            writer.write(block[:, 2 * number : 2 * number + 2])
+    meter.finish()
+    return meter, check
 
 
-def _limited(blocks: Iterator[Samples], gain: float, score: Score) -> Iterator[Samples]:
+def _limited(blocks: Iterator[Samples], gain: float, score: Score, channels: int) -> Iterator[Samples]:
     """Apply gain and limiter; the limiter's lag is taken off the start and made up at the end."""
     limiter = Limiter(score.master.ceiling_dbtp, score.file.sample_rate_hz)
-    past, lag = limiter.silence(), limiter.delay
-    flush = np.zeros((limiter.delay, 2), dtype=np.float32)
+    past, lag = limiter.silence(channels), limiter.delay
+    flush = np.zeros((limiter.delay, channels), dtype=np.float32)
     for block in chain(blocks, [flush]):
         out, past = limiter(block * np.float32(gain), past)
         skipped = min(lag, len(out))

@@ -16,7 +16,7 @@ from fugue_state.audio.picture import write_sheet
 from fugue_state.config import EVENT_BATCH, VERSION
 from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.render import write_json
+from fugue_state.piece.provenance import write_json
 from fugue_state.progress import Track, untracked
 
 PEAK = 0.97

@@ -1,0 +1,52 @@
+"""Forgetting that listens: a bounded control loop from what is heard to how much is forgotten."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fugue_state.errors import InputError
+from fugue_state.score.model import Adaptive
+
+CLARITY_STEP = 0.1  # what `reaction` is measured by
+NEWEST = 0.3  # share of the newest sound in the clarity that counts
+
+
+class Governor:
+    """How far forgetting has come (0..1) over the seconds it has had, steered by each sound that it made.
+
+    It forgets while chords are clearer than asked, recalls while they are not or all but silent, and never
+    moves faster than `rate`.
+    """
+
+    def __init__(self, config: Adaptive) -> None:
+        self._config = config
+        self._times_s = [0.0]
+        self._shares = [0.0]
+        self._clarity: float | None = None
+        self._drive = 0.0
+
+    def share(self, time_s: float) -> float:
+        """Return how far it has come after so many seconds; after the newest sound it goes on as then decided."""
+        last_s, last = self._times_s[-1], self._shares[-1]
+        if time_s <= last_s:
+            return float(np.interp(time_s, self._times_s, self._shares))
+        return min(1.0, max(0.0, last + self._config.rate * self._drive * (time_s - last_s)))
+
+    def hear(self, time_s: float, clarity: float, level_db: float, sounding: int) -> None:
+        """Decide from a sound: its chord's clarity, its level beside the intact one's, how many sound at once.
+
+        Raises InputError for a sound that comes before one that was heard.
+        """
+        if time_s < self._times_s[-1]:
+            raise InputError(f"a sound at {time_s:g} s came after one at {self._times_s[-1]:g} s was heard")
+        self._shares.append(self.share(time_s))
+        self._times_s.append(time_s)
+        before = clarity if self._clarity is None else self._clarity
+        self._clarity = before + NEWEST * (clarity - before)
+        config = self._config
+        drive = config.reaction * (self._clarity - config.clarity) / CLARITY_STEP
+        if drive > 0:
+            drive *= 1.0 + config.density * max(0, sounding - 1)
+        if level_db < config.quiet_db:
+            drive = -1.0
+        self._drive = min(1.0, max(-1.0, drive))

@@ -1,0 +1,376 @@
+"""The forgetting curve: what is left of a memory's sounds against the fraction forgotten."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor, cat
+
+from fugue_state.audio.io import replacing
+from fugue_state.audio.loudness import SILENT_LUFS, event_lufs
+from fugue_state.audio.picture import FAINT, GLOW, INK, PAPER
+from fugue_state.config import EVENT_BATCH, CurveConfig, MelSpec
+from fugue_state.errors import InputError
+from fugue_state.measure.chords import can_be_named, chroma, match, template
+from fugue_state.measure.describe import triads
+from fugue_state.measure.memory import inverted
+from fugue_state.memory.memory import Memory
+from fugue_state.progress import Track, untracked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = npt.NDArray[np.float64]
+Strengths = npt.NDArray[np.float32]
+Way = Callable[[float], Strengths]  # fraction forgotten to strengths (U,)
+
+OVERALL = "overall"
+RESOLVED = 0.01  # no two fractions are measured closer than half of this
+ROWS = 11  # of a table
+TINY = 1e-12
+
+# Traits beside the chords: name, heading, unit, digits.
+TRAITS = (
+    ("distance_db", "distance from intact", "dB", 1),
+    ("loudness_lu", "loudness against intact", "LU", 1),
+    ("brightness_hz", "brightness", "Hz", 0),
+)
+COOL = "#6fb7e0"
+
+
+def mel_distance_db(one: Tensor, other: Tensor, spec: MelSpec) -> Array:
+    """Return how far mels (B, M, T) in [-1, 1] lie apart, each from its counterpart: mean |difference| in dB, (B,).
+
+    InputError for different shapes.
+    """
+    if one.shape != other.shape:
+        raise InputError(f"mels of shapes {tuple(one.shape)} and {tuple(other.shape)} cannot be compared")
+    apart = np.abs(one.numpy().astype(np.float64) - other.numpy())
+    return np.asarray(apart.mean(axis=(1, 2)) * (spec.range_db / 2.0))
+
+
+def distances(
+    memory: Memory,
+    latents: Tensor,
+    chords: Sequence[str] | None,
+    path: Way,
+    fractions: Sequence[float] | Array,
+    *,
+    bend: Any = None,
+    frames: int | None = None,
+) -> Array:
+    """Return the mel distance to intact in dB, (F, B), of latents (B, Z) at fractions (F,) along a path.
+
+    No sound is made for it. `chords`, `frames` and, if given, `bend` as `Memory.generate` takes them.
+    """
+    how = {"frames": frames} | ({} if bend is None else {"bend": bend})
+    intact = _generated(memory, latents, chords, None, frames=frames)
+    found = [
+        mel_distance_db(_generated(memory, latents, chords, path(float(fraction)), **how), intact, memory.spec)
+        for fraction in fractions
+    ]
+    return np.array(found).reshape(len(found), len(latents))
+
+
+def _generated(
+    memory: Memory, z: Tensor, chords: Sequence[str] | None, strengths: Strengths | None, **how: Any
+) -> Tensor:
+    """Return mels (B, M, T), made a batch at a time; without chords, of the memory's labels in turn."""
+    asked = chords or _in_turn(memory.labels, len(z))
+    if chords and len(chords) != len(z):
+        raise InputError(f"{len(chords)} chords for {len(z)} latents; one for each is needed")
+    parts = [slice(start, start + EVENT_BATCH) for start in range(0, len(z), EVENT_BATCH)]
+    return cat([memory.generate(z[part], asked[part] or None, strengths, **how) for part in parts])
+
+
+def _in_turn(labels: Sequence[str], count: int) -> list[str]:
+    return [labels[i % len(labels)] for i in range(count)] if labels else []
+
+
+@dataclass(frozen=True)
+class Curve:
+    """What is heard of B latents at fractions (F,) forgotten, from none to all.
+
+    `traits` are (F, B): `distance_db` of the mel to intact, `loudness_lu` relative to intact, `brightness_hz`
+    (spectral centroid); and, unless no sound can be named when intact, over those that can:
+    `named` (1 if the chord is named as asked, else 0) and `clarity` (cosine with that chord's template).
+    """
+
+    fractions: Array
+    traits: dict[str, Array]
+
+    @property
+    def share(self) -> Array | None:
+        """The share of the chords named as asked (F,)."""
+        return self.traits["named"].mean(axis=1) if "named" in self.traits else None
+
+    @property
+    def half_life(self) -> float | None:
+        """The fraction at which the share of chords named first falls to half of what it is intact.
+
+        Interpolated; None if it never does, or if nothing is named.
+        """
+        share = self.share
+        if share is None or not share[0] > 0:
+            return None
+        below = np.flatnonzero(share <= share[0] / 2.0)
+        if len(below) == 0:
+            return None
+        part = slice(below[0] - 1, below[0] + 1)
+        return float(np.interp(-share[0] / 2.0, -share[part], self.fractions[part]))
+
+    @property
+    def last_recognised(self) -> float | None:
+        """The largest fraction up to which some latent was named as asked at every fraction before.
+
+        Whatever is left is named somehow, at times right by chance: what is lost once stays lost here.
+        None if no chord is named as asked to begin with.
+        """
+        if "named" not in self.traits:
+            return None
+        still = np.logical_and.accumulate(self.traits["named"] > 0, axis=0)
+        return float(self.fractions[still.any(axis=1)].max()) if still[0].any() else None
+
+    def quartiles(self, trait: str) -> Array:
+        """Return the quartiles (3, F) of a trait over the latents."""
+        return np.quantile(self.traits[trait], (0.25, 0.5, 0.75), axis=1)
+
+    def told(self) -> dict[str, Any]:
+        """Return all figures, for a program: None where nothing can be named."""
+        share = self.share
+        spread: dict[str, Any] = {"clarity": None}
+        for trait in [name for name in self.traits if name != "named"]:
+            lower, median, upper = self.quartiles(trait).round(3).tolist()
+            spread[trait] = {"median": median, "lower": lower, "upper": upper}
+        return {
+            "half_life": _rounded(self.half_life),
+            "last_recognised": _rounded(self.last_recognised),
+            "fraction": self.fractions.round(4).tolist(),
+            "named": None if share is None else share.round(3).tolist(),
+        } | spread
+
+
+def _rounded(fraction: float | None) -> float | None:
+    return None if fraction is None else round(fraction, 4)
+
+
+class Listener:
+    """Hears what is left of `count` latents under any strengths.
+
+    Own chords are the memory's labels in turn if those can be named; if not, what each sound is named
+    among all triads when intact.
+    """
+
+    def __init__(self, memory: Memory, count: int, seed: int) -> None:
+        self._memory = memory
+        self._z = memory.latents(count, seed)
+        self._mel = _generated(memory, self._z, None, None)
+        sounds = inverted(self._mel.numpy(), memory)
+        self._lufs = self._loudness(sounds)
+        if can_be_named(memory.labels):
+            self._names, own = memory.labels, _in_turn(memory.labels, count)
+        else:
+            self._names = triads(memory.labels)
+            own = [self._named(heard) for heard in self._chroma(sounds, self._lufs)]
+        self._own = {i: name for i, name in enumerate(own) if name}
+
+    def __call__(self, strengths: Strengths) -> dict[str, Array]:
+        """Return the traits (B,) of a `Curve` under strengths (U,)."""
+        mel = _generated(self._memory, self._z, None, strengths)
+        sounds = inverted(mel.numpy(), self._memory)
+        lufs = self._loudness(sounds)
+        traits = {
+            "distance_db": mel_distance_db(mel, self._mel, self._memory.spec),
+            "loudness_lu": lufs - self._lufs,
+            "brightness_hz": self._brightness_hz(sounds),
+        }
+        if self._own:
+            heard = self._chroma(sounds, lufs)
+            traits["named"] = np.array([float(self._named(heard[i]) == name) for i, name in self._own.items()])
+            traits["clarity"] = np.array([heard[i] @ template(name) for i, name in self._own.items()])
+        return traits
+
+    def _loudness(self, sounds: npt.NDArray[np.float32]) -> Array:
+        return np.array([event_lufs(sound, self._memory.spec.sample_rate_hz) for sound in sounds])
+
+    def _chroma(self, sounds: npt.NDArray[np.float32], lufs: Array) -> Array:
+        """Return the unit chroma (B, 12) of sounds, zeros of those too quiet to be heard."""
+        heard = np.zeros((len(sounds), 12))
+        for i in np.flatnonzero(lufs > SILENT_LUFS):
+            heard[i] = chroma(sounds[i], self._memory.spec.sample_rate_hz)
+        return heard
+
+    def _named(self, heard: Array) -> str:
+        return match(heard, self._names).name if heard.any() else ""
+
+    def _brightness_hz(self, sounds: npt.NDArray[np.float32]) -> Array:
+        """Return the spectral centroid (B,), of power, in Hz; 0 of silence."""
+        power = np.abs(np.fft.rfft(sounds)) ** 2
+        hz = np.fft.rfftfreq(sounds.shape[1], 1.0 / self._memory.spec.sample_rate_hz)
+        return np.asarray(power @ hz / np.maximum(power.sum(axis=1), TINY))
+
+
+def measure_curves(
+    memory: Memory,
+    overall: Way,
+    layers: Mapping[str, Way] | None = None,
+    config: CurveConfig | None = None,
+    *,
+    track: Track = untracked,
+) -> dict[str, Curve]:
+    """Return the forgetting curve of a path, under `overall`, and of paths that take one layer each.
+
+    At `config.steps` even fractions and a third as many more where most changes; for layers at half of
+    those. The memory's quality and the order of the paths are the caller's.
+    """
+    config = config or CurveConfig()
+    listen = Listener(memory, config.latents, config.seed)
+    paths = {OVERALL: overall} | dict(layers or {})
+    steps = dict.fromkeys(paths, max(2, (config.steps + 1) // 2)) | {OVERALL: config.steps}
+    intact = listen(overall(0.0))
+    found = {name: {0.0: intact} for name in paths}
+    plan = [name for name, count in steps.items() for _ in range(count - 1 + count // 3)]
+    for name in track(plan, len(plan), "forgetting"):
+        fraction = _next_fraction(found[name], steps[name], paths[name])
+        if fraction is not None:
+            found[name][fraction] = listen(paths[name](fraction))
+    return {name: _curve(points) for name, points in found.items()}
+
+
+def _curve(points: Mapping[float, dict[str, Array]]) -> Curve:
+    fractions = sorted(points)
+    traits = {trait: np.stack([points[f][trait] for f in fractions]) for trait in points[0.0]}
+    return Curve(np.array(fractions), traits)
+
+
+def _next_fraction(points: Mapping[float, dict[str, Array]], steps: int, path: Way) -> float | None:
+    """Return the fraction to measure next: of the even ones first, then where it is worth it; None if nowhere."""
+    if len(points) < steps:
+        return len(points) / (steps - 1)
+    # Within the forgetting of one unit nothing turns.
+    narrow = max(RESOLVED, 1.0 / max(1, int((path(1.0) < 1.0).sum())))
+    return _steepest(_curve(points), narrow)
+
+
+def _steepest(curve: Curve, narrow: float) -> float | None:
+    """Return the middle between the fractions around the half-life, or those between which most changes.
+
+    None if nothing changes but between fractions closer than `narrow`.
+    """
+    distance = curve.traits["distance_db"].mean(axis=1)
+    change = np.abs(np.diff(distance)) / max(float(distance.max()), TINY)
+    if curve.share is not None:
+        change += np.abs(np.diff(curve.share))
+    if curve.half_life is not None:
+        change[np.searchsorted(curve.fractions, curve.half_life) - 1] += len(curve.fractions)
+    change[np.diff(curve.fractions) <= narrow] = 0.0
+    best = int(change.argmax())
+    return float(curve.fractions[best : best + 2].mean()) if change[best] > 0 else None
+
+
+def table(curves: Mapping[str, Curve]) -> list[str]:
+    """Return lines for a person: the overall curve, then how each layer is when all of it is forgotten."""
+    whole = curves[OVERALL]
+    rows = dict.fromkeys(int(np.abs(whole.fractions - f).argmin()) for f in np.linspace(0.0, 1.0, ROWS))
+    columns = f"{'named':>7}  {'clarity':>7}  {'distance':>9}  {'loudness':>9}  {'brightness':>10}"
+    lines = [f"forgotten  {columns}"]
+    lines += [f"{_percent(whole.fractions[i]):>9}  {_row(whole, i)}" for i in rows]
+    lines += [f"half-life {_percent(whole.half_life)}, last recognised {_percent(whole.last_recognised)}"]
+    layers = {name: curve for name, curve in curves.items() if name != OVERALL}
+    if layers:
+        lines += ["", f"{'without':9}  {columns}  half-life  last recognised"]
+    for name, curve in layers.items():
+        ends = f"{_percent(curve.half_life):>9}  {_percent(curve.last_recognised):>15}"
+        lines.append(f"{name:9}  {_row(curve, -1)}  {ends}")
+    return lines
+
+
+def _row(curve: Curve, i: int) -> str:
+    share = curve.share
+    cells = [f"{'-':>7}"] * 2
+    if share is not None:
+        cells = [f"{_percent(share[i]):>7}", f"{curve.quartiles('clarity')[1, i]:7.2f}"]
+    for (trait, _, unit, digits), width in zip(TRAITS, (9, 9, 10), strict=True):
+        cells.append(f"{f'{curve.quartiles(trait)[1, i]:.{digits}f} {unit}':>{width}}")
+    return "  ".join(cells)
+
+
+def _percent(share: float | None) -> str:
+    return "none" if share is None else f"{100 * share:.0f} %"
+
+
+def draw_curves(path: str | Path, curves: Mapping[str, Curve], title: str) -> None:
+    """Draw curves as PNG or SVG, by the ending: medians with their quartiles, the layers small below."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    path = Path(path)
+    vector = path.suffix.casefold() == ".svg"
+    layers = {name: curve for name, curve in curves.items() if name != OVERALL}
+    with rc_context({"svg.hashsalt": "curve", "font.size": 9, "axes.titlesize": 9}):
+        figure = Figure(figsize=(9, 9 if layers else 5), facecolor=PAPER, layout="constrained")
+        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=12)
+        parts = figure.subfigures(1 + bool(layers), 1, squeeze=False, height_ratios=(1.3, 1)[: 1 + bool(layers)])
+        for part in parts.flat:
+            part.set_facecolor(PAPER)
+        _draw_overall(list(parts[0, 0].subplots(2, 2, sharex=True).flat), curves[OVERALL])
+        if layers:
+            _draw_layers(parts[1, 0].subplots(2, len(layers), sharex=True, sharey="row", squeeze=False), layers)
+        with replacing(path) as beside:
+            figure.savefig(
+                beside, dpi=100, format="svg" if vector else "png", metadata={"Date": None} if vector else None
+            )
+
+
+def _draw_overall(axes: Sequence[Axes], curve: Curve) -> None:
+    _draw_chords(axes[0], curve)
+    axes[0].set_title(f"chords; half-life {_percent(curve.half_life)}", color=INK, loc="left")
+    if curve.share is not None:
+        axes[0].legend(frameon=False, labelcolor=INK, loc="best")
+    for place, (trait, heading, unit, _) in zip(axes[1:], TRAITS, strict=True):
+        _draw_trait(place, curve, trait, GLOW, "-")
+        place.set_title(f"{heading}, {unit}", color=INK, loc="left")
+    for place in axes[2:]:
+        place.set_xlabel("% of all units forgotten", color=FAINT)
+
+
+def _draw_layers(axes: npt.NDArray[Any], layers: Mapping[str, Curve]) -> None:
+    for i, (name, curve) in enumerate(layers.items()):
+        _draw_chords(axes[0, i], curve)
+        axes[0, i].set_title(f"{name}\nhalf-life {_percent(curve.half_life)}", color=INK, loc="left")
+        _draw_trait(axes[1, i], curve, "distance_db", GLOW, "-")
+    axes[0, 0].set_ylabel("chords", color=FAINT)
+    axes[1, 0].set_ylabel("distance, dB", color=FAINT)
+    axes[1, len(layers) // 2].set_xlabel("% of the layer forgotten", color=FAINT)
+
+
+def _draw_chords(axes: Axes, curve: Curve) -> None:
+    _prepare(axes)
+    axes.set_ylim(0.0, 1.04)
+    if curve.share is None:
+        axes.text(50, 0.5, "nothing to name", color=FAINT, ha="center")
+        return
+    axes.plot(100 * curve.fractions, curve.share, color=GLOW, linewidth=1.8, label="share named as asked")
+    _draw_trait(axes, curve, "clarity", COOL, "--")
+    if curve.half_life is not None:
+        axes.axvline(100 * curve.half_life, color=FAINT, linewidth=0.8, linestyle=":")
+
+
+def _draw_trait(axes: Axes, curve: Curve, trait: str, colour: str, style: str) -> None:
+    _prepare(axes)
+    low, median, high = curve.quartiles(trait)
+    axes.fill_between(100 * curve.fractions, low, high, color=colour, alpha=0.22, linewidth=0)
+    axes.plot(100 * curve.fractions, median, color=colour, linestyle=style, linewidth=1.8, label=trait)
+
+
+def _prepare(axes: Axes) -> None:
+    axes.set_facecolor(PAPER)
+    axes.set_xlim(0, 100)
+    axes.tick_params(colors=FAINT)
+    axes.spines[:].set_visible(False)
+    axes.grid(color=FAINT, alpha=0.2, linewidth=0.6)

@@ -1,0 +1,96 @@
+"""What is measured of a memory once, and then kept on disk."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from fugue_state.audio.io import output_folder
+from fugue_state.config import Settings
+from fugue_state.corpus.fetch import cache_folder
+from fugue_state.errors import CheckpointError, InputError
+from fugue_state.memory.checkpoint import read_tensors, write_tensors
+from fugue_state.memory.memory import SUFFIX, Memory, find_memory, shipped_memories
+
+Tensors = dict[str, Tensor]
+
+
+def kept(
+    kind: str,
+    header: Settings,
+    memory: Memory,
+    name_or_path: str | Path | None,
+    *,
+    make: Callable[[], Tensors],
+    fault: Callable[[Tensors], str],
+    rebuild: bool,
+    say: Callable[[str], None],
+) -> Tensors:
+    """Return what `header` tells of, from disk if it was made before; otherwise make and keep it.
+
+    It is kept beside the checkpoint that `name_or_path` stands for; in the cache folder if there is none,
+    or if its folder cannot be written to. Of a memory that came with the package, what came with it is
+    looked at first, and what is made goes to the cache folder. What belongs to another memory or other
+    settings, or is damaged (`fault` says how), is made again, and that is said.
+    """
+    if not memory.fingerprint:  # it never was a file: nothing on disk could be recognised as its own
+        return make()
+    beside, shipped = _beside(kind, name_or_path)
+    cached = cache_folder() / kind / f"{memory.fingerprint}{SUFFIX}"
+    found = None if rebuild else _stored(kind, header, [*beside, cached], fault, say)
+    if found is None:
+        path = _writable([cached] if shipped else [*beside, cached])
+        found = make()
+        write_tensors(path, kind, header, found)
+    return found
+
+
+def _beside(kind: str, name_or_path: str | Path | None) -> tuple[list[Path], bool]:
+    """Return the place beside the checkpoint, if there is one, and whether that came with the package."""
+    if name_or_path is None:
+        return [], False
+    checkpoint = find_memory(name_or_path).resolve()
+    shipped = checkpoint in {path.resolve() for path in shipped_memories().values()}
+    return [checkpoint.with_name(f"{checkpoint.stem}.{kind}{SUFFIX}")], shipped
+
+
+def _stored(
+    kind: str,
+    header: Settings,
+    places: Sequence[Path],
+    fault: Callable[[Tensors], str],
+    say: Callable[[str], None],
+) -> Tensors | None:
+    """Return the first that fits; say what is wrong with others only if none does."""
+    wrong = []
+    for path in places:
+        if path.is_file():
+            try:
+                return _read(kind, header, path, fault)
+            except CheckpointError as error:
+                wrong.append(str(error))
+    for line in wrong:
+        say(f"{line}; making the {kind} again")
+    return None
+
+
+def _read(kind: str, header: Settings, path: Path, fault: Callable[[Tensors], str]) -> Tensors:
+    values, tensors = read_tensors(path, kind)
+    if values != header.model_dump(mode="json"):
+        raise CheckpointError(f"{path}: made for another memory or other settings")
+    if wrong := fault(tensors):
+        raise CheckpointError(f"{path}: damaged, {wrong}")
+    return tensors
+
+
+def _writable(places: Sequence[Path]) -> Path:
+    """Return the best place that lets itself be written to; InputError if none does."""
+    for path in places[:-1]:
+        with contextlib.suppress(InputError):
+            output_folder(path.parent)
+            return path
+    output_folder(places[-1].parent)
+    return places[-1]

@@ -1,0 +1,318 @@
+"""What every unit of a memory is for: measured by taking it away, and by watching it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.stats import rankdata
+from torch import Tensor
+
+from fugue_state.audio.compiled import in_threads
+from fugue_state.audio.io import replacing
+from fugue_state.audio.mel import hz_to_mel, mel_to_hz
+from fugue_state.audio.picture import FAINT, GLOW, INK, PAPER
+from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig, Settings
+from fugue_state.measure.chords import NAME, template
+from fugue_state.measure.describe import Describer, triads
+from fugue_state.measure.kept import Tensors, kept
+from fugue_state.memory.memory import Memory
+from fugue_state.progress import Track, untracked
+
+Array = npt.NDArray[np.float64]
+Numbers = npt.NDArray[np.int64]
+
+KIND = "profile"
+FORMULA = 1  # raised whenever the same memory is measured otherwise than before
+UNITS_AT_ONCE, PARTS_AT_ONCE = 4, 16
+OBSERVED_AT_ONCE = 64
+UNHEARD_DB = 1e-3  # what differs by less is rounding
+STILL = 1e-6  # a unit whose activation varies by less never changes
+DIGITS = 4  # that are kept: the last ones differ between machines
+TOP = 10
+COLOURS = ("#8f7bff", GLOW, "#7fd6d0")  # of bass, body and air; they differ in brightness as well
+
+
+class ProfileHeader(Settings):
+    """Everything that a profile on disk depends on."""
+
+    fingerprint: str
+    config: ProfileConfig
+    formula: int = FORMULA
+
+
+@dataclass(frozen=True, eq=False)
+class Profile:
+    """What was measured of all units, in arrays over U, `deconv1` first.
+
+    `mel_db`: by how much the mel changes when the unit alone is ablated, RMS over bands, frames and latents.
+    `clarity`: how far the cosine of the chroma with the sound's own chord falls then, mean over latents; below 0
+    the chord gets clearer. `activation`: mean over latents and map. `centroid_hz`: centre of the bands that the
+    ablation changes, weighted by the energy of that change. `regions` (U, 3): shares of bass, body and air in
+    that energy, taken per band (the bass has far fewer). A unit that nobody hears has 0 in all of these.
+    `cluster`: units of the same number fire alike; 0 are those that never change.
+    """
+
+    layers: Mapping[str, int]
+    mel_db: Array
+    clarity: Array
+    activation: Array
+    centroid_hz: Array
+    regions: Array
+    cluster: Numbers
+
+    @classmethod
+    def of(
+        cls,
+        memory: Memory,
+        name_or_path: str | Path | None = None,
+        config: ProfileConfig | None = None,
+        *,
+        rebuild: bool = False,
+        track: Track = untracked,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> Self:
+        """Return the profile of a memory, from disk if it was made before.
+
+        Where it is kept, and when it is made again, is told in `kept`.
+        """
+        config = config or ProfileConfig()
+        found = kept(
+            KIND,
+            ProfileHeader(fingerprint=memory.fingerprint, config=config),
+            memory,
+            name_or_path,
+            make=lambda: _measured(memory, config, track),
+            fault=lambda tensors: _fault(tensors, memory.units),
+            rebuild=rebuild,
+            say=say,
+        )
+        cluster = found.pop("cluster").numpy().astype(np.int64)
+        arrays = {key: tensor.numpy().astype(np.float64) for key, tensor in found.items()}
+        return cls(memory.layers, cluster=cluster, **arrays)
+
+    @property
+    def saliency(self) -> Array:
+        """Mean of a unit's ranks (U,) in `mel_db` and in `clarity`: 0 is the least in both, 1 the most."""
+        ranks = rankdata(np.stack([self.mel_db, self.clarity]), axis=1).mean(axis=0)
+        return np.asarray((ranks - 1.0) / max(1, len(ranks) - 1))
+
+    @property
+    def region(self) -> Numbers:
+        """Number (U,) of the region that has the largest share; -1 for a unit that nobody hears."""
+        return np.where(self.regions.any(axis=1), self.regions.argmax(axis=1), -1)
+
+    @property
+    def names(self) -> list[str]:
+        """The name of every unit, as musicians count: `deconv1:1` is the first."""
+        return [f"{layer}:{number}" for layer, size in self.layers.items() for number in range(1, size + 1)]
+
+    @property
+    def parts(self) -> dict[str, slice]:
+        """Where the units of each layer are within U."""
+        ends = np.cumsum(list(self.layers.values())).tolist()
+        return {layer: slice(end - size, end) for (layer, size), end in zip(self.layers.items(), ends, strict=True)}
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return for each layer its number of units, median and largest saliency and change of the mel, and regions."""
+        return {layer: self._summed(part) for layer, part in self.parts.items()}
+
+    def _summed(self, part: slice) -> dict[str, float]:
+        shares = dict(zip(REGIONS, self.regions[part].mean(axis=0), strict=True))
+        values = {
+            "saliency_median": np.median(self.saliency[part]),
+            "saliency_largest": self.saliency[part].max(),
+            "mel_db_median": np.median(self.mel_db[part]),
+            "mel_db_largest": self.mel_db[part].max(),
+        } | shares
+        return {"units": len(self.mel_db[part])} | {key: round(float(v), 3) for key, v in values.items()}
+
+    def top(self, count: int = TOP) -> dict[str, dict[str, Any]]:
+        """Return what was measured of the most salient units, most first, by name."""
+        order = np.argsort(-self.saliency, kind="stable")[:count]
+        return {self.names[i]: self._told(int(i)) for i in order}
+
+    def _told(self, unit: int) -> dict[str, Any]:
+        columns = {
+            "saliency": self.saliency,
+            "mel_db": self.mel_db,
+            "clarity": self.clarity,
+            "activation": self.activation,
+            "centroid_hz": self.centroid_hz,
+        }
+        region = int(self.region[unit])
+        told = {key: float(f"{column[unit]:.{DIGITS}g}") for key, column in columns.items()}
+        return told | {"region": REGIONS[region] if region >= 0 else "none", "cluster": int(self.cluster[unit])}
+
+
+def _measured(memory: Memory, config: ProfileConfig, track: Track) -> Tensors:
+    """Measure every unit; what is returned is rounded as it is kept."""
+    ablation = _Ablation(memory, config)
+    parts = [
+        (layer, range(start, min(start + UNITS_AT_ONCE, size)))
+        for layer, size in memory.layers.items()
+        for start in range(0, size, UNITS_AT_ONCE)
+    ]
+    rounds = [parts[start : start + PARTS_AT_ONCE] for start in range(0, len(parts), PARTS_AT_ONCE)]
+    probed = [done for some in track(rounds, len(rounds), "ablating") for done in in_threads(ablation, some)]
+    energy, clarity = (np.concatenate(column) for column in zip(*probed, strict=True))
+    activations = _activations(memory, config)
+    hz = band_hz(memory.spec)
+    values = {
+        "mel_db": np.sqrt(energy.mean(axis=1)),
+        "clarity": clarity,
+        "activation": activations.mean(axis=0),
+        "centroid_hz": _shared(energy) @ hz,
+        "regions": _shared(_regional(energy, hz)),
+    }
+    tensors = {key: torch.from_numpy(_rounded(value).astype(np.float32)) for key, value in values.items()}
+    return tensors | {"cluster": torch.from_numpy(clusters(activations, config.clusters))}
+
+
+class _Ablation:
+    """Intact sounds of some latents, and what becomes of them without a unit."""
+
+    def __init__(self, memory: Memory, config: ProfileConfig) -> None:
+        self._generator = memory.generator
+        self._to_db = memory.spec.range_db / 2.0
+        names = triads(memory.labels)
+        self._describer = Describer(memory.spec, names)
+        count = _fair(config.latents, memory)
+        z = memory.latents(count, config.seed)
+        self._label = torch.arange(count) % max(1, len(memory.labels))
+        self._maps: dict[str, Tensor] = {}
+        with torch.inference_mode():
+            maps = z[:, :, None, None]
+            for name, layer in self._generator.deconv.items():
+                maps = self._maps[name] = layer(maps, self._label)
+            self._intact = self._generator.after(name, maps, self._label)[:, 0]
+        own = [self._own(i, memory) for i in range(count)]
+        self._templates = np.stack([template(chord) if chord else np.zeros(12) for chord in own])
+        self._clarity = self._clear(self._intact)[0]
+
+    def _own(self, index: int, memory: Memory) -> str:
+        """Return the chord that a sound should be; empty for silence."""
+        label = memory.labels[index % len(memory.labels)] if memory.labels else ""
+        return label if NAME.match(label) else self._describer(self._intact[index : index + 1])[0].chord
+
+    def _clear(self, mels: Tensor) -> Array:
+        """Return the clarity of all latents' own chords (k, n) in mels (k * n, M, T)."""
+        chroma = self._describer.chroma(mels).reshape(-1, *self._templates.shape)
+        return np.asarray((chroma * self._templates).sum(axis=2))
+
+    def __call__(self, part: tuple[str, Sequence[int]]) -> tuple[Array, Array]:
+        """Ablate k units of a layer, each alone: mean squared change in dB by band (k, M), fall of clarity (k,)."""
+        layer, units = part
+        latents = len(self._intact)
+        with torch.inference_mode():
+            maps = self._maps[layer].repeat(len(units), 1, 1, 1)
+            for place, unit in enumerate(units):
+                maps[place * latents : (place + 1) * latents, unit] = 0.0
+            mels = self._generator.after(layer, maps, self._label.repeat(len(units)))[:, 0]
+            change_db = (mels.view(-1, *self._intact.shape) - self._intact) * self._to_db
+            energy = change_db.square().mean(dim=(1, 3)).numpy().astype(np.float64)
+        fall = (self._clarity - self._clear(mels)).mean(axis=1)
+        heard = energy.mean(axis=1) > UNHEARD_DB**2
+        return energy * heard[:, None], fall * heard
+
+
+def _fair(count: int, memory: Memory) -> int:
+    """Return how many latents, at least `count`, give every label as many."""
+    labels = max(1, len(memory.labels))
+    return -(-count // labels) * labels
+
+
+def _activations(memory: Memory, config: ProfileConfig) -> Array:
+    """Return the mean activation of every unit for latents of all labels (n, U)."""
+    z = memory.latents(_fair(config.observed, memory), config.seed)
+    turns = [memory.labels[i % len(memory.labels)] for i in range(len(z))] if memory.labels else []
+    parts = [slice(start, start + OBSERVED_AT_ONCE) for start in range(0, len(z), OBSERVED_AT_ONCE)]
+    seen = [memory.observe(z[part], turns[part] or None)[1] for part in parts]
+    return torch.cat(seen).numpy().astype(np.float64)
+
+
+def clusters(activations: Array, count: int) -> Numbers:
+    """Put units that fire alike into at most `count` clusters: (U,) numbers from 1, by activations (n, U).
+
+    Alike is the correlation over latents; clusters are joined by their mean distance. Units that never change
+    are in cluster 0.
+    """
+    found = np.zeros(activations.shape[1], dtype=np.int64)
+    moving = np.flatnonzero(np.ptp(activations, axis=0) > STILL)
+    found[moving] = 1
+    if len(moving) > 1:
+        tree = linkage(activations[:, moving].T, "average", "correlation")
+        found[moving] = fcluster(tree, count, "maxclust")
+    return found
+
+
+def band_hz(spec: MelSpec) -> Array:
+    """Return the centres (M,) of the bands of a mel."""
+    low, high = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
+    return np.asarray(mel_to_hz(np.linspace(low, high, spec.n_mels + 2)[1:-1], spec.scale))
+
+
+def _regional(energy: Array, hz: Array) -> Array:
+    """Return the mean energy of the bands of each region (k, 3), 0 for a region without bands."""
+    inside = np.digitize(hz, REGION_BORDERS_HZ)[:, None] == np.arange(len(REGIONS))
+    return np.asarray(energy @ (inside / np.maximum(inside.sum(axis=0), 1)))
+
+
+def _shared(energy: Array) -> Array:
+    """Return every row's shares (k, n) of its sum; zeros stay."""
+    total = energy.sum(axis=1, keepdims=True)
+    return np.asarray(energy / np.where(total > 0.0, total, 1.0))
+
+
+def _rounded(values: Array) -> Array:
+    """Round to the digits that are kept."""
+    rounded = [float(f"{value:.{DIGITS - 1}e}") for value in values.ravel()]
+    return np.array(rounded).reshape(values.shape)
+
+
+def _fault(tensors: Tensors, units: int) -> str:
+    """Say why these tensors cannot be a profile; empty if they can."""
+    shapes = {key: [units] for key in ("mel_db", "clarity", "activation", "centroid_hz", "cluster")}
+    if {key: list(tensor.shape) for key, tensor in tensors.items()} != shapes | {"regions": [units, len(REGIONS)]}:
+        return f"not a profile of {units} units"
+    whole = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+    return "" if whole and bool((tensors["cluster"] >= 0).all()) else "holds values that cannot be"
+
+
+def write_profile(path: str | Path, profile: Profile, title: str) -> None:
+    """Draw the units of every layer that are heard, those that change the mel most first, and where, as PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator
+
+    figure = Figure(figsize=(14, 6.5), facecolor=PAPER, layout="constrained")
+    rows = figure.subplots(2, len(profile.layers), sharex="col", sharey="row", squeeze=False)
+    for layer, part, top, bottom in zip(profile.layers, profile.parts.values(), *rows, strict=True):
+        order = np.argsort(-profile.mel_db[part], kind="stable")
+        order = order[profile.mel_db[part][order] > 0.0]
+        colours = [COLOURS[region] for region in profile.region[part][order]]
+        for axes, values in ((top, profile.mel_db), (bottom, profile.centroid_hz)):
+            axes.scatter(np.arange(1, len(order) + 1), values[part][order], s=8, color=colours, linewidths=0)
+        top.set_title(f"{layer}: {profile.layers[layer]} units", color=INK, loc="left", fontsize=10)
+    for axes in rows.ravel():
+        axes.set_facecolor(PAPER)
+        axes.tick_params(colors=FAINT)
+        if profile.mel_db.any():  # a logarithm of nothing cannot be drawn
+            axes.set_yscale("log")
+            axes.minorticks_off()
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.spines[:].set_visible(False)
+    rows[0, 0].set_ylabel("change of the mel, dB", color=FAINT)
+    rows[1, 0].set_ylabel("its centre, Hz", color=FAINT)
+    figure.supxlabel("units, those that change the mel most first", color=FAINT, fontsize=10)
+    figure.suptitle(title, color=INK, x=0.01, ha="left", fontsize=12)
+    for place, (name, colour) in enumerate(zip(REGIONS, COLOURS, strict=True)):
+        figure.text(0.85 + 0.05 * place, 0.97, name, color=colour, fontsize=11)
+    with replacing(path) as beside:
+        figure.savefig(beside, dpi=110, format="png")

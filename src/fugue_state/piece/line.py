@@ -1,0 +1,157 @@
+"""One voice of a score, found in a memory: when which latent sounds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fugue_state.config import SEED_MAX, AtlasConfig, MisplacedError
+from fugue_state.errors import InputError
+from fugue_state.measure.atlas import Atlas
+from fugue_state.memory.memory import Memory
+from fugue_state.score.model import Score, Step
+
+PROGRESSION = ("Am", "F", "C", "G")
+POOL = 16  # latents of a kind that a voice of always new ones draws from
+PLACES, NEW = 1, 2  # what random numbers are for: each purpose has its own
+
+
+@dataclass(frozen=True)
+class Onset:
+    """When a turn of the loop sounds, in which round, and as which event of its voice."""
+
+    time_s: float
+    turn: int
+    index: int
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    """One step of the loop: its chord, the label it is generated with, latents (n, Z) for it, its place."""
+
+    step: Step
+    chord: str | None
+    label: str | None
+    latents: Tensor
+    pan: float
+
+
+class Line:
+    """A voice laid out: onsets in time, and the latent of each.
+
+    Raises MisplacedError for a chord or an entry of the atlas that the memory does not have.
+    """
+
+    def __init__(self, score: Score, number: int, memory: Memory, atlas: Atlas | None = None) -> None:
+        self.voice, self.number = score.voices[number], number
+        self.frames = memory.frames(self.voice.event_s)
+        self.length_s = self.frames * memory.spec.hop / memory.spec.sample_rate_hz
+        self._score, self._memory, self._atlas = score, memory, atlas
+        own = self.voice.latent_seed
+        self.seed = (score.seed + number) % (SEED_MAX + 1) if own is None else own
+        steps = self.voice.chords or familiar(memory)
+        self._latents = memory.latents(len(steps), self.seed)
+        random = np.random.default_rng([score.seed, PLACES, *([number] if number else [])])
+        self._places = random.uniform(-self.voice.spread, self.voice.spread, len(steps))
+        self.turns = tuple(self._turn(i, step) for i, step in enumerate(steps))
+        goal = self.voice.towards_seed
+        self._towards = self._latents if goal is None else memory.latents(len(steps), goal)
+
+    def _turn(self, index: int, step: Step) -> Turn:
+        try:
+            label, latents = self._found(index, step)
+        except InputError as error:
+            raise MisplacedError(("voices", self.number, "chords", index), str(error)) from None
+        place = self.voice.pan + float(self._places[index])
+        pan = min(1.0, max(-1.0, place)) if step.pan is None else step.pan
+        return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
+
+    def _found(self, index: int, step: Step) -> tuple[str | None, Tensor]:
+        """Return the label and the latents of a step."""
+        memory, labels = self._memory, self._memory.labels
+        label = step.chord or (labels[index % len(labels)] if labels else None)
+        if labels and step.chord:
+            memory.label_index(step.chord)
+        if step.entry is not None:
+            known = AtlasConfig()
+            if step.entry >= known.count:
+                raise InputError(f"the atlas has no entry {step.entry}: it has 0 to {known.count - 1}")
+            label = step.chord or (labels[step.entry % len(labels)] if labels else None)
+            return label, memory.latents(known.count, known.seed)[step.entry : step.entry + 1]
+        if step.seed is not None:
+            return label, memory.latents(1, step.seed)
+        if not step.rest and (self.voice.like or (step.chord and not labels)):
+            atlas = self._atlas or Atlas.of(memory)
+            found = atlas.choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
+            return label, torch.stack([place.z for place in found])
+        return label, self._latents[index : index + 1]
+
+    def onsets(self) -> Iterator[Onset]:
+        """Yield when the voice sounds; its last event begins early enough to ring out within the piece."""
+        score, voice = self._score, self.voice
+        clock = score.clock
+        last_s = max(0.0, score.duration_s - self.length_s)
+        until_s = math.inf if voice.until is None else clock.seconds(voice.until)
+        start_s, beats, index = clock.seconds(voice.start), 0.0, 0
+        while True:
+            turn = index % len(self.turns)
+            step = self.turns[turn].step
+            length = step.beats or voice.beats
+            late = voice.swing * length if index % 2 else 0.0
+            time_s = start_s + (beats + late) * score.beat_s
+            if time_s > last_s or time_s >= until_s:
+                return
+            if not step.rest:
+                yield Onset(time_s, turn, index)
+            beats, index = beats + length, index + 1
+
+    def latents(self, last_s: float) -> Iterator[tuple[Onset, Tensor]]:
+        """Yield every onset with its latent (Z,); a path arrives at `last_s`."""
+        voice = self.voice
+        now = {turn: self.turns[turn].latents[0] for turn in range(len(self.turns))}
+        for onset in self.onsets():
+            turn, repeated = onset.turn, onset.index >= len(self.turns)
+            if voice.latents == "walk" and repeated:
+                now[turn] = blend(now[turn], self._new(onset), voice.wander)
+            elif voice.latents == "fresh" and repeated:
+                now[turn] = self._new(onset)
+            z = now[turn]
+            if voice.latents == "path":
+                z = blend(z, self._towards[turn], min(1.0, onset.time_s / last_s) if last_s else 0.0)
+            yield onset, blend(z, self._drawn(onset), voice.variation)
+
+    def _new(self, onset: Onset) -> Tensor:
+        """Return another latent for a turn: of its kind, if it has several, or any."""
+        pool = self.turns[onset.turn].latents
+        if len(pool) == 1:
+            return self._drawn(onset)
+        random = np.random.default_rng([self.seed, NEW, self.number, onset.index])
+        return pool[int(random.integers(len(pool)))]
+
+    def _drawn(self, onset: Onset) -> Tensor:
+        random = np.random.default_rng([self.seed, NEW, self.number, onset.index])
+        return torch.from_numpy(random.standard_normal(self._latents.shape[1]).astype(np.float32))
+
+
+def blend(one: Tensor, other: Tensor, share: float) -> Tensor:
+    """Return what lies a share (0..1) of the way from one latent to another, exact at both ends.
+
+    On the quarter circle that keeps sums of independent latents as spread as latents are.
+    """
+    if share in {0.0, 1.0}:
+        return other if share else one
+    angle = share * math.pi / 2.0
+    return math.cos(angle) * one + math.sin(angle) * other
+
+
+def familiar(memory: Memory) -> tuple[Step, ...]:
+    """Return a familiar loop, or what the memory knows of it; steps without a chord if it knows none by name."""
+    if not memory.labels:
+        return (Step(),) * len(PROGRESSION)
+    known = tuple(chord for chord in PROGRESSION if chord in memory.labels) or memory.labels
+    return tuple(Step(chord=chord) for chord in known)

@@ -1,0 +1,34 @@
+"""Where something begins in a piece: markers for editors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from fugue_state.audio.io import replacing
+from fugue_state.audio.riff import Marker
+from fugue_state.piece.instrument import Event
+from fugue_state.piece.piece import Piece
+from fugue_state.score.cues import spans
+
+
+def markers(piece: Piece) -> list[Marker]:
+    """Return a marker at each cue, and at each chord of a voice that is not the one before, in time."""
+    rate = piece.score.file.sample_rate_hz
+    cues = [Marker(round(span.start_s * rate), span.cue.title) for span in spans(piece.score.cues, piece.score.clock)]
+    return sorted([*cues, *_changes(piece.events())], key=lambda marker: marker.sample)
+
+
+def _changes(events: Iterable[Event]) -> Iterator[Marker]:
+    before: dict[int, str | None] = {}
+    for event in events:
+        if event.chord is not None and event.chord != before.get(event.voice):
+            yield Marker(event.onset, event.chord)
+        before[event.voice] = event.chord
+
+
+def write_labels(path: str | Path, marked: Sequence[Marker], sample_rate_hz: int) -> None:
+    """Write markers as a label file of Audacity: start and end in seconds and name, tabs between."""
+    places = [(f"{m.sample / sample_rate_hz:.6f}", m.label) for m in marked]
+    with replacing(path) as beside:
+        beside.write_text("".join(f"{at}\t{at}\t{name}\n" for at, name in places), encoding="utf-8", newline="\n")

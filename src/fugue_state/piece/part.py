@@ -1,0 +1,173 @@
+"""The working folder of a render: what has been played, and where to go on after a break."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from fugue_state.audio import io
+from fugue_state.audio.io import Samples
+from fugue_state.audio.reverb import Tail
+from fugue_state.config import Settings, checked
+from fugue_state.errors import FugueError, InputError, OutputError
+from fugue_state.memory.checkpoint import read_tensors, write_tensors
+from fugue_state.piece.instrument import Place
+from fugue_state.piece.provenance import write_json
+
+PLAYED, PLACE, ABOUT = "played.f32", "state.safetensors", "render.json"
+KIND = "place"
+
+
+class PlaceHeader(Settings):
+    """The numbers of a place; its arrays are tensors."""
+
+    position: int = Field(ge=0)
+    handed: int = Field(ge=0)
+    first: int = Field(ge=0)
+    filled: int = Field(ge=0)
+
+
+class Part:
+    """What has been played of a piece, blocks (N, channels), and every `interval_s` a place to go on from."""
+
+    def __init__(self, folder: Path, file: IO[bytes], channels: int, interval_s: float) -> None:
+        self._file, self.channels, self._interval_s = file, channels, interval_s
+        self._path = folder / PLACE
+        self.place = read_place(self._path) if self._path.exists() else None
+        self._saved_s = time.monotonic()
+        kept = self.place.position * channels * 4 if self.place else 0
+        if file.seek(0, os.SEEK_END) < kept:
+            raise InputError(f"{folder}: damaged, holds less than it says; --force starts over")
+        file.truncate(kept)
+
+    def add(self, block: Samples, place: Place) -> None:
+        """Append a block and take its end as the place to go on from.
+
+        Raises FugueError for sound that is not a number; then nothing is kept.
+        """
+        if not np.isfinite(block).all():
+            self._path.unlink(missing_ok=True)
+            raise FugueError(f"sound that is not a number before sample {place.position}; nothing was written")
+        self._file.seek(0, os.SEEK_END)
+        self._file.write(block.astype("<f4").tobytes())
+        self.place = place
+        if time.monotonic() - self._saved_s >= self._interval_s:
+            self._save(place)
+
+    def finish(self) -> None:
+        """Keep the end, unless no place was kept before: a short piece is soon played again."""
+        if self.place is not None and self._path.exists():
+            self._save(self.place)
+
+    def blocks(self, length: int) -> Iterator[Samples]:
+        """Yield what has been played, in blocks of `length`."""
+        self._file.seek(0)
+        while data := self._file.read(length * self.channels * 4):
+            yield np.frombuffer(data, dtype="<f4").reshape(-1, self.channels)
+
+    def _save(self, place: Place) -> None:
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        write_place(self._path, place)
+        self._saved_s = time.monotonic()
+
+
+def part_folder(out: str | Path) -> Path:
+    """Return the working folder of the render that makes `out`."""
+    out = Path(out)
+    return out.with_name(f"{out.name}.part")
+
+
+@contextlib.contextmanager
+def working(
+    files: Sequence[Path], about: dict[str, Any], channels: int, *, resume: bool, force: bool, interval_s: float
+) -> Iterator[Part]:
+    """Yield the working folder of a render that makes `files`, the piece first; with success it vanishes.
+
+    After an error it stays if a place was kept. Raises InputError for a folder that is there (without `resume`
+    or `force`), none to resume, or one of another render, naming what differs; OutputError if the disk is full.
+    """
+    folder = part_folder(files[0])
+    if resume:
+        _check_same(folder, about)
+    elif folder.exists():
+        if not force:
+            raise InputError(f"{folder}: a render was interrupted; --resume goes on with it, --force starts over")
+        _remove(folder)
+    for path in files:
+        io.remove_leftovers(path)
+    done = False
+    try:
+        if not resume:
+            folder.mkdir()
+            write_json(folder / ABOUT, about)
+        played = folder / PLAYED
+        with played.open("r+b" if played.exists() else "w+b") as file:
+            yield Part(folder, file, channels, interval_s)
+        done = True
+    except OSError as error:
+        raise OutputError(f"{folder}: could not be written to ({io.reason(error)})") from error
+    finally:
+        if done or not (folder / PLACE).exists():
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(folder: Path) -> None:
+    """Remove what a render left, and nothing else."""
+    if not (folder / ABOUT).is_file():
+        raise InputError(f"{folder}: not what a render left; move it away")
+    shutil.rmtree(folder)
+
+
+def _check_same(folder: Path, about: dict[str, Any]) -> None:
+    path = folder / ABOUT
+    if not path.is_file():
+        raise InputError(f"{folder}: no interrupted render to resume")
+    try:
+        before = _flat(json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise InputError(f"{path}: damaged; --force starts over") from None
+    now = _flat(about)
+    for key in before | now:
+        if before.get(key) != now.get(key):
+            raise InputError(f"{folder}: was started with {key} = {before.get(key)}, not {now.get(key)}")
+
+
+def _flat(values: object, name: str = "") -> dict[str, object]:
+    """Return nested values by names like `score.seed`."""
+    if not isinstance(values, dict):
+        return {name: values}
+    return {k: v for key, inner in values.items() for k, v in _flat(inner, f"{name}.{key}".lstrip(".")).items()}
+
+
+def write_place(path: Path, place: Place) -> None:
+    """Write a place, all or nothing; OutputError if it cannot be written."""
+    tail = place.tail
+    header = PlaceHeader(position=place.position, handed=place.handed, first=place.first, filled=tail.filled)
+    arrays = {
+        "tone": place.tone,
+        "window": tail.window,
+        "spectra": np.array(tail.spectra, dtype=np.complex64).view(np.float32),
+        "ringing": tail.ringing,
+    }
+    write_tensors(path, KIND, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
+
+
+def read_place(path: Path) -> Place:
+    """Read what `write_place` wrote; CheckpointError for anything else."""
+    values, tensors = read_tensors(path, KIND)
+    header = checked(PlaceHeader, values)
+    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
+    spectra = tuple(arrays["spectra"].view(np.complex64))
+    tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
+    return Place(header.position, header.handed, header.first, arrays["tone"], tail)

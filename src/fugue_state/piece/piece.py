@@ -1,0 +1,244 @@
+"""A score laid out for a memory: its events, each with what is remembered at its onset."""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fugue_state.bending.adaptive import Governor
+from fugue_state.bending.hand import Hand
+from fugue_state.bending.orders import Order, make_order, needs_measured, parse_units
+from fugue_state.bending.schedule import Shape, even_shape, shape_of
+from fugue_state.bending.strengths import Strengths
+from fugue_state.bending.timeline import Path, Timeline, compose
+from fugue_state.config import EVENT_BATCH, SEED_MAX, MisplacedError, OrderName, Place
+from fugue_state.errors import InputError
+from fugue_state.measure.curve import distances
+from fugue_state.measure.profile import Profile
+from fugue_state.memory.bends import Bend, Source
+from fugue_state.memory.memory import Memory
+from fugue_state.piece.instrument import Event
+from fugue_state.piece.line import Line, Onset
+from fugue_state.piece.listening import Ear
+from fugue_state.progress import Track, untracked
+from fugue_state.score.cues import Course
+from fugue_state.score.model import Score
+
+
+class Piece:
+    """What a score means for a memory: its lines, what is remembered when, its events.
+
+    Raises MisplacedError for chords, layers and units that the memory does not have, InputError for a score made
+    for another memory.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        memory: Memory,
+        *,
+        track: Track = untracked,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        check_made_for(score, memory)
+        self.score, self.memory, self._track, self._say = score, memory, track, say
+        self.lines = tuple(Line(score, number, memory) for number in range(len(score.voices)))
+        onsets = [onset.time_s for line in self.lines for onset in line.onsets()]
+        if not onsets:
+            raise MisplacedError(("voices",), "no chord falls within the piece")
+        self.last_s = max(onsets)
+        self._shapes: dict[Place, Shape] = {}
+        self._decided: Governor | None = None
+        with placed(("changes",)):
+            changes = [(score.clock.seconds(change.at), change) for change in score.changes]
+            self._hand = Hand(changes, memory.layers, self._base_order())
+        self.bend = self._bend(None)
+        self.timeline()
+        frozen_s = score.clock.seconds(score.forgetting.frozen_at)
+        if frozen_s > 0.0:
+            self.bend = self._bend(self.strengths(self.timeline(), frozen_s))
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events of all voices by onset, each with the strengths at its onset.
+
+        With an adaptive forgetting each is listened to, and decides about those that follow.
+        """
+        score, adaptive = self.score, self.score.forgetting.adaptive
+        governor = self._decided or (Governor(adaptive) if adaptive else None)
+        ear = Ear(self.memory, governor) if governor and governor is not self._decided else None
+        timeline = self.timeline(governor)
+        intact = np.ones(self.memory.units, dtype=np.float32)
+        sounding: list[float] = []
+        for onset, number, z in self._merged():
+            line = self.lines[number]
+            turn = line.turns[onset.turn]
+            reached = line.voice.forgets
+            event = Event(
+                onset=round(onset.time_s * score.file.sample_rate_hz),
+                chord=turn.chord,
+                label=turn.label,
+                latent=z,
+                strengths=self.strengths(timeline, onset.time_s) if reached else intact,
+                pan=turn.pan,
+                frames=line.frames,
+                voice=number,
+                level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
+                envelope=line.voice.envelope or score.envelope,
+                bend=self.bend if reached else None,
+            )
+            if ear is not None and reached:
+                sounding = [ends_s for ends_s in sounding if ends_s > onset.time_s] + [onset.time_s + line.length_s]
+                ear.hear(event, timeline.listening_s(onset.time_s), len(sounding))
+            yield event
+        self._decided = governor  # whoever asks again need not listen again
+
+    def _merged(self) -> Iterator[tuple[Onset, int, Tensor]]:
+        """Yield the onsets of all lines in time, with the number of their voice and their latent."""
+
+        def numbered(line: Line) -> Iterator[tuple[Onset, int, Tensor]]:
+            for onset, z in line.latents(self.last_s):
+                yield onset, line.number, z
+
+        yield from heapq.merge(*map(numbered, self.lines), key=lambda one: (one[0].time_s, one[1]))
+
+    def timeline(self, governor: Governor | None = None) -> Timeline:
+        """Return what is remembered when; of an adaptive forgetting, what a governor has decided."""
+        listened = None if governor is None else governor.share
+        return compose(self.score, self.memory.units, self.last_s, self._order, self._even, listened)
+
+    def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
+        """Return what is remembered at a time: what the timeline and the performer's hand leave."""
+        planned = timeline(time_s)
+        return planned * self._hand(time_s) if self.score.changes else planned
+
+    def planned_lu(self, time_s: float) -> float:
+        """Return the planned level at a time, in LU beside the beginning's."""
+        plan = self.score.loudness.plan
+        if not plan:
+            return 0.0
+        times, levels = zip(*((self.score.clock.seconds(time), level) for time, level in plan), strict=True)
+        return float(np.interp(time_s, times, levels))
+
+    @cached_property
+    def _profile(self) -> Profile:
+        return Profile.of(self.memory, self.score.memory, track=self._track, say=self._say)
+
+    def _measured(self, name: str, *units: Sequence[str]) -> Profile | None:
+        """Return what is measured of the memory's units if an order or these names of units take it."""
+        needed = needs_measured(name, [unit for some in units for unit in some])
+        return self._profile if needed else None
+
+    def _base_order(self) -> Order:
+        plan = self.score.forgetting
+        return self._order(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=("forgetting",))
+
+    def _order(
+        self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
+    ) -> Order:
+        locks = self.score.forgetting.locks
+        with placed(place):
+            return make_order(
+                name,
+                self.memory.layers,
+                self.score.seed,
+                units=units,
+                scope=scope,
+                locks=locks,
+                reverse=reverse,
+                measured=self._measured(name, units, scope, locks),
+            )
+
+    def _bend(self, frozen: Strengths | None) -> Bend | None:
+        """Return what is done to units besides forgetting; None where forgotten ones are simply gone."""
+        plan, layers = self.score.forgetting, self.memory.layers
+        if (plan.replacement == "zero" and not plan.bends) or not any(line.voice.forgets for line in self.lines):
+            return None
+        gain, invert = np.ones(self.memory.units, dtype=np.float32), np.zeros(self.memory.units, dtype=np.float32)
+        for i, bent in enumerate(plan.bends):
+            with placed(("forgetting", "bends", i, "units")):
+                units = parse_units(bent.units, layers, self._measured("", bent.units))
+            gain[units], invert[units] = bent.gain, bent.invert
+        with placed(("forgetting",)):
+            return self.memory.bend(
+                plan.replacement,
+                seed=self.score.seed,
+                gain=gain if (gain != 1.0).any() else None,
+                invert=invert if invert.any() else None,
+                frozen=self._frozen(frozen),
+                other=self._other(),
+            )
+
+    def _frozen(self, strengths: Strengths | None) -> Source:
+        """Return what sounds at the moment that units freeze at."""
+        at_s = self.score.clock.seconds(self.score.forgetting.frozen_at)
+        forgetting = (one for one in self._merged() if self.lines[one[1]].voice.forgets)
+        onset, number, z = next(forgetting)
+        for later in forgetting:
+            if later[0].time_s > at_s:
+                break
+            onset, number, z = later
+        return Source(z, self.lines[number].turns[onset.turn].label, strengths)
+
+    def _other(self) -> Source:
+        """Return the false memory."""
+        plan = self.score.forgetting
+        seed = (self.score.seed + len(self.lines)) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
+        label = plan.other_chord or next(turn.label for turn in self.lines[0].turns)
+        if plan.other_chord is not None:
+            with placed(("forgetting", "other_chord")):
+                self.memory.label_index(plan.other_chord)
+        return Source(self.memory.latents(1, seed)[0], label)
+
+    def _even(self, path: Path, place: Place) -> Shape:
+        """Measure how far each share of a path is from intact, by the chords of the first round."""
+        if place not in self._shapes:
+            turns = [turn for line in self.lines if line.voice.forgets for turn in line.turns if not turn.step.rest]
+            if not turns:
+                return shape_of(Course())
+            z = torch.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
+            labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]
+
+            def far(shares: list[float]) -> npt.NDArray[np.float64]:
+                apart = distances(self.memory, z, labels or None, path, shares, bend=self.bend)
+                return np.asarray(apart.mean(axis=1))
+
+            self._shapes[place] = even_shape(far)
+        return self._shapes[place]
+
+
+@contextlib.contextmanager
+def placed(place: Place) -> Iterator[None]:
+    """Say which part of a score an InputError is about."""
+    try:
+        yield
+    except MisplacedError:
+        raise
+    except InputError as error:
+        raise MisplacedError(place, str(error)) from None
+
+
+def check_made_for(score: Score, memory: Memory) -> None:
+    """Raise MisplacedError, saying what differs, for a score that was made for another memory."""
+    made_for = score.made_for
+    if made_for is None or made_for.sha256 == memory.fingerprint:
+        return
+    differ = [f"it is {memory.fingerprint[:12] or 'no file'}, not {made_for.sha256[:12]}"]
+    missing = [chord for chord in made_for.chords if chord not in memory.labels]
+    if missing:
+        differ.append(f"it does not know {', '.join(missing)}")
+    for layer in {**made_for.layers, **memory.layers}:
+        before, now = made_for.layers.get(layer, 0), memory.layers.get(layer, 0)
+        if before != now:
+            differ.append(f"{layer} has {now} units, not {before}")
+    raise MisplacedError(
+        ("made_for",),
+        f"memory {memory.header.name!r} is not the one it was made for: {'; '.join(differ)}; "
+        "without [made_for] it plays with any",
+    )

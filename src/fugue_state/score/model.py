@@ -1,0 +1,316 @@
+"""Everything that decides how a piece sounds, and its defaults."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, SerializerFunctionWrapHandler, model_serializer, model_validator
+from pydantic.fields import FieldInfo
+
+from fugue_state.config import (
+    DEFAULT_MEMORY,
+    DEFAULT_QUALITY,
+    GAIN_MAX,
+    SEED_MAX,
+    EnvelopeConfig,
+    FileConfig,
+    InverterName,
+    MasterConfig,
+    MisplacedError,
+    OrderName,
+    QualityName,
+    ReplacementName,
+    ReverbConfig,
+    Settings,
+    ToneConfig,
+)
+from fugue_state.score.cues import PACE, Course, Cue, PaceName, Share, Texts, spans
+from fugue_state.score.times import Clock, Seconds, Time, told
+
+REST = "-"
+STEP = re.compile(r"^(?P<chord>.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$")
+LatentsName = Literal["loop", "walk", "path", "fresh"]
+TraitName = Literal["clarity", "margin", "bright", "attack", "sustain", "level"]
+
+
+def _step(value: Any) -> Any:
+    """Read a step from its short form: `Am`, `Am*2` (beats), `Am@12` (atlas entry), `-` (rest)."""
+    if not isinstance(value, str):
+        return value
+    found = STEP.match(value.strip())
+    if found is None:
+        raise ValueError("a step is like Am, Am*2 (beats), Am@12 (atlas entry) or - (rest)")
+    step: dict[str, Any] = {key: part for key, part in found.groupdict().items() if part}
+    if step.get("chord") == REST:
+        step = {key: part for key, part in step.items() if key != "chord"} | {"rest": True}
+    return step
+
+
+class Step(Settings):
+    """One chord of a progression, or a rest."""
+
+    chord: str | None = Field(None, description="Its name; without one, what the memory plays by itself.")
+    beats: float | None = Field(None, gt=0, le=1024, description="Beats until the next step; default: the voice's.")
+    rest: bool = Field(False, description="Nothing sounds.")
+    entry: int | None = Field(None, ge=0, description="Entry of the memory's atlas to take the latent from.")
+    seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of its latent; default: the voice's.")
+    level_db: float = Field(0.0, ge=-60, le=12, description="Level beside the voice's other steps.")
+    pan: float | None = Field(None, ge=-1, le=1, description="Place, -1 left to 1 right; default: by seed.")
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
+        """Write the short form where it says everything."""
+        said = {key: value for key, value in handler(self).items() if value != Step.model_fields[key].default}
+        if set(said) - {"chord", "beats", "rest", "entry"}:
+            return said
+        entry = "" if self.entry is None else f"@{self.entry}"
+        beats = "" if self.beats is None else f"*{self.beats:g}"
+        short = f"{REST if self.rest else self.chord or ''}{entry}{beats}"
+        return short if Step.model_validate(_step(short)) == self else said
+
+
+Steps = Annotated[Step, BeforeValidator(_step)]
+
+
+class Voice(Settings):
+    """One line of chords, looped."""
+
+    name: str = Field("", description="What stems and pictures call it.")
+    chords: tuple[Steps, ...] = Field(
+        (), description="The loop; empty: a familiar one, or what the memory knows of it."
+    )
+    beats: float = Field(1.0, gt=0, le=1024, description="Beats from a chord to the next.")
+    swing: float = Field(0.0, ge=0, le=0.9, description="How late every second step is, as a share of its beats.")
+    start: Time = Field(0.0, description="When the voice sets in.")
+    until: Time | None = Field(None, description="When it ends; default: with the piece.")
+    latents: LatentsName = Field(
+        "loop",
+        description="Same latents every round (loop), wandering (walk), on the way to another seed (path), "
+        "or always new (fresh).",
+    )
+    latent_seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of its latents; default: the score's.")
+    towards_seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Where a path leads.")
+    wander: Share = Field(0.2, description="How far each round of a walk goes: 0 stays, 1 is new.")
+    variation: Share = Field(0.0, description="How much every chord differs from the plan each time.")
+    like: dict[TraitName, Share] = Field(
+        {}, description="What its latents sound like, as quantiles of the memory's atlas, e.g. {bright = 0.8}."
+    )
+    event_s: float | None = Field(
+        None, ge=0.1, le=120, description="Seconds a chord is stretched to; default: as learned."
+    )
+    level_db: float = Field(0.0, ge=-60, le=12, description="Level beside the other voices.")
+    pan: float = Field(0.0, ge=-1, le=1, description="Its centre, -1 left to 1 right.")
+    spread: Share = Field(0.5, description="How far from its centre its chords lie.")
+    envelope: EnvelopeConfig | None = Field(None, description="Its own envelope; default: the score's.")
+    forgets: bool = Field(True, description="Whether forgetting reaches it.")
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> Self:
+        if (self.latents == "path") != (self.towards_seed is not None):
+            raise ValueError('latents = "path" and towards_seed go together')
+        if self.chords and all(step.rest for step in self.chords):
+            raise MisplacedError(("chords",), "a voice needs at least one chord, not only rests")
+        return self
+
+
+class Adaptive(Settings):
+    """Forgetting that listens: it keeps the clarity of the chords at a target."""
+
+    clarity: Share = Field(0.7, description="Clarity of the chords that is kept.")
+    rate: float = Field(0.02, gt=0, le=1, description="Most that is forgotten or recalled in a second, as a fraction.")
+    reaction: float = Field(
+        4.0, gt=0, le=100, description="Share of that rate for each .1 of clarity too much or too little."
+    )
+    quiet_db: float = Field(
+        -18.0, ge=-60, le=0, description="Level, beside the intact chord's, below which it recalls."
+    )
+    density: float = Field(0.5, ge=0, le=4, description="How much faster it forgets for each further sound at once.")
+
+
+class BendConfig(Settings):
+    """What is done to units that are remembered."""
+
+    units: Texts = Field(description='Layers or units, like "deconv3" or "deconv2:1-64"; they count from 1.')
+    gain: float = Field(1.0, ge=0, le=GAIN_MAX, description="How much stronger they fire.")
+    invert: Share = Field(0.0, description="How far what they do is turned over.")
+
+
+class Forgetting(Course):
+    """What is taken away from the start on, unless cues say otherwise."""
+
+    pace: PaceName = Field("even", description=PACE)
+    start: Time = Field(0.0, description="When it begins.")
+    until: Time | None = Field(
+        None, description="When it is done; default: when a cue takes over, or with the last chord."
+    )
+    to: Share = Field(1.0, description="Fraction of the units in scope forgotten at the end.")
+    order: OrderName = Field("saliency", description="Which units go first; by saliency, what is missed least.")
+    reverse: bool = Field(False, description="The other way round.")
+    units: Texts = Field((), description='The units of the order "list", as they go.')
+    scope: Texts = Field((), description="Layers, units or regions (bass, body, air) that may go; empty: all.")
+    locks: Texts = Field((), description="Those that never go.")
+    fade_s: float = Field(0.0, ge=0, le=600, description="Seconds over which each unit fades.")
+    replacement: ReplacementName | dict[str, ReplacementName] = Field(
+        "zero", description="What stands in for it: one for all, or for each layer by name."
+    )
+    frozen_at: Time = Field(0.0, description="The moment that `frozen` units stay at.")
+    other_seed: int | None = Field(
+        None, ge=0, le=SEED_MAX, description="Seed of the latent of `other`; default: the next."
+    )
+    other_chord: str | None = Field(None, description="Chord of the `other` latent; default: the first one.")
+    adaptive: Adaptive | None = Field(None, description="Listens, instead of keeping a pace.")
+    bends: tuple[BendConfig, ...] = Field((), description="What is done to units besides.")
+
+    @model_validator(mode="after")
+    def _listed(self) -> Self:
+        if (self.order == "list") != bool(self.units):
+            raise ValueError('order = "list" and units go together')
+        if self.adaptive is not None and self.pace != Forgetting.model_fields["pace"].default:
+            raise ValueError(f"adaptive listens instead of keeping a pace, so pace = {self.pace!r} means nothing")
+        return self
+
+
+class Loudness(Settings):
+    """How loud the piece is meant to be while it is forgotten."""
+
+    hold: bool = Field(True, description="Keep the level while units go, as far as `lift_db` allows.")
+    lift_db: float = Field(24.0, ge=0, le=60, description="Most that a sound that has become quiet is lifted.")
+    plan: tuple[tuple[Time, Annotated[float, Field(ge=-60, le=12)]], ...] = Field(
+        (), description='Level over time, e.g. [[0, 0], ["50 %", 0], ["100 %", -12]] in LU; empty: even.'
+    )
+
+
+class MadeFor(Settings):
+    """The memory a score was rendered with."""
+
+    sha256: str = Field(description="Fingerprint of its checkpoint.")
+    chords: tuple[str, ...] = Field((), description="The chords it knows by name.")
+    layers: dict[str, int] = Field({}, description="Units of each layer.")
+
+
+class Change(Settings):
+    """A control that a performer moved."""
+
+    at: Time = Field(description="When.")
+    path: str = Field(
+        pattern=r"^/(forget|recall|layer/\d+/forget|unit/\d+/\d+/strength)$",
+        description="/forget, /recall, /layer/N/forget or /unit/N/K/strength; numbers count from 1.",
+    )
+    value: Share = Field(0.0, description="0 to 1; for /recall it does not matter.")
+
+
+class Score(Settings):
+    """Everything that decides how a piece sounds; the same score and memory give the same samples."""
+
+    title: str = Field("", description="Its name.")
+    about: str = Field("", description="What it is about.")
+    memory: str = Field(DEFAULT_MEMORY, description="Name of a memory that ships, or a checkpoint or run folder.")
+    duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
+    seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")
+    quality: QualityName = Field(DEFAULT_QUALITY, description="Care for the phase: draft, live or final.")
+    inverter: InverterName | None = Field(
+        None, description="Default: the memory's own vocoder, or what stands in for it."
+    )
+    tempo_bpm: float = Field(50.0, ge=0.05, le=600, description="Beats in a minute.")
+    beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar; what times like "bar 5" count.')
+    voices: tuple[Voice, ...] = Field(
+        (Voice(),), min_length=1, max_length=16, description="Lines of chords that sound together."
+    )
+    forgetting: Forgetting = Field(Forgetting(), description="What is taken away, and how.")
+    cues: tuple[Cue, ...] = Field((), max_length=10_000, description="What happens when.")
+    changes: tuple[Change, ...] = Field((), description="What a performer did: a score with changes is a take.")
+    loudness: Loudness = Field(Loudness(), description="How loud it is meant to be.")
+    envelope: EnvelopeConfig = Field(EnvelopeConfig(), description="How every chord sets in and dies away.")
+    tone: ToneConfig = Field(ToneConfig(), description="How bright the mix is.")
+    reverb: ReverbConfig = Field(ReverbConfig(), description="The room.")
+    master: MasterConfig = Field(MasterConfig(), description="Loudness and ceiling of the file.")
+    file: FileConfig = Field(FileConfig(), description="Form of the file.")
+    made_for: MadeFor | None = Field(None, description="The memory it was rendered with; another one is refused.")
+
+    @property
+    def samples(self) -> int:
+        """Length of the piece in samples at the file's rate."""
+        return round(self.duration_s * self.file.sample_rate_hz)
+
+    @property
+    def beat_s(self) -> float:
+        """Seconds of a beat."""
+        return 60.0 / self.tempo_bpm
+
+    @property
+    def clock(self) -> Clock:
+        """What its times are measured by."""
+        return Clock(self.duration_s, self.beat_s * self.beats_per_bar)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        self._check_times()
+        spans(self.cues, self.clock)
+        for i, cue in enumerate(self.cues):
+            if self.forgetting.adaptive is not None and cue.pace == "even":
+                why = "where an adaptive forgetting has come to is known only when it is there"
+                raise MisplacedError(("cues", i, "pace"), f"even cannot be measured: {why}")
+        names = [voice.name for voice in self.voices if voice.name]
+        if len(set(names)) != len(names):
+            raise MisplacedError(("voices",), f"names of voices must differ, got {names}")
+        return self
+
+    def _check_times(self) -> None:
+        """Refuse times past the end, and ends before their beginning."""
+        forgetting = self.forgetting
+        for place, start, until in [
+            *((("voices", i), voice.start, voice.until) for i, voice in enumerate(self.voices)),
+            (("forgetting",), forgetting.start, forgetting.until),
+        ]:
+            begin = self._inside((*place, "start"), start)
+            if until is not None and self._inside((*place, "until"), until) <= begin:
+                raise MisplacedError((*place, "until"), f"it ends ({until}) before it starts ({start})")
+        self._inside(("forgetting", "frozen_at"), forgetting.frozen_at)
+        plan = [self._inside(("loudness", "plan", i), time) for i, (time, _) in enumerate(self.loudness.plan)]
+        if plan != sorted(set(plan)):
+            raise MisplacedError(("loudness", "plan"), "the times of the plan must rise")
+        for i, change in enumerate(self.changes):
+            self._inside(("changes", i, "at"), change.at)
+
+    def _inside(self, place: tuple[str | int, ...], time: float | str) -> float:
+        seconds = self.clock.seconds(time)
+        if seconds > self.duration_s:
+            raise MisplacedError(place, f"{time} is past the end of the piece ({told(self.duration_s)})")
+        return seconds
+
+
+# What of a score shapes the sound, in the order the sound passes it.
+CHAIN = ("envelope", "tone", "reverb", "master")
+UNITS = {"s": "s", "hz": "Hz", "db": "dB", "lufs": "LUFS", "dbtp": "dBTP"}
+
+
+@dataclass(frozen=True)
+class Range:
+    """What a continuous setting may be; `unit` is empty where it has none."""
+
+    name: str
+    default: float
+    minimum: float
+    maximum: float
+    unit: str
+
+
+def ranges() -> tuple[Range, ...]:
+    """Return the range of every continuous setting of the sound chain, named like `reverb.rt60_s`."""
+    fields = {key: Score.model_fields[key] for key in CHAIN}
+    return tuple(found for key, field in fields.items() for found in _ranges(key, field))
+
+
+def _ranges(name: str, field: FieldInfo) -> Iterator[Range]:
+    kind = field.annotation
+    if isinstance(kind, type) and issubclass(kind, Settings):
+        for key, inner in kind.model_fields.items():
+            yield from _ranges(f"{name}.{key}", inner)
+    elif kind is float:
+        minimum = next(bound.ge for bound in field.metadata if hasattr(bound, "ge"))
+        maximum = next(bound.le for bound in field.metadata if hasattr(bound, "le"))
+        unit = UNITS.get(name.rpartition("_")[2], "")
+        yield Range(name, field.default, float(minimum), float(maximum), unit)

@@ -1,0 +1,155 @@
+"""Scores as text: TOML in, with the line of every mistake, and TOML out."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, get_origin
+
+import tomli_w
+from pydantic import ValidationError
+from pydantic_core import to_jsonable_python
+
+from fugue_state.config import MisplacedError, Place, Settings, first_problem, kinds
+from fugue_state.errors import InputError
+from fugue_state.score.model import Score, Step
+
+HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
+BEGINNING = """\
+title = "A loop forgets"
+duration_s = "1:30"
+tempo_bpm = 50                      # a chord every 1.2 s
+
+[[voices]]
+chords = ["Am", "F", "C", "G"]      # "Am*2" lasts two beats, "-" is a rest
+
+[forgetting]
+order = "saliency"                  # what is missed least goes first
+pace = "even"                       # as much change in every minute
+
+[[cues]]
+do = "recall"
+at = "80 %"
+over = 8
+"""
+KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+
+
+def load_score(path: str | Path) -> Score:
+    """Read a score; InputError with file, line and key of the first mistake."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such score")
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not a score (not text in UTF-8)") from None
+    return parse_score(text, str(path))
+
+
+def parse_score(text: str, name: str = "score") -> Score:
+    """Read a score from TOML; InputError with `name`, line and key of the first mistake."""
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        where = re.search(r"\(at line (\d+), column (\d+)\)$", str(error))
+        line = f":{where[1]}" if where else ""
+        raise InputError(f"{name}{line}: not TOML: {str(error).split(' (at ')[0]}") from None
+    try:
+        return Score.model_validate(values)
+    except ValidationError as error:
+        place, message = first_problem(error, Score)
+        raise InputError(f"{_at(name, text, place)}: {message}") from None
+
+
+@contextlib.contextmanager
+def located(path: str | Path) -> Iterator[None]:
+    """Say the line of a score at which something is wrong that only shows when it meets a memory."""
+    try:
+        yield
+    except MisplacedError as error:
+        text = Path(path).read_text(encoding="utf-8")
+        raise InputError(f"{_at(str(path), text, error.place)}: {error}") from None
+
+
+def _at(name: str, text: str, place: Place) -> str:
+    number = line_of(text, place)
+    return f"{name}:{number}" if number else name
+
+
+def dump_score(score: Score) -> str:
+    """Return a score as TOML that says what differs from the defaults."""
+    return tomli_w.dumps(score.model_dump(mode="json", exclude_defaults=True))
+
+
+def line_of(text: str, place: Place) -> int | None:
+    """Return the line, from 1, of the key at a place, or of the nearest one that holds it."""
+    best, depth = None, 0
+    for number, found in _keys(text):
+        shared = 0
+        while shared < min(len(found), len(place)) and found[shared] == place[shared]:
+            shared += 1
+        if shared in {len(found), len(place)} and shared > depth:
+            best, depth = number, shared
+    return best
+
+
+def _keys(text: str) -> Iterator[tuple[int, Place]]:
+    """Find tables and keys with their lines; tables of an array count from 0."""
+    table: Place = ()
+    counts: dict[Place, int] = {}
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := HEADER.match(line):
+            table = _resolved(_parts(header[2]), counts, new=header[1] == "[[")
+            yield number, table
+        elif key := KEY.match(line):
+            yield number, (*table, *_parts(key[1]))
+
+
+def _resolved(parts: Place, counts: dict[Place, int], *, new: bool) -> Place:
+    """Return the place of a table: within an array it is the newest of it."""
+    place: Place = ()
+    for part in parts:
+        place = (*place, part)
+        if new and len(place) - sum(isinstance(p, int) for p in place) == len(parts):
+            counts[place] = counts.get(place, -1) + 1
+        if place in counts:
+            place = (*place, counts[place])
+    return place
+
+
+def _parts(text: str) -> Place:
+    return tuple(part.strip().strip("\"'") for part in text.split("."))
+
+
+def template() -> str:
+    """Return a score in which every key is explained, with its default."""
+    return "\n".join(["# A score holds what differs from these defaults.", *_explained(Score, ())]) + "\n"
+
+
+def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
+    """Explain the keys of settings: first the plain ones, then the tables."""
+    tables = []
+    for key, field in kind.model_fields.items():
+        inner = next(kinds(field.annotation), None)
+        if inner is not None and inner is not Step:
+            tables.append((key, inner, field))
+            continue
+        default = None if field.is_required() else to_jsonable_python(field.get_default())
+        yield f"# {field.description}"
+        yield f"# {_assigned(key, default)}"
+    for key, inner, field in tables:
+        many = get_origin(field.annotation) is tuple
+        name = ".".join((*path, key))
+        yield from ("", f"# {field.description}", f"# [[{name}]]" if many else f"# [{name}]")
+        yield from _explained(inner, (*path, key))
+
+
+def _assigned(key: str, value: Any) -> str:
+    """Return a line of TOML; without a value, or with an empty table, one that shows where it would be."""
+    if value is None:
+        return f"{key} ="
+    return tomli_w.dumps({key: value}).strip() if value != {} else f"{key} = {{}}"

@@ -16,7 +16,7 @@ from fugue_state.errors import InputError
 from fugue_state.measure.atlas import Place
 from fugue_state.measure.describe import Description
 from fugue_state.memory.memory import Memory
-from fugue_state.piece import line
+from fugue_state.piece import piece as composed
 from fugue_state.piece.instrument import Event, Instrument, play
 from fugue_state.piece.line import Line, blend
 from fugue_state.piece.overview import draw_overview, overview, table
@@ -99,6 +99,8 @@ def test_latents_of_loop_walk_path_and_fresh(tiny_memory: Memory) -> None:
     last = events(tiny_memory, **voice(chords=["Am"], latents="path", towards_seed=77))[-1]
     assert torch.equal(last.latent, tiny_memory.latents(1, 77)[0])
     varied = ways(variation=0.2)
+    again = ways(latents="fresh", variation=0.5)
+    assert float(torch.stack(again).std()) == pytest.approx(float(torch.stack(fresh).std()), rel=0.3)
     assert 0 < float((varied[1] - varied[0]).norm()) < float((fresh[1] - fresh[0]).norm())
 
 
@@ -121,22 +123,25 @@ def test_steps_with_latents_of_their_own(tiny_memory: Memory) -> None:
 
 def test_latents_by_what_they_sound_like(tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, dict[str, Any]]] = []
+    made: list[int] = []
 
     class Known:
         """An atlas in which latent i sounds as asked i-th best."""
 
         @staticmethod
-        def of(_: Memory) -> Known:
+        def of(*_: object, **__: object) -> Known:
+            made.append(1)
             return Known()
 
         def choose(self, count: int, **how: Any) -> list[Place]:
             asked.append((count, how))
             return [Place(torch.full((16,), float(i)), None, Description("", 0, 0, 0, 0, 0, 0)) for i in range(count)]
 
-    monkeypatch.setattr(line, "Atlas", Known)
-    made = events(tiny_memory, **voice(chords=["C", "-", "Am"], like={"bright": 0.9}))
+    monkeypatch.setattr(composed, "Atlas", Known)
+    played_by = events(tiny_memory, **voice(chords=["C", "-", "Am"], like={"bright": 0.9}))
     assert asked == [(16, {"chord": "C", "seed": 4, "bright": 0.9}), (16, {"chord": "Am", "seed": 6, "bright": 0.9})]
-    assert {float(event.latent[0]) for event in made} == {0}
+    assert {float(event.latent[0]) for event in played_by} == {0}
+    assert made == [1]  # one atlas for all steps
     fresh = events(tiny_memory, **voice(chords=["C"], like={"bright": 0.9}, latents="fresh"))
     assert len({float(event.latent[0]) for event in fresh}) > 3
 

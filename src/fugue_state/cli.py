@@ -790,14 +790,15 @@ def forget(
     a portrait (PNG). A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
     from fugue_state.audio.io import output_path
+    from fugue_state.score.text import dump_score
 
     _check_outputs(out, force)
     if score_out is not None:
         output_path(score_out, force=force, suffixes=(".toml",))
     score = _score(settings)
-    if score_out is not None:
-        _write_score(score_out, score)
     _render(score, out, resume=resume, stems=stems, labels=labels, force=force, as_json=as_json)
+    if score_out is not None:
+        _write(score_out, dump_score(score))
 
 
 def _check_outputs(out: Path, force: bool) -> None:
@@ -853,16 +854,11 @@ def _render(
     """Render a score with its portrait, and tell what it measures; `of` is the file it was written in."""
     from dataclasses import asdict
 
-    from fugue_state.memory.memory import Memory
-    from fugue_state.piece.piece import Piece
     from fugue_state.piece.portrait import write_portrait
     from fugue_state.piece.render import render
-    from fugue_state.score.text import located
 
     _check_sound(score, out)
-    memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
-    with located(of) if of is not None else contextlib.nullcontext():
-        piece = Piece(score, memory, track=tracked, say=say)
+    piece = _piece(score, of)
     portrait = out.with_suffix(".png")
     with told_how_to_go_on(out):
         measured = render(piece, out, resume=resume, stems=stems, labels=labels, force=force, track=tracked)
@@ -916,12 +912,8 @@ def render_score(
     Writes the sound, a JSON file that says how to make it again, and a portrait (PNG). A long render that is
     interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
-    from fugue_state.score.text import load_score
-
     _check_outputs(out, force)
-    written = load_score(score)
-    instead = {key: value for key, value in {"memory": model, "quality": quality}.items() if value is not None}
-    written = written.model_copy(update=instead)
+    written = _instead(score, memory=model, quality=quality)
     _render(written, out, resume=resume, stems=stems, labels=labels, force=force, as_json=as_json, of=score)
 
 
@@ -936,21 +928,19 @@ def score_group() -> None:
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def score_new(out: Path, every_key: bool, force: bool) -> None:
     """Write a score to begin with into OUT."""
-    from fugue_state.audio.io import output_path, replacing
+    from fugue_state.audio.io import output_path
     from fugue_state.score.text import BEGINNING, template
 
     output_path(out, force=force, suffixes=(".toml",))
-    with replacing(out) as beside:
-        beside.write_text(template() if every_key else BEGINNING, encoding="utf-8")
+    _write(out, template() if every_key else BEGINNING)
     say(f"wrote {out}; next: fugue score show {out} -o {out.with_suffix('.png')}, fugue render {out} -o piece.wav")
 
 
-def _write_score(out: Path, score: Score) -> None:
+def _write(out: Path, text: str) -> None:
     from fugue_state.audio.io import replacing
-    from fugue_state.score.text import dump_score
 
     with replacing(out) as beside:
-        beside.write_text(dump_score(score), encoding="utf-8")
+        beside.write_text(text, encoding="utf-8")
 
 
 @score_group.command("check", epilog=examples("fugue score check piece.toml", "fugue score check piece.toml -m run"))
@@ -958,7 +948,7 @@ def _write_score(out: Path, score: Score) -> None:
 @click.option("-m", "--model", help="Another memory than the score's.")
 def score_check(score: Path, model: str | None) -> None:
     """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
-    piece = _piece(score, model)
+    piece = _piece(_instead(score, memory=model), score)
     voices = len(piece.score.voices)
     told_voices = f"{voices} voices" if voices > 1 else "1 voice"
     say(
@@ -978,7 +968,7 @@ def score_show(score: Path, model: str | None, out: Path | None, force: bool) ->
 
     if out is not None:
         output_path(out, force=force, suffixes=(".png", ".svg"))
-    piece = _piece(score, model)
+    piece = _piece(_instead(score, memory=model), score)
     from fugue_state.piece.overview import draw_overview, overview, table
 
     seen = overview(piece)
@@ -989,19 +979,22 @@ def score_show(score: Path, model: str | None, out: Path | None, force: bool) ->
         say(f"drew {out}")
 
 
-def _piece(score: Path, model: str | None) -> Piece:
-    """Load a score and its memory, or another one, and lay it out."""
-    from fugue_state.score.text import load_score, located
+def _instead(score: Path, **changes: Any) -> Score:
+    """Load a score, with what was asked for instead of what it says."""
+    from fugue_state.score.text import load_score
 
-    written = load_score(score)
-    if model is not None:
-        written = written.model_copy(update={"memory": model})
+    return load_score(score).model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def _piece(score: Score, of: Path | None) -> Piece:
+    """Lay a score out for its memory; `of` is the file it was written in."""
     from fugue_state.memory.memory import Memory
     from fugue_state.piece.piece import Piece
+    from fugue_state.score.text import located
 
-    memory = Memory.load(written.memory)
-    with located(score):
-        return Piece(written, memory, track=tracked)
+    memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
+    with located(of) if of is not None else contextlib.nullcontext():
+        return Piece(score, memory, track=tracked, say=say)
 
 
 @main.command(epilog=examples("fugue reopen piece.wav", "fugue reopen piece.flac -o piece.toml"))
@@ -1020,7 +1013,7 @@ def reopen(sound: Path, out: Path | None, force: bool) -> None:
     if out is None:
         click.echo(dump_score(score), nl=False)
     else:
-        _write_score(out, score)
+        _write(out, dump_score(score))
         say(f"wrote {out}; next: fugue render {out} -o again.wav")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from typing import Any, Literal, Self, TypeVar, get_args
@@ -67,6 +68,17 @@ class MisplacedError(InputError, ValueError):
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(f"{path_of(place)}: {message}")
         self.place, self.message = place, message
+
+
+@contextlib.contextmanager
+def placed(place: Place) -> Iterator[None]:
+    """Say which part of a score an InputError is about."""
+    try:
+        yield
+    except MisplacedError:
+        raise
+    except InputError as error:
+        raise MisplacedError(place, str(error)) from None
 
 
 def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:

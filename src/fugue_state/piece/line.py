@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from fugue_state.config import SEED_MAX, AtlasConfig, MisplacedError
+from fugue_state.config import SEED_MAX, AtlasConfig, placed
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import Atlas
 from fugue_state.memory.memory import Memory
@@ -18,12 +18,12 @@ from fugue_state.score.model import Score, Step
 
 PROGRESSION = ("Am", "F", "C", "G")
 POOL = 16  # latents of a kind that a voice of always new ones draws from
-PLACES, NEW = 1, 2  # what random numbers are for: each purpose has its own
+PLACES, NEW, VARIED = 1, 2, 3  # what random numbers are for: each purpose has its own
 
 
 @dataclass(frozen=True)
 class Onset:
-    """When a turn of the loop sounds, in which round, and as which event of its voice."""
+    """When a turn of the loop sounds; `index` counts the steps of the voice from its start."""
 
     time_s: float
     turn: int
@@ -42,12 +42,12 @@ class Turn:
 
 
 class Line:
-    """A voice laid out: onsets in time, and the latent of each.
+    """A voice laid out: onsets in time, and the latent of each; `atlas` is asked for only where it is needed.
 
     Raises MisplacedError for a chord or an entry of the atlas that the memory does not have.
     """
 
-    def __init__(self, score: Score, number: int, memory: Memory, atlas: Atlas | None = None) -> None:
+    def __init__(self, score: Score, number: int, memory: Memory, atlas: Callable[[], Atlas]) -> None:
         self.voice, self.number = score.voices[number], number
         self.frames = memory.frames(self.voice.event_s)
         self.length_s = self.frames * memory.spec.hop / memory.spec.sample_rate_hz
@@ -63,10 +63,8 @@ class Line:
         self._towards = self._latents if goal is None else memory.latents(len(steps), goal)
 
     def _turn(self, index: int, step: Step) -> Turn:
-        try:
+        with placed(("voices", self.number, "chords", index)):
             label, latents = self._found(index, step)
-        except InputError as error:
-            raise MisplacedError(("voices", self.number, "chords", index), str(error)) from None
         place = self.voice.pan + float(self._places[index])
         pan = min(1.0, max(-1.0, place)) if step.pan is None else step.pan
         return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
@@ -86,8 +84,7 @@ class Line:
         if step.seed is not None:
             return label, memory.latents(1, step.seed)
         if not step.rest and (self.voice.like or (step.chord and not labels)):
-            atlas = self._atlas or Atlas.of(memory)
-            found = atlas.choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
+            found = self._atlas().choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
             return label, torch.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
 
@@ -123,19 +120,19 @@ class Line:
             z = now[turn]
             if voice.latents == "path":
                 z = blend(z, self._towards[turn], min(1.0, onset.time_s / last_s) if last_s else 0.0)
-            yield onset, blend(z, self._drawn(onset), voice.variation)
+            yield onset, blend(z, self._drawn(VARIED, onset), voice.variation) if voice.variation else z
 
     def _new(self, onset: Onset) -> Tensor:
         """Return another latent for a turn: of its kind, if it has several, or any."""
         pool = self.turns[onset.turn].latents
-        if len(pool) == 1:
-            return self._drawn(onset)
-        random = np.random.default_rng([self.seed, NEW, self.number, onset.index])
-        return pool[int(random.integers(len(pool)))]
+        return self._drawn(NEW, onset) if len(pool) == 1 else pool[int(self._random(NEW, onset).integers(len(pool)))]
 
-    def _drawn(self, onset: Onset) -> Tensor:
-        random = np.random.default_rng([self.seed, NEW, self.number, onset.index])
-        return torch.from_numpy(random.standard_normal(self._latents.shape[1]).astype(np.float32))
+    def _drawn(self, purpose: int, onset: Onset) -> Tensor:
+        values = self._random(purpose, onset).standard_normal(self._latents.shape[1])
+        return torch.from_numpy(values.astype(np.float32))
+
+    def _random(self, purpose: int, onset: Onset) -> np.random.Generator:
+        return np.random.default_rng([self.seed, purpose, self.number, onset.index])
 
 
 def blend(one: Tensor, other: Tensor, share: float) -> Tensor:

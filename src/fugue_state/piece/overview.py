@@ -16,7 +16,6 @@ from fugue_state.piece.piece import Piece
 from fugue_state.score.cues import spans
 from fugue_state.score.times import told
 
-FORMATS = (".png", ".svg")
 ROWS = 11  # of the table
 LAYERS = ("#f2a65a", "#e26d7f", "#b07cd8", "#6f9bea", "#5cc4b8")
 LINES = ("-", "--", "-.", ":", (0, (6, 2, 1, 2)))

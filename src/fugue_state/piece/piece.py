@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
@@ -18,8 +17,8 @@ from fugue_state.bending.orders import Order, make_order, needs_measured, parse_
 from fugue_state.bending.schedule import Shape, even_shape, shape_of
 from fugue_state.bending.strengths import Strengths
 from fugue_state.bending.timeline import Path, Timeline, compose
-from fugue_state.config import EVENT_BATCH, SEED_MAX, MisplacedError, OrderName, Place
-from fugue_state.errors import InputError
+from fugue_state.config import EVENT_BATCH, SEED_MAX, MisplacedError, OrderName, Place, placed
+from fugue_state.measure.atlas import Atlas
 from fugue_state.measure.curve import distances
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.bends import Bend, Source
@@ -49,7 +48,7 @@ class Piece:
     ) -> None:
         check_made_for(score, memory)
         self.score, self.memory, self._track, self._say = score, memory, track, say
-        self.lines = tuple(Line(score, number, memory) for number in range(len(score.voices)))
+        self.lines = tuple(Line(score, number, memory, lambda: self._atlas) for number in range(len(score.voices)))
         onsets = [onset.time_s for line in self.lines for onset in line.onsets()]
         if not onsets:
             raise MisplacedError(("voices",), "no chord falls within the piece")
@@ -127,6 +126,10 @@ class Piece:
         return float(np.interp(time_s, times, levels))
 
     @cached_property
+    def _atlas(self) -> Atlas:
+        return Atlas.of(self.memory, self.score.memory, track=self._track, say=self._say)
+
+    @cached_property
     def _profile(self) -> Profile:
         return Profile.of(self.memory, self.score.memory, track=self._track, say=self._say)
 
@@ -190,7 +193,7 @@ class Piece:
         """Return the false memory."""
         plan = self.score.forgetting
         seed = (self.score.seed + len(self.lines)) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
-        label = plan.other_chord or next(turn.label for turn in self.lines[0].turns)
+        label = plan.other_chord or self.lines[0].turns[0].label
         if plan.other_chord is not None:
             with placed(("forgetting", "other_chord")):
                 self.memory.label_index(plan.other_chord)
@@ -211,17 +214,6 @@ class Piece:
 
             self._shapes[place] = even_shape(far)
         return self._shapes[place]
-
-
-@contextlib.contextmanager
-def placed(place: Place) -> Iterator[None]:
-    """Say which part of a score an InputError is about."""
-    try:
-        yield
-    except MisplacedError:
-        raise
-    except InputError as error:
-        raise MisplacedError(place, str(error)) from None
 
 
 def check_made_for(score: Score, memory: Memory) -> None:

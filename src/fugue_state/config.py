@@ -20,6 +20,8 @@ VOCODER: InverterName = "vocoder"
 WITHOUT_VOCODER: InverterName = "lobes"  # for a memory that has no vocoder of its own
 QualityName = Literal["draft", "live", "final"]
 DEFAULT_QUALITY: QualityName = "final"
+ThemeName = Literal["night", "paper"]
+DEFAULT_THEME: ThemeName = "night"
 # Sounds generated and inverted together: a part of what makes a piece repeat exactly.
 EVENT_BATCH = 16
 SAMPLE_COUNT = 16

@@ -119,7 +119,7 @@ class Known(nn.Module):
         self, z: Tensor, label: Tensor, strengths: object, activations: dict[str, Tensor], frames: object, bends: object
     ) -> Tensor:
         del label, strengths, frames, bends
-        activations["deconv1"] = torch.zeros(len(z), 1)
+        activations["deconv1"] = torch.zeros(len(z), 1, 1)
         tilt = torch.linspace(-0.2, 0.2, SPEC.n_mels)[None, :, None] * z[:, 2, None, None]
         return (self.mels[kind(z)] + 0.05 * z[:, 1, None, None] + tilt).clamp(-1, 1)[:, None]
 

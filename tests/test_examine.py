@@ -45,7 +45,7 @@ class Puppet(Generator):
     ) -> Tensor:
         del strengths, frames, bends
         if activations is not None:
-            activations["deconv1"] = torch.zeros(len(z), 1)
+            activations["deconv1"] = torch.zeros(len(z), 1, 1)
         # The latent chooses, so that other latents give other mels.
         place = (z[:, 0].abs() * 1000).long()
         return torch.stack(

@@ -99,7 +99,7 @@ class Known(nn.Module):
     ) -> Tensor:
         del strengths, frames, bends
         for name, layer in self.deconv.items():
-            activations[name] = layer(z, label).mean(dim=(2, 3))
+            activations[name] = layer(z, label).mean(dim=2)
         return self.after("deconv5", torch.ones(len(z), 1, 1, 1), label)
 
 

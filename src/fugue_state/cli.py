@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
+    FILM_SIZES,
     MEASURE_PER_CLASS,
     MEL_PRESETS,
     PATH_STEPS,
@@ -31,6 +32,7 @@ from fugue_state.config import (
     CurveConfig,
     EnvelopeConfig,
     FileConfig,
+    FilmConfig,
     HearConfig,
     InverterName,
     MasterConfig,
@@ -43,6 +45,7 @@ from fugue_state.config import (
     ReverbConfig,
     Settings,
     StrumConfig,
+    ThemeName,
     ToneConfig,
     TrainConfig,
     VocoderConfig,
@@ -703,6 +706,15 @@ def profile(model: str, plot: Path | None, rebuild: bool, force: bool, as_json: 
         say(f"drew {plot}")
 
 
+def filming(command: Command) -> Command:
+    """Add the options that say what form a film has."""
+    size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
+    fps = option(FilmConfig, "fps", about="Frames in a second: 24, 25, 30 or 60.")
+    theme = option(FilmConfig, "theme", about=f"How pictures look: {' or '.join(get_args(ThemeName))}.")
+    poster = click.option("--poster", type=click.Path(path_type=Path), help="Write a still of the film, too (PNG).")
+    return poster(size(fps(theme(command))))
+
+
 def rendering(command: Command) -> Command:
     """Add the options of every render."""
     for add in (
@@ -717,6 +729,8 @@ def rendering(command: Command) -> Command:
         click.option(
             "--stems", is_flag=True, help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices."
         ),
+        filming,
+        click.option("--film", type=click.Path(path_type=Path), help="Film the piece, too (.mp4); see fugue film."),
         click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
         click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac."),
     ):
@@ -774,16 +788,7 @@ def rendering(command: Command) -> Command:
 @inversion
 @click.option("--score", "score_out", type=click.Path(path_type=Path), help="Write the score that this is, too.")
 @rendering
-def forget(
-    out: Path,
-    score_out: Path | None,
-    resume: bool,
-    stems: bool,
-    labels: bool,
-    force: bool,
-    as_json: bool,
-    **settings: Any,
-) -> None:
+def forget(out: Path, score_out: Path | None, film: Path | None, poster: Path | None, **settings: Any) -> None:
     """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
 
     The short way to write a score and render it. Writes the sound, a JSON file that says how to make it again, and
@@ -792,11 +797,11 @@ def forget(
     from fugue_state.audio.io import output_path
     from fugue_state.score.text import dump_score
 
-    _check_outputs(out, force)
+    _check_outputs(out, settings["force"])
     if score_out is not None:
-        output_path(score_out, force=force, suffixes=(".toml",))
+        output_path(score_out, force=settings["force"], suffixes=(".toml",))
     score = _score(settings)
-    _render(score, out, resume=resume, stems=stems, labels=labels, force=force, as_json=as_json)
+    _render(score, out, film, poster, settings)
     if score_out is not None:
         _write(score_out, dump_score(score))
 
@@ -841,15 +846,7 @@ def _score(settings: dict[str, Any]) -> Score:
 
 
 def _render(
-    score: Score,
-    out: Path,
-    *,
-    resume: bool,
-    stems: bool,
-    labels: bool,
-    force: bool,
-    as_json: bool,
-    of: Path | None = None,
+    score: Score, out: Path, film: Path | None, poster: Path | None, settings: dict[str, Any], of: Path | None = None
 ) -> None:
     """Render a score with its portrait, and tell what it measures; `of` is the file it was written in."""
     from dataclasses import asdict
@@ -857,29 +854,86 @@ def _render(
     from fugue_state.piece.portrait import write_portrait
     from fugue_state.piece.render import render
 
+    force = settings["force"]
+    config = _check_film(film, poster, settings, force)
     _check_sound(score, out)
     piece = _piece(score, of)
     portrait = out.with_suffix(".png")
     with told_how_to_go_on(out):
-        measured = render(piece, out, resume=resume, stems=stems, labels=labels, force=force, track=tracked)
+        kept = {key: settings[key] for key in ("resume", "stems", "labels")}
+        measured = render(piece, out, force=force, track=tracked, **kept)
         write_portrait(portrait, out, piece)
-    report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, as_json)
+        _film(out, piece, film, poster, config, force)
+    report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, settings["as_json"])
+
+
+def _check_film(out: Path | None, poster: Path | None, settings: dict[str, Any], force: bool) -> FilmConfig:
+    """Refuse a film that cannot be before any work; return its form."""
+    from fugue_state.audio.io import output_path
+
+    for path, ending in ((out, ".mp4"), (poster, ".png")):
+        if path is not None:
+            output_path(path, force=force, suffixes=(ending,))
+    return checked(FilmConfig, _taken(settings, FilmConfig))
+
+
+def _film(sound: Path, piece: Piece, out: Path | None, poster: Path | None, config: FilmConfig, force: bool) -> None:
+    """Film a finished piece."""
+    from fugue_state.piece.film import film, still
+
+    if poster is not None:
+        say(f"drew {still(sound, piece, poster, config, force=force)}")
+    if out is not None:
+        say(f"filmed {film(sound, piece, out, config, force=force, track=tracked)}")
+
+
+@main.command(
+    "film",
+    epilog=examples(
+        "fugue film piece.wav",
+        "fugue film piece.wav -o story.mp4 --size vertical --fps 60 --theme paper",
+        "fugue film piece.wav --poster piece-poster.png",
+    ),
+)
+@click.argument("sound", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="The film; default: SOUND with the ending .mp4.")
+@filming
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+def film_sound(sound: Path, out: Path | None, poster: Path | None, force: bool, **settings: Any) -> None:
+    """Film SOUND, a WAV or FLAC file that was rendered here: its units dying in sync, over what is heard.
+
+    What happens when is read from the file itself.
+    """
+    from fugue_state.piece.provenance import reopened
+
+    path = out or sound.with_suffix(".mp4")
+    config = _check_film(path, poster, settings, force)
+    with terminable():
+        _film(sound, _piece(reopened(sound), None), path, poster, config, force)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that nothing half-written stays."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager
 def told_how_to_go_on(out: Path) -> Iterator[None]:
-    """Take SIGTERM for Ctrl-C; when a render breaks off and something was kept, say so."""
+    """When a render breaks off and something was kept, say so."""
     from fugue_state.piece.part import part_folder
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        yield
+        with terminable():
+            yield
     except (KeyboardInterrupt, OutputError):
         if part_folder(out).exists():
             say(f"{part_folder(out)} keeps what was played; the same command with --resume goes on")
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 @main.command(
@@ -901,20 +955,18 @@ def render_score(
     model: str | None,
     quality: QualityName | None,
     out: Path,
-    resume: bool,
-    stems: bool,
-    labels: bool,
-    force: bool,
-    as_json: bool,
+    film: Path | None,
+    poster: Path | None,
+    **settings: Any,
 ) -> None:
     """Render SCORE (TOML) into a soundscape.
 
     Writes the sound, a JSON file that says how to make it again, and a portrait (PNG). A long render that is
     interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
-    _check_outputs(out, force)
+    _check_outputs(out, settings["force"])
     written = _instead(score, memory=model, quality=quality)
-    _render(written, out, resume=resume, stems=stems, labels=labels, force=force, as_json=as_json, of=score)
+    _render(written, out, film, poster, settings, of=score)
 
 
 @main.group("score")
@@ -1002,7 +1054,7 @@ def _piece(score: Score, of: Path | None) -> Piece:
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the score there; without it, print it.")
 @click.option("--force", is_flag=True, help="Replace the file if it exists.")
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
-    """Give back the score of SOUND (WAV, FLAC or the JSON file beside it), as it was rendered."""
+    """Give back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
     from fugue_state.audio.io import output_path
     from fugue_state.piece.provenance import reopened
     from fugue_state.score.text import dump_score

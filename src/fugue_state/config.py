@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fugue_state.errors import InputError, unknown
 
@@ -24,6 +24,7 @@ ThemeName = Literal["night", "paper"]
 DEFAULT_THEME: ThemeName = "night"
 # Sounds generated and inverted together: a part of what makes a piece repeat exactly.
 EVENT_BATCH = 16
+ACTIVATION_STEPS = 64  # of a sound, at which is seen what its units do
 SAMPLE_COUNT = 16
 CHECKPOINT_S = 20.0  # of rendering, from one place to go on from to the next
 MEASURE_PER_CLASS = 32
@@ -490,3 +491,37 @@ class FileConfig(Settings):
 
     sample_rate_hz: Literal[44100, 48000] = Field(44_100, description="44100 or 48000.")
     subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = Field("PCM_24", description="PCM_16, PCM_24 or FLOAT.")
+
+
+FILM_SIZES = {"1080p": (1920, 1080), "720p": (1280, 720), "square": (1080, 1080), "vertical": (1080, 1920)}
+FILM_SHORTEST, FILM_LONGEST = 240, 4096  # pixels of a side
+
+
+class FilmConfig(Settings):
+    """Form of the film."""
+
+    size: str = Field("1080p", description="1080p, 720p, square, vertical, or WIDTHxHEIGHT, both even.")
+    fps: Literal[24, 25, 30, 60] = Field(30, description="Frames in a second: 24, 25, 30 or 60.")
+    theme: ThemeName = Field(DEFAULT_THEME, description="night (dark) or paper (light).")
+
+    @property
+    def pixels(self) -> tuple[int, int]:
+        """Width and height of a frame."""
+        if self.size in FILM_SIZES:
+            return FILM_SIZES[self.size]
+        width, height = self.size.split("x")
+        return int(width), int(height)
+
+    @field_validator("size")
+    @classmethod
+    def _possible(cls, size: str) -> str:
+        if size in FILM_SIZES:
+            return size
+        if not re.fullmatch(r"\d{1,5}x\d{1,5}", size):
+            raise ValueError(f"a size is {', '.join(FILM_SIZES)} or like 1280x720, got {size!r}")
+        sides = [int(side) for side in size.split("x")]
+        if any(side % 2 for side in sides):
+            raise ValueError(f"H.264 needs even sides, got {size}; {'x'.join(str(s + s % 2) for s in sides)} would do")
+        if not all(FILM_SHORTEST <= side <= FILM_LONGEST for side in sides):
+            raise ValueError(f"a side has {FILM_SHORTEST} to {FILM_LONGEST} pixels, got {size}")
+        return size

@@ -12,6 +12,7 @@ from typing import Self, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
@@ -201,8 +202,14 @@ class Memory:
         strengths: UnitValues | None = None,
         frames: int | None = None,
         bend: Bend | None = None,
+        steps: int | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U)."""
+        """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U).
+
+        With `steps`, at least 1, its activation over time instead (B, U, steps), from the beginning to the end.
+        """
+        if steps is not None and steps < 1:
+            raise InputError(f"activations over time take at least 1 step, got {steps}")
         if z.ndim != 2 or z.shape[1] != self.header.model.latent_size:
             raise InputError(f"z must be (B, {self.header.model.latent_size}), got {tuple(z.shape)}")
         if bend is not None and bend.generator is not self.generator:
@@ -213,7 +220,8 @@ class Memory:
         activations: dict[str, Tensor] = {}
         with torch.inference_mode(), one_thread():
             mel = self.generator(z, label, left, activations, frames, bends)[:, 0]
-        return mel, torch.cat(list(activations.values()), dim=1)
+            seen = [maps.mean(dim=2) if steps is None else _over_time(maps, steps) for maps in activations.values()]
+        return mel, torch.cat(seen, dim=1)
 
     def bend(
         self,
@@ -305,3 +313,8 @@ class Memory:
             raise InputError("strengths must be within 0..1 (0 forgotten, 1 intact)")
         parts = torch.split(flat, list(self.layers.values()), dim=-1)
         return dict(zip(self.layers, parts, strict=True))
+
+
+def _over_time(maps: Tensor, steps: int) -> Tensor:
+    """Return the columns of maps (B, C, W) at even times: (B, C, steps)."""
+    return functional.interpolate(maps, steps, mode="linear")

@@ -110,15 +110,15 @@ class Generator(nn.Module):
 
         `strengths` holds, for each layer to be bent, how much of every unit is remembered
         (C,) or (B, C): the forgotten part is replaced by zero, or as `bends` has it for the layer.
-        Unit activations (B, C), their mean over the map after bending, are put into `activations`
-        if it is given.
+        Unit activations over time (B, C, W), the mean of each column of the map after bending, are put into
+        `activations` if it is given.
         """
         x = z[:, :, None, None]
         for name, layer in self.deconv.items():
             bend = remembered if bends is None else bends.get(name, remembered)
             x = bend(layer(x, label), None if strengths is None else strengths.get(name))
             if activations is not None:
-                activations[name] = x.mean(dim=(2, 3))
+                activations[name] = x.mean(dim=2)
             if name == "deconv1" and frames is not None and frames != self.frames:
                 x = functional.interpolate(x, (x.shape[2], _first_width(frames)), mode="bilinear", align_corners=True)
         return torch.tanh(self.output(x))

@@ -19,7 +19,7 @@ from fugue_state.audio.mix import add_at, envelope, pan
 from fugue_state.audio.reverb import Convolver, Tail, room
 from fugue_state.audio.tone import Tilt
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import EVENT_BATCH, HELD_LUFS, EnvelopeConfig
+from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH, HELD_LUFS, EnvelopeConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.bends import Bend
 from fugue_state.memory.memory import Memory
@@ -58,7 +58,7 @@ class Controls:
 
 @dataclass(frozen=True, eq=False)
 class Voice:
-    """An event made audible: stereo samples (N, 2), its mel (M, T) and unit activations (U,)."""
+    """An event made audible: stereo samples (N, 2), its mel (M, T) and unit activations over time (U, steps)."""
 
     event: Event
     samples: Samples
@@ -168,19 +168,11 @@ class Instrument:
         """Make events audible, batch by batch."""
         for start in range(0, len(events), EVENT_BATCH):
             part = events[start : start + EVENT_BATCH]
-            for _, alike in groupby(part, key=lambda e: (e.frames, id(e.bend))):
-                yield from self._batch(tuple(alike))
-
-    def _batch(self, events: tuple[Event, ...]) -> Iterator[Voice]:
-        """Generate, invert, shape and place events of one length and bend together."""
-        strengths = torch.from_numpy(np.stack([e.strengths for e in events]))
-        named = [e.label for e in events if e.label is not None]
-        latents = torch.stack([e.latent for e in events])
-        mels, activations = self.memory.observe(latents, named or None, strengths, events[0].frames, events[0].bend)
-        audio = self.memory.invert(mels).numpy()
-        for event, sound, mel, activation in zip(events, audio, mels.numpy(), activations.numpy(), strict=True):
-            placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
-            yield Voice(event, pan(self._shaped(event, placed), event.pan), mel, activation)
+            for alike, mels, activations in observed(self.memory, part):
+                audio = self.memory.invert(mels).numpy()
+                for event, sound, mel, seen in zip(alike, audio, mels.numpy(), activations.numpy(), strict=True):
+                    placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
+                    yield Voice(event, pan(self._shaped(event, placed), event.pan), mel, seen)
 
     def _shaped(self, event: Event, sound: Samples) -> Samples:
         """Give a sound (N,) its envelope, its level, and the gain that holds its loudness."""
@@ -203,13 +195,26 @@ class Instrument:
         if not sounding:
             return block
         voice = sounding[-1]
-        column = int((block.position - voice.event.onset) / len(voice.samples) * voice.mel.shape[1])
+        share = (block.position - voice.event.onset) / len(voice.samples)
         return replace(
             block,
             chord=voice.event.chord,
             strengths=voice.event.strengths,
-            activations=voice.activations,
-            mel=voice.mel[:, column],
+            activations=voice.activations[:, int(share * voice.activations.shape[1])],
+            mel=voice.mel[:, int(share * voice.mel.shape[1])],
+        )
+
+
+def observed(memory: Memory, events: Iterable[Event]) -> Iterator[tuple[tuple[Event, ...], Tensor, Tensor]]:
+    """Generate events, those of one length and bend together; yield them with mels and activations over time."""
+    for _, group in groupby(events, key=lambda e: (e.frames, id(e.bend))):
+        alike = tuple(group)
+        strengths = torch.from_numpy(np.stack([e.strengths for e in alike]))
+        named = [e.label for e in alike if e.label is not None]
+        latents = torch.stack([e.latent for e in alike])
+        yield (
+            alike,
+            *memory.observe(latents, named or None, strengths, alike[0].frames, alike[0].bend, steps=ACTIVATION_STEPS),
         )
 
 

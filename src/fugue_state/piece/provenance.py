@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import av
 import soundfile
 
 from fugue_state.audio.io import replacing
@@ -44,13 +45,15 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Return how a piece was made: from its WAV or FLAC file, or the JSON file beside it.
+    """Return how a piece was made: from its WAV or FLAC file, its film, or the JSON file beside it.
 
     Raises InputError for a file that is missing, tells nothing, or is damaged; what is missing in it is named.
     """
     path = Path(path)
     try:
         told = _told(path)
+    except av.FFmpegError as error:
+        raise InputError(f"{path}: not a readable film ({error.strerror})") from None
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     except soundfile.LibsndfileError as error:
@@ -81,9 +84,12 @@ def reopened(path: str | Path) -> Score:
 
 
 def _told(path: Path) -> str:
-    """Return the comment of a sound file, or the text of any other."""
+    """Return the comment of a sound file or a film, or the text of any other file."""
     with path.open("rb") as file:
-        start = file.read(4)
+        start, kind = file.read(4), file.read(4)
+    if kind == b"ftyp":
+        with av.open(path) as film:
+            return film.metadata.get("comment", "")
     if start in {b"RIFF", b"RF64"}:
         return read_comment(path)
     if start == b"fLaC":

@@ -207,6 +207,9 @@ class Score(Settings):
 
     title: str = Field("", description="Its name.")
     about: str = Field("", description="What it is about.")
+    credits: tuple[Annotated[str, Field(max_length=120)], ...] = Field(
+        (), max_length=12, description="Lines that close its film: who made it."
+    )
     memory: str = Field(DEFAULT_MEMORY, description="Name of a memory that ships, or a checkpoint or run folder.")
     duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
     seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")

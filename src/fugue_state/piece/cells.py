@@ -1,0 +1,135 @@
+"""How units look: their brightness, how they flare when they are lost, the scar that stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state.look.theme import Theme, rgb
+from fugue_state.piece.stage import Grid
+from fugue_state.piece.watch import Seen
+
+Array = npt.NDArray[np.float32]
+
+DIM = 0.16  # of full brightness, for a unit that is remembered and silent
+FULL = 0.28  # activation at which a unit is at 1 - 1/e of its brightness
+CONTRAST = 1.2
+LOST_S, FOUND_S, FLARE_S = 0.22, 0.5, 0.3  # time constants
+# Relative luminance a second that a layer may change by. A flash is a change by .1 and back (WCAG 2.3.1): at this
+# pace there are fewer than three in a second.
+CALMEST_CHANGE = 0.5
+STEPS = 16  # sizes of a cell
+FILLED, ROUND, MARK = 0.8, 0.2, 0.58  # of a cell: side of its square, radius of its corners, length of its scar
+
+
+class Cells:
+    """What is shown of every unit (U,): its size and brightness within 0..1, how much it flares, its strength."""
+
+    def __init__(self, sizes: Sequence[int], theme: Theme, seen: Seen) -> None:
+        ends = np.cumsum([0, *sizes])
+        self._parts = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+        self._lights = [_luminance(theme.layer(i, len(sizes))) for i in range(len(sizes))]
+        self._flare_light = abs(_luminance(theme.flare) - _luminance(theme.ground))
+        self._ground_light = _luminance(theme.ground)
+        self.strength: Array = seen.strengths.astype(np.float32)
+        self.size: Array = self.strength.copy()
+        self.glow: Array = _brightness(seen)
+        self.flare: Array = np.zeros_like(self.glow)
+
+    def step(self, seen: Seen, seconds: float) -> None:
+        """Go on to what is seen `seconds` later."""
+        lost = np.maximum(self.strength - seen.strengths, 0.0)
+        flare = np.maximum(self.flare * np.float32(np.exp(-seconds / FLARE_S)), lost)
+        fading, growing = (np.float32(1.0 - np.exp(-seconds / pace)) for pace in (LOST_S, FOUND_S))
+        size = self.size + (seen.strengths - self.size) * np.where(seen.strengths < self.size, fading, growing)
+        wanted, now = (size, _brightness(seen), flare), (self.size, self.glow, self.flare)
+        for part, light in zip(self._parts, self._lights, strict=True):
+            before, then = ([values[part] for values in both] for both in (now, wanted))
+            share = _calm(self._light(before, light), self._light(then, light), seconds)
+            for shown, target in zip(before, then, strict=True):
+                np.add(shown, share * (target - shown), out=shown)
+        self.strength = seen.strengths.astype(np.float32)
+
+    def _light(self, shown: Sequence[Array], light: float) -> float:
+        """Return about how much the mean luminance of size, glow and flare differs from the ground's."""
+        size, glow, flare = shown
+        lit = size * glow**2.2 * abs(light - self._ground_light) + flare**2.2 * self._flare_light
+        return FILLED**2 * float(lit.mean())
+
+
+def _calm(now: float, then: float, seconds: float) -> np.float32:
+    """Return how far a layer may go towards another luminance without flashing."""
+    # What falls by a power falls fastest at first.
+    allowed = CALMEST_CHANGE * seconds / (1.0 if then > now else 2.2)
+    return np.float32(min(1.0, allowed / max(abs(then - now), 1e-9)))
+
+
+def _brightness(seen: Seen) -> Array:
+    bright: Array = DIM + (1.0 - DIM) * (1.0 - np.exp(-seen.activations / FULL)) ** CONTRAST
+    return bright
+
+
+def _luminance(colour: str) -> float:
+    """Return the relative luminance of a colour (WCAG 2)."""
+    value = rgb(colour)
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+class Shapes:
+    """The forms that a cell of a size takes: squares from nothing to full (STEPS + 1, p, p), and the scar (p, p)."""
+
+    def __init__(self, pitch: int) -> None:
+        places = np.arange(pitch) + 0.5 - pitch / 2
+        y, x = np.meshgrid(-places, places, indexing="ij")
+        inner = min(FILLED * pitch, pitch - 1.0)
+        sides = inner * np.sqrt(np.arange(STEPS + 1) / STEPS)
+        self.squares: Array = np.stack([_square(x, y, side) for side in sides])
+        self.full: Array = self.squares[-1]
+        self.scar: Array = _stroke(x, y, MARK * pitch / 2, max(0.6, pitch / 11))
+
+
+def _square(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], side: float) -> Array:
+    """Return how much of each pixel a square with round corners covers."""
+    corner = ROUND * side
+    reach_x, reach_y = np.abs(x) - side / 2 + corner, np.abs(y) - side / 2 + corner
+    away = np.hypot(np.maximum(reach_x, 0), np.maximum(reach_y, 0)) + np.minimum(np.maximum(reach_x, reach_y), 0)
+    covered: Array = np.clip(0.5 - (away - corner), 0.0, min(1.0, side)).astype(np.float32)
+    return covered
+
+
+def _stroke(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], reach: float, thick: float) -> Array:
+    """Return how much of each pixel a rising stroke covers."""
+    along = np.clip((x + y) / np.sqrt(2), -reach, reach)
+    away = np.hypot(x - along / np.sqrt(2), y - along / np.sqrt(2))
+    covered: Array = np.clip(0.5 - (away - thick / 2), 0.0, 1.0).astype(np.float32)
+    return covered
+
+
+def block(grid: Grid, shapes: Shapes, cells: Cells, part: slice) -> tuple[Array, Array, Array]:
+    """Return the weights (h, w) of a layer's light, flares and scars within its box."""
+    size, glow, flare = cells.size[part], cells.glow[part], cells.flare[part]
+    levels = np.rint(size * STEPS).astype(np.intp)
+    light = _tiled(grid, shapes.squares[levels] * glow[:, None, None])
+    flares = np.zeros_like(light)
+    if flare.max() > 0.01:
+        flares = _tiled(grid, shapes.full * flare[:, None, None])
+    gone: Array = np.equal(cells.strength[part], 0.0).astype(np.float32)
+    scars = _tiled(grid, shapes.scar * gone[:, None, None])
+    scars *= 1.0 - np.maximum(light, flares)
+    return light * (1.0 - flares), flares, scars
+
+
+def _tiled(grid: Grid, tiles: Array) -> Array:
+    """Put cells (n, p, p) into rows, within the grid's box (h, w)."""
+    p = grid.pitch
+    whole = np.zeros((grid.rows * grid.columns, p, p), dtype=np.float32)
+    whole[: grid.units] = tiles
+    field = np.zeros((grid.box.height, grid.box.width), dtype=np.float32)
+    field[: grid.rows * p, : grid.columns * p] = (
+        whole.reshape(grid.rows, grid.columns, p, p).swapaxes(1, 2).reshape(grid.rows * p, grid.columns * p)
+    )
+    return field

@@ -1,0 +1,191 @@
+"""The film of a piece: its sound, and its units dying in sync (H.264 and AAC in mp4)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import av
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from fugue_state.audio.io import output_path, remove_leftovers, replacing
+from fugue_state.config import FilmConfig
+from fugue_state.errors import InputError, OutputError
+from fugue_state.piece.frames import Frames
+from fugue_state.piece.heard import Heard
+from fugue_state.piece.piece import Piece
+from fugue_state.piece.provenance import provenance
+from fugue_state.progress import Track, untracked
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+FILM, STILL = ".mp4", ".png"
+VIDEO: Final = "libx264"
+AUDIO: Final = "aac"
+AUDIO_BITS = 256_000
+# Quality is by eye (crf); what moves is small and sharp.
+X264 = {"preset": "veryfast", "crf": "17", "tune": "animation"}
+BT709 = 1  # of H.273: primaries, transfer and matrix alike
+LIMITED = 1
+GROUP_S = 2  # from one frame that stands alone to the next: what one may jump to
+SETTLE_S = 2.0  # before a still, for what flares and fades
+ALIVE_S = 0.35  # into a chord, where a still is taken
+Pixels = npt.NDArray[np.uint8]
+
+
+def film(
+    sound: str | Path,
+    piece: Piece,
+    out: str | Path,
+    config: FilmConfig | None = None,
+    *,
+    force: bool = False,
+    track: Track = untracked,
+) -> Path:
+    """Film a finished piece to an mp4 file and return its path, all or nothing, in constant memory.
+
+    `sound` is the WAV or FLAC file that the piece was rendered to; it is what is heard and whose spectrogram is
+    seen. The file says how it was made, as the sound does.
+
+    Raises InputError before any work if the output cannot be written, the sound is not this piece's, the frame is
+    too small for the memory or an encoder is missing; OutputError if the disk fills up.
+    """
+    config = config or FilmConfig()
+    path = output_path(out, force=force, suffixes=(FILM,))
+    remove_leftovers(path)
+    _check_encoders()
+    with _heard(sound, piece) as heard:
+        frames = Frames(piece, heard, config)
+        count = math.ceil(piece.score.samples * config.fps / heard.sample_rate_hz)
+        try:
+            with replacing(path) as beside:
+                _encode(beside, frames, track(range(count), count, "filming"), sound, piece, config)
+        except av.FFmpegError as error:
+            raise OutputError(f"{path}: could not be written ({error.strerror})") from error
+    return path
+
+
+def still(
+    sound: str | Path,
+    piece: Piece,
+    out: str | Path,
+    config: FilmConfig | None = None,
+    *,
+    at_s: float | None = None,
+    force: bool = False,
+) -> Path:
+    """Write one frame of the film as PNG and return its path; by default where half of what goes is gone.
+
+    Raises InputError as `film`, and for a moment outside the piece.
+    """
+    from PIL import Image
+
+    config = config or FilmConfig()
+    path = output_path(out, force=force, suffixes=(STILL,))
+    moment = _telling_moment(piece) if at_s is None else at_s
+    if not 0.0 <= moment <= piece.score.duration_s:
+        raise InputError(f"a still is taken within 0..{piece.score.duration_s:g} s of the piece, got {moment:g}")
+    with _heard(sound, piece) as heard:
+        last = min(int(moment * config.fps), math.ceil(piece.score.duration_s * config.fps) - 1)
+        first = max(0, last - round(SETTLE_S * config.fps))
+        frames = Frames(piece, heard, config, first)
+        for _ in range(first, last + 1):
+            frames.draw()
+    with replacing(path) as beside:
+        Image.fromarray(frames.rgb()).save(beside, format="PNG")
+    return path
+
+
+@contextmanager
+def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
+    """Open the sound of a piece; InputError if it is of another length or rate."""
+    score = piece.score
+    with Heard(sound) as heard:
+        if (heard.samples, heard.sample_rate_hz) != (score.samples, score.file.sample_rate_hz):
+            raise InputError(
+                f"{sound}: holds {heard.samples} samples at {heard.sample_rate_hz} Hz, the piece "
+                f"{score.samples} at {score.file.sample_rate_hz} Hz; it was changed since, render it again"
+            )
+        yield heard
+
+
+def _check_encoders() -> None:
+    """Raise InputError if PyAV came without an encoder that is needed."""
+    for name, what in ((VIDEO, "H.264"), (AUDIO, "AAC")):
+        try:
+            av.Codec(name, "w")
+        except av.codec.codec.UnknownCodecError:
+            raise InputError(
+                f"this build of PyAV has no encoder for {what} ({name}); its binary wheel has: "
+                "pip install --force-reinstall --only-binary av av"
+            ) from None
+
+
+def _encode(
+    path: Path, frames: Frames, numbers: Iterator[int], sound: str | Path, piece: Piece, config: FilmConfig
+) -> None:
+    """Write frames and sound to a file, side by side as they are played."""
+    rate = piece.score.file.sample_rate_hz
+    with (
+        soundfile.SoundFile(sound) as file,
+        av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as out,
+    ):
+        out.metadata.update(_told(piece))
+        video, audio = _video(out, config), out.add_stream(AUDIO, rate=rate, layout="stereo", bit_rate=AUDIO_BITS)
+        for number in numbers:
+            frame = av.VideoFrame.from_ndarray(frames.draw(), format="yuv420p")
+            frame.pts, frame.time_base = number, Fraction(1, config.fps)
+            frame.colorspace, frame.color_range = BT709, LIMITED
+            out.mux(video.encode(frame))
+            if len(part := file.read((number + 1) * rate // config.fps - file.tell(), "float32", always_2d=True)):
+                out.mux(audio.encode(_audio(part, rate, file.tell() - len(part))))
+        out.mux([*video.encode(), *audio.encode()])
+
+
+def _video(out: OutputContainer, config: FilmConfig) -> VideoStream:
+    video = out.add_stream(VIDEO, rate=config.fps, options=X264)
+    video.width, video.height = config.pixels
+    video.pix_fmt = "yuv420p"
+    context = video.codec_context
+    context.color_primaries = context.color_trc = context.colorspace = BT709
+    context.color_range = LIMITED
+    context.gop_size = GROUP_S * config.fps
+    return video
+
+
+def _audio(part: npt.NDArray[np.float32], rate: int, position: int) -> av.AudioFrame:
+    frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part.T), format="fltp", layout="stereo")
+    frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
+    return frame
+
+
+def _told(piece: Piece) -> dict[str, str]:
+    """Return what the file says of itself: its name, who made it, and how it is made again."""
+    told = {
+        "title": piece.score.title,
+        "artist": ", ".join(piece.score.credits),
+        "comment": json.dumps(provenance(piece.score, piece.memory), separators=(",", ":")),
+    }
+    return {key: text for key, text in told.items() if text}
+
+
+def _telling_moment(piece: Piece) -> float:
+    """Return a time, shortly after an onset, at which half of what is forgotten in all is forgotten."""
+    rate, voices = piece.score.file.sample_rate_hz, piece.score.voices
+    left = [
+        (event.onset / rate, float(event.strengths.mean())) for event in piece.events() if voices[event.voice].forgets
+    ]
+    if not left:
+        return piece.score.duration_s / 2
+    shares = np.array([share for _, share in left])
+    nearest = int(np.abs(shares - (shares.max() + shares.min()) / 2).argmin())
+    return min(left[nearest][0] + ALIVE_S, piece.score.duration_s)

@@ -21,8 +21,9 @@ from fugue_state.errors import InputError, OutputError
 from fugue_state.piece.frames import Frames
 from fugue_state.piece.heard import Heard
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import provenance
+from fugue_state.piece.provenance import read_provenance
 from fugue_state.progress import Track, untracked
+from fugue_state.score.model import Score
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -65,10 +66,10 @@ def film(
     _check_encoders()
     with _heard(sound, piece) as heard:
         frames = Frames(piece, heard, config)
-        count = math.ceil(piece.score.samples * config.fps / heard.sample_rate_hz)
+        count, told = math.ceil(piece.score.samples * config.fps / heard.sample_rate_hz), _told(sound, piece.score)
         try:
             with replacing(path) as beside:
-                _encode(beside, frames, track(range(count), count, "filming"), sound, piece, config)
+                _encode(beside, frames, track(range(count), count, "filming"), sound, told, config)
         except av.FFmpegError as error:
             raise OutputError(f"{path}: could not be written ({error.strerror})") from error
     return path
@@ -131,15 +132,15 @@ def _check_encoders() -> None:
 
 
 def _encode(
-    path: Path, frames: Frames, numbers: Iterator[int], sound: str | Path, piece: Piece, config: FilmConfig
+    path: Path, frames: Frames, numbers: Iterator[int], sound: str | Path, told: dict[str, str], config: FilmConfig
 ) -> None:
     """Write frames and sound to a file, side by side as they are played."""
-    rate = piece.score.file.sample_rate_hz
     with (
         soundfile.SoundFile(sound) as file,
         av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as out,
     ):
-        out.metadata.update(_told(piece))
+        out.metadata.update(told)
+        rate = file.samplerate
         video, audio = _video(out, config), out.add_stream(AUDIO, rate=rate, layout="stereo", bit_rate=AUDIO_BITS)
         for number in numbers:
             frame = av.VideoFrame.from_ndarray(frames.draw(), format="yuv420p")
@@ -168,12 +169,12 @@ def _audio(part: npt.NDArray[np.float32], rate: int, position: int) -> av.AudioF
     return frame
 
 
-def _told(piece: Piece) -> dict[str, str]:
+def _told(sound: str | Path, score: Score) -> dict[str, str]:
     """Return what the file says of itself: its name, who made it, and how it is made again."""
     told = {
-        "title": piece.score.title,
-        "artist": ", ".join(piece.score.credits),
-        "comment": json.dumps(provenance(piece.score, piece.memory), separators=(",", ":")),
+        "title": score.title,
+        "artist": ", ".join(score.credits),
+        "comment": json.dumps(read_provenance(sound), separators=(",", ":")),
     }
     return {key: text for key, text in told.items() if text}
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from fugue_state.audio.io import Samples, reason
+from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import filterbank, hz_to_mel
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
@@ -29,10 +29,10 @@ class Heard:
     """
 
     def __init__(self, path: str | Path) -> None:
+        if not Path(path).is_file():
+            raise AudioError(f"{path}: no such file")
         try:
             self.file = soundfile.SoundFile(path)
-        except OSError as error:
-            raise AudioError(f"{path}: {reason(error)}") from None
         except soundfile.LibsndfileError as error:
             raise AudioError(f"{path}: not a readable sound file ({error.error_string.strip().rstrip('.')})") from None
         self.samples, self.sample_rate_hz = self.file.frames, self.file.samplerate

@@ -3,11 +3,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo test lint types imports tests clean
+.PHONY: demo docs docs-serve test lint types imports tests clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 	mkdir -p $(OUT)/demo
 	$(BIN)/fugue forget -o $(OUT)/demo/forgetting.wav --force
+
+docs: $(VENV)/.docs ## Build the documentation as a site in out/site
+	$(BIN)/mkdocs build --strict --site-dir $(OUT)/site
+
+docs-serve: $(VENV)/.docs ## ... and show it while it is written
+	$(BIN)/mkdocs serve
 
 test: lint types imports tests ## Everything that must pass
 
@@ -31,9 +37,13 @@ $(VENV)/.app: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
+$(VENV)/.docs: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[docs]"
+	touch $@ $(VENV)/.app
+
 $(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	touch $@ $(VENV)/.app
+	touch $@ $(VENV)/.app $(VENV)/.docs
 
 clean:
 	rm -rf $(VENV) $(OUT)

@@ -1,0 +1,42 @@
+"""What MkDocs does besides reading Markdown: pages and files that are made when the site is built."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+from fugue_state.cli import main
+from fugue_state.look.theme import font_file
+from generate import commands, figures, keys, style
+from generate.drawings import DRAWINGS
+from generate.markdown import section
+
+ROOT = Path(__file__).parent.parent
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add what is not written by hand."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    made = {
+        "command-line.md": commands.page(main, "fugue"),
+        "score-keys.md": keys.page(),
+        "measured.md": figures.page(ROOT / "docs"),
+        "installing.md": f"# Install\n\n{section(readme, 'Install')}",
+        "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),
+        "stylesheets/colours.css": style.colours(),
+    }
+    for name, text in made.items():
+        files.append(File.generated(config, name, content=text.replace("](docs/", "](")))
+    for weight in style.WEIGHTS:
+        font = font_file(weight)
+        files.append(File.generated(config, f"fonts/{font.name}", abs_src_path=str(font)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
+    """Put drawings where a page asks for them."""
+    return re.sub(r"<!-- drawing: (\w+) -->", lambda mark: DRAWINGS[mark[1]](), markdown)

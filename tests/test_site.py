@@ -1,0 +1,246 @@
+"""The site is whole, asks no other server for anything, and tells what the code and the figures say."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from html import unescape
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import click
+import pytest
+from click.testing import CliRunner
+
+import fugue_state
+from fugue_state.cli import main
+from fugue_state.config import Settings, kinds
+from fugue_state.look.theme import THEMES
+from fugue_state.score.model import Score
+from generate import commands, figures, keys, style
+from generate.markdown import plain, section, table
+
+from .test_documents import DOCS, ROOT
+
+# What a page loads by itself, by tag and attribute; an <a> is followed only by a reader.
+LOADED = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src", "use": "href"}
+ELSEWHERE = re.compile(r"^(https?:)?//")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+@dataclass
+class Html(HTMLParser):
+    """What a page loads, where it leads and what can be led to."""
+
+    loads: list[str] = field(default_factory=list)
+    leads: list[str] = field(default_factory=list)
+    anchors: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = {name: value or "" for name, value in attrs}
+        self.anchors |= {found[name] for name in ("id", "name") if name in found}
+        if tag == "a" and "href" in found:
+            self.leads.append(found["href"])
+        if found.get(LOADED.get(tag, "")):
+            self.loads.append(found[LOADED[tag]])
+
+
+def parsed(path: Path) -> Html:
+    page = Html()
+    page.feed(path.read_text(encoding="utf-8"))
+    return page
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("site")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    return out
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Html]:
+    return {path: parsed(path) for path in site.rglob("*.html")}
+
+
+def test_no_page_asks_another_server(site: Path, pages: dict[Path, Html]) -> None:
+    assert len(pages) > 20
+    for path, page in pages.items():
+        assert page.loads
+        assert [one for one in page.loads if ELSEWHERE.match(one)] == [], path
+        assert 'class="mermaid"' not in path.read_text(
+            encoding="utf-8"
+        )  # would be drawn by what is loaded from elsewhere
+    for sheet in site.rglob("*.css"):
+        text = sheet.read_text(encoding="utf-8")
+        asked = re.findall(r"@import\s+[\"']?([^\"';]+)|url\(\s*[\"']?([^\"')]+)", text)
+        assert [one for pair in asked for one in pair if ELSEWHERE.match(one)] == [], sheet
+
+
+def test_every_link_leads_somewhere(site: Path, pages: dict[Path, Html]) -> None:
+    for path, page in pages.items():
+        if path.name == "404.html":  # its links count from the root of a server
+            continue
+        for link in (*page.leads, *page.loads):
+            target, _, anchor = unquote(link).partition("#")
+            if re.match(r"^[a-z]+:", target):
+                continue
+            there = (path.parent / target.partition("?")[0]).resolve() if target else path
+            assert there.is_file(), f"{path.name}: {link}"
+            if anchor and there.suffix == ".html":
+                assert anchor in pages[there].anchors | {"__skip"}, f"{path.name}: {link}"
+
+
+def test_pages_are_found_and_typeface_and_drawings_are_there(site: Path, pages: dict[Path, Html]) -> None:
+    found = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    assert {one["location"].partition("#")[0] for one in found} >= {"score-keys.html", "api/memory.html"}
+    assert len(list((site / "fonts").iterdir())) == len(style.WEIGHTS)
+    assert (site / "how-it-works.html").read_text(encoding="utf-8").count('<div class="drawing"><svg') == 2
+    for name in fugue_state._HOMES:
+        assert f"{fugue_state._HOMES[name]}.{name}" in pages[site / "api" / "index.html"].anchors
+
+
+def test_the_links_of_the_readme_lead_somewhere() -> None:
+    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
+        for link in LINK.findall(path.read_text(encoding="utf-8")):
+            target, _, anchor = link.partition("#")
+            there = ROOT / target
+            assert there.is_file(), link
+            heads = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+            assert not anchor or anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def test_colours_are_those_of_the_pictures() -> None:
+    sheet = style.colours()
+    for name, theme in THEMES.items():
+        palette = section(sheet.replace("[data", "\n## [data"), f'[data-md-color-scheme="{style.SCHEMES[name]}"] {{')
+        assert f"--md-default-bg-color: {theme.ground};" in palette
+        assert f"--md-typeset-color: {theme.ink};" in palette
+        assert f"--fugue-layer-5: {theme.layers[-1]};" in palette
+
+
+def words(text: str) -> str:
+    """What one reads of Markdown or of a help text, without white space, which both break as they like."""
+    return re.sub(r"\s", "", unescape(re.sub(r"</?code>", "", text))).replace("`", "")
+
+
+def limit_words(text: str) -> str:
+    """The same, for an option: a page has a column for defaults and ranges."""
+    return words(text).replace("default:", "").replace(";", ",")
+
+
+COMMANDS = [context.command_path for context in commands.contexts(main, "fugue")]
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_command_line_is_told_as_help_tells_it(path: str) -> None:
+    told = section(commands.page(main, "fugue"), f"{path} {{ #{path.replace(' ', '-')} }}")
+    helped = CliRunner().invoke(main, [*path.split()[1:], "--help"], prog_name="fugue", terminal_width=100).output
+    assert "-h, --help" in helped
+    usage, about = helped.partition("\n\n")[::2]
+    assert words(usage.removeprefix("Usage:")) in words(told)
+    assert words(about.partition("Options:")[0]) in words(told)
+    options = re.split(r"\n(?=  -)", helped.partition("\nOptions:")[2].partition("\n\n")[0])[1:]
+    rows = [line for line in told.splitlines() if line.startswith("| <code>-")]
+    assert len(rows) == len(options)
+    for row, option in zip(rows, options, strict=True):
+        name, about, limits = row[2:-2].split(" | ")
+        assert limit_words(name + about + (f"[{limits}]" if limits else "")) == limit_words(option)
+
+
+def fields(kind: type[Settings], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], type[Settings]]]:
+    yield path, kind
+    for key, found in kind.model_fields.items():
+        for inner in kinds(found.annotation):
+            yield from fields(inner, (*path, key))
+
+
+def test_every_key_of_a_score_is_there() -> None:
+    page = keys.page()
+    parts = re.split(r"\n##+ .*\{ #([\w-]+) \}\n", page)
+    told = {"score": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+    expected = dict(fields(Score))
+    assert set(told) == {keys.anchor(path) for path in expected}
+    for path, kind in expected.items():
+        text = told[keys.anchor(path)]
+        assert len(re.findall(r"^\| <code>", text, re.MULTILINE)) == len(kind.model_fields)
+        for key, found in kind.model_fields.items():
+            (row,) = [line for line in text.splitlines() if line.startswith(f"| {plain(f'`{key}`')} |")]
+            assert plain(found.description or "") in row
+
+
+def test_types_ranges_and_defaults_of_keys() -> None:
+    rows: dict[str, list[str]] = {}
+    for line in keys.page().splitlines():
+        cells = [unescape(re.sub("</?code>", "", cell)) for cell in line.strip("| ").split(" | ")]
+        rows.setdefault(cells[0], cells[1:])
+    assert rows["tempo_bpm"] == ["number", "50.0", "from 0.05 to 600", "Beats in a minute."]
+    assert rows["until"][:2] == ["time", ""]
+    assert rows["plan"][:2] == ["list of [time, number]", "[]"]
+    assert rows["like"][1:3] == ["{}", "from 0 to 1"]
+    assert rows["latents"][:2] == ["loop, walk, path, fresh", '"loop"']
+    assert rows["beats"][2] == "above 0 to 1024"
+    assert rows["do"][1] == "needed"
+    assert rows["cues"] == ["[tables](#cues)", "", "at most 10000", "What happens when."]
+
+
+def leaves(value: Any) -> Iterator[float]:
+    if isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from leaves(inner)
+    elif isinstance(value, int | float):
+        yield float(value)
+
+
+def test_every_file_of_figures_is_shown_and_every_figure_is_of_its_file() -> None:
+    files = {path.name for path in (DOCS / figures.FOLDER).iterdir()}
+    assert {one.file for one in figures.FIGURES} == files
+    page = figures.page(DOCS)
+    for one in figures.FIGURES:
+        text = (DOCS / figures.FOLDER / one.file).read_text(encoding="utf-8")
+        values = json.loads(f"[{','.join(text.splitlines())}]" if one.file.endswith("l") else text)
+        known = list(leaves(values))
+        cells = re.findall(r"(?<=\| )-?\d[\d.e+-]*(?= \|)", "\n".join(
+            line for line in section(page, one.title).splitlines() if line.startswith("|")
+        ))  # fmt: skip
+        assert len(cells) >= 2, one.file
+        for cell in cells[len(values) if isinstance(values, list) else 0 :]:
+            assert any(abs(float(cell) - value) <= 1e-3 * abs(value) for value in known), f"{one.file}: {cell}"
+
+
+@pytest.mark.parametrize("line", [line for one in figures.FIGURES for line in one.commands])
+def test_commands_of_figures_are_understood(line: str) -> None:
+    program, *rest = line.replace("STEPS", "2").removesuffix(" OPTIONS").split()
+    if program == "python":
+        source = (ROOT / rest[0]).read_text(encoding="utf-8")
+        assert all(f'"{flag}"' in source for flag in rest if flag.startswith("--"))
+        return
+    command: click.Command = main
+    while isinstance(command, click.Group):
+        command = command.commands[rest.pop(0)]
+    command.make_context("fugue", rest)
+
+
+def test_figures_become_tables() -> None:
+    values = {"threads": 2, "ours": {"a_s": 1.25, "deep": {"x_db": None}}, "common": {"a_s": 2.0}, "list": [1]}
+    assert list(figures.tables(values)) == [
+        *table(("figure", ""), [("threads", "2")]),
+        *table(("", "a, s", "deep, x, dB"), [("ours", "1.25", "-"), ("common", "2", "-")]),
+    ]
+
+
+def test_a_section_that_is_not_there_is_an_error() -> None:
+    assert section("# A\n\n## B\n\none\n\n## C\n", "B") == "one\n"
+    with pytest.raises(ValueError, match="no section 'D'"):
+        section("## B\n", "D")

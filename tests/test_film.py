@@ -482,7 +482,6 @@ def test_the_command_films_a_file_and_a_render(tiny_path: Path, tmp_path: Path) 
         (("plain.wav",), "plain.wav: does not say how it was made"),
         (("plain.wav", "--size", "641x360"), "H.264 needs even sides"),
         (("plain.wav", "--fps", "29"), "fps: must be 24, 25, 30 or 60 (got 29)"),
-        (("plain.wav", "--theme", "nite"), "did you mean 'night'"),
         (("plain.wav", "--poster", "p.jpg"), "unknown file ending '.jpg'"),
         (("broken.mp4",), "broken.mp4"),
     ],

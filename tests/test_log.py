@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fugue_state.audio import io
-from fugue_state.audio.picture import write_sheet
+from fugue_state.look.figure import save_figure
+from fugue_state.look.sheet import sheet_figure
 from fugue_state.measure import log
 from fugue_state.measure.log import TensorBoardLog
 
@@ -15,7 +16,7 @@ from .conftest import RATE, pluck
 
 def fill(folder: Path, said: list[str]) -> None:
     sheet, sound = folder / "sheet.png", folder / "sound.flac"
-    write_sheet(sheet, [("Am", [np.zeros((8, 8), np.float32)])])
+    save_figure(sheet_figure([(("Am",), [np.zeros((8, 8), np.float32)])]), sheet)
     io.write(sound, pluck(57, 0.2), RATE, subtype="PCM_16")
     with TensorBoardLog(folder / "log", every=10, say=said.append) as writer:
         for step in range(1, 31):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from fugue_state.errors import InputError
-from fugue_state.look.figure import drawing, save_figure
+from fugue_state.look.figure import drawing, page, save_figure, shortened, text_width_in
 from fugue_state.look.theme import THEMES, Theme, find_theme, font, rgb
 
 DIGITS = "0123456789"
@@ -71,3 +71,19 @@ def test_a_figure_gives_the_same_bytes_in_its_theme(tmp_path: Path, form: str) -
         assert np.allclose(corner, rgb(find_theme("paper").ground), atol=0.01)
     else:
         assert "<text" not in written[0].decode()
+
+
+def test_what_is_made_only_when_a_figure_is_drawn_is_in_its_theme() -> None:
+    theme = find_theme("paper")
+    with page(theme, 2) as figure:
+        axes = figure.subplots()
+    figure.draw_without_rendering()
+    assert {tick.label1.get_color() for tick in axes.xaxis.get_major_ticks()} == {theme.faint}
+
+
+def test_text_is_shortened_to_its_room() -> None:
+    assert shortened("two\n words", 1.0, 9) == "two words"
+    short = shortened("a name that does not fit", 1.0, 9)
+    assert short.endswith("…")
+    assert 0.8 < text_width_in(short, 9) <= 1.0
+    assert shortened("nothing fits", 0.0, 9) == "…"

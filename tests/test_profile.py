@@ -13,14 +13,13 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from fugue_state.audio.mel import MelTransform
-from fugue_state.audio.picture import PAPER
 from fugue_state.bending.orders import make_order
 from fugue_state.config import MelSpec, ModelConfig, ProfileConfig
 from fugue_state.errors import CheckpointError
 from fugue_state.measure import kept as kept_module
 from fugue_state.measure.chords import match
 from fugue_state.measure.describe import Describer, triads
-from fugue_state.measure.profile import Profile, ProfileHeader, band_hz, clusters, write_profile
+from fugue_state.measure.profile import Profile, ProfileHeader, band_hz, clusters
 from fugue_state.memory.checkpoint import MemoryHeader, read_tensors, save_memory, write_tensors
 from fugue_state.memory.memory import Memory, find_memory, shipped_memories
 from fugue_state.memory.networks import Deconv, Generator
@@ -374,17 +373,6 @@ def test_the_command_tells_and_draws(tmp_path: Path, tiny_path: Path) -> None:
     refused(run("profile", tiny_path, "--plot", tmp_path / "units.jpg"), 2, ".png")
     refused(run("profile", tiny_path, "--clusters", 0), 2, "clusters", "got 0")
     refused(run("profile", "gitar"), 2, "unknown memory 'gitar'; did you mean 'guitar'")
-
-
-def test_the_picture_shows_units_that_nobody_hears(tmp_path: Path, profile: Profile) -> None:
-    from PIL import Image
-
-    silent = {key: np.zeros_like(getattr(profile, key)) for key in ARRAYS}
-    for number, one in enumerate((profile, Profile(profile.layers, **silent))):
-        path = tmp_path / f"{number}.png"
-        write_profile(path, one, "known")
-        with Image.open(path) as picture:
-            assert picture.convert("RGB").getpixel((0, 0)) == tuple(bytes.fromhex(PAPER[1:]))
 
 
 def test_a_piece_forgets_by_what_is_measured(tmp_path: Path, tiny_path: Path) -> None:

@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
+    DEFAULT_THEME,
     FILM_SIZES,
     MEASURE_PER_CLASS,
     MEL_PRESETS,
@@ -58,7 +59,10 @@ from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Vo
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from fugue_state.corpus.folder import Corpus
+    from fugue_state.look.theme import Theme
     from fugue_state.measure.atlas import Atlas, Place
     from fugue_state.measure.curve import Way
     from fugue_state.memory.dataset import MelSet
@@ -119,6 +123,38 @@ def inversion(command: Command) -> Command:
         about="How much care for the phase, at what cost.",
     )
     return named(quality(command))
+
+
+def _theme(_: click.Context, __: click.Parameter, name: str) -> Theme:
+    from fugue_state.look.theme import find_theme
+
+    return find_theme(name)
+
+
+def themed(command: Command) -> Command:
+    """Add the option that says how a picture looks."""
+    named = click.option(
+        "--theme", default=DEFAULT_THEME, show_default=True, type=click.Choice(get_args(ThemeName)), callback=_theme,
+        help="How pictures look.",
+    )  # fmt: skip
+    return named(command)
+
+
+def check_picture(path: Path | None, force: bool) -> None:
+    """Refuse a picture that cannot be written before any work is done."""
+    from fugue_state.audio.io import output_path
+    from fugue_state.look.figure import PICTURES
+
+    if path is not None:
+        output_path(path, force=force, suffixes=PICTURES)
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Write a picture and say so."""
+    from fugue_state.look.figure import save_figure
+
+    save_figure(figure, path)
+    say(f"drew {path}")
 
 
 def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
@@ -202,18 +238,17 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
 )
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms as PNG.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms: .png or .svg.")
+@themed
 @click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
-def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool) -> None:
+def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
     """Count classes, guitars, rates and durations of FOLDER; name every unreadable file."""
     from dataclasses import asdict
 
-    from fugue_state.audio.io import output_path
     from fugue_state.corpus.folder import read_corpus
-    from fugue_state.corpus.inspect import inspect_corpus, write_corpus_sheet
+    from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
 
-    if sheet is not None:
-        output_path(sheet, force=force, suffixes=(".png",))
+    check_picture(sheet, force)
     found = read_corpus(folder)
     told = asdict(inspect_corpus(found, tracked))
     warnings = [] if as_json else told.pop("warnings")
@@ -221,8 +256,7 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool)
     for line in warnings:
         note(line)
     if sheet is not None:
-        write_corpus_sheet(sheet, found, MelSpec())
-        say(f"drew {sheet}")
+        draw(corpus_figure(found, MelSpec(), theme), sheet)
 
 
 @main.command(
@@ -278,7 +312,8 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, force: bool)
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
 @click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
-def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **settings: Any) -> None:
+@themed
+def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.measure.lesson import teach
@@ -307,7 +342,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, **set
     with StopFlag() as stop, LossBar() as bar:
         header = teach(
             out, run, found, mels, budget,
-            fabric=fabric, resume=resume, force=force, watch=bar, stop=stop, track=tracked, say=bar.say,
+            fabric=fabric, resume=resume, force=force, theme=theme, watch=bar, stop=stop, track=tracked, say=bar.say,
         )  # fmt: skip
     if fabric.is_global_zero:
         say(
@@ -552,6 +587,7 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 @click.option("--seconds", type=float, help="Stretch each to this length inside the network; default: as learned.")
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
 @inversion
+@themed
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 def sample(
     model: str,
@@ -562,6 +598,7 @@ def sample(
     seed: int,
     inverter: str | None,
     quality: QualityName,
+    theme: Theme,
     force: bool,
 ) -> None:
     """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
@@ -574,8 +611,9 @@ def sample(
         memory.label_index(chord)
     memory.frames(seconds)
     made = write_samples(
-        memory, output_folder(out), count=count, chord=chord, seed=seed, duration_s=seconds, force=force, track=tracked
-    )
+        memory, output_folder(out), count=count, chord=chord, seed=seed, duration_s=seconds,
+        theme=theme, force=force, track=tracked,
+    )  # fmt: skip
     say(f"made {len(made) - 1} sounds and {made[-1]}")
 
 
@@ -611,9 +649,12 @@ def quantile(name: str, about: str) -> Callable[[Command], Command]:
 @option(AtlasConfig, "count", "--latents", about="Latents that the atlas describes.")
 @option(AtlasConfig, "seed", about="Seed of these latents.")
 @click.option("--rebuild", is_flag=True, help="Describe them again.")
+@themed
 @click.option("--force", is_flag=True, help="Replace files that exist.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def atlas(model: str, out: Path | None, rebuild: bool, force: bool, as_json: bool, **settings: Any) -> None:
+def atlas(
+    model: str, out: Path | None, rebuild: bool, theme: Theme, force: bool, as_json: bool, **settings: Any
+) -> None:
     """Say what the latents of MODEL (a name, checkpoint or run folder) sound like; find and play those one wants.
 
     Without any wish it sums up what there is. The atlas is made once, then kept.
@@ -633,7 +674,7 @@ def atlas(model: str, out: Path | None, rebuild: bool, force: bool, as_json: boo
         return
     places = _wanted(found, asked)
     if out is not None:
-        made = write_places(found, places, output_folder(out), asked, force=force, track=tracked)
+        made = write_places(found, places, output_folder(out), asked, theme=theme, force=force, track=tracked)
         say(f"made {len(made) - 2} sounds, {made[-2]} and {made[-1]}")
     told = [place.told() for place in places]
     report({"sounds": told} if as_json else {f"{i:03d}": one for i, one in enumerate(told)}, as_json)
@@ -681,38 +722,37 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
 @option(ProfileConfig, "observed", about="Latents whose activations are taken.")
 @option(ProfileConfig, "clusters", about="Clusters of units that fire alike.")
 @option(ProfileConfig, "seed", about="Seed of the latents.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw all units as PNG.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw all units: .png or .svg.")
+@themed
 @click.option("--rebuild", is_flag=True, help="Measure them again.")
 @click.option("--force", is_flag=True, help="Replace the plot if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def profile(model: str, plot: Path | None, rebuild: bool, force: bool, as_json: bool, **settings: Any) -> None:
+def profile(
+    model: str, plot: Path | None, theme: Theme, rebuild: bool, force: bool, as_json: bool, **settings: Any
+) -> None:
     """Say what every unit of MODEL (a name, checkpoint or run folder) is for, by taking it away.
 
     For each layer: its units, how much the sound changes without one, and where. The profile is made once, then kept.
     """
-    from fugue_state.audio.io import output_path
-    from fugue_state.measure.profile import Profile, write_profile
+    from fugue_state.measure.profile import Profile, profile_figure
     from fugue_state.memory.memory import Memory
 
-    if plot is not None:
-        output_path(plot, force=force, suffixes=(".png",))
+    check_picture(plot, force)
     config = checked(ProfileConfig, settings)
     memory = Memory.load(model)
     found = Profile.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
     layers, top = found.summary(), found.top()
     report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
     if plot is not None:
-        write_profile(plot, found, f"{memory.header.name}, {memory.units} units")
-        say(f"drew {plot}")
+        draw(profile_figure(found, f"{memory.header.name}, {memory.units} units", theme), plot)
 
 
 def filming(command: Command) -> Command:
     """Add the options that say what form a film has."""
     size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
     fps = option(FilmConfig, "fps", about="Frames in a second: 24, 25, 30 or 60.")
-    theme = option(FilmConfig, "theme", about=f"How pictures look: {' or '.join(get_args(ThemeName))}.")
     poster = click.option("--poster", type=click.Path(path_type=Path), help="Write a still of the film, too (PNG).")
-    return poster(size(fps(theme(command))))
+    return poster(size(fps(command)))
 
 
 def rendering(command: Command) -> Command:
@@ -731,6 +771,10 @@ def rendering(command: Command) -> Command:
         ),
         filming,
         click.option("--film", type=click.Path(path_type=Path), help="Film the piece, too (.mp4); see fugue film."),
+        themed,
+        click.option(
+            "--portrait", type=click.Path(path_type=Path), help="Its portrait: .png or .svg; default NAME.png."
+        ),
         click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
         click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac."),
     ):
@@ -788,30 +832,32 @@ def rendering(command: Command) -> Command:
 @inversion
 @click.option("--score", "score_out", type=click.Path(path_type=Path), help="Write the score that this is, too.")
 @rendering
-def forget(out: Path, score_out: Path | None, film: Path | None, poster: Path | None, **settings: Any) -> None:
+def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings: Any) -> None:
     """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
 
     The short way to write a score and render it. Writes the sound, a JSON file that says how to make it again, and
-    a portrait (PNG). A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
+    a portrait. A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
     from fugue_state.audio.io import output_path
     from fugue_state.score.text import dump_score
 
-    _check_outputs(out, settings["force"])
+    portrait = _check_outputs(out, portrait, settings["force"])
     if score_out is not None:
         output_path(score_out, force=settings["force"], suffixes=(".toml",))
     score = _score(settings)
-    _render(score, out, film, poster, settings)
+    _render(score, out, portrait, settings)
     if score_out is not None:
         _write(score_out, dump_score(score))
 
 
-def _check_outputs(out: Path, force: bool) -> None:
-    """Refuse what cannot be written before what takes seconds to import."""
+def _check_outputs(out: Path, portrait: Path | None, force: bool) -> Path:
+    """Refuse what cannot be written before what takes seconds to import; return where the portrait goes."""
     from fugue_state.audio.io import output_path
 
     output_path(out, force=force, suffixes=(".wav", ".flac"))
-    output_path(out.with_suffix(".png"), force=force)
+    portrait = portrait or out.with_suffix(".png")
+    check_picture(portrait, force)
+    return portrait
 
 
 def _check_sound(score: Score, out: Path) -> None:
@@ -845,46 +891,45 @@ def _score(settings: dict[str, Any]) -> Score:
     return checked(Score, {key: settings[key] for key in ("duration_s", "seed", "quality", "inverter")} | parts)
 
 
-def _render(
-    score: Score, out: Path, film: Path | None, poster: Path | None, settings: dict[str, Any], of: Path | None = None
-) -> None:
+def _render(score: Score, out: Path, portrait: Path, settings: dict[str, Any], of: Path | None = None) -> None:
     """Render a score with its portrait, and tell what it measures; `of` is the file it was written in."""
     from dataclasses import asdict
 
-    from fugue_state.piece.portrait import write_portrait
+    from fugue_state.look.figure import save_figure
+    from fugue_state.piece.portrait import portrait_figure
     from fugue_state.piece.render import render
 
-    force = settings["force"]
-    config = _check_film(film, poster, settings, force)
+    config = _check_film(settings)
     _check_sound(score, out)
     piece = _piece(score, of)
-    portrait = out.with_suffix(".png")
     with told_how_to_go_on(out):
-        kept = {key: settings[key] for key in ("resume", "stems", "labels")}
-        measured = render(piece, out, force=force, track=tracked, **kept)
-        write_portrait(portrait, out, piece)
-        _film(out, piece, film, poster, config, force)
+        kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
+        measured = render(piece, out, track=tracked, **kept)
+        save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
+        _film(out, piece, settings, config)
     report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, settings["as_json"])
 
 
-def _check_film(out: Path | None, poster: Path | None, settings: dict[str, Any], force: bool) -> FilmConfig:
+def _check_film(settings: dict[str, Any]) -> FilmConfig:
     """Refuse a film that cannot be before any work; return its form."""
     from fugue_state.audio.io import output_path
 
-    for path, ending in ((out, ".mp4"), (poster, ".png")):
-        if path is not None:
-            output_path(path, force=force, suffixes=(ending,))
-    return checked(FilmConfig, _taken(settings, FilmConfig))
+    for key, ending in (("film", ".mp4"), ("poster", ".png")):
+        if settings[key] is not None:
+            output_path(settings[key], force=settings["force"], suffixes=(ending,))
+    form = {key: settings[key] for key in ("size", "fps")} | {"theme": settings["theme"].name}
+    return checked(FilmConfig, form)
 
 
-def _film(sound: Path, piece: Piece, out: Path | None, poster: Path | None, config: FilmConfig, force: bool) -> None:
-    """Film a finished piece."""
+def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfig) -> None:
+    """Film a finished piece, where that was asked for."""
     from fugue_state.piece.film import film, still
 
-    if poster is not None:
-        say(f"drew {still(sound, piece, poster, config, force=force)}")
-    if out is not None:
-        say(f"filmed {film(sound, piece, out, config, force=force, track=tracked)}")
+    force = settings["force"]
+    if settings["poster"] is not None:
+        say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
+    if settings["film"] is not None:
+        say(f"filmed {film(sound, piece, settings['film'], config, force=force, track=tracked)}")
 
 
 @main.command(
@@ -896,20 +941,23 @@ def _film(sound: Path, piece: Piece, out: Path | None, poster: Path | None, conf
     ),
 )
 @click.argument("sound", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="The film; default: SOUND with the ending .mp4.")
+@click.option(
+    "-o", "--out", "film", type=click.Path(path_type=Path), help="The film; default: SOUND with the ending .mp4."
+)
 @filming
+@themed
 @click.option("--force", is_flag=True, help="Replace files that exist.")
-def film_sound(sound: Path, out: Path | None, poster: Path | None, force: bool, **settings: Any) -> None:
+def film_sound(sound: Path, **settings: Any) -> None:
     """Film SOUND, a WAV or FLAC file that was rendered here: its units dying in sync, over what is heard.
 
     What happens when is read from the file itself.
     """
     from fugue_state.piece.provenance import reopened
 
-    path = out or sound.with_suffix(".mp4")
-    config = _check_film(path, poster, settings, force)
+    settings["film"] = settings["film"] or sound.with_suffix(".mp4")
+    config = _check_film(settings)
     with terminable():
-        _film(sound, _piece(reopened(sound), None), path, poster, config, force)
+        _film(sound, _piece(reopened(sound), None), settings, config)
 
 
 @contextlib.contextmanager
@@ -955,18 +1003,17 @@ def render_score(
     model: str | None,
     quality: QualityName | None,
     out: Path,
-    film: Path | None,
-    poster: Path | None,
+    portrait: Path | None,
     **settings: Any,
 ) -> None:
     """Render SCORE (TOML) into a soundscape.
 
-    Writes the sound, a JSON file that says how to make it again, and a portrait (PNG). A long render that is
+    Writes the sound, a JSON file that says how to make it again, and a portrait. A long render that is
     interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
-    _check_outputs(out, settings["force"])
+    portrait = _check_outputs(out, portrait, settings["force"])
     written = _instead(score, memory=model, quality=quality)
-    _render(written, out, film, poster, settings, of=score)
+    _render(written, out, portrait, settings, of=score)
 
 
 @main.group("score")
@@ -1012,23 +1059,19 @@ def score_check(score: Path, model: str | None) -> None:
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
 @click.argument("score", type=click.Path(path_type=Path))
 @click.option("-m", "--model", help="Another memory than the score's.")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Draw it as PNG or SVG; without it, print a table.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Draw it: .png or .svg; without it, print a table.")
+@themed
 @click.option("--force", is_flag=True, help="Replace the picture if it exists.")
-def score_show(score: Path, model: str | None, out: Path | None, force: bool) -> None:
+def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, force: bool) -> None:
     """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
-    from fugue_state.audio.io import output_path
-
-    if out is not None:
-        output_path(out, force=force, suffixes=(".png", ".svg"))
+    check_picture(out, force)
     piece = _piece(_instead(score, memory=model), score)
-    from fugue_state.piece.overview import draw_overview, overview, table
+    from fugue_state.piece.overview import overview, overview_figure, table
 
-    seen = overview(piece)
     if out is None:
-        click.echo("\n".join(table(piece, seen)))
+        click.echo("\n".join(table(piece, overview(piece))))
     else:
-        draw_overview(out, piece, seen)
-        say(f"drew {out}")
+        draw(overview_figure(piece, theme), out)
 
 
 def _instead(score: Path, **changes: Any) -> Score:
@@ -1114,7 +1157,8 @@ def resynth(
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
 @inversion
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured as PNG.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured: .png or .svg.")
+@themed
 @click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def measure(
@@ -1125,24 +1169,22 @@ def measure(
     inverter: str | None,
     quality: QualityName,
     sheet: Path | None,
+    theme: Theme,
     force: bool,
     as_json: bool,
 ) -> None:
     """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
-    from fugue_state.audio.io import output_path
     from fugue_state.corpus.folder import read_corpus
-    from fugue_state.measure.memory import measure_memory, write_measure_sheet
+    from fugue_state.measure.memory import measure_figure, measure_memory
     from fugue_state.memory.memory import Memory
 
-    if sheet is not None:
-        output_path(sheet, force=force, suffixes=(".png",))
+    check_picture(sheet, force)
     memory = Memory.load(model, inverter=inverter, quality=quality)
     corpus = None if against is None else read_corpus(against)
     figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:
-        write_measure_sheet(sheet, made)
-        say(f"drew {sheet}")
+        draw(measure_figure(made, theme), sheet)
 
 
 @main.command(
@@ -1156,19 +1198,17 @@ def measure(
 @option(CurveConfig, "steps", about="Even fractions to measure at; a third as many more are added where most is lost.")
 @option(CurveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="How much care for the phase.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png or .svg.")
+@themed
 @click.option("--force", is_flag=True, help="Replace the plot if it exists.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def curve(model: str, plot: Path | None, force: bool, as_json: bool, **settings: Any) -> None:
+def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: bool, **settings: Any) -> None:
     """Measure the forgetting curve of MODEL (a name, checkpoint or run folder): what is left when so much is forgotten.
 
     Of all units in an order, and of each layer by itself.
     """
-    from fugue_state.audio.io import output_path
-
-    if plot is not None:
-        output_path(plot, force=force, suffixes=(".png", ".svg"))
+    check_picture(plot, force)
     config = checked(CurveConfig, settings)
-    from fugue_state.measure.curve import draw_curves, measure_curves, table
+    from fugue_state.measure.curve import curve_figure, measure_curves, table
     from fugue_state.memory.memory import Memory
 
     memory = Memory.load(model, quality=config.quality)
@@ -1179,9 +1219,8 @@ def curve(model: str, plot: Path | None, force: bool, as_json: bool, **settings:
     else:
         click.echo("\n".join(table(curves)))
     if plot is not None:
-        about = f"{memory.header.name}, {config.order} order, {memory.units} units, {config.latents} latents"
-        draw_curves(plot, curves, about)
-        say(f"drew {plot}")
+        about = f"{config.order} order, {memory.units} units, {config.latents} latents"
+        draw(curve_figure(curves, memory.header.name, theme, about=about), plot)
 
 
 def _ways(memory: Memory, model: str, config: CurveConfig) -> tuple[Way, dict[str, Way]]:
@@ -1202,8 +1241,9 @@ def _ways(memory: Memory, model: str, config: CurveConfig) -> tuple[Way, dict[st
 @main.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="Corpus to examine and measure it beside.")
+@themed
 @click.option("--force", is_flag=True, help="Replace the card that is there.")
-def card(run: Path, against: Path | None, force: bool) -> None:
+def card(run: Path, against: Path | None, theme: Theme, force: bool) -> None:
     """Write the card of the memory in folder RUN: what it learned from, how well, how to play it.
 
     Without --against, it tells what was measured while training.
@@ -1212,7 +1252,7 @@ def card(run: Path, against: Path | None, force: bool) -> None:
     from fugue_state.measure.card import write_run_card
 
     corpus = None if against is None else read_corpus(against)
-    text, values = write_run_card(run, corpus, force=force, track=tracked, say=say)
+    text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
     say(f"wrote {text} and {values}")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import soundfile
@@ -12,13 +12,17 @@ import torch
 
 from fugue_state.audio import io
 from fugue_state.audio.mel import MelTransform
-from fugue_state.audio.picture import write_sheet
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, advise, clip_facts
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.folder import Corpus
 from fugue_state.errors import AudioError
+from fugue_state.look.sheet import Row, sheet_figure
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.progress import Track, untracked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHEET_COLUMNS = 8
 FLAT = "(no label)"
@@ -76,10 +80,10 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
     )
 
 
-def write_corpus_sheet(path: Path, corpus: Corpus, spec: MelSpec) -> None:
+def corpus_figure(corpus: Corpus, spec: MelSpec, theme: Theme = DEFAULT) -> Figure:
     """Draw the mels of some clips of each class, spread evenly over the class."""
     transform, config = MelTransform(spec), ClipConfig()
-    rows = []
+    rows: list[Row] = []
     for label in corpus.labels or (None,):
         clips = [c for c in corpus.clips if c.label == label]
         mels = []
@@ -90,5 +94,5 @@ def write_corpus_sheet(path: Path, corpus: Corpus, spec: MelSpec) -> None:
                 continue
             ready = prepare(samples, spec.sample_rate_hz, spec.samples, config)
             mels.append(transform.encode(torch.from_numpy(ready)[None])[0].numpy())
-        rows.append((f"{label or FLAT}: {len(clips)} clips", mels))
-    write_sheet(path, rows)
+        rows.append(((f"{label or FLAT}: {len(clips)} clips",), mels))
+    return sheet_figure(rows, theme)

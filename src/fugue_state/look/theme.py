@@ -79,6 +79,8 @@ THEMES: dict[str, Theme] = {
     ),
 }
 
+DEFAULT = THEMES[DEFAULT_THEME]
+
 
 def find_theme(name: str = DEFAULT_THEME) -> Theme:
     """Return a theme by name; InputError for one that is not there."""

@@ -17,9 +17,11 @@ from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Se
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.corpus.folder import Corpus
 from fugue_state.errors import InputError
+from fugue_state.look.figure import save_figure
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.examine import Examiner
 from fugue_state.measure.memory import measure_memory
-from fugue_state.measure.preview import draw_sheet
+from fugue_state.measure.preview import memory_figure
 from fugue_state.measure.trend import trend
 from fugue_state.memory.checkpoint import DataSource, MemoryHeader, file_hash
 from fugue_state.memory.dataset import load_mels
@@ -124,6 +126,7 @@ def write_run_card(
     *,
     per_class: int = MEASURE_PER_CLASS,
     force: bool = False,
+    theme: Theme = DEFAULT,
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
 ) -> tuple[Path, Path]:
@@ -144,7 +147,7 @@ def write_run_card(
         examiner = Examiner(memory.spec, memory.labels, learned, against, track=track)
         figures = examiner(memory.generator, memory.header)
         measured = measure_memory(memory, against, per_class=per_class, track=track)[0]
-    draw_sheet(folder / CARD_SHEET, memory)
+    save_figure(memory_figure(memory, theme), folder / CARD_SHEET)
     train = read_run(folder, RunConfig).train if (folder / RUN_FILE).is_file() else before.train
     return write_card(
         folder, memory.header, figures, before.history,

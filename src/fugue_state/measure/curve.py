@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, cat
 
-from fugue_state.audio.io import replacing
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs
-from fugue_state.audio.picture import FAINT, GLOW, INK, PAPER
 from fugue_state.config import EVENT_BATCH, CurveConfig, MelSpec
 from fugue_state.errors import InputError
+from fugue_state.look.figure import SMALL_PT, page
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import can_be_named, chroma, match, template
 from fugue_state.measure.describe import triads
 from fugue_state.measure.memory import inverted
@@ -24,6 +23,7 @@ from fugue_state.progress import Track, untracked
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 Array = npt.NDArray[np.float64]
 Strengths = npt.NDArray[np.float32]
@@ -40,7 +40,6 @@ TRAITS = (
     ("loudness_lu", "loudness against intact", "LU", 1),
     ("brightness_hz", "brightness", "Hz", 0),
 )
-COOL = "#6fb7e0"
 
 
 def mel_distance_db(one: Tensor, other: Tensor, spec: MelSpec) -> Array:
@@ -304,73 +303,69 @@ def _percent(share: float | None) -> str:
     return "none" if share is None else f"{100 * share:.0f} %"
 
 
-def draw_curves(path: str | Path, curves: Mapping[str, Curve], title: str) -> None:
-    """Draw curves as PNG or SVG, by the ending: medians with their quartiles, the layers small below."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
-    path = Path(path)
-    vector = path.suffix.casefold() == ".svg"
+def curve_figure(curves: Mapping[str, Curve], title: str, theme: Theme = DEFAULT, *, about: str = "") -> Figure:
+    """Draw curves: medians with their quartiles, the layers small below."""
     layers = {name: curve for name, curve in curves.items() if name != OVERALL}
-    with rc_context({"svg.hashsalt": "curve", "font.size": 9, "axes.titlesize": 9}):
-        figure = Figure(figsize=(9, 9 if layers else 5), facecolor=PAPER, layout="constrained")
-        figure.suptitle(title, x=0.01, ha="left", color=INK, fontsize=12)
-        parts = figure.subfigures(1 + bool(layers), 1, squeeze=False, height_ratios=(1.3, 1)[: 1 + bool(layers)])
-        for part in parts.flat:
-            part.set_facecolor(PAPER)
-        _draw_overall(list(parts[0, 0].subplots(2, 2, sharex=True).flat), curves[OVERALL])
+    parts_in = (5.4, 4.6)[: 1 + bool(layers)]
+    with page(theme, sum(parts_in)) as figure:
+        figure.headline(title, about)
+        parts = figure.subfigures(len(parts_in), 1, squeeze=False, height_ratios=parts_in)[:, 0]
+        _draw_overall(parts[0], curves[OVERALL], theme)
         if layers:
-            _draw_layers(parts[1, 0].subplots(2, len(layers), sharex=True, sharey="row", squeeze=False), layers)
-        with replacing(path) as beside:
-            figure.savefig(
-                beside, dpi=100, format="svg" if vector else "png", metadata={"Date": None} if vector else None
-            )
+            _draw_layers(parts[1], layers, theme)
+    return figure
 
 
-def _draw_overall(axes: Sequence[Axes], curve: Curve) -> None:
-    _draw_chords(axes[0], curve)
-    axes[0].set_title(f"chords; half-life {_percent(curve.half_life)}", color=INK, loc="left")
+def _draw_overall(part: SubFigure, curve: Curve, theme: Theme) -> None:
+    places = list(part.subplots(2, 2, sharex=True).flat)
+    _draw_chords(places[0], curve, theme, theme.glow)
+    places[0].set_title(_named("chords", curve))
     if curve.share is not None:
-        axes[0].legend(frameon=False, labelcolor=INK, loc="best")
-    for place, (trait, heading, unit, _) in zip(axes[1:], TRAITS, strict=True):
-        _draw_trait(place, curve, trait, GLOW, "-")
-        place.set_title(f"{heading}, {unit}", color=INK, loc="left")
-    for place in axes[2:]:
-        place.set_xlabel("% of all units forgotten", color=FAINT)
+        handles, names = places[0].get_legend_handles_labels()
+        part.legend(handles, names, loc="outside upper right", ncols=len(names))
+    for place, (trait, heading, unit, _) in zip(places[1:], TRAITS, strict=True):
+        _draw_trait(place, curve, trait, theme.glow, "-")
+        place.set_title(f"{heading}, {unit}")
+    for place in places[2:]:
+        place.set_xlabel("% of all units forgotten")
 
 
-def _draw_layers(axes: npt.NDArray[Any], layers: Mapping[str, Curve]) -> None:
+def _draw_layers(part: SubFigure, layers: Mapping[str, Curve], theme: Theme) -> None:
+    places = part.subplots(2, len(layers), sharex=True, sharey="row", squeeze=False)
     for i, (name, curve) in enumerate(layers.items()):
-        _draw_chords(axes[0, i], curve)
-        axes[0, i].set_title(f"{name}\nhalf-life {_percent(curve.half_life)}", color=INK, loc="left")
-        _draw_trait(axes[1, i], curve, "distance_db", GLOW, "-")
-    axes[0, 0].set_ylabel("chords", color=FAINT)
-    axes[1, 0].set_ylabel("distance, dB", color=FAINT)
-    axes[1, len(layers) // 2].set_xlabel("% of the layer forgotten", color=FAINT)
+        colour = theme.layer(i, len(layers))
+        _draw_chords(places[0, i], curve, theme, colour)
+        places[0, i].set_title(_named(name, curve))
+        _draw_trait(places[1, i], curve, "distance_db", colour, "-")
+        places[1, i].set_xticks((0, 50, 100))
+    places[0, 0].set_ylabel("chords")
+    places[1, 0].set_ylabel("distance, dB")
+    part.supxlabel("% of the layer forgotten", fontsize=SMALL_PT, color=theme.faint)
 
 
-def _draw_chords(axes: Axes, curve: Curve) -> None:
-    _prepare(axes)
-    axes.set_ylim(0.0, 1.04)
+def _named(name: str, curve: Curve) -> str:
+    return name if curve.half_life is None else f"{name}: half-life {_percent(curve.half_life)}"
+
+
+def _draw_chords(place: Axes, curve: Curve, theme: Theme, colour: str) -> None:
+    _prepare(place)
+    place.set_ylim(0.0, 1.04)
     if curve.share is None:
-        axes.text(50, 0.5, "nothing to name", color=FAINT, ha="center")
+        place.text(50, 0.5, "nothing to name", color=theme.faint, ha="center")
         return
-    axes.plot(100 * curve.fractions, curve.share, color=GLOW, linewidth=1.8, label="share named as asked")
-    _draw_trait(axes, curve, "clarity", COOL, "--")
+    place.plot(100 * curve.fractions, curve.share, color=colour, label="share named as asked")
+    _draw_trait(place, curve, "clarity", colour, "--")
     if curve.half_life is not None:
-        axes.axvline(100 * curve.half_life, color=FAINT, linewidth=0.8, linestyle=":")
+        place.axvline(100 * curve.half_life, color=theme.faint, linewidth=0.8, linestyle=":")
 
 
-def _draw_trait(axes: Axes, curve: Curve, trait: str, colour: str, style: str) -> None:
-    _prepare(axes)
+def _draw_trait(place: Axes, curve: Curve, trait: str, colour: str, style: str) -> None:
+    _prepare(place)
     low, median, high = curve.quartiles(trait)
-    axes.fill_between(100 * curve.fractions, low, high, color=colour, alpha=0.22, linewidth=0)
-    axes.plot(100 * curve.fractions, median, color=colour, linestyle=style, linewidth=1.8, label=trait)
+    place.fill_between(100 * curve.fractions, low, high, color=colour, alpha=0.2, linewidth=0)
+    place.plot(100 * curve.fractions, median, color=colour, linestyle=style, label=trait)
 
 
-def _prepare(axes: Axes) -> None:
-    axes.set_facecolor(PAPER)
-    axes.set_xlim(0, 100)
-    axes.tick_params(colors=FAINT)
-    axes.spines[:].set_visible(False)
-    axes.grid(color=FAINT, alpha=0.2, linewidth=0.6)
+def _prepare(place: Axes) -> None:
+    place.set_xlim(0, 100)
+    place.grid(visible=True)

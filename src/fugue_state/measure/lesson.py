@@ -10,10 +10,12 @@ from lightning_fabric import Fabric
 
 from fugue_state.config import Budget
 from fugue_state.corpus.folder import Corpus
+from fugue_state.look.figure import save_figure
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.card import CARD_SHEET, write_card
 from fugue_state.measure.examine import Examiner, as_memory
 from fugue_state.measure.log import TensorBoardLog
-from fugue_state.measure.preview import draw_sheet, write_preview
+from fugue_state.measure.preview import memory_figure, write_preview
 from fugue_state.measure.trend import trend
 from fugue_state.memory.checkpoint import MemoryHeader
 from fugue_state.memory.dataset import MelSet
@@ -35,6 +37,7 @@ def teach(
     fabric: Fabric | None = None,
     resume: bool = False,
     force: bool = False,
+    theme: Theme = DEFAULT,
     watch: Callable[[Progress], None] = lambda _: None,
     stop: Callable[[], bool] = lambda: False,
     track: Track = untracked,
@@ -66,7 +69,8 @@ def teach(
             return found
 
         def preview(generator: Generator, header: MemoryHeader) -> None:
-            log.preview(header.steps, *write_preview(folder / PREVIEWS, as_memory(generator, header), header.steps))
+            memory = as_memory(generator, header)
+            log.preview(header.steps, *write_preview(folder / PREVIEWS, memory, header.steps, theme))
 
         best = train(
             folder, run, mels, budget, fabric=fabric, resume=resume, force=force,
@@ -74,7 +78,7 @@ def teach(
         )  # fmt: skip
     history = read_measures(folder)
     say(trend(history))
-    draw_sheet(folder / CARD_SHEET, Memory.load(folder))
+    save_figure(memory_figure(Memory.load(folder), theme), folder / CARD_SHEET)
     write_card(folder, best, best.metrics, history, train=run.train, sheet=CARD_SHEET, force=True)
     return best
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,12 +17,17 @@ from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, InputError
+from fugue_state.look.sheet import Row, sheet_figure
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import ChordTable, can_be_named, name_chord, tabulate
 from fugue_state.measure.distance import FINE, Mels, embed, frechet, kid, nearest
 from fugue_state.measure.timbre import timbre
 from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 # A generated sound is called a copy if it lies nearer to a training clip than this share of the
 # training clips do to theirs.
@@ -192,12 +196,10 @@ def coverage(made: Mels, taught: Mels, guitars: Sequence[str], memory: Memory) -
     return {"guitars": shares, "guitars_reached": sum(share > 0 for share in shares.values())}
 
 
-def write_measure_sheet(path: str | Path, made: SoundSet, columns: int = 8) -> None:
+def measure_figure(made: SoundSet, theme: Theme = DEFAULT, columns: int = 8) -> Figure:
     """Draw the first mels of every class that was generated."""
-    from fugue_state.audio.picture import write_sheet
-
-    rows = []
+    rows: list[Row] = []
     for label in dict.fromkeys(made.labels):
         mels = [m for m, name in zip(made.mels, made.labels, strict=True) if name == label]
-        rows.append((label or "samples", mels[:columns]))
-    write_sheet(path, rows)
+        rows.append(((label or "samples",), mels[:columns]))
+    return sheet_figure(rows, theme)

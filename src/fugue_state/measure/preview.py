@@ -3,36 +3,42 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fugue_state.audio import io
 from fugue_state.audio.mix import envelope
-from fugue_state.audio.picture import write_sheet
 from fugue_state.config import EVENT_BATCH, PREVIEW_CHORD_S, PREVIEW_COLUMNS, PREVIEW_ENVELOPE
+from fugue_state.look.figure import save_figure
+from fugue_state.look.sheet import sheet_figure
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.memory.memory import Memory
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PEAK = 0.97
 SEED = 0
 
 
-def write_preview(folder: Path, memory: Memory, step: int) -> tuple[Path, Path]:
+def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAULT) -> tuple[Path, Path]:
     """Write the sheet and the sound of a step into `folder`; return `step_0000125.png` and `.flac`.
 
     The latents are the same at every step. The folder is made if it is missing.
     """
     io.output_folder(folder)
     sheet, sound = (folder / f"step_{step:07d}{suffix}" for suffix in (".png", ".flac"))
-    draw_sheet(sheet, memory)
+    save_figure(memory_figure(memory, theme), sheet)
     io.write(sound, preview_sound(memory), memory.spec.sample_rate_hz, subtype="PCM_16")
     return sheet, sound
 
 
-def draw_sheet(path: Path, memory: Memory) -> None:
+def memory_figure(memory: Memory, theme: Theme = DEFAULT) -> Figure:
     """Draw mels of every label, a row each, from the same latents."""
     z = memory.latents(PREVIEW_COLUMNS, SEED)
-    rows = [(label, list(memory.generate(z, label).numpy())) for label in memory.labels]
-    write_sheet(path, rows or [("samples", list(memory.generate(z).numpy()))])
+    rows = [((label or "samples",), list(memory.generate(z, label).numpy())) for label in memory.labels or (None,)]
+    return sheet_figure(rows, theme)
 
 
 def preview_sound(memory: Memory) -> io.Samples:

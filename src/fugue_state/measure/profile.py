@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,15 +15,19 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from fugue_state.audio.compiled import in_threads
-from fugue_state.audio.io import replacing
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
-from fugue_state.audio.picture import FAINT, GLOW, INK, PAPER
 from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig, Settings
+from fugue_state.look.figure import HEADLINE_PT, SMALL_PT, page, shortened
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, triads
 from fugue_state.measure.kept import Tensors, kept
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -36,7 +40,8 @@ UNHEARD_DB = 1e-3  # what differs by less is rounding
 STILL = 1e-6  # a unit whose activation varies by less never changes
 DIGITS = 4  # that are kept: the last ones differ between machines
 TOP = 10
-COLOURS = ("#8f7bff", GLOW, "#7fd6d0")  # of bass, body and air; they differ in brightness as well
+TITLE_IN = 8.0  # the rest is the legend's
+MARKERS = ("o", "^", "s")  # of bass, body and air
 
 
 class ProfileHeader(Settings):
@@ -285,34 +290,46 @@ def _fault(tensors: Tensors, units: int) -> str:
     return "" if whole and bool((tensors["cluster"] >= 0).all()) else "holds values that cannot be"
 
 
-def write_profile(path: str | Path, profile: Profile, title: str) -> None:
-    """Draw the units of every layer that are heard, those that change the mel most first, and where, as PNG."""
-    from matplotlib.figure import Figure
+def profile_figure(profile: Profile, title: str, theme: Theme = DEFAULT) -> Figure:
+    """Draw the units of every layer that are heard, those that change the mel most first, and where they are heard."""
+    with page(theme, 6.0) as figure:
+        figure.headline(shortened(title, TITLE_IN, HEADLINE_PT))
+        rows = figure.subplots(2, len(profile.layers), sharex="col", sharey="row", squeeze=False)
+        for (layer, size), part, column in zip(profile.layers.items(), profile.parts.values(), rows.T, strict=True):
+            order = np.argsort(-profile.mel_db[part], kind="stable")
+            order = order[profile.mel_db[part][order] > 0.0]
+            for axes, values in zip(column, (profile.mel_db, profile.centroid_hz), strict=True):
+                _draw_units(axes, values[part][order], profile.region[part][order], theme)
+                if profile.mel_db.any():
+                    _set_logarithmic(axes)
+                else:  # a logarithm of nothing cannot be drawn
+                    axes.set_yticks([])
+            column[0].set_title(f"{layer} ({size})")
+        rows[0, 0].set_ylabel("change of the mel, dB")
+        rows[1, 0].set_ylabel("its centre, Hz")
+        figure.supxlabel("units, those that change the mel most first", fontsize=SMALL_PT, color=theme.faint)
+        handles, names = rows[0, 0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="upper right", ncols=len(names), markerscale=2)
+    return figure
+
+
+def _draw_units(axes: Axes, values: Array, regions: Numbers, theme: Theme) -> None:
+    """Draw one value of units, each as its region."""
+    from matplotlib.ticker import MaxNLocator
+
+    places = np.arange(1, len(values) + 1)
+    for number, (region, marker) in enumerate(zip(REGIONS, MARKERS, strict=True)):
+        mine = regions == number
+        colour = theme.layer(number, len(REGIONS))
+        axes.scatter(places[mine], values[mine], s=14, marker=marker, color=colour, linewidths=0, label=region)
+    axes.set_xlim(0, len(values) + 1)
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+
+
+def _set_logarithmic(axes: Axes) -> None:
     from matplotlib.ticker import LogLocator
 
-    figure = Figure(figsize=(14, 6.5), facecolor=PAPER, layout="constrained")
-    rows = figure.subplots(2, len(profile.layers), sharex="col", sharey="row", squeeze=False)
-    for layer, part, top, bottom in zip(profile.layers, profile.parts.values(), *rows, strict=True):
-        order = np.argsort(-profile.mel_db[part], kind="stable")
-        order = order[profile.mel_db[part][order] > 0.0]
-        colours = [COLOURS[region] for region in profile.region[part][order]]
-        for axes, values in ((top, profile.mel_db), (bottom, profile.centroid_hz)):
-            axes.scatter(np.arange(1, len(order) + 1), values[part][order], s=8, color=colours, linewidths=0)
-        top.set_title(f"{layer}: {profile.layers[layer]} units", color=INK, loc="left", fontsize=10)
-    for axes in rows.ravel():
-        axes.set_facecolor(PAPER)
-        axes.tick_params(colors=FAINT)
-        if profile.mel_db.any():  # a logarithm of nothing cannot be drawn
-            axes.set_yscale("log")
-            axes.minorticks_off()
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.yaxis.set_major_formatter("{x:g}")
-        axes.spines[:].set_visible(False)
-    rows[0, 0].set_ylabel("change of the mel, dB", color=FAINT)
-    rows[1, 0].set_ylabel("its centre, Hz", color=FAINT)
-    figure.supxlabel("units, those that change the mel most first", color=FAINT, fontsize=10)
-    figure.suptitle(title, color=INK, x=0.01, ha="left", fontsize=12)
-    for place, (name, colour) in enumerate(zip(REGIONS, COLOURS, strict=True)):
-        figure.text(0.85 + 0.05 * place, 0.97, name, color=colour, fontsize=11)
-    with replacing(path) as beside:
-        figure.savefig(beside, dpi=110, format="png")
+    axes.set_yscale("log")
+    axes.minorticks_off()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter("{x:g}")

@@ -1,61 +1,60 @@
-"""The portrait of a piece: what is heard, over what is remembered."""
+"""The portrait of a piece: what is heard, over what each layer remembers."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from fugue_state.audio import io
-from fugue_state.audio.mel import filterbank
-from fugue_state.audio.picture import FAINT, GLOW, INK, PAPER
+from fugue_state.audio.mel import filterbank, hz_to_mel
 from fugue_state.config import MelSpec
+from fugue_state.look.figure import page
+from fugue_state.look.theme import DEFAULT, Theme
+from fugue_state.piece.overview import overview
+from fugue_state.piece.panels import LANE_IN, draw_cues, draw_layers, named_cues, set_times
 from fugue_state.piece.piece import Piece
+from fugue_state.score.times import told
 
-COLUMNS = 1200
-RANGE_DB = 75.0
-
-
-def write_portrait(path: str | Path, sound: str | Path, piece: Piece) -> None:
-    """Draw the spectrogram of a rendered file over the fraction of units remembered, as PNG."""
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    levels, spec = _spectrogram(sound)
-    times, remembered = _remembered(piece)
+COLUMNS = 1000
+RANGE_DB, LOUDEST_DB = 75.0, 0.0  # where silence is drawn as such
+MARKS_HZ = (100, 200, 500, 1000, 2000, 5000)
+SOUND_IN, LAYERS_IN, AROUND_IN = 3.3, 1.8, 0.9
+
+
+def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> Figure:
+    """Draw the spectrogram of a rendered file over what each layer remembers, with the cues."""
     score, memory = piece.score, piece.memory
-    figure = Figure(figsize=(14, 6.5), facecolor=PAPER, layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3.2, 1))
-    top.imshow(
-        levels,
-        origin="lower",
-        aspect="auto",
-        cmap="magma",
-        extent=(0, score.duration_s, 0, spec.n_mels),
-        vmin=levels.max() - RANGE_DB,
-        vmax=levels.max(),
-    )
-    places, names = _frequency_marks(spec)
-    top.set_yticks(places, names)
-    top.set_ylabel("Hz", color=FAINT)
-    top.set_title(
-        f"{score.title or Path(sound).name}: {memory.header.name}, {score.forgetting.order}, {memory.units} units",
-        color=INK,
-        loc="left",
-        fontsize=12,
-    )
-    bottom.fill_between(times, 100 * remembered, step="post", color=GLOW, alpha=0.25, linewidth=0)
-    bottom.step(times, 100 * remembered, where="post", color=GLOW, linewidth=1.5)
-    bottom.set(xlim=(0, score.duration_s), ylim=(0, 104))
-    bottom.set_ylabel("% remembered", color=FAINT)
-    bottom.set_xlabel("seconds", color=FAINT)
-    for axes in (top, bottom):
-        axes.set_facecolor(PAPER)
-        axes.tick_params(colors=FAINT)
-        axes.spines[:].set_visible(False)
-    with io.replacing(path) as beside:
-        figure.savefig(beside, dpi=110, format="png")
+    named, lanes = named_cues(piece)
+    heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), LAYERS_IN]
+    with page(theme, sum(heights_in) + AROUND_IN) as figure:
+        about = f"{memory.header.name}, {told(score.duration_s)}, {score.forgetting.order} order, {memory.units} units"
+        figure.headline(score.title or Path(sound).stem, about)
+        panels = list(figure.subplots(len(heights_in), 1, sharex=True, height_ratios=heights_in))
+        _draw_sound(panels[0], *_spectrogram(sound), score.duration_s, theme)
+        draw_layers(panels[-1], piece, overview(piece), theme)
+        set_times(panels, score.duration_s)
+        draw_cues(panels[1] if lanes else None, [panels[0], panels[-1]], piece, named, theme)
+    return figure
+
+
+def _draw_sound(axes: Axes, levels: npt.NDArray[np.float64], spec: MelSpec, duration_s: float, theme: Theme) -> None:
+    loudest = max(float(levels.max()), LOUDEST_DB)
+    edges = (0.0, duration_s, 0.0, float(spec.n_mels))
+    axes.imshow(
+        levels, origin="lower", aspect="auto", interpolation="nearest", extent=edges,
+        cmap=theme.colours, vmin=loudest - RANGE_DB, vmax=loudest,
+    )  # fmt: skip
+    ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
+    marks = hz_to_mel(np.array(MARKS_HZ, dtype=float), spec.scale)
+    axes.set_yticks((marks - ends[0]) / (ends[1] - ends[0]) * spec.n_mels, [str(mark) for mark in MARKS_HZ])
+    axes.set_ylabel("Hz")
 
 
 def _spectrogram(sound: str | Path) -> tuple[npt.NDArray[np.float64], MelSpec]:
@@ -72,22 +71,3 @@ def _spectrogram(sound: str | Path) -> tuple[npt.NDArray[np.float64], MelSpec]:
             padded[: len(part)] = part
             columns.append(filters @ np.abs(np.fft.rfft(padded * window)))
     return 20.0 * np.log10(np.maximum(np.array(columns).T, 1e-6)), spec
-
-
-def _frequency_marks(spec: MelSpec) -> tuple[list[float], list[str]]:
-    from fugue_state.audio.mel import hz_to_mel
-
-    marks = (100, 200, 500, 1000, 2000, 5000)
-    ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
-    mels = hz_to_mel(np.array(marks, dtype=float), spec.scale)
-    return list((mels - ends[0]) / (ends[1] - ends[0]) * spec.n_mels), [str(m) for m in marks]
-
-
-def _remembered(piece: Piece) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-    """Return onsets in seconds and the fraction remembered from each on, until the end."""
-    rate = piece.score.file.sample_rate_hz
-    forgetting = (e for e in piece.events() if piece.score.voices[e.voice].forgets)
-    points = [(e.onset / rate, float(e.strengths.mean())) for e in forgetting] or [(0.0, 1.0)]
-    points.append((piece.score.duration_s, points[-1][1]))
-    times, remembered = zip(*points, strict=True)
-    return np.array(times), np.array(remembered)

@@ -12,8 +12,10 @@ import torch
 from torch import Tensor
 
 from fugue_state.audio import io
-from fugue_state.audio.picture import write_sheet
 from fugue_state.config import EVENT_BATCH, VERSION
+from fugue_state.look.figure import save_figure
+from fugue_state.look.sheet import sheet_figure
+from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.provenance import write_json
@@ -31,6 +33,7 @@ def write_samples(
     chord: str | None = None,
     seed: int = 0,
     duration_s: float | None = None,
+    theme: Theme = DEFAULT,
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
@@ -43,7 +46,7 @@ def write_samples(
     labels = names if memory.labels else None
     z = memory.latents(count, seed)
     return write_latents(
-        memory, folder, z, labels, names=names, frames=memory.frames(duration_s), force=force, track=track
+        memory, folder, z, labels, names=names, frames=memory.frames(duration_s), theme=theme, force=force, track=track
     )
 
 
@@ -53,6 +56,7 @@ def write_places(
     folder: Path,
     asked: Mapping[str, Any],
     *,
+    theme: Theme = DEFAULT,
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
@@ -68,7 +72,7 @@ def write_places(
     ]
     labels = [p.label for p in places if p.label is not None] or None
     z = torch.stack([p.z for p in places])
-    made = write_latents(memory, folder, z, labels, names=names, force=force, track=track)
+    made = write_latents(memory, folder, z, labels, names=names, theme=theme, force=force, track=track)
     told = {
         "version": VERSION,
         "memory": memory.header.name,
@@ -89,6 +93,7 @@ def write_latents(
     *,
     names: Sequence[str],
     frames: int | None = None,
+    theme: Theme = DEFAULT,
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
@@ -108,8 +113,6 @@ def write_latents(
         for path, sound in zip(paths[part], memory.invert(mel).numpy(), strict=True):
             gain = min(1.0, PEAK / max(1e-9, float(abs(sound).max())))
             io.write(path, sound * gain, memory.spec.sample_rate_hz)
-    rows = [
-        (" ".join(names[i : i + SHEET_COLUMNS]), mels[i : i + SHEET_COLUMNS]) for i in range(0, count, SHEET_COLUMNS)
-    ]
-    write_sheet(sheet, rows)
+    parts = [slice(start, start + SHEET_COLUMNS) for start in range(0, count, SHEET_COLUMNS)]
+    save_figure(sheet_figure([(names[part], mels[part]) for part in parts], theme), sheet)
     return [*paths, sheet]

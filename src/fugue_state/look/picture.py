@@ -1,0 +1,52 @@
+"""A figure with a headline, which a notebook shows."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+
+from fugue_state.look.figure import (
+    DOTS_PER_INCH,
+    HEADLINE_IN,
+    HEADLINE_PT,
+    MARGIN_IN,
+    SMALL_PT,
+    png,
+    shortened,
+    text_width_in,
+)
+from fugue_state.look.theme import Theme
+
+ABOUT_SHARE = 0.7  # of the width, at most, for what stands at the right of a title
+
+
+class Picture(Figure):
+    """A matplotlib figure of a size in inches, made while `drawing` in its theme."""
+
+    def __init__(self, theme: Theme, size_in: tuple[float, float], **options: Any) -> None:
+        super().__init__(figsize=size_in, dpi=DOTS_PER_INCH, **options)
+        self.theme = theme
+
+    def headline(self, title: str, about: str = "") -> None:
+        """Write a title above all, and at its right what it is about."""
+        width_in, height_in = self.get_size_inches()
+        free_in = width_in - 2 * MARGIN_IN
+        about = shortened(about, ABOUT_SHARE * free_in, SMALL_PT)
+        title = shortened(title, free_in - text_width_in(about, SMALL_PT) - 2 * MARGIN_IN, HEADLINE_PT)
+        left, line = MARGIN_IN / width_in, 1.0 - 0.7 * HEADLINE_IN / height_in
+        self.text(left, line, title, fontsize=HEADLINE_PT)
+        self.text(1.0 - left, line, about, ha="right", fontsize=SMALL_PT, color=self.theme.faint)
+        self.set_layout_engine("constrained", rect=(0.0, 0.0, 1.0, 1.0 - HEADLINE_IN / height_in))
+
+    def draw(self, renderer: RendererBase) -> None:
+        """Draw it, with boxes for letters that no typeface has."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Glyph .* missing")
+            super().draw(renderer)
+
+    def _repr_png_(self) -> bytes:
+        """Return what a notebook shows."""
+        return png(self)

@@ -1,0 +1,107 @@
+"""What pictures of a piece share: the time below, what each layer remembers, cues."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fugue_state.look.figure import LINES, SMALL_PT, shortened, text_width_in
+from fugue_state.look.theme import Theme
+from fugue_state.piece.piece import Piece
+from fugue_state.score.cues import CueSpan, spans
+from fugue_state.score.times import told
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fugue_state.piece.overview import Overview
+
+PLOT_IN, BESIDE_IN = 8.4, 1.2  # that a panel is wide at least, and what stands at its right
+TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
+MOST_TICKS = 12
+MOST_LANES = 6
+LANE_IN = 0.19
+NAME_IN, SPACE_IN = 2.2, 0.15  # the longest name of a cue; what lies between two
+
+
+@dataclass(frozen=True)
+class Named:
+    """A cue, the lane its name is written in (from 0, the top), and whether it ends at its line."""
+
+    span: CueSpan
+    name: str
+    lane: int
+    before: bool
+
+
+def set_times(panels: Sequence[Axes], duration_s: float) -> None:
+    """Let panels above each other share the time of a piece, told once at the bottom."""
+    from matplotlib.ticker import MultipleLocator
+
+    step_s = next((step for step in TICKS_S if duration_s / step <= MOST_TICKS), TICKS_S[-1])
+    for axes in panels:
+        axes.set_xlim(0.0, duration_s)
+        axes.xaxis.set_major_locator(MultipleLocator(step_s))
+        axes.xaxis.set_major_formatter(lambda seconds, _: told(round(seconds, 1)))
+        axes.tick_params(axis="x", bottom=axes is panels[-1], labelbottom=axes is panels[-1])
+
+
+def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
+    """Draw what each layer and all units together remember, in per cent."""
+    times = np.append(seen.reached_s, piece.score.duration_s)
+    percent = 100.0 * np.vstack([seen.remembered, seen.remembered[-1:]])
+    whole = np.append(seen.whole, seen.whole[-1]) * 100.0
+    axes.fill_between(times, whole, step="post", color=theme.glow, alpha=0.18, linewidth=0)
+    layers = piece.memory.layers
+    for i, (name, size) in enumerate(layers.items()):
+        axes.step(
+            times, percent[:, i], where="post", label=f"{name} ({size})",
+            color=theme.layer(i, len(layers)), linestyle=LINES[i % len(LINES)], linewidth=1.3,
+        )  # fmt: skip
+    axes.step(times, whole, where="post", label=f"all ({piece.memory.units})", color=theme.ink, linewidth=2.0)
+    axes.set_ylim(-2, 102)
+    axes.set_yticks([0, 25, 50, 75, 100])
+    axes.set_ylabel("% remembered")
+    axes.grid(visible=True, axis="y")
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), handlelength=2.6)
+
+
+def named_cues(piece: Piece) -> tuple[list[Named], int]:
+    """Return those cues whose names have room, and in how many lanes."""
+    score, found = piece.score, []
+    per_s = PLOT_IN / score.duration_s
+    free_in = [0.0] * MOST_LANES
+    for span in spans(score.cues, score.clock):
+        name = shortened(span.cue.title, NAME_IN, SMALL_PT)
+        width, place = text_width_in(name, SMALL_PT) + SPACE_IN, span.start_s * per_s
+        before = place + width > PLOT_IN + BESIDE_IN
+        left = place - width if before else place
+        lane = next((number for number, begin in enumerate(free_in) if begin <= left), None)
+        if lane is not None:
+            free_in[lane] = left + width
+            found.append(Named(span, name, lane, before))
+    return found, 1 + max((one.lane for one in found), default=-1)
+
+
+def draw_cues(strip: Axes | None, panels: Sequence[Axes], piece: Piece, named: Sequence[Named], theme: Theme) -> None:
+    """Draw a line for every cue through the panels, and names into the strip above them."""
+    score = piece.score
+    starts = [span.start_s for span in spans(score.cues, score.clock)]
+    for axes in panels:
+        axes.vlines(
+            starts, 0, 1, transform=axes.get_xaxis_transform(), colors=theme.ink, linewidths=0.8, alpha=0.4, zorder=1.5
+        )
+    if strip is None:
+        return
+    strip.set_yticks([])
+    strip.set_ylim(max(one.lane for one in named) + 0.5, -0.5)
+    for one in named:
+        strip.vlines(one.span.start_s, one.lane - 0.4, strip.get_ylim()[0], colors=theme.ink, linewidths=0.8, alpha=0.4)
+        strip.annotate(
+            one.name, (one.span.start_s, one.lane), (-4 if one.before else 4, 0), textcoords="offset points",
+            ha="right" if one.before else "left", va="center", fontsize=SMALL_PT, annotation_clip=False,
+            bbox={"facecolor": theme.ground, "edgecolor": "none", "pad": 1.0},
+        )  # fmt: skip

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 from collections.abc import Iterable, Iterator
 from itertools import combinations
 from pathlib import Path
@@ -24,7 +26,7 @@ from fugue_state.piece import cells as cells_module
 from fugue_state.piece import film as film_module
 from fugue_state.piece.cells import STEPS, Cells, Shapes, block
 from fugue_state.piece.film import film, still
-from fugue_state.piece.frames import Frames, _whole
+from fugue_state.piece.frames import Frames, Strip, _whole
 from fugue_state.piece.heard import WINDOW, Heard
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.provenance import read_provenance, reopened
@@ -289,6 +291,16 @@ def test_a_sound_is_seen_wherever_one_looks(tmp_path: Path) -> None:
         Heard(tmp_path / "missing.wav")
 
 
+def test_silence_is_drawn_as_silence(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "silent.wav", np.zeros((44_100, 2)), 44_100)
+    theme = find_theme("night")
+    planes = Planes(64, 32, theme.ground)
+    with Heard(tmp_path / "silent.wav") as heard:
+        Strip(Box(0, 0, 64, 32), heard, 24, theme, 0).draw(planes)
+    picture = planes.rgb()[:, 8:40].astype(float)
+    assert np.abs(picture - 255 * rgb(theme.ground)).max() < 4
+
+
 def decoded(path: Path) -> tuple[list[npt.NDArray[np.uint8]], list[float]]:
     with av.open(path) as file:
         frames = list(file.decode(file.streams.video[0]))
@@ -496,6 +508,30 @@ def test_wrong_commands_get_one_line(
     assert result.exit_code == 2, result.output
     assert said in result.output
     assert result.output.count("\n") == 1
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="no Chromium here to play the film")
+def test_a_browser_plays_it(piece_and_film: Any, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    page.write_text(f"""<!doctype html><video muted src="{piece_and_film[2].as_uri()}"></video><pre></pre><script>
+        const video = document.querySelector("video");
+        video.ontimeupdate = video.onerror = () => {{
+          document.querySelector("pre").textContent = JSON.stringify({{
+            error: video.error?.message ?? null, at: video.currentTime, size: [video.videoWidth, video.videoHeight],
+            length: video.duration, frames: video.getVideoPlaybackQuality().totalVideoFrames,
+            sound: video.webkitAudioDecodedByteCount}})
+        }};
+        video.play()</script>""")
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--autoplay-policy=no-user-gesture-required"]
+    command = ["chromium", *flags, "--virtual-time-budget=5000", "--dump-dom", page.as_uri()]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    told = json.loads(shown.partition("<pre>")[2].partition("</pre>")[0])
+    assert told["error"] is None
+    assert told["size"] == [320, 240]
+    assert told["length"] == pytest.approx(6.0, abs=1 / 24)
+    assert told["at"] > 0.0
+    assert told["frames"] > 0
+    assert told["sound"] > 0
 
 
 def test_cells_of_every_layer_are_drawn_in_their_own_block(piece_and_film: Any) -> None:

@@ -11,7 +11,7 @@ from fugue_state.config import FilmConfig
 from fugue_state.look.planes import Planes, words, ycbcr
 from fugue_state.look.theme import Theme, Weight, find_theme, font
 from fugue_state.piece.cells import Cells, Shapes, block
-from fugue_state.piece.heard import RANGE_DB, Heard
+from fugue_state.piece.heard import RANGE_DB, Heard, loudest
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.stage import Box, Grid, edges, fitting, lay_out
 from fugue_state.piece.watch import Seen, Watch
@@ -164,7 +164,7 @@ class Strip:
         self._columns = max(2, 2 * round(box.width / (SHOWN_S * fps) / 2))  # for each frame
         self._head = int(box.width * PLAYHEAD) // 2 * 2
         self._samples = heard.sample_rate_hz / fps / self._columns
-        self._loudest_db = float(heard.overview(LOUDEST_OF).max())
+        self._loudest_db = loudest(heard.overview(LOUDEST_OF))
         self._rows = np.linspace(heard.spec.n_mels - 1, 0, box.height)
         colours = theme.colours(np.linspace(0, 1, 256))[:, :3]
         self._palette = np.rint([ycbcr("#{:02x}{:02x}{:02x}".format(*c)) for c in np.rint(255 * colours).astype(int)])

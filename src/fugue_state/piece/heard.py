@@ -19,6 +19,7 @@ Levels = npt.NDArray[np.float64]
 BANDS, HIGHEST_HZ, WINDOW = 160, 8_000.0, 4096
 SILENT = 1e-6
 RANGE_DB = 75.0
+FAINTEST_DB = 0.0  # of what is drawn at full: what is all but silent is drawn as such
 MARKS_HZ = (100, 200, 500, 1000, 2000, 5000)
 
 
@@ -83,3 +84,8 @@ class Heard:
         out = np.zeros(WINDOW, dtype=np.float32)
         out[first - start : first - start + last - first] = self._held[: last - first]
         return out
+
+
+def loudest(levels: Levels) -> float:
+    """Return the level in dB that is drawn at full."""
+    return max(float(levels.max()), FAINTEST_DB)

@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo docs docs-serve test lint types imports tests clean
+.PHONY: demo docs docs-serve notebook test lint types imports tests clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 	mkdir -p $(OUT)/demo
@@ -14,6 +14,9 @@ docs: $(VENV)/.docs ## Build the documentation as a site in out/site
 
 docs-serve: $(VENV)/.docs ## ... and show it while it is written
 	$(BIN)/mkdocs serve
+
+notebook: $(VENV)/.dev ## Run the notebook again, from top to bottom
+	$(BIN)/jupyter execute --inplace notebooks/demo.ipynb
 
 test: lint types imports tests ## Everything that must pass
 

@@ -51,6 +51,7 @@ HOP_S = 0.002
 TIMES_LOUDER = 30.0  # than what coding alone makes differ
 TIMES_BRIGHTER, BRIGHTER = 1.5, 1.0  # the same, and levels of 255 more
 PEER_FRAMES = 40
+WHERE = ("beginning", "middle", "end")
 END_S = 8.0  # the last death comes so long before the end: the last chord dies away within the piece
 BEATS_BACK = 12  # until the units are recalled
 
@@ -270,7 +271,7 @@ def main() -> None:
             "size": asked.size,
             "fps": asked.fps,
             "minutes": asked.minutes,
-            "deaths": deaths_in(films, score, memory.layers, deaths, config),
+            "deaths": dict(zip(WHERE, deaths_in(films, score, memory.layers, deaths, config), strict=True)),
             "whole": whole,
             "minute": filmed(minute, folder / "minute.mp4", config),
             "times_real": {

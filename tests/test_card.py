@@ -102,7 +102,10 @@ def test_the_commands_of_a_card_are_understood(folder: Path, tiny_header: Memory
         words = shlex.split(line)[1:]
         command = main.commands[words.pop(0)]
         assert isinstance(command, click.Command)
-        assert command.make_context("fugue", words).params["model"] == "my run"
+        assert (
+            command.make_context("fugue", words, click.Context(main, **main.context_settings)).params["model"]
+            == "my run"
+        )
 
 
 def test_a_card_is_not_overwritten_nor_written_with_what_is_no_number(folder: Path, tiny_header: MemoryHeader) -> None:

@@ -24,7 +24,7 @@ from .test_corpus import write_notes
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-TUTORIALS = ("first-piece.md", "your-own-sounds.md", "composing.md", "performing.md")
+TUTORIALS = ("first-piece.md", "film.md", "your-own-sounds.md", "composing.md", "performing.md")
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 RUN = ("bash", "console", "python", "toml")
 BLOCK = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)
@@ -32,6 +32,8 @@ BLOCK = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.MULTILINE | r
 # What the tutorials say, and what is run instead: the same commands, on less.
 SMALLER = (
     (r"^(fugue forget .*)$", r"\1 --duration 5"),  # the last one counts
+    (r"^(fugue (film|forget|render) .*--film.*|fugue film .*)$", r"\1 --size 480x270 --fps 24"),
+    (r'size="720p"', 'size="480x270", fps=24'),
     (r"^(fugue (forget|render|sample|measure|curve) .*)$", r"\1 --quality draft"),
     (r'^duration_s = .*$', "duration_s = 45"),
     (r"^(fugue corpus build \w+)$", r"\1 --notes notes --clips 48 --test-clips 8 --duration-s 1"),
@@ -93,7 +95,7 @@ def test_every_command_is_understood(page: str, line: str) -> None:
     command: click.Command = main
     while isinstance(command, click.Group):
         command = command.commands[words.pop(0)]
-    command.make_context("fugue", words)
+    command.make_context("fugue", words, click.Context(main, **main.context_settings))
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -127,7 +129,7 @@ def follow(line: str) -> None:
     assert words[0] == "fugue", f"a tutorial uses {words[0]}"
     result = CliRunner().invoke(main, words[1:])
     assert result.exit_code == 0, f"{line}\n{result.output}"
-    for flag in ("-o", "--sheet", "--plot", "--score"):
+    for flag in ("-o", "--sheet", "--plot", "--score", "--film", "--poster"):
         for file in (after for word, after in pairwise(words) if word == flag):
             assert Path(file).exists(), f"{line} left no {file}"
 

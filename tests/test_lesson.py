@@ -7,12 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
+from click.testing import CliRunner
 
+from fugue_state.cli import main
 from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.errors import InputError
 from fugue_state.measure.card import read_card
-from fugue_state.measure.lesson import PREVIEWS, teach
+from fugue_state.measure.lesson import PREVIEWS, learn, teach
 from fugue_state.memory import training
 from fugue_state.memory.dataset import load_mels
 from fugue_state.memory.memory import Memory
@@ -63,3 +67,18 @@ def test_a_resumed_lesson_keeps_its_history(tmp_path: Path, make_corpus: Callabl
     assert len(read_card(out).history) == 2
     best = min(history, key=lambda m: m["score"])
     assert Memory.load(out).header.steps == best["step"]
+
+
+def test_the_short_way_in_python_learns_what_the_command_does(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 4, "C": 4})
+    given = ["--steps", "2", "--feature-maps", "2", "--latent-size", "4", "--batch", "2", "--accelerator", "cpu"]
+    done = CliRunner().invoke(main, ["train", str(root), "-o", str(tmp_path / "asked" / "run"), *given])
+    assert done.exit_code == 0, done.output
+    model, train = ModelConfig(feature_maps=2, latent_size=4), TrainConfig(batch=2)
+    learned = learn(root, tmp_path / "run", Budget(steps=2), model=model, train=train)
+    other = Memory.load(tmp_path / "asked" / "run")
+    headers = [one.header.model_copy(update={"metrics": {}}) for one in (learned, other)]  # they tell the minutes
+    assert headers[0] == headers[1]
+    assert torch.equal(learned.generate(learned.latents(2, 0), "C"), other.generate(other.latents(2, 0), "C"))
+    with pytest.raises(InputError, match="holds a run already"):
+        learn(root, tmp_path / "run", Budget(steps=2))

@@ -229,7 +229,7 @@ def test_commands_of_figures_are_understood(line: str) -> None:
     command: click.Command = main
     while isinstance(command, click.Group):
         command = command.commands[rest.pop(0)]
-    command.make_context("fugue", rest)
+    command.make_context("fugue", rest, click.Context(main, **main.context_settings))
 
 
 def test_figures_become_tables() -> None:

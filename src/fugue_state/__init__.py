@@ -9,7 +9,9 @@ from fugue_state import config
 
 if TYPE_CHECKING:
     from fugue_state.measure.atlas import Atlas as Atlas
+    from fugue_state.measure.lesson import learn as learn
     from fugue_state.memory.memory import Memory as Memory
+    from fugue_state.piece.film import film as film
     from fugue_state.piece.piece import Piece as Piece
     from fugue_state.piece.render import render as render
     from fugue_state.score.model import Score as Score
@@ -21,6 +23,8 @@ _HOMES = {
     "Memory": "fugue_state.memory.memory",
     "Piece": "fugue_state.piece.piece",
     "Score": "fugue_state.score.model",
+    "film": "fugue_state.piece.film",
+    "learn": "fugue_state.measure.lesson",
     "load_score": "fugue_state.score.text",
     "render": "fugue_state.piece.render",
 }

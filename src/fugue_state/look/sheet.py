@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Mel = npt.NDArray[np.float32]
-Row = tuple[Sequence[str], Sequence[Mel]]  # captions and mels
+Row = tuple[Sequence[str], Sequence[npt.ArrayLike]]  # captions and mels
 
 GAP, CAPTION = 8, 20  # pixels between tiles, and above a row
 NARROWEST, LARGEST = 128, 256  # pixels of a tile
@@ -29,7 +29,7 @@ def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
     Above each stands its caption; a single one may be as long as the row. What is larger than `LARGEST` is
     reduced, rows after `MOST_ROWS` are only counted.
     """
-    tiles: list[Row] = [(captions, [_tile(mel) for mel in mels]) for captions, mels in rows[:MOST_ROWS]]
+    tiles = [(captions, [_tile(mel) for mel in mels]) for captions, mels in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
         tiles.append(([f"… and {len(rows) - MOST_ROWS} rows more"], []))
     height = max((tile.shape[0] for _, row in tiles for tile in row), default=0)
@@ -58,12 +58,13 @@ def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
     return figure
 
 
-def _tile(mel: Mel) -> Mel:
+def _tile(mel: npt.ArrayLike) -> Mel:
     """Return a mel as it is drawn: high notes first, reduced if it is too large."""
     from PIL import Image
 
-    height, width = (min(side, LARGEST) for side in mel.shape)
-    if (height, width) == mel.shape:
-        return mel[::-1]
-    image = Image.fromarray(np.ascontiguousarray(mel[::-1], dtype=np.float32))
+    whole = np.ascontiguousarray(np.asarray(mel, dtype=np.float32)[::-1])
+    height, width = (min(side, LARGEST) for side in whole.shape)
+    if (height, width) == whole.shape:
+        return whole
+    image = Image.fromarray(whole)
     return np.asarray(image.resize((width, height), Image.Resampling.BOX))

@@ -8,17 +8,18 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from fugue_state.config import Budget
-from fugue_state.corpus.folder import Corpus
+from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
+from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.card import CARD_SHEET, write_card
+from fugue_state.measure.card import CARD_SHEET, UNKNOWN, write_card
 from fugue_state.measure.examine import Examiner, as_memory
 from fugue_state.measure.log import TensorBoardLog
 from fugue_state.measure.preview import memory_figure, write_preview
 from fugue_state.measure.trend import trend
-from fugue_state.memory.checkpoint import MemoryHeader
-from fugue_state.memory.dataset import MelSet
+from fugue_state.memory.checkpoint import DataSource, MemoryHeader
+from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.memory.training import Progress, RunConfig, read_measures, train
@@ -81,6 +82,38 @@ def teach(
     save_figure(memory_figure(Memory.load(folder), theme), folder / CARD_SHEET)
     write_card(folder, best, best.metrics, history, train=run.train, sheet=CARD_SHEET, force=True)
     return best
+
+
+def learn(
+    sounds: str | Path,
+    folder: str | Path,
+    budget: Budget,
+    *,
+    mel: MelSpec | None = None,
+    model: ModelConfig | None = None,
+    train: TrainConfig | None = None,
+    licence: str = UNKNOWN,
+    force: bool = False,
+    track: Track = untracked,
+    say: Callable[[str], None] = lambda _: None,
+) -> Memory:
+    """Learn a memory from class folders of sounds, or from a flat one without labels, and return the best.
+
+    The short way to `teach`; the memory is called as its folder. Raises CorpusError for sounds that cannot be
+    learned from, and as `teach` does.
+    """
+    folder, mel, corpus = Path(folder), mel or MelSpec(), read_corpus(Path(sounds))
+    mels = load_mels(corpus, mel, cache_folder(), track=track, say=say)
+    run = RunConfig(
+        name=folder.resolve().name,
+        mel=mel,
+        model=(model or ModelConfig()).model_copy(update={"labels": corpus.labels}),
+        train=train or TrainConfig(),
+        data_key=mels.key,
+        data=(DataSource(name=corpus.root.resolve().name, clips=len(mels.label), licence=licence),),
+    )
+    teach(folder, run, corpus, mels, budget, force=force, track=track, say=say)
+    return Memory.load(folder)
 
 
 def _told(step: int, found: Mapping[str, float]) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.config import FilmConfig
+from fugue_state.look.figure import shortened
 from fugue_state.look.planes import Planes, words, ycbcr
 from fugue_state.look.theme import Theme, Weight, find_theme, font
 from fugue_state.piece.cells import Cells, Shapes, block
@@ -26,6 +27,7 @@ TO_COME, EDGE = 0.5, 0.06  # how much of what is to come is shown; the share of 
 LOUDEST_OF = 400  # places of a sound
 CARD_S, CARD_FADE_S, CARD_PART, VEIL = 4.0, 1.5, 0.25, 0.88
 FAINTEST_CHORD = 0.3
+SMALLEST_TITLE = 0.7  # of other text, else it is cut off
 
 
 class Run(NamedTuple):
@@ -60,8 +62,11 @@ class Frames:
         for grid in self._layout.grids:
             self._line(grid.name, [Run(grid.layer, self._layout.small, self._theme.faint)])
         if piece.score.title:
-            size = fitting(piece.score.title, self._layout.text, self._layout.title.width)
-            self._line(self._layout.title, [Run(piece.score.title, size, self._theme.faint)], "right")
+            room, text = self._layout.title.width, self._layout.text
+            size = max(fitting(piece.score.title, text, room), round(SMALLEST_TITLE * text))
+            title = shortened(piece.score.title, room / 72.0, size)  # for once, a point is a pixel
+            on_line = Run("", text, self._theme.faint)  # with the time
+            self._line(self._layout.title, [on_line, Run(title, size, self._theme.faint)], "right")
 
     @property
     def _middle_s(self) -> float:

@@ -66,7 +66,7 @@ def write_places(
     Raises InputError as `write_latents` does.
     """
     memory = atlas.memory
-    listing = io.output_path(folder / "atlas.json", force=force)
+    listing = io.output_path(io.output_folder(folder) / "atlas.json", force=force)
     names = [
         "_".join([p.description.chord or "silent", *([] if p.index is None else [f"{p.index:04d}"])]) for p in places
     ]
@@ -97,12 +97,13 @@ def write_latents(
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
-    """Write what latents (B, Z) with their labels sound like, numbered and named, and a sheet of their mels.
+    """Write what latents (B, Z) with their labels sound like into a folder, numbered and named, with a sheet.
 
     Returns the paths, sheet last. Samples that would clip are turned down. Raises InputError if a file
     exists and `force` is not set, before anything is written.
     """
     count = len(names)
+    io.output_folder(folder)
     paths = [io.output_path(folder / f"{i:03d}_{name}.wav", force=force) for i, name in enumerate(names)]
     sheet = io.output_path(folder / "sheet.png", force=force)
     mels: list[npt.NDArray[np.float32]] = []

@@ -13,7 +13,7 @@ from fugue_state.look.theme import Weight
 
 # Measures in 1080ths of the frame's shorter side.
 MARGIN, TEXT, LARGE = 64, 34, 92
-HEADER, CAPTION, GAP, SPACE = 104, 56, 32, 44
+HEADER, CAPTION, GAP, SPACE, APART = 104, 56, 32, 44, 20
 SMALLEST_CELL = 3  # pixels, else a unit's state has no shape
 MEL_SHARE = 0.17  # of the frame's height that the spectrogram has at least
 LINES = 3
@@ -170,7 +170,7 @@ def _place(
             columns, rows = shapes[name]
             pitch = side // rows
             box = Box(x, y + caption, width, _up(rows * pitch))
-            slot = width + gap - _even(8 * unit) if name != line[-1] else room.x + room.width - x
+            slot = width + gap - _even(APART * unit) if name != line[-1] else room.x + room.width - x
             below = box.y + box.height + _even(12 * unit)
             grids.append(
                 Grid(

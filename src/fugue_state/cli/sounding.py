@@ -1,0 +1,207 @@
+"""Commands that make single sounds: samples, places of an atlas, resynthesis; and the list of memories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from fugue_state.cli.options import Command, examples, inversion, option, taken, themed
+from fugue_state.cli.telling import report, say, tracked
+from fugue_state.config import (
+    DEFAULT_MEMORY,
+    PATH_STEPS,
+    SAMPLE_COUNT,
+    AtlasConfig,
+    QualityName,
+    checked,
+)
+from fugue_state.errors import InputError
+
+if TYPE_CHECKING:
+    from fugue_state.look.theme import Theme
+    from fugue_state.measure.atlas import Atlas, Place
+
+
+@click.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
+@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
+@click.option("-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="How many.")
+@click.option("--chord", help="Only this chord; default: all in turn.")
+@click.option("--seconds", type=float, help="Stretch each to this length inside the network; default: as learned.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
+@inversion
+@themed
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+def sample(
+    model: str,
+    out: Path,
+    count: int,
+    chord: str | None,
+    seconds: float | None,
+    seed: int,
+    inverter: str | None,
+    quality: QualityName,
+    theme: Theme,
+    force: bool,
+) -> None:
+    """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.samples import write_samples
+
+    memory = Memory.load(model, inverter=inverter, quality=quality)
+    if chord is not None:
+        memory.label_index(chord)
+    memory.frames(seconds)
+    made = write_samples(
+        memory, out, count=count, chord=chord, seed=seed, duration_s=seconds,
+        theme=theme, force=force, track=tracked,
+    )  # fmt: skip
+    say(f"made {len(made) - 1} sounds and {made[-1]}")
+
+
+def quantile(name: str, about: str) -> Callable[[Command], Command]:
+    """Make an option that asks for a trait."""
+    return click.option(f"--{name}", type=float, help=f"{about}: quantile, 0 least to 1 most.")
+
+
+@click.command(
+    epilog=examples(
+        "fugue atlas guitar",
+        "fugue atlas guitar --chord Am --bright 0.8 -n 8 -o sounds",
+        "fugue atlas guitar --near 12 -n 8 -o near",
+        "fugue atlas guitar --path 12,57 --steps 8 -o path",
+    )
+)
+@click.argument("model", default=DEFAULT_MEMORY)
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the sounds; without it they are listed.")
+@click.option(
+    "-n", "--count", "number", type=click.IntRange(1), help=f"How many to choose; {SAMPLE_COUNT} if not said."
+)
+@click.option("--chord", help="Those that sound like this chord.")
+@quantile("clarity", "How clearly it is its chord")
+@quantile("margin", "How far ahead of the next chord")
+@quantile("bright", "Brightness")
+@quantile("attack", "Slowness of the onset")
+@quantile("sustain", "Level left at the end")
+@quantile("level", "Loudness")
+@click.option("--draw", default=0, show_default=True, type=click.IntRange(0), help="Seed among equally near ones.")
+@click.option("--near", type=int, help="Those that sound most like this entry.")
+@click.option("--path", "ends", help="The way from one entry to another, e.g. 12,57.")
+@click.option("--steps", default=PATH_STEPS, show_default=True, type=click.IntRange(2, 4096), help="Sounds on the way.")
+@option(AtlasConfig, "count", "--latents", about="Latents that the atlas describes.")
+@option(AtlasConfig, "seed", about="Seed of these latents.")
+@click.option("--rebuild", is_flag=True, help="Describe them again.")
+@themed
+@click.option("--force", is_flag=True, help="Replace files that exist.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def atlas(
+    model: str, out: Path | None, rebuild: bool, theme: Theme, force: bool, as_json: bool, **settings: Any
+) -> None:
+    """Say what the latents of MODEL (a name, checkpoint or run folder) sound like; find and play those one wants.
+
+    Without any wish it sums up what there is. The atlas is made once, then kept.
+    """
+    from fugue_state.measure.atlas import Atlas, check_description
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.samples import write_places
+
+    asked = _asked(settings, out)
+    config = checked(AtlasConfig, taken(settings, AtlasConfig))
+    memory = Memory.load(model)
+    check_description(memory, **asked.get("like", {}))
+    found = Atlas.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
+    if not asked:
+        report({"memory": model} | found.summary(), as_json)
+        return
+    places = _wanted(found, asked)
+    if out is not None:
+        made = write_places(found, places, out, asked, theme=theme, force=force, track=tracked)
+        say(f"made {len(made) - 2} sounds, {made[-2]} and {made[-1]}")
+    told = [place.told() for place in places]
+    report({"sounds": told} if as_json else {f"{i:03d}": one for i, one in enumerate(told)}, as_json)
+
+
+def _asked(settings: dict[str, Any], out: Path | None) -> dict[str, Any]:
+    """Return what is asked of an atlas: a path, neighbours or what is like a description; empty is the summary."""
+    keys = ("chord", "clarity", "margin", "bright", "attack", "sustain", "level")
+    like = {key: settings[key] for key in keys if settings[key] is not None}
+    ends, near, number = settings["ends"], settings["near"], settings["number"]
+    count = number or SAMPLE_COUNT
+    ways = [*(["--path"] if ends else []), *(["--near"] if near is not None else []), *(f"--{key}" for key in like)]
+    if len(ways) > 1 and ways[0] in {"--path", "--near"}:
+        raise InputError(f"{ways[0]} and {ways[1]} cannot be asked for at once")
+    if ends and number:
+        raise InputError("--path is as long as --steps says; -n does not go with it")
+    if ends:
+        return {"path": _pair(ends), "steps": settings["steps"]}
+    if near is not None:
+        return {"near": near, "count": count}
+    return {"like": like, "count": count, "draw": settings["draw"]} if like or number or out else {}
+
+
+def _pair(text: str) -> tuple[int, int]:
+    """Read two numbers of entries; InputError for anything else."""
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 2 or not all(part.isdecimal() for part in parts):
+        raise InputError(f"--path takes two numbers of entries, like 12,57, not {text!r}")
+    return int(parts[0]), int(parts[1])
+
+
+def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
+    """Return the places of an atlas that were asked for."""
+    if "path" in asked:
+        one, other = asked["path"]
+        return found.path(one, other, asked["steps"])
+    if "near" in asked:
+        return found.neighbours(asked["near"], asked["count"])
+    return found.choose(asked["count"], seed=asked["draw"], **asked["like"])
+
+
+@click.command(
+    epilog=examples("fugue resynth song.wav -o song-mel.wav", "fugue resynth a.flac -o b.flac -m run --quality draft")
+)
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The sound: .wav or .flac.")
+@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@inversion
+@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@click.option("--json", "as_json", is_flag=True, help="Print what was lost as JSON.")
+def resynth(
+    source: Path, out: Path, model: str, inverter: str | None, quality: QualityName, force: bool, as_json: bool
+) -> None:
+    """Play SOURCE, any sound, through the mel of a memory and back, and say what was lost on the way."""
+    from dataclasses import asdict
+
+    from fugue_state.audio.io import output_path
+
+    output_path(out, force=force, suffixes=(".wav", ".flac"))
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.resynth import resynth_file
+
+    memory = Memory.load(model, inverter=inverter, quality=quality)
+    how = {"inverter": inverter or memory.own_inverter, "quality": quality}
+    lost = resynth_file(source, memory, out, force=force, about=how, track=tracked)
+    report(asdict(lost), as_json)
+
+
+@click.command(epilog=examples("fugue models", "fugue models --json"))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def models(as_json: bool) -> None:
+    """List the memories that come with the package."""
+    from fugue_state.memory.checkpoint import read_header
+    from fugue_state.memory.memory import shipped_memories
+
+    listed = {}
+    for name, path in shipped_memories().items():
+        header = read_header(path)
+        listed[name] = {
+            "chords": list(header.model.labels),
+            "units": header.model.units,
+            "seconds": round(header.mel.duration_s, 2),
+            "steps": header.steps,
+            "megabytes": round(path.stat().st_size / 1e6, 1),
+        }
+    report(listed, as_json)

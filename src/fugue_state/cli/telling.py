@@ -1,0 +1,59 @@
+"""What is told on the way: progress, notes, results."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+Item = TypeVar("Item")
+
+
+def draw(figure: Figure, path: Path) -> None:
+    """Write a picture and say so."""
+    from fugue_state.look.figure import save_figure
+
+    save_figure(figure, path)
+    say(f"drew {path}")
+
+
+def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+    """Show a progress bar on a terminal."""
+    from tqdm import tqdm
+
+    yield from tqdm(items, total=total, desc=what, disable=None, leave=False)
+
+
+def say(line: str) -> None:
+    """Tell the user something that is no result."""
+    click.echo(line, err=True)
+
+
+def note(line: str) -> None:
+    """Tell the user something worth knowing before going on."""
+    say(f"note: {line}")
+
+
+def report(values: dict[str, Any], as_json: bool) -> None:
+    """Print a result, for a person or for a program."""
+    if as_json:
+        click.echo(json.dumps(values))
+        return
+    width = max(map(len, values), default=0)
+    for key, value in values.items():
+        click.echo(f"{key.ljust(width)}  {_plain(value)}")
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) or "none"
+    if isinstance(value, list | tuple):
+        return "; ".join(map(_plain, value)) or "none"
+    return str(value)

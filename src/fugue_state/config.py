@@ -47,6 +47,10 @@ DEFAULT_REPLACEMENT: ReplacementName = "zero"
 MEAN_LATENTS = 256  # whose activations make the mean, shared among the labels
 HELD_LUFS = -20.0  # where the loudness of a chord is held: about that of a memory's intact ones
 GAIN_MAX = 8.0  # how much stronger a unit can be made to fire
+# What is played live.
+PLAYED_VOLUME = 0.25  # -12 dB to begin with: there is room above
+HUSH_S, SWAP_S = 0.5, 0.5  # fades: to silence, to another memory
+LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which makes the sound so much later
 # Where in frequency a unit is heard: up to, between and above the borders.
 REGIONS = ("bass", "body", "air")
 REGION_BORDERS_HZ = (200.0, 2000.0)
@@ -467,6 +471,7 @@ class ReverbConfig(Settings):
 class MasterConfig(Settings):
     """Loudness and ceiling of the finished file."""
 
+    normalize: bool = Field(True, description="Bring it to that loudness; a take is left as it was heard.")
     loudness_lufs: float = Field(default=-18.0, ge=-60, le=-5, description="Integrated loudness.")
     ceiling_dbtp: float = Field(default=-1.0, ge=-24, le=0, description="True-peak ceiling in dB.")
 
@@ -525,3 +530,42 @@ class FilmConfig(Settings):
         if not all(FILM_SHORTEST <= side <= FILM_LONGEST for side in sides):
             raise ValueError(f"a side has {FILM_SHORTEST} to {FILM_LONGEST} pixels, got {size}")
         return size
+
+
+# What of a live instrument's sound may lie between the engine and the ear, by name.
+BUFFERS_MS = {"live": 60.0, "safe": 150.0, "studio": 400.0}
+
+
+class LiveConfig(Settings):
+    """How a memory is played live: where it is reached, and what is asked of those who play it."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    port: int = Field(default=8000, ge=0, le=65_535)  # 0: any that is free
+    osc: bool = True
+    osc_host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
+    osc_port: int = Field(default=9700, ge=0, le=65_535)
+    osc_reply_port: int = Field(default=9701, ge=1, le=65_535)
+    buffer_ms: float = Field(default=BUFFERS_MS["live"], ge=20, le=2000)
+    takes: str = "takes"
+    quality: QualityName = "live"
+    # Of each client: messages in a second, and how many more at once.
+    messages_per_s: float = Field(default=1000.0, gt=0)
+    messages_at_once: float = Field(default=2000.0, ge=1)
+    message_bytes: int = Field(default=16_384, ge=1024)  # a longer one is refused, ...
+    socket_bytes: int = Field(default=1_048_576, ge=1024)  # ... and from here on closes the socket
+    clients: int = Field(default=32, ge=1)
+    waiting: int = Field(default=10_000, ge=16)  # messages to a client that does not read, before it is let go
+    patches: int = Field(default=4096, ge=1)  # kept for those who come back
+    gestures: int = Field(default=200, ge=1)  # that can be undone
+    gesture_s: float = Field(default=0.5, ge=0)  # moves of one control, nearer to each other, are undone at once
+    frames_per_s: float = Field(default=30.0, gt=0)
+    meters_per_s: float = Field(default=10.0, gt=0)
+    lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
+    blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
+    # Of the time that a block lasts: from where on the quality steps down, and below which, for how long, up again.
+    load_high: float = Field(default=0.85, gt=0)
+    late_blocks: int = Field(default=8, ge=0)  # in a row, by half the buffer: then, too
+    load_low: float = Field(default=0.4, gt=0)
+    recover_s: float = Field(default=30.0, gt=0)
+    sync_s: float = Field(default=1.0, gt=0)  # how often a take is made safe
+    take_waiting_s: float = Field(default=30.0, gt=0)  # of sound that waits for a slow disk

@@ -35,11 +35,12 @@ class Limiter:
 
     ceiling_dbtp: float
     sample_rate_hz: int
+    look_ahead_s: float = LOOK_AHEAD_S
 
     @property
     def look_ahead(self) -> int:
         """Samples over which the gain moves; a multiple of four keeps both averages centred."""
-        return 4 * int(LOOK_AHEAD_S * self.sample_rate_hz / 4)
+        return 4 * int(self.look_ahead_s * self.sample_rate_hz / 4)
 
     @property
     def delay(self) -> int:

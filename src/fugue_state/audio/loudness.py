@@ -61,7 +61,7 @@ def _weights(size: int, sample_rate_hz: int) -> npt.NDArray[np.float32]:
 class LoudnessMeter:
     """Integrated loudness (LUFS) and true peak (dBTP) of stereo blocks, in constant memory.
 
-    `short_term_lufs` is that of the newest three seconds.
+    `short_term_lufs` is that of the newest three seconds, `momentary_lufs` of the newest .4.
 
     Without `peak`, which costs most of the time, the true peak stays unknown (minus infinity).
     Reference: ITU-R BS.1770-4 and EBU R128.
@@ -80,7 +80,7 @@ class LoudnessMeter:
         meter.link_to(self._sink)
         self._graph.configure()
         self.integrated_lufs = SILENT_LUFS
-        self.short_term_lufs = SILENT_LUFS
+        self.short_term_lufs = self.momentary_lufs = SILENT_LUFS
         self.true_peak_dbtp = -np.inf
 
     def add(self, block: Samples) -> None:
@@ -109,5 +109,6 @@ class LoudnessMeter:
             if "lavfi.r128.I" in values:
                 self.integrated_lufs = max(SILENT_LUFS, float(values["lavfi.r128.I"]))
                 self.short_term_lufs = max(SILENT_LUFS, float(values["lavfi.r128.S"]))
+                self.momentary_lufs = max(SILENT_LUFS, float(values["lavfi.r128.M"]))
                 peak = float(values.get("lavfi.r128.true_peak", 0.0))
                 self.true_peak_dbtp = 20.0 * np.log10(peak) if peak > 0 else -np.inf

@@ -1,77 +1,143 @@
-"""What a performer's hand leaves of the units: faders and brushes over time."""
+"""What a performer's hand leaves of the units: faders, brushes, locks over time."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from fugue_state.bending.orders import Order
 from fugue_state.bending.strengths import Strengths, forget
 from fugue_state.errors import InputError
 from fugue_state.score.model import Change
+from fugue_state.score.paths import find
+
+Planned = Callable[[float], Strengths]
+OrderOf = Callable[[str, str], Order]  # of the units of a layer, by the order's name and the layer's
 
 
 class Hand:
     """Strengths (U,) as a performer set them: the timed changes of a take, folded.
 
-    A master fader forgets along the order, a layer's along that order within the layer, a unit's strength is its
-    own; what each leaves is multiplied. Raises InputError for a layer or unit that there is not.
+    A master fader forgets along the order, a layer's along that order, or one of its own, within the layer; a unit's
+    strength is its own. What each leaves, and what is planned, is multiplied. Locked layers are out of the master's
+    reach; frozen units stay as they are until they are released or recalled. Raises InputError for a layer or unit
+    that there is not.
     """
 
-    def __init__(self, changes: Sequence[tuple[float, Change]], layers: Mapping[str, int], order: Order) -> None:
+    def __init__(
+        self,
+        changes: Sequence[tuple[float, Change]],
+        layers: Mapping[str, int],
+        order: Order,
+        order_of: OrderOf | None = None,
+    ) -> None:
         self._changes = sorted(changes, key=lambda change: change[0])
-        self._sizes = list(layers.values())
         self._names = list(layers)
-        self._starts = np.cumsum([0, *self._sizes])
-        self._order = order
+        ends = np.cumsum([0, *layers.values()]).tolist()
+        self._layers = [slice(start, end) for start, end in pairwise(ends)]
+        self._order, self._order_of = order, order_of
         for _, change in self._changes:
-            self._target(change)
+            self.check(change)
         self._reset()
 
     def _reset(self) -> None:
+        units = self._layers[-1].stop
         self._done = 0
         self._master = 0.0
-        self._faders = [0.0] * len(self._sizes)
-        self._brush = np.ones(int(self._starts[-1]), dtype=np.float32)
+        self._faders = [0.0] * len(self._layers)
+        self._orders = [self._inside(self._order, layer) for layer in self._layers]
+        self._brush = np.ones(units, dtype=np.float32)
+        self._locked = np.zeros(units, dtype=np.bool_)
+        self.frozen: npt.NDArray[np.bool_] = np.zeros(units, dtype=np.bool_)
+        self._held = np.ones(units, dtype=np.float32)
 
-    def __call__(self, time_s: float) -> Strengths:
-        """Return what the hand leaves at a time in seconds."""
+    def play(self, change: Change, planned: Strengths) -> None:
+        """Take a change at once, without its time, when so much is planned (U,); InputError for one that cannot be."""
+        self.check(change)
+        self._apply(change, planned)
+
+    def __call__(self, time_s: float, planned: Planned | None = None) -> Strengths:
+        """Return what the hand leaves at a time in seconds of what is planned; by default of everything."""
         if self._done and self._changes[self._done - 1][0] > time_s:
             self._reset()
         while self._done < len(self._changes) and self._changes[self._done][0] <= time_s:
-            self._apply(self._changes[self._done][1])
+            at_s, change = self._changes[self._done]
+            self._apply(change, None if planned is None else planned(at_s))
             self._done += 1
-        left = self._brush * forget(self._order, self._master, len(self._brush))
-        for i, value in enumerate(self._faders):
+        return self._left(None if planned is None else planned(time_s))
+
+    def _left(self, planned: Strengths | None) -> Strengths:
+        left = forget(self._order, self._master, len(self._brush))
+        left[self._locked] = 1.0
+        left = self._brush * left
+        for inside, value in zip(self._orders, self._faders, strict=True):
             if value:
-                inside = self._order[(self._order >= self._starts[i]) & (self._order < self._starts[i + 1])]
                 left = left * forget(inside, value, len(left))
-        return left
+        left = left if planned is None else planned * left
+        return np.where(self.frozen, self._held, left) if self.frozen.any() else left
 
-    def _apply(self, change: Change) -> None:
-        parts = change.path.split("/")[1:]
-        target = self._target(change)
-        if parts[0] == "recall":
+    def _apply(self, change: Change, planned: Strengths | None) -> None:
+        path, numbers = find(change.path)
+        value, what = change.played, path.pattern.rpartition("/")[2]
+        if path.pattern == "/forget":
+            self._master = float(change.value)
+        elif path.pattern == "/recall":
             self._master, self._faders = 0.0, [0.0] * len(self._faders)
-            self._brush = np.ones_like(self._brush)
-        elif parts[0] == "forget":
-            self._master = change.value
-        elif parts[0] == "layer":
-            self._faders[target] = change.value
+            self._brush[:], self.frozen[:] = 1.0, False
+        elif what == "recall":
+            layer = self._layers[numbers[0] - 1]
+            self._faders[numbers[0] - 1], self._brush[layer], self.frozen[layer] = 0.0, 1.0, False
+        elif what == "forget":
+            self._faders[numbers[0] - 1] = float(change.value)
+        elif what == "order":
+            self._orders[numbers[0] - 1] = self._ordered(change)
+        elif what == "lock":
+            self._locked[self._units(change)] = bool(value)
+        elif what == "freeze":
+            # The plan itself may move: what is held is what is heard now.
+            now = self._left(planned)
+            units = self._units(change)
+            self._held[units], self.frozen[units] = now[units], bool(value)
+        elif isinstance(value, bytes):
+            self._brush[self._units(change)] = np.frombuffer(value, dtype=np.uint8) / np.float32(255.0)
         else:
-            self._brush[target] = change.value
+            self._brush[self._units(change)] = float(change.value)
 
-    def _target(self, change: Change) -> int:
-        """Return the index of the layer, or of the unit, that a change is about."""
-        numbers = [int(part) for part in change.path.split("/") if part.isdecimal()]
+    @staticmethod
+    def _inside(order: Order, layer: slice) -> Order:
+        inside: Order = order[(order >= layer.start) & (order < layer.stop)]
+        return inside
+
+    def _ordered(self, change: Change) -> Order:
+        """Return the order that a change gives to a layer."""
+        number = find(change.path)[1][0] - 1
+        if self._order_of is None:
+            return self._inside(self._order, self._layers[number])
+        return self._order_of(str(change.value), self._names[number])
+
+    def check(self, change: Change) -> None:
+        """Raise InputError for a change of what there is not."""
+        units = self._units(change)
+        value = change.played
+        if isinstance(value, bytes) and len(value) != units.stop - units.start:
+            raise InputError(f"{change.path} takes {units.stop - units.start} bytes, one a unit, got {len(value)}")
+        if change.path.endswith("/order"):
+            self._ordered(change)
+
+    def _units(self, change: Change) -> slice:
+        """Return the units that a change is about."""
+        _, numbers = find(change.path)
         if not numbers:
-            return 0
-        layer = numbers[0] - 1
-        if not 0 <= layer < len(self._sizes):
-            raise InputError(f"{change.path}: there are layers 1 to {len(self._sizes)}")
+            return slice(0, self._layers[-1].stop)
+        if not 1 <= numbers[0] <= len(self._layers):
+            raise InputError(f"{change.path}: there are layers 1 to {len(self._layers)}")
+        layer = self._layers[numbers[0] - 1]
         if len(numbers) == 1:
             return layer
-        if not 1 <= numbers[1] <= self._sizes[layer]:
-            raise InputError(f"{change.path}: {self._names[layer]} has units 1 to {self._sizes[layer]}")
-        return int(self._starts[layer]) + numbers[1] - 1
+        size = layer.stop - layer.start
+        if not 1 <= numbers[1] <= size:
+            raise InputError(f"{change.path}: {self._names[numbers[0] - 1]} has units 1 to {size}")
+        return slice(layer.start + numbers[1] - 1, layer.start + numbers[1])

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from fugue_state.cli import composing, learning, measuring, sounding
+from fugue_state.cli import composing, learning, measuring, playing, sounding
 from fugue_state.cli.options import examples
 from fugue_state.config import VERSION
 from fugue_state.errors import FugueError
@@ -45,5 +45,6 @@ for command in (
     *(sounding.sample, sounding.atlas, sounding.resynth, sounding.models),
     *(measuring.profile, measuring.measure, measuring.curve),
     *(composing.forget, composing.render_score, composing.film_sound, composing.score_group, composing.reopen),
+    playing.play,
 ):
     main.add_command(command)

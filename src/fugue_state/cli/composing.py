@@ -371,7 +371,11 @@ def _instead(score: Path, **changes: Any) -> Score:
     """Load a score, with what was asked for instead of what it says."""
     from fugue_state.score.text import load_score
 
-    return load_score(score).model_copy(update={key: value for key, value in changes.items() if value is not None})
+    loaded = load_score(score)
+    asked = {key: value for key, value in changes.items() if value is not None}
+    if "quality" in asked:  # from the beginning to the end
+        asked["changes"] = tuple(change for change in loaded.changes if change.path != "/quality")
+    return loaded.model_copy(update=asked)
 
 
 def _piece(score: Score, of: Path | None) -> Piece:

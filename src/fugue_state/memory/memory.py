@@ -43,7 +43,7 @@ from fugue_state.memory.checkpoint import (
     load_vocoder,
 )
 from fugue_state.memory.networks import FACTOR, Generator
-from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream
+from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 
 SHIPPED = "memories"
 LONGEST_S = 120.0
@@ -142,9 +142,12 @@ class Memory:
             return make_inverter(name, self.spec, quality, seed)
         return SpectralInverter(self._learned(), QUALITIES[quality], seed)
 
-    def stream(self, seed: int = 0) -> Stream:
-        """Return its vocoder for playing frame by frame; InputError if it has none."""
-        return Stream(self._learned(), seed)
+    def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
+        """Return its vocoder for playing frame by frame; InputError if it has none.
+
+        If not `learned`, what stands in for one, also where there is one: half the work.
+        """
+        return Stream(self._learned() if learned else LearnedMagnitudes(Unlearned(self.spec), self.spec), seed)
 
     def _learned(self) -> LearnedMagnitudes:
         if self.net is None:

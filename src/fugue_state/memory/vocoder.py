@@ -134,10 +134,36 @@ class MagnitudeNet(nn.Module):
         return top + curve
 
 
+class Unlearned(nn.Module):
+    """Stands in for a network that there is not: the guess as it is."""
+
+    config = VocoderConfig(entry=2, look_ahead=1)
+
+    def __init__(self, spec: MelSpec) -> None:
+        super().__init__()
+        self.bands, self.bins = spec.n_mels, spec.n_fft // 2 + 1
+        self.known = self.bins
+
+    def nothing(self, items: int) -> list[Tensor]:
+        """Return what it remembers before any sound: nothing at all."""
+        del items
+        return []
+
+    def forward(self, mel: Tensor, guess: Tensor) -> Tensor:
+        """Return the guess (B, T, F) for a whole mel."""
+        del mel
+        return guess
+
+    def advance(self, frames: Tensor, guess: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Return the guesses (B, T, F) of all but the last frame."""
+        del frames
+        return guess[:, :-1], list(past)
+
+
 class LearnedMagnitudes:
     """What a trained network makes of the guess that sound is a sum of window lobes."""
 
-    def __init__(self, net: MagnitudeNet, spec: MelSpec) -> None:
+    def __init__(self, net: MagnitudeNet | Unlearned, spec: MelSpec) -> None:
         self.net = net.eval().requires_grad_(False)
         self._guess = Lobes(spec)
 
@@ -197,6 +223,11 @@ class Stream:
         """
         return (self._net.config.look_ahead + 1) * self.spec.hop + self.spec.n_fft // 2
 
+    @property
+    def open(self) -> int:
+        """How many of the newest frames have no phase yet, and can be read `anew`."""
+        return self._net.config.look_ahead + 1
+
     def start(self) -> StreamState:
         """Return the state before any sound."""
         net = self._net
@@ -233,8 +264,26 @@ class Stream:
             missing = max(0, self.latency - len(sound))
             return torch.cat([torch.zeros(missing), sound])[: self.latency]
 
+    def anew(self, frames: Tensor, before: StreamState, state: StreamState) -> StreamState:
+        """Return a state as if its newest frames had been others: (M, look_ahead + 1), those whose phase is open.
+
+        `before` is the state one frame earlier. What was sounded stays, and goes on without a click into what comes.
+        Raises AudioError as `step` does.
+        """
+        ahead = self._net.config.look_ahead
+        with torch.inference_mode():
+            waiting = frames[:, :ahead]
+            mel = torch.cat([before.mel[:, : before.mel.shape[1] - ahead], waiting.T[None].clamp(-1.0, 1.0)], dim=1)
+            guess = self._magnitudes.guess(waiting[None])
+            magnitude, read = self._predict(frames[:, ahead:], replace(before, mel=mel, guess=guess))
+            return replace(state, mel=read.mel, guess=read.guess, past=read.past, magnitude=magnitude[-1:])
+
     def _read(self, frames: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Turn mel frames (M, n) into what can be heard of them and of those that waited."""
+        return self._play(*self._predict(frames, state))
+
+    def _predict(self, frames: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+        """Return the magnitudes (n, F) that mel frames (M, n) complete, after the one that waited."""
         config = self._net.config
         guess = torch.cat([state.guess, self._magnitudes.guess(frames[None])], dim=1)
         mel = torch.cat([state.mel, frames.T[None].clamp(-1.0, 1.0)], dim=1)
@@ -247,8 +296,7 @@ class Stream:
             past = tuple(kept)
             magnitude = torch.cat([magnitude, heard(logs[0]) / self._magnitudes.transform.unit_gain])
         mel = mel[:, -state.mel.shape[1] :]
-        state = replace(state, seen=seen, mel=mel, guess=guess[:, ready:], past=past)
-        return self._play(magnitude, state)
+        return magnitude, replace(state, seen=seen, mel=mel, guess=guess[:, ready:], past=past)
 
     def _play(self, magnitude: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Sound all but the last of magnitudes (n, F), which waits."""

@@ -121,7 +121,7 @@ class Instrument:
         self._stems = stems
         voices = len(score.voices)
         self._apart = voices if stems and voices > 1 else 0  # voices that are also mixed by themselves
-        self._envelope = lru_cache(maxsize=8)(self._made_envelope)
+        self.envelope = lru_cache(maxsize=8)(self._made_envelope)
 
     def start(self) -> State:
         """Return the state before the first block."""
@@ -141,13 +141,20 @@ class Instrument:
         if strange:
             raise InputError(f"an event of voice {strange[0]}; there are voices 0 to {self._apart - 1}")
         voices = state.voices + tuple(self._voices(controls.events))
-        dry, tone = self._tilt(self._mixed(voices, state.position, controls.samples), state.tone)
-        wet, tail = self._convolver(dry[:, :2], state.tail)
-        wet *= self._wet
+        dry, wet, tone, tail = self.toned(self._mixed(voices, state.position, controls.samples), state.tone, state.tail)
         stems = np.concatenate([dry[:, :2], wet, dry[:, 2:]], axis=1) if self._stems else None
         block = self._seen(Block(state.position, dry[:, :2] + wet, stems), voices)
         end = state.position + controls.samples
         return block, State(end, self._ringing(voices, end), tone, tail)
+
+    def toned(
+        self, mix: Samples, tone: npt.NDArray[np.float64], tail: Tail
+    ) -> tuple[Samples, Samples, npt.NDArray[np.float64], Tail]:
+        """Tone a mix (N, 2 or more) and put its first two channels into the room: dry, wet, and what they leave."""
+        dry, tone = self._tilt(mix, tone)
+        wet, tail = self._convolver(dry[:, :2], tail)
+        wet *= self._wet
+        return dry, wet, tone, tail
 
     def _mixed(self, voices: tuple[Voice, ...], position: int, samples: int) -> Samples:
         """Add up what sounds from `position` on (N, 2 or more): all of it, then each voice that is kept apart."""
@@ -176,7 +183,7 @@ class Instrument:
 
     def _shaped(self, event: Event, sound: Samples) -> Samples:
         """Give a sound (N,) its envelope, its level, and the gain that holds its loudness."""
-        gain, taken_db = self._envelope(len(sound), event.envelope)
+        gain, taken_db = self.envelope(len(sound), event.envelope)
         shaped = sound * gain
         level_db = event.level_db
         if self._loudness.hold:

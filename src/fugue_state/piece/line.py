@@ -44,15 +44,19 @@ class Turn:
 class Line:
     """A voice laid out: onsets in time, and the latent of each; `atlas` is asked for only where it is needed.
 
+    `latent_seed`, if there is one, is instead of the voice's.
+
     Raises MisplacedError for a chord or an entry of the atlas that the memory does not have.
     """
 
-    def __init__(self, score: Score, number: int, memory: Memory, atlas: Callable[[], Atlas]) -> None:
+    def __init__(
+        self, score: Score, number: int, memory: Memory, atlas: Callable[[], Atlas], latent_seed: int | None = None
+    ) -> None:
         self.voice, self.number = score.voices[number], number
         self.frames = memory.frames(self.voice.event_s)
         self.length_s = self.frames * memory.spec.hop / memory.spec.sample_rate_hz
         self._score, self._memory, self._atlas = score, memory, atlas
-        own = self.voice.latent_seed
+        own = self.voice.latent_seed if latent_seed is None else latent_seed
         self.seed = (score.seed + number) % (SEED_MAX + 1) if own is None else own
         steps = self.voice.chords or familiar(memory)
         self._latents = memory.latents(len(steps), self.seed)
@@ -88,11 +92,14 @@ class Line:
             return label, torch.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
 
-    def onsets(self) -> Iterator[Onset]:
-        """Yield when the voice sounds; its last event begins early enough to ring out within the piece."""
+    def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
+        """Yield when the voice sounds; its last event begins early enough to ring out within the piece.
+
+        Or it begins at `last_s` at the latest.
+        """
         score, voice = self._score, self.voice
         clock = score.clock
-        last_s = max(0.0, score.duration_s - self.length_s)
+        last_s = max(0.0, score.duration_s - self.length_s) if last_s is None else last_s
         until_s = math.inf if voice.until is None else clock.seconds(voice.until)
         start_s, beats, index = clock.seconds(voice.start), 0.0, 0
         while True:
@@ -107,11 +114,15 @@ class Line:
                 yield Onset(time_s, turn, index)
             beats, index = beats + length, index + 1
 
-    def latents(self, last_s: float) -> Iterator[tuple[Onset, Tensor]]:
-        """Yield every onset with its latent (Z,); a path arrives at `last_s`."""
+    def latents(
+        self, last_s: float, begin_s: float = 0.0, end_s: float | None = None
+    ) -> Iterator[tuple[Onset, Tensor]]:
+        """Yield every onset from `begin_s` on, up to `end_s`, with its latent (Z,); a path arrives at `last_s`."""
         voice = self.voice
         now = {turn: self.turns[turn].latents[0] for turn in range(len(self.turns))}
-        for onset in self.onsets():
+        for onset in self.onsets(end_s):
+            if onset.time_s < begin_s:
+                continue
             turn, repeated = onset.turn, onset.index >= len(self.turns)
             if voice.latents == "walk" and repeated:
                 now[turn] = blend(now[turn], self._new(onset), voice.wander)

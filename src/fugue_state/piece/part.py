@@ -50,18 +50,19 @@ class Part:
             raise InputError(f"{folder}: damaged, holds less than it says; --force starts over")
         file.truncate(kept)
 
-    def add(self, block: Samples, place: Place) -> None:
-        """Append a block and take its end as the place to go on from.
+    def add(self, block: Samples, place: Place | None = None) -> None:
+        """Append a block and take its end as the place to go on from; without one there is nothing to go on from.
 
         Raises FugueError for sound that is not a number; then nothing is kept.
         """
         if not np.isfinite(block).all():
             self._path.unlink(missing_ok=True)
-            raise FugueError(f"sound that is not a number before sample {place.position}; nothing was written")
+            before = "" if place is None else f" before sample {place.position}"
+            raise FugueError(f"sound that is not a number{before}; nothing was written")
         self._file.seek(0, os.SEEK_END)
         self._file.write(block.astype("<f4").tobytes())
         self.place = place
-        if time.monotonic() - self._saved_s >= self._interval_s:
+        if place is not None and time.monotonic() - self._saved_s >= self._interval_s:
             self._save(place)
 
     def finish(self) -> None:

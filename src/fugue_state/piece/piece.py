@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,12 +24,13 @@ from fugue_state.measure.curve import distances
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.bends import Bend, Source
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.conductor import Conductor
 from fugue_state.piece.instrument import Event
 from fugue_state.piece.line import Line, Onset
 from fugue_state.piece.listening import Ear
 from fugue_state.progress import Track, untracked
 from fugue_state.score.cues import Course
-from fugue_state.score.model import Score
+from fugue_state.score.model import REACHING_UNITS, Change, Score
 
 
 class Piece:
@@ -48,7 +50,7 @@ class Piece:
     ) -> None:
         check_made_for(score, memory)
         self.score, self.memory, self._track, self._say = score, memory, track, say
-        self.lines = tuple(Line(score, number, memory, lambda: self._atlas) for number in range(len(score.voices)))
+        self.lines = tuple(self.line(number) for number in range(len(score.voices)))
         onsets = [onset.time_s for line in self.lines for onset in line.onsets()]
         if not onsets:
             raise MisplacedError(("voices",), "no chord falls within the piece")
@@ -56,47 +58,84 @@ class Piece:
         self._shapes: dict[Place, Shape] = {}
         self._decided: Governor | None = None
         with placed(("changes",)):
-            changes = [(score.clock.seconds(change.at), change) for change in score.changes]
-            self._hand = Hand(changes, memory.layers, self._base_order())
+            reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
+            self._hand = self.hand([(score.clock.seconds(change.at), change) for change in reaching])
+        for i, change in enumerate(score.changes):
+            if change.path == "/chord" and change.value:
+                with placed(("changes", i, "value")):
+                    memory.label_index(str(change.value))
         self.bend = self._bend(None)
         self.timeline()
         frozen_s = score.clock.seconds(score.forgetting.frozen_at)
         if frozen_s > 0.0:
-            self.bend = self._bend(self.strengths(self.timeline(), frozen_s))
+            # What a hand will do live is not known yet.
+            live = score.resolution == "block"
+            timeline = self.timeline()
+            self.bend = self._bend(timeline(frozen_s) if live else self.strengths(timeline, frozen_s))
 
     def events(self) -> Iterator[Event]:
         """Yield the events of all voices by onset, each with the strengths at its onset.
 
         With an adaptive forgetting each is listened to, and decides about those that follow.
         """
-        score, adaptive = self.score, self.score.forgetting.adaptive
+        if self.score.resolution == "block":
+            yield from Conductor(self).events()
+            return
+        adaptive = self.score.forgetting.adaptive
         governor = self._decided or (Governor(adaptive) if adaptive else None)
-        ear = Ear(self.memory, governor) if governor and governor is not self._decided else None
         timeline = self.timeline(governor)
-        intact = np.ones(self.memory.units, dtype=np.float32)
-        sounding: list[float] = []
+        listening = self.listening(governor, timeline) if governor is not self._decided else None
         for onset, number, z in self._merged():
-            line = self.lines[number]
-            turn = line.turns[onset.turn]
-            reached = line.voice.forgets
-            event = Event(
-                onset=round(onset.time_s * score.file.sample_rate_hz),
-                chord=turn.chord,
-                label=turn.label,
-                latent=z,
-                strengths=self.strengths(timeline, onset.time_s) if reached else intact,
-                pan=turn.pan,
-                frames=line.frames,
-                voice=number,
-                level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
-                envelope=line.voice.envelope or score.envelope,
-                bend=self.bend if reached else None,
-            )
-            if ear is not None and reached:
-                sounding = [ends_s for ends_s in sounding if ends_s > onset.time_s] + [onset.time_s + line.length_s]
-                ear.hear(event, timeline.listening_s(onset.time_s), len(sounding))
+            event = self.event(onset, number, z, self.strengths(timeline, onset.time_s))
+            if listening is not None:
+                listening(event, onset.time_s)
             yield event
         self._decided = governor  # whoever asks again need not listen again
+
+    def event(self, onset: Onset, number: int, z: Tensor, strengths: Strengths) -> Event:
+        """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
+        line = self.lines[number]
+        turn = line.turns[onset.turn]
+        reached = line.voice.forgets
+        return Event(
+            onset=round(onset.time_s * self.score.file.sample_rate_hz),
+            chord=turn.chord,
+            label=turn.label,
+            latent=z,
+            strengths=strengths if reached else np.ones(self.memory.units, dtype=np.float32),
+            pan=turn.pan,
+            frames=line.frames,
+            voice=number,
+            level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
+            envelope=line.voice.envelope or self.score.envelope,
+            bend=self.bend if reached else None,
+        )
+
+    def listening(self, governor: Governor | None, timeline: Timeline) -> Callable[[Event, float], None]:
+        """Return what is to be done with every event, at its time in seconds: a governor listens to it."""
+        ear = None if governor is None else Ear(self.memory, governor)
+        sounding: list[float] = []
+
+        def listen(event: Event, time_s: float) -> None:
+            line = self.lines[event.voice]
+            if ear is not None and line.voice.forgets:
+                sounding[:] = [ends_s for ends_s in sounding if ends_s > time_s] + [time_s + line.length_s]
+                ear.hear(event, timeline.listening_s(time_s), len(sounding))
+
+        return listen
+
+    def line(self, number: int, latent_seed: int | None = None) -> Line:
+        """Lay a voice out, with a seed for its latents that may be another one than its own."""
+        return Line(self.score, number, self.memory, lambda: self._atlas, latent_seed)
+
+    def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
+        """Return a hand that plays these changes, each with its time in seconds."""
+
+        def inside(name: str, layer: str) -> Order:
+            # The caller says where: a layer's order is no part of the score.
+            return self._order(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))
+
+        return Hand(changes, self.memory.layers, self._base_order(), inside)
 
     def _merged(self) -> Iterator[tuple[Onset, int, Tensor]]:
         """Yield the onsets of all lines in time, with the number of their voice and their latent."""
@@ -114,8 +153,7 @@ class Piece:
 
     def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
         """Return what is remembered at a time: what the timeline and the performer's hand leave."""
-        planned = timeline(time_s)
-        return planned * self._hand(time_s) if self.score.changes else planned
+        return self._hand(time_s, timeline) if self.score.changes else timeline(time_s)
 
     def planned_lu(self, time_s: float) -> float:
         """Return the planned level at a time, in LU beside the beginning's."""

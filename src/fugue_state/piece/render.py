@@ -18,10 +18,13 @@ from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.riff import Marker
 from fugue_state.config import CHECKPOINT_S
+from fugue_state.errors import InputError
 from fugue_state.measure.sound import SoundCheck
+from fugue_state.piece.conductor import block_of
 from fugue_state.piece.instrument import Instrument, play_on
 from fugue_state.piece.markers import markers, write_labels
 from fugue_state.piece.part import Part, working
+from fugue_state.piece.performance import played
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.provenance import MEASURED, provenance, write_json
 from fugue_state.progress import Track, untracked
@@ -68,6 +71,9 @@ def render(
     up to the piece, and if it has several voices NAME-voice-1 and so on, which add up to dry. Where chords and cues
     begin is marked in a WAV, and with `labels` in NAME.txt.
 
+    What was played live (`resolution = "block"`) is played again to the same samples, and left as it was heard unless
+    `master.normalize` is set; it has no stems and no place to go on from.
+
     Raises InputError before any work if the output cannot be written, or the working folder of an interrupted
     render is there (without `resume` or `force`), is not there, or is of another one; OutputError if the disk
     fills up, FugueError for sound that is not a number; then no file is left.
@@ -78,11 +84,13 @@ def render(
     files = _files(Path(out), score, names, labels=labels, force=force)
     rate = score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
-    instrument = Instrument(memory, score, stems=stems)
+    live = score.resolution == "block"
+    if live and stems:
+        raise InputError('what is played live has no stems; resolution = "event" has')
     how = provenance(score, memory)
     about = how | {"stems": list(names), "block": block}
     with working(files.sounds, about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s) as part:
-        lufs = _record(instrument, piece, part, block, track)
+        lufs = _record_live(piece, part, track) if live else _record(piece, part, block, track, stems=stems)
         meter, check = _master(part, lufs, lambda: _writers(files, score, how, marked), score, block, track)
         report = Report(
             path=str(files.sounds[0]),
@@ -135,17 +143,31 @@ def _writers(files: _Files, score: Score, how: dict[str, Any], marked: Sequence[
         )
 
 
-def _record(instrument: Instrument, piece: Piece, part: Part, block: int, track: Track) -> float:
+def _record_live(piece: Piece, part: Part, track: Track) -> float:
+    """Play a take; return its loudness in LUFS."""
+    score, heard = piece.score, 0
+    meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
+    for sounding in track(played(piece), -(-score.samples // block_of(piece)), "playing"):
+        samples = sounding.samples[: score.samples - heard]
+        heard += len(samples)
+        part.add(samples)
+        meter.add(samples)
+    meter.finish()
+    return meter.integrated_lufs
+
+
+def _record(piece: Piece, part: Part, block: int, track: Track, *, stems: bool) -> float:
     """Play what is not played yet; return the loudness of all in LUFS."""
     score = piece.score
+    instrument = Instrument(piece.memory, score, stems=stems)
     meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
     for kept in part.blocks(block):
         meter.add(kept[:, :2])
     left = score.samples - (part.place.position if part.place else 0)
     played = play_on(instrument, piece.events(), score.samples, block, part.place)
     for heard, place in track(played, -(-left // block), "playing"):
-        stems = () if heard.stems is None else (heard.stems,)
-        part.add(np.concatenate([heard.samples, *stems], axis=1), place)
+        apart = () if heard.stems is None else (heard.stems,)
+        part.add(np.concatenate([heard.samples, *apart], axis=1), place)
         meter.add(heard.samples)
     part.finish()
     meter.finish()
@@ -167,18 +189,19 @@ def _master(
 
     Where peaks are limited the piece comes out quieter than the gain alone would make it; then what is missing
     is added and the writing begins again, as often as needed. What is all but silent stays so, instead of being
-    lifted into noise.
+    lifted into noise, and what is not to be normalized as it was played: live it has passed the limiter.
     """
-    silent = lufs <= SILENT_LUFS
-    gain_db = 0.0 if silent else score.master.loudness_lufs - lufs
+    kept = lufs <= SILENT_LUFS or not score.master.normalize
+    heard = score.resolution == "block" and not score.master.normalize
+    gain_db = 0.0 if kept else score.master.loudness_lufs - lufs
     for left in reversed(range(CORRECTIONS)):
         blocks = track(part.blocks(block), -(-score.samples // block), "mastering")
-        finished = _faded(_limited(blocks, 10.0 ** (gain_db / 20.0), score, part.channels), score)
+        finished = blocks if heard else _faded(_limited(blocks, 10.0 ** (gain_db / 20.0), score, part.channels), score)
         try:
             with ExitStack() as stack:
                 meter, check = _write(finished, [stack.enter_context(writer) for writer in writers()], score)
                 missing_db = score.master.loudness_lufs - meter.integrated_lufs
-                if left and not silent and abs(missing_db) >= CLOSE_ENOUGH_LU:
+                if left and not kept and abs(missing_db) >= CLOSE_ENOUGH_LU:
                     raise _MissedError(missing_db)
         except _MissedError as missed:
             gain_db += missed.missing_db

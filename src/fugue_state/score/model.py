@@ -26,12 +26,18 @@ from fugue_state.config import (
     ReverbConfig,
     Settings,
     ToneConfig,
+    placed,
 )
+from fugue_state.errors import InputError
 from fugue_state.score.cues import PACE, Course, Cue, PaceName, Share, Texts, spans
+from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
 
 REST = "-"
 STEP = re.compile(r"^(?P<chord>.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$")
+# What a performer does to units, which acts at onsets too.
+REACHING_UNITS = ("/forget", "/recall", "/layer/", "/unit/", "/grid/")
+ResolutionName = Literal["event", "block"]
 LatentsName = Literal["loop", "walk", "path", "fresh"]
 TraitName = Literal["clarity", "margin", "bright", "attack", "sustain", "level"]
 
@@ -195,11 +201,23 @@ class Change(Settings):
     """A control that a performer moved."""
 
     at: Time = Field(description="When.")
-    path: str = Field(
-        pattern=r"^/(forget|recall|layer/\d+/forget|unit/\d+/\d+/strength)$",
-        description="/forget, /recall, /layer/N/forget or /unit/N/K/strength; numbers count from 1.",
-    )
-    value: Share = Field(0.0, description="0 to 1; for /recall it does not matter.")
+    path: str = Field(description="Like /forget, /recall, /layer/N/forget, /unit/N/K/strength; numbers count from 1.")
+    value: int | float | str = Field(0.0, description="What it was moved to; for /recall it does not matter.")
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        with placed(("path",)):
+            known, _ = find(self.path)
+            if not known.recorded:
+                raise InputError(f"{self.path} is no part of a take")
+        with placed(("value",)):
+            check(self.path, [self.value])
+        return self
+
+    @property
+    def played(self) -> Value:
+        """Its value as it is played."""
+        return check(self.path, [self.value])
 
 
 class Score(Settings):
@@ -214,6 +232,10 @@ class Score(Settings):
     duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
     seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")
     quality: QualityName = Field(DEFAULT_QUALITY, description="Care for the phase: draft, live or final.")
+    resolution: ResolutionName = Field(
+        "event",
+        description="When strengths act: at the onset of every chord (event), or at once, as played live (block).",
+    )
     inverter: InverterName | None = Field(
         None, description="Default: the memory's own vocoder, or what stands in for it."
     )
@@ -225,6 +247,9 @@ class Score(Settings):
     forgetting: Forgetting = Field(Forgetting(), description="What is taken away, and how.")
     cues: tuple[Cue, ...] = Field((), max_length=10_000, description="What happens when.")
     changes: tuple[Change, ...] = Field((), description="What a performer did: a score with changes is a take.")
+    played_s: Seconds | None = Field(
+        None, gt=0, description="How long a take was played; its loop does not end with the piece. Default: so long."
+    )
     loudness: Loudness = Field(Loudness(), description="How loud it is meant to be.")
     envelope: EnvelopeConfig = Field(EnvelopeConfig(), description="How every chord sets in and dies away.")
     tone: ToneConfig = Field(ToneConfig(), description="How bright the mix is.")
@@ -235,8 +260,13 @@ class Score(Settings):
 
     @property
     def samples(self) -> int:
-        """Length of the piece in samples at the file's rate."""
-        return round(self.duration_s * self.file.sample_rate_hz)
+        """Length of the piece, or of what was played of it, in samples at the file's rate."""
+        return round(self.length_s * self.file.sample_rate_hz)
+
+    @property
+    def length_s(self) -> float:
+        """Seconds of the piece, or of what was played of it."""
+        return self.duration_s if self.played_s is None else self.played_s
 
     @property
     def beat_s(self) -> float:
@@ -275,8 +305,13 @@ class Score(Settings):
         plan = [self._inside(("loudness", "plan", i), time) for i, (time, _) in enumerate(self.loudness.plan)]
         if plan != sorted(set(plan)):
             raise MisplacedError(("loudness", "plan"), "the times of the plan must rise")
+        if self.played_s is not None and self.resolution == "event":
+            raise MisplacedError(("played_s",), 'only what is played with resolution = "block" has a length of its own')
         for i, change in enumerate(self.changes):
-            self._inside(("changes", i, "at"), change.at)
+            if self.clock.seconds(change.at) > self.length_s:
+                raise MisplacedError(("changes", i, "at"), f"{change.at} is past the end ({told(self.length_s)})")
+            if self.resolution == "event" and not change.path.startswith(REACHING_UNITS):
+                raise MisplacedError(("changes", i, "path"), f'{change.path} is played with resolution = "block"')
 
     def _inside(self, place: tuple[str | int, ...], time: float | str) -> float:
         seconds = self.clock.seconds(time)

@@ -1,0 +1,45 @@
+"""Another sample rate, for any part of a sound by itself."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy import signal
+
+from fugue_state.audio.io import Samples
+
+REACH = 32  # samples on either side that an output sample is made of
+PASSED = 0.95  # of the lower half rate: where the low-pass is half down
+SHAPE = 9.0  # of the Kaiser window: -90 dB beside
+
+
+class Converter:
+    """Sound at one rate to another, sample by sample: block size never changes the samples."""
+
+    def __init__(self, from_hz: int, to_hz: int) -> None:
+        shared = math.gcd(from_hz, to_hz)
+        self._up, self._down = to_hz // shared, from_hz // shared
+        self.reach = 0 if self._up == self._down else REACH
+        share = min(1.0, self._up / self._down) * PASSED
+        taps = signal.firwin(2 * self.reach * self._up + 1, share / self._up, window=("kaiser", SHAPE)) * self._up
+        # For each phase, what every sample around counts, the earliest first.
+        self._taps = np.ascontiguousarray(taps[:-1].reshape(2 * self.reach, self._up).T[:, ::-1], dtype=np.float32)
+
+    def needed(self, end: int) -> int:
+        """Return how many samples are needed for all before output sample `end`."""
+        return ((end - 1) * self._down) // self._up + 1 + self.reach
+
+    def first(self, start: int) -> int:
+        """Return the first sample, which may be before the first, that output sample `start` is made of."""
+        return (start * self._down) // self._up - max(0, self.reach - 1)
+
+    def __call__(self, sound: Samples, begin: int, start: int, count: int) -> Samples:
+        """Return output samples (count,) from `start` on; `sound` (n,) begins at sample `begin` and has all needed."""
+        if not self.reach:
+            return sound[start - begin : start - begin + count]
+        places = np.arange(start, start + count) * self._down
+        spans = np.lib.stride_tricks.sliding_window_view(sound, 2 * self.reach)
+        around = spans[places // self._up - self.reach + 1 - begin]
+        out: Samples = np.einsum("nk,nk->n", around, self._taps[places % self._up])
+        return out

@@ -1,0 +1,109 @@
+"""The command that plays a memory live."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, get_args
+
+import click
+
+from fugue_state.cli.options import examples, option
+from fugue_state.cli.telling import note, say
+from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, QualityName, checked
+from fugue_state.errors import InputError
+from fugue_state.score.model import Score
+
+if TYPE_CHECKING:
+    from fugue_state.live.session import House
+
+TOML = ".toml"
+SWITCH_S = 0.001  # how long another thread may keep the clock's waiting
+
+
+@click.command(
+    epilog=examples(
+        "fugue play",
+        "fugue play run --open",
+        "fugue play piece.toml --buffer safe --takes tonight",
+        "fugue play guitar --host 0.0.0.0 --no-osc",
+    )
+)
+@click.argument("what", metavar="[MODEL|SCORE]", default=DEFAULT_MEMORY)
+@option(LiveConfig, "port", kind_of=int, about="Port of the page; 0 takes any that is free.")
+@option(LiveConfig, "host", about="Address to be reached at; from other machines only with a token.")
+@click.option(
+    "--buffer",
+    default="live",
+    show_default=True,
+    help=f"{', '.join(f'{name} ({ms:g} ms)' for name, ms in BUFFERS_MS.items())}, or milliseconds.",
+)
+@click.option("--osc/--no-osc", default=LiveConfig().osc, show_default=True, help="Whether OSC is heard.")
+@option(LiveConfig, "osc_port", about="UDP port for OSC; answers go to the sender's next one.")
+@option(LiveConfig, "osc_host", about="Address for OSC, which knows no token.")
+@option(LiveConfig, "takes", about="Folder of the takes.")
+@option(LiveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="Care for the sound, at what cost.")
+@click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
+def play(what: str, buffer: str, opens: bool, **settings: Any) -> None:
+    """Play the memory of MODEL (a name, checkpoint or run folder), or a SCORE, live: by a page, MIDI and OSC.
+
+    Ctrl-C ends it and keeps the take that is being recorded.
+    """
+    from fugue_state.audio.io import output_folder
+    from fugue_state.live.server import is_local, play
+
+    reply = min(settings["osc_port"] + 1, 65_535)
+    config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), "osc_reply_port": reply})
+    output_folder(config.takes)
+    score = _score(what, config.quality)
+    house = _house(score.memory)
+    if config.osc and not is_local(config.osc_host):
+        note("OSC knows no token: whoever reaches its port plays along")
+
+    def tell(address: str) -> None:
+        say(f"play {score.memory} at {address} (Ctrl-C ends)")
+        if opens:
+            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+
+    sys.setswitchinterval(SWITCH_S)
+    play(score, config, house, tell)
+    say("ended")
+
+
+def _buffer_ms(buffer: str) -> float:
+    """Return the milliseconds that a name or a number stands for."""
+    try:
+        return BUFFERS_MS[buffer] if buffer in BUFFERS_MS else float(buffer)
+    except ValueError:
+        raise InputError(f"--buffer is {', '.join(BUFFERS_MS)} or milliseconds, not {buffer!r}") from None
+
+
+def _score(what: str, quality: QualityName) -> Score:
+    """Return a score to play: one from a file, or a memory's loop that only hands take anything from."""
+    if Path(what).suffix != TOML:
+        return checked(Score, {"memory": what, "forgetting": {"to": 0.0}, "quality": quality})
+    from fugue_state.score.text import load_score
+
+    return load_score(what).model_copy(update={"quality": quality})
+
+
+def _house(first: str) -> House:
+    """Return the memories that can be played: the one that was asked for, and those that ship."""
+    from fugue_state.live.session import House
+    from fugue_state.memory.checkpoint import read_header
+    from fugue_state.memory.memory import find_memory, shipped_memories
+
+    def load(name: str) -> Any:
+        from fugue_state.memory.memory import Memory
+
+        return Memory.load(name)
+
+    def perform(score: Score, memory: Any) -> Any:
+        from fugue_state.piece.performance import Performance
+
+        return Performance(score, memory)
+
+    read_header(find_memory(first))
+    return House(tuple(dict.fromkeys([first, *shipped_memories()])), load, perform)

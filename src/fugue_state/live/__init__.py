@@ -1,0 +1,1 @@
+"""The memory played live: sockets, OSC, takes; nothing musical."""

@@ -1,0 +1,343 @@
+"""The server: the page, its two sockets, and who may reach them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hmac
+import ipaddress
+import secrets
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from http.cookies import CookieError, SimpleCookie
+from importlib import resources
+from pathlib import Path
+from types import FrameType
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.datastructures import Headers
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route, WebSocketRoute
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
+
+from fugue_state.config import LiveConfig
+from fugue_state.errors import FugueError, InputError
+from fugue_state.live import takes
+from fugue_state.live.clients import Listener
+from fugue_state.live.osc import OscDoor, described
+from fugue_state.live.protocol import RefusedError, read_audio, write
+from fugue_state.live.session import House, Session
+from fugue_state.look.theme import FONTS, Theme, find_theme
+from fugue_state.score.model import Score
+
+STATIC = "live/static"
+COOKIE = "fugue"
+LOCAL = ("localhost", "127.0.0.1", "::1")
+HEADERS = (
+    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"x-content-type-options", b"nosniff"),
+    (b"cache-control", b"no-cache"),
+)
+CLOSED = 1008  # a socket that breaks the rules
+
+
+def is_local(host: str) -> bool:
+    """Say whether an address can only be reached from this machine."""
+    if host in LOCAL:
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Guard:
+    """Lets in who comes from this server's own pages, or from no page at all, and knows the token if there is one.
+
+    The Host must be one of this server's: a name that someone else has made point here is refused, an address in
+    numbers can belong to nobody else. The Origin, which browsers add and pages cannot change, must be the same.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], token: str | None) -> None:
+        self._app, self._hosts, self._token = app, hosts, token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on what may come in."""
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        wrong = self._wrong(scope, headers)
+        if wrong and scope["type"] == "websocket":
+            await WebSocket(scope, receive, send).close(CLOSED, wrong)
+        elif wrong:
+            await PlainTextResponse(f"{wrong}\n", 403)(scope, receive, self._adding(send, ()))
+        else:
+            await self._app(scope, receive, self._adding(send, self._cookies(scope)))
+
+    def _wrong(self, scope: Scope, headers: Headers) -> str:
+        host = headers.get("host", "")
+        if not self._is_ours(host):
+            return "this name is not one of this server's"
+        origin = headers.get("origin")
+        if origin is not None and urlsplit(origin).netloc != host:
+            return "another page may not reach this server"
+        if self._token is not None and not any(hmac.compare_digest(t, self._token) for t in _tokens(scope, headers)):
+            return "the token is missing; use the address that was printed at the start"
+        return ""
+
+    def _is_ours(self, host: str) -> bool:
+        try:
+            name = urlsplit(f"//{host}").hostname or ""
+            if name in self._hosts:
+                return True
+            ipaddress.ip_address(name)
+        except ValueError:
+            return False
+        return self._token is not None
+
+    def _cookies(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
+        """Let the page's own requests, which do not say the token, bring it along."""
+        if self._token is None or scope["type"] != "http" or scope["path"] != "/":
+            return ()
+        return ((b"set-cookie", f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/".encode()),)
+
+    @staticmethod
+    def _adding(send: Send, more: tuple[tuple[bytes, bytes], ...]) -> Send:
+        async def adding(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], *HEADERS, *more]
+            await send(message)
+
+        return adding
+
+
+def _tokens(scope: Scope, headers: Headers) -> list[str]:
+    """Return what a request says its token is: in the address, or in the cookie."""
+    said = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
+    with contextlib.suppress(CookieError):
+        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        said += [cookie.value] if cookie else []
+    return [token for token in said if token.isascii()]
+
+
+def hosts_of(config: LiveConfig) -> tuple[str, ...]:
+    """Return the names that this server goes by."""
+    return (*LOCAL, config.host) if is_local(config.host) else (*LOCAL, config.host, socket.gethostname())
+
+
+class Pages:
+    """What is served: page, files, takes, the list of OSC addresses, and the sockets."""
+
+    def __init__(self, session: Session, theme: Theme) -> None:
+        self._session, self._theme = session, theme
+        self._folder = Path(str(resources.files("fugue_state")))
+
+    def routes(self) -> list[Route | Mount | WebSocketRoute]:
+        """Return all that can be asked for."""
+        return [
+            Route("/", self._page),
+            Route("/health", self._health),
+            Route("/osc", self._osc),
+            Route("/takes/{name}", self._take),
+            Route("/static/theme.css", self._colours),
+            Mount("/static/fonts", StaticFiles(directory=self._folder / FONTS)),
+            Mount("/static", StaticFiles(directory=self._folder / STATIC, check_dir=False)),
+            WebSocketRoute("/ws/control", self._control),
+            WebSocketRoute("/ws/audio", self._audio),
+        ]
+
+    async def _page(self, _: Request) -> Response:
+        page = self._folder / STATIC / "index.html"
+        return FileResponse(page) if page.is_file() else PlainTextResponse("Fugue State is here; it has no page.\n")
+
+    async def _health(self, _: Request) -> Response:
+        return JSONResponse({"state": self._session.state})
+
+    async def _osc(self, request: Request) -> Response:
+        if not self._session.ready:
+            return JSONResponse({"state": self._session.state}, 503)
+        return JSONResponse(described(self._session, host_info="HOST_INFO" in request.query_params))
+
+    async def _take(self, request: Request) -> Response:
+        name, folder = request.path_params["name"], self._session.takes
+        if name not in takes.files(folder):
+            return PlainTextResponse("no such take\n", 404)
+        return FileResponse(folder / name, filename=name)
+
+    async def _colours(self, _: Request) -> Response:
+        return Response(stylesheet(self._theme), media_type="text/css")
+
+    async def _control(self, socket: WebSocket) -> None:
+        await socket.accept()
+        session = self._session
+        try:
+            client = session.join()
+        except RefusedError as refused:
+            await socket.send_text(write("bye", reason=refused.message))
+            await socket.close(CLOSED)
+            return
+
+        async def read(message: str | bytes) -> None:
+            session.read(client, message)
+
+        async def tell() -> None:
+            while (text := await client.next()) is not None:
+                await socket.send_text(text)
+
+        try:
+            await _talk(socket, read, tell)
+        finally:
+            session.leave(client)
+
+    async def _audio(self, socket: WebSocket) -> None:
+        await socket.accept()
+        session = self._session
+        listener = Listener(session.config)
+        session.listeners.append(listener)
+
+        async def read(message: str | bytes) -> None:
+            try:
+                listener.give(read_audio(message, session.config.message_bytes))
+            except RefusedError as refused:
+                await socket.send_text(write("nack", id=None, code=refused.code, message=refused.message))
+
+        async def tell() -> None:
+            while True:
+                await socket.send_bytes(await listener.next())
+
+        try:
+            await _talk(socket, read, tell)
+        finally:
+            session.listeners.remove(listener)
+
+
+async def _talk(socket: WebSocket, read: Callable[[str | bytes], Awaitable[None]], tell: Callable[[], Any]) -> None:
+    """Read what comes and tell what there is, until one of both ends."""
+
+    async def listen() -> None:
+        while (message := await socket.receive())["type"] != "websocket.disconnect":
+            text = message.get("text")
+            await read(message["bytes"] if text is None else text)
+
+    work = [asyncio.create_task(listen()), asyncio.create_task(tell())]
+    try:
+        done, _ = await asyncio.wait(work, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in work:
+            task.cancel()
+        await asyncio.gather(*work, return_exceptions=True)
+    for task in done:
+        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it went while it was told something
+            task.result()
+    if socket.client_state is WebSocketState.CONNECTED and socket.application_state is WebSocketState.CONNECTED:
+        with contextlib.suppress(RuntimeError):
+            await socket.close()
+
+
+def stylesheet(theme: Theme) -> str:
+    """Return the colours of a theme as CSS variables: --ground, --ink, ... --layer-1 ..., --level-1 ..."""
+    plain = {name: getattr(theme, name) for name in ("ground", "ink", "faint", "glow", "flare", "scar")}
+    lists = {"layer": theme.layers, "level": theme.levels}
+    plain |= {f"{name}-{i}": colour for name, colours in lists.items() for i, colour in enumerate(colours, 1)}
+    return ":root {\n" + "".join(f"  --{name}: {colour};\n" for name, colour in plain.items()) + "}\n"
+
+
+class Server(uvicorn.Server):
+    """Serves a session: opens it while it already answers, and closes it before the sockets.
+
+    `problems` are what kept it from being opened; then it ends.
+    """
+
+    def __init__(self, session: Session, score: Score, token: str | None) -> None:
+        app = Starlette(routes=Pages(session, find_theme()).routes(), lifespan=self._lifespan)
+        super().__init__(
+            uvicorn.Config(
+                Guard(app, hosts_of(session.config), token),
+                log_level="warning",
+                lifespan="on",
+                ws="websockets-sansio",
+                ws_max_size=session.config.socket_bytes,
+                ws_per_message_deflate=False,
+                server_header=False,
+                proxy_headers=False,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self.problems: list[FugueError] = []
+        self._session, self._score = session, score
+        self._door: OscDoor | None = None
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        session = self._session
+        done, wrong = await asyncio.to_thread(takes.recover, session.takes)
+        session.note(*(f"{name} was completed: the server had been killed" for name in done), *wrong)
+        self._opening = asyncio.create_task(self._open())
+        yield
+
+    async def _open(self) -> None:
+        try:
+            if self._session.config.osc:
+                self._door = await OscDoor.open(self._session)
+            await self._session.open(self._score)
+        except FugueError as error:
+            self.problems.append(error)
+            self.should_exit = True
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
+        """End in order, however often it is asked for."""
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Complete the take and say goodbye before the sockets close."""
+        self._opening.cancel()
+        if self._door is not None:
+            self._door.close()
+        await self._session.close()
+        await super().shutdown(sockets)
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; InputError if the address is taken or not this machine's."""
+    kind = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listening = socket.socket(kind)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind((host, port))
+        listening.listen()
+    except OSError as error:
+        listening.close()
+        raise InputError(f"{host}:{port} cannot be used ({error.strerror}); choose another --port or --host") from None
+    return listening
+
+
+def play(score: Score, config: LiveConfig, house: House, tell: Callable[[str], None]) -> None:
+    """Serve until Ctrl-C; `tell` is told the address.
+
+    Raises InputError for an address that cannot be used, or a score that cannot be played.
+    """
+    session = Session(config, house)
+    listening = bound(config.host, config.port)
+    token = None if is_local(config.host) else secrets.token_urlsafe(12)
+    server = Server(session, score, token)
+    tell(address(config.host, listening.getsockname()[1], token))
+    with listening:
+        server.run(sockets=[listening])
+    for error in server.problems:
+        raise error
+
+
+def address(host: str, port: int, token: str | None) -> str:
+    """Return the address of the page."""
+    shown = socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only compared
+    shown = f"[{shown}]" if ":" in shown else shown
+    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")

@@ -1,0 +1,542 @@
+/** The page: what the server says goes to its parts, what hands do goes to the server. */
+
+import { Banks } from "./banks.js";
+import { Brush } from "./brush.js";
+import { decode } from "./bytes.js";
+import { Cells } from "./cells.js";
+import { Control } from "./control.js";
+import { Controls, fill, rove } from "./controls.js";
+import { Faders } from "./faders.js";
+import { Grid } from "./grid.js";
+import { KEYS, listen } from "./keys.js";
+import { clock, Log } from "./log.js";
+import { Mel } from "./mel.js";
+import { Midi } from "./midi.js";
+import { Sound } from "./audio.js";
+import { Table } from "./table.js";
+
+const QUEUE = 256; // frames that wait to be heard
+const LATE_S = 3; // a frame further from what is heard than this is shown at once
+const LATE_NOTE_S = 10; // a note on something longer ago says when that was
+const PLAYING = new Set(["playing", "frozen", "replaying"]);
+const WORDS_MS = 200; // between two changes of the words that follow the sound
+
+const $ = (selector) => document.querySelector(selector);
+/** What the log says of values; units that go and come back are told one by one. */
+const LOGGED = new Map([
+  ["/chord", (name) => `chord ${name || "as composed"}`],
+  ["/seed", (seed) => `seed ${seed}`],
+  ["/freeze", (on) => (on ? "frozen" : "released")],
+  ["/play", (on) => (on ? "plays" : "stops")],
+  ["/hush", () => "hushed"],
+  ["/recall", () => "everything recalled"],
+]);
+const query = new URLSearchParams(location.search);
+const sockets = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+const watching = query.has("view");
+const control = new Control(`${sockets}/control${location.search}`, { name: nameOfPage(), view: watching });
+const controls = new Controls(control);
+const sound = new Sound(`${sockets}/audio${location.search}`);
+const grid = new Grid($("#grid"));
+const brush = new Brush(grid, stroke);
+const mel = new Mel($("#mel"));
+const log = new Log($("#log"));
+const banks = new Banks($("#banks"), controls, () => Number($("#morph input").value));
+const midi = new Midi(controls, banks);
+const table = new Table($("#table"), (unit, kind) => {
+  const forget = cells.now(unit) > 0;
+  stroke([unit], kind === "freeze" ? "freeze" : forget ? "forget" : "recall", 1, !cells.frozen[unit]);
+});
+
+/** @type {Cells | null} */ let cells = null;
+/** @type {Faders | null} */ let faders = null;
+/** @type {any[]} */ let frames = [];
+/** @type {any} */ let shown = null; // the frame that is heard
+/** @type {any} */ let stats = {};
+let rate = 44_100;
+let latency = 0; // samples, of the server
+let state = "reconnecting";
+let recording = false;
+/** @type {number[]} */ let stored = [];
+/** @type {string[]} */ let takes = [];
+/** @type {Set<string>} */ let known = new Set(); // what can be set
+
+/** A name that stays with this tab, so that others see who did what. */
+function nameOfPage() {
+  const name = sessionStorage.getItem("name") ?? `page ${Math.random().toString(36).slice(2, 6)}`;
+  sessionStorage.setItem("name", name);
+  return name;
+}
+
+// What the server says.
+
+control.addEventListener("welcome", ({ detail: welcome }) => {
+  ({ rate, takes, recording } = welcome);
+  latency = welcome.latency_samples;
+  known = new Set(welcome.tree.map(({ path }) => path));
+  let start = 0;
+  const layers = welcome.memory.layers.map(([name, units], number) => {
+    const layer = { name, number, start, units };
+    start += units;
+    return layer;
+  });
+  cells = new Cells(layers, decode(welcome.grid.strengths));
+  cells.frozen.set(decode(welcome.grid.frozen).map((value) => (value ? 1 : 0)));
+  grid.show(cells);
+  mel.clear();
+  frames = [];
+  shown = null;
+  faders = new Faders($("#faders"), layers);
+  showChords(welcome.memory.chords);
+  showMemories(welcome.memories ?? [], welcome.memory.name);
+  for (const [path, value] of Object.entries(welcome.values)) change(path, value, 0);
+  controls.showAll();
+  controls.watchOnly(welcome.view);
+  stored = welcome.banks;
+  banks.show(stored);
+  if (welcome.armed) banks.follow("armed", welcome.armed);
+  log.open(welcome.session);
+  showState(welcome.state);
+  showRecording();
+  document.title = `${welcome.memory.name} · Fugue State`;
+  $("#start").disabled = false;
+  if (!sound.context) $("#start-note").textContent = "its memory, under your hands";
+  // After a reload some browsers go on at once; others wait for a press.
+  if (!sound.context && sessionStorage.getItem("sounded")) open();
+  brush.point(0);
+});
+
+control.addEventListener("link", ({ detail: open }) => {
+  if (!open) showState("reconnecting");
+});
+
+control.addEventListener("patch", ({ detail: { changes, at_sample: at } }) => {
+  for (const [path, value] of Object.entries(changes)) change(path, value, at);
+});
+
+control.addEventListener("ack", ({ detail: { path, at_sample: at } }) => {
+  const unit = unitOf(path);
+  if (unit !== undefined && cells.due[unit] === Infinity) cells.due[unit] = at;
+});
+
+control.addEventListener("nack", ({ detail: { code, message, path } }) => {
+  if (code === "too_fast") return; // it is sent again
+  const unit = unitOf(path);
+  if (unit !== undefined) cells.due[unit] = 0;
+  note(message, "warning");
+});
+
+control.addEventListener("frame", ({ detail: frame }) => {
+  frames.push(frame);
+  if (frames.length > QUEUE) frames.shift();
+  mel.add(decode(frame.mel), frame.at_sample);
+});
+
+control.addEventListener("meter", ({ detail: { peak_db: peak, lufs } }) => {
+  showLevel("peak", peak);
+  showLevel("lufs", lufs);
+});
+
+control.addEventListener("stats", ({ detail }) => (stats = detail));
+
+control.addEventListener("notice", ({ detail: { level, text } }) => note(text, level));
+
+control.addEventListener("bye", ({ detail: { reason } }) => note(reason, "warning"));
+
+control.addEventListener("event", ({ detail: event }) => {
+  const at = event.at_sample / rate;
+  if (event.what === "state") showState(event.state);
+  else if (event.what === "bank") followBank(event);
+  else if (event.what === "take") followTake(event);
+  else if (event.what === "mark") logMark(at, event.text);
+  else log.count(at, event.what, cells.layers[event.layer - 1].name, event.units.length);
+});
+
+/** A value has changed at a sample. @param {string} path @param {any} value @param {number} at */
+function change(path, value, at) {
+  const layer = layerOf(path);
+  const unit = unitOf(path);
+  const [start, end] = layer ? [layer.start, layer.start + layer.units] : [0, cells.asked.length];
+  if (path.startsWith("/grid/")) {
+    for (const [i, level] of decode(value).entries()) ask(start + i, level / 255, at);
+  } else if (unit !== undefined) {
+    if (path.endsWith("freeze")) cells.frozen[unit] = value ? 1 : 0;
+    else ask(unit, value, at);
+  } else {
+    if (path.endsWith("/recall")) {
+      cells.asked.fill(1, start, end);
+      cells.frozen.fill(0, start, end);
+    }
+    if (layer && path.endsWith("/freeze")) cells.frozen.fill(value ? 1 : 0, start, end);
+    controls.follow(path, value);
+    if (shown && LOGGED.has(path)) log.add(at / rate, LOGGED.get(path)(value));
+  }
+}
+
+/** A strength asked for elsewhere, to be heard from a sample on; what this page asks for meanwhile stays. */
+function ask(unit, strength, at) {
+  if (cells.due[unit] === Infinity || Math.abs(cells.asked[unit] - strength) < 1 / 512) return;
+  cells.ask(unit, strength, at);
+}
+
+/** The unit that a path is about. @param {string} path */
+function unitOf(path) {
+  const found = /^\/unit\/\d+\/(\d+)\//.exec(path);
+  return found ? layerOf(path).start + Number(found[1]) - 1 : undefined;
+}
+
+/** The layer that a path is about. @param {string} path */
+function layerOf(path) {
+  const found = /^\/(?:layer|unit|grid)\/(\d+)/.exec(path);
+  return found ? cells?.layers[Number(found[1]) - 1] : undefined;
+}
+
+// What hands do.
+
+/** Use a brush on units. @param {number[]} units @param {import("./brush.js").Kind} kind @param {number} amount */
+function stroke(units, kind, amount, freezing) {
+  if (controls.view) return;
+  for (const layer of cells.layers) {
+    const touched = units.filter((unit) => unit >= layer.start && unit < layer.start + layer.units);
+    if (!touched.length) continue;
+    const path = (unit, what) => `/unit/${layer.number + 1}/${unit - layer.start + 1}/${what}`;
+    if (kind === "freeze") {
+      for (const unit of touched) {
+        cells.frozen[unit] = freezing ? 1 : 0;
+        controls.set(path(unit, "freeze"), [cells.frozen[unit]]);
+      }
+      continue;
+    }
+    const by = kind === "forget" ? -amount : amount;
+    // Unit by unit, as a layer's grid would also fix what faders have forgotten of the others.
+    for (const unit of touched) {
+      cells.ask(unit, Math.min(1, Math.max(0, cells.asked[unit] + by)), Infinity);
+      controls.set(path(unit, "strength"), [cells.asked[unit]]);
+    }
+  }
+}
+
+/** Open the sound, if the browser lets it. @returns {Promise<boolean>} */
+async function open() {
+  try {
+    if (await sound.start()) {
+      $("#veil").hidden = true;
+      sessionStorage.setItem("sounded", "yes");
+      return true;
+    }
+    $("#start-note").textContent = "The browser keeps sound back until you press the button.";
+  } catch (error) {
+    $("#start-note").textContent = `Sound cannot be opened: ${error.message}`;
+  }
+  return false;
+}
+
+async function start() {
+  if ((await open()) && !controls.values.get("/play")) controls.set("/play", [1]);
+}
+
+function mark() {
+  if (controls.view) return;
+  const at = (shown?.at_sample ?? 0) / rate;
+  log.add(at, "mark").focus();
+}
+
+function record() {
+  controls.set(recording ? "/rec/stop" : "/rec/start");
+}
+
+function learn() {
+  const on = document.body.classList.toggle("learning");
+  midi.learning = null;
+  $("#midi-learn").ariaPressed = String(on);
+  if (!on) return;
+  $("#midi").close();
+  note("MIDI learn: press a control here, then move one of the device. L ends it.", "info");
+}
+
+listen({
+  play: () => controls.toggle("/play"),
+  hush: () => controls.set("/hush"),
+  undo: () => controls.set("/undo"),
+  redo: () => controls.set("/redo"),
+  record,
+  mark,
+  learn,
+  help: () => $("#help").showModal(),
+  brush: (kind) => brush.choose(kind),
+  resize: (by) => brush.resize(by),
+  arm: (bank) => banks.tap(bank),
+  store: (bank) => banks.store(bank),
+  fire: () => banks.fire(),
+});
+
+$("#start").addEventListener("click", start);
+$("#watch").addEventListener("click", () => ($("#veil").hidden = true));
+$("#record").addEventListener("click", record);
+$("#mark").addEventListener("click", mark);
+$("#log-save").addEventListener("click", () => log.save());
+$("#table-open").addEventListener("click", () => cells && table.open(cells));
+$("#help-open").addEventListener("click", () => $("#help").showModal());
+$("#midi-open").addEventListener("click", () => $("#midi").showModal());
+$("#midi-learn").addEventListener("click", learn);
+$("#midi-reset").addEventListener("click", () => midi.reset());
+$("#midi-pickup").addEventListener("change", ({ target }) => (midi.pickup = target.checked));
+$("#midi-ask").addEventListener("click", async () => ($("#midi-state").textContent = await midi.open()));
+$("#dice").addEventListener("click", () => controls.set("/seed", [Math.floor(Math.random() * 2 ** 31)]));
+$("#takes-open").addEventListener("click", () => {
+  showTakes();
+  $("#takes").showModal();
+});
+$("#log").addEventListener("change", ({ target }) => {
+  const at = Number(target.closest("li").dataset.at);
+  const late = (shown?.at_sample ?? 0) / rate - at > LATE_NOTE_S;
+  if (target.value) controls.set("/mark", [`${late ? `${clock(at)} ` : ""}${target.value}`]);
+});
+for (const button of document.querySelectorAll("[data-brush]")) {
+  button.addEventListener("click", () => brush.choose(button.dataset.brush));
+}
+$("#brush-size input").addEventListener("input", ({ target }) => brush.resize(Number(target.value) - brush.size));
+$("#brush-amount input").addEventListener("input", ({ target }) => (brush.amount = Number(target.value)));
+brush.field.addEventListener("brush", showBrush);
+midi.addEventListener("changed", showMidi);
+midi.addEventListener("learned", ({ detail: key }) => {
+  document.querySelector(".learns")?.classList.remove("learns");
+  note(`${key.replace(":", " ")} now plays ${midi.map[key]}`, "info");
+});
+document.addEventListener(
+  "pointerdown",
+  ({ target }) => {
+    const chosen = target.closest("[data-path], [data-learn]");
+    if (!chosen || !document.body.classList.contains("learning")) return;
+    document.querySelector(".learns")?.classList.remove("learns");
+    chosen.classList.add("learns");
+    midi.learning = chosen.dataset.path ?? chosen.dataset.learn;
+  },
+  true,
+);
+
+// What is shown.
+
+function showState(word) {
+  state = word;
+  document.body.dataset.state = word;
+  const words = controls.view ? "watching" : word;
+  if ($("#state").textContent !== words) $("#state").textContent = words;
+  // While the server is away, what was expected before still is.
+  if (word !== "reconnecting") sound.expect(PLAYING.has(word));
+}
+
+function showRecording() {
+  $("#record").ariaPressed = String(recording);
+  $("#record").textContent = recording ? `Stop ${clock(stats.recording_s ?? 0)}` : "Record";
+}
+
+function showChords(chords) {
+  const buttons = ["", ...chords].map((name) => {
+    const button = document.createElement("button");
+    button.dataset.path = "/chord";
+    button.dataset.value = name;
+    button.ariaPressed = "false";
+    button.textContent = name || "As composed";
+    button.tabIndex = name ? -1 : 0;
+    return button;
+  });
+  $("#chords").replaceChildren(...(chords.length ? buttons : []));
+  $("#chords").hidden = !chords.length;
+}
+
+function showBrush() {
+  for (const button of document.querySelectorAll("[data-brush]")) {
+    const on = button.dataset.brush === brush.kind;
+    button.ariaChecked = String(on);
+    button.tabIndex = on ? 0 : -1;
+  }
+  const size = $("#brush-size input");
+  size.value = String(brush.size);
+  fill(size);
+}
+
+/** @param {"peak" | "lufs"} name @param {number | null} level in dB */
+function showLevel(name, level) {
+  const heard = Number.isFinite(level) ? level : -60;
+  $(`#${name}`).style.setProperty("--at", String(Math.min(1, Math.max(0, 1 + heard / 60))));
+  const text = heard <= -60 ? "−∞" : heard.toFixed(1).replace("-", "−");
+  $(`#${name}-text`).textContent = text;
+  $(`#${name}`).ariaValueNow = String(Math.max(-60, Math.round(heard)));
+}
+
+function followBank({ did, bank }) {
+  if (did === "stored" && !stored.includes(bank)) stored.push(bank);
+  banks.follow(did, bank);
+  midi.pads(stored, banks.armed);
+  if (shown && did === "fired") note(`bank ${bank} fired`, "");
+}
+
+function followTake({ did, take, takes: all }) {
+  recording = did === "recording";
+  if (all) takes = all;
+  note(`${take} ${did}`, did === "failed" ? "error" : "");
+  showRecording();
+  showTakes();
+}
+
+function showTakes() {
+  const lines = takes.map((name) => {
+    const line = document.createElement("li");
+    line.append(name, ...["toml", "flac"].map((form) => download(`${name}.${form}`, form)));
+    if (known.has("/replay")) {
+      const replay = document.createElement("button");
+      replay.textContent = "Replay";
+      replay.dataset.path = "/replay";
+      replay.dataset.value = name;
+      line.append(replay);
+    }
+    const how = document.createElement("code");
+    how.textContent = `fugue render ${name}.toml`;
+    line.append(how);
+    return line;
+  });
+  $("#takes-list").replaceChildren(...lines);
+  if (!lines.length) $("#takes-list").textContent = "None yet: Record keeps every movement and the sound.";
+}
+
+function download(file, words) {
+  const link = document.createElement("a");
+  link.href = `/takes/${encodeURIComponent(file)}${location.search}`;
+  link.download = file;
+  link.textContent = words;
+  return link;
+}
+
+function showMemories(names, name) {
+  const select = $("#memory select");
+  $("#memory").hidden = !known.has("/memory") || names.length < 2;
+  select.replaceChildren(...names.map((one) => new Option(one, one)));
+  select.value = name;
+}
+
+function showMidi() {
+  if (midi.access) $("#midi-state").textContent = midi.devices;
+  const lines = Object.entries(midi.map).map(([key, path]) => {
+    const line = document.createElement("li");
+    line.textContent = `${key.replace("cc:", "CC ").replace("note:", "note ")} → ${path}`;
+    return line;
+  });
+  $("#midi-map").replaceChildren(...lines);
+}
+
+function logMark(at, text) {
+  // A mark of this page has its line already.
+  const own = [...log.root.querySelectorAll("input")].some((input) => input.value === text);
+  if (!own) log.add(at, `mark: ${text}`);
+}
+
+function note(text, level) {
+  if (!cells) {
+    $("#start-note").textContent = text;
+    return;
+  }
+  log.add((shown?.at_sample ?? 0) / rate, text, level);
+}
+
+/** Words that follow the sound, now and then. @param {number | null} heard */
+function showWords(heard) {
+  if (!cells) return;
+  const counts = cells.layers.map((layer) => cells.remembered(layer));
+  $("#remembered b").textContent = String(faders.count(counts, cells.layers));
+  grid.count(cells.layers.map(({ units }, i) => `${Math.round(counts[i])} of ${units}`));
+  const chord = shown?.chord ?? "";
+  if ($("#chord").textContent !== chord) {
+    $("#chord").textContent = chord;
+    $("#chord").style.setProperty("--length", String(Math.max(1, chord.length)));
+  }
+  brush.describe();
+  table.refresh();
+  showRecording();
+  showStatus(heard);
+}
+
+function soundWord(report, heard) {
+  if (!report) return "sound off";
+  if (report.holding) return "sound held";
+  return heard === null ? "sound waits" : "sound on";
+}
+
+function showStatus(heard) {
+  const { report } = sound;
+  const total = Math.round((1000 * latency) / rate + sound.latency_ms);
+  const load = Math.round(100 * (stats.load ?? 0));
+  const [lost, late] = [report?.underruns ?? 0, stats.underruns ?? 0];
+  const degraded = stats.quality === "draft";
+  const says = [
+    [control.open ? "connected" : "reconnecting", !control.open],
+    [soundWord(report, heard), report?.holding],
+    [`hand to sound <b>${report ? total : "–"}</b> ms`],
+    [`cushion <b>${Math.round(report?.cushion_ms ?? 0)}</b> ms`],
+    [`underruns <b>${lost}</b>`, lost > 0],
+    [`engine <b>${load}</b> %`, load > 80],
+    [late ? `late blocks <b>${late}</b>` : "", true],
+    [degraded ? "quality stepped down to draft" : `quality ${stats.quality ?? "–"}`, degraded],
+    [stats.clients > 1 ? `${stats.clients} hands and eyes` : ""],
+    [shown ? clock(shown.at_sample / rate) : ""],
+  ];
+  const html = says.filter(([text]) => text).map(([text, bad]) => `<span${bad ? ' class="bad"' : ""}>${text}</span>`);
+  const joined = html.join("");
+  if ($("#status").innerHTML !== joined) $("#status").innerHTML = joined;
+}
+
+// The picture, in step with the sound.
+
+let last = performance.now();
+let said = 0;
+
+/** @param {number} now */
+function tick(now) {
+  const seconds = Math.min(0.1, (now - last) / 1000);
+  last = now;
+  const heard = sound.heard(now);
+  if (cells) {
+    while (frames.length && due(frames[0].at_sample, heard)) show(frames.shift());
+    const sample = heard ?? shown?.at_sample ?? 0;
+    cells.step(seconds, sample);
+    grid.paint();
+    mel.paint(sample, rate);
+  }
+  if (now - said > WORDS_MS) {
+    said = now;
+    showWords(heard);
+  }
+  requestAnimationFrame(tick);
+}
+
+/** Whether a frame is to be shown: when it is heard, or at once where nothing is. */
+function due(at, heard) {
+  return heard === null || at <= heard || at > heard + LATE_S * rate;
+}
+
+function show(frame) {
+  shown = frame;
+  cells.hear(decode(frame.strengths), decode(frame.activations));
+}
+
+/** Say where the page works, if it cannot work here. */
+function greet() {
+  $("#keys").innerHTML = KEYS.map(([key, what]) => `<dt>${key}</dt><dd>${what}</dd>`).join("");
+  for (const range of document.querySelectorAll("input[type=range]")) fill(range);
+  for (const root of ["#brushes", "#chords", "#banks"]) rove($(root), "button");
+  rove($("#log"), "input");
+  showBrush();
+  showMidi();
+  if (isSecureContext) return;
+  $("#banner").textContent =
+    "Browsers give no sound to plain http from another machine. " +
+    `Open http://localhost:${location.port} on the machine that plays, or put https in front of this address.`;
+  $("#banner").hidden = false;
+  $("#start").hidden = true;
+}
+
+greet();
+requestAnimationFrame(tick);
+
+/** For the console, and for tests that listen to the sound. */
+Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, midi, log, cells: () => cells } });

@@ -1,0 +1,94 @@
+/** Sixteen banks: hold to store, tap to arm, tap again to fire, within the morph time. */
+
+const COUNT = 16;
+const HOLD_MS = 600;
+
+export class Banks {
+  /**
+   * @param {HTMLElement} root @param {import("./controls.js").Controls} controls @param {() => number} morph in seconds
+   */
+  constructor(root, controls, morph) {
+    this.controls = controls;
+    this.morph = morph;
+    this.armed = 0;
+    this.buttons = Array.from({ length: COUNT }, (_, i) => {
+      const button = document.createElement("button");
+      button.textContent = String(i + 1);
+      button.dataset.bank = String(i + 1);
+      button.dataset.learn = `/bank/${i + 1}/fire`;
+      this.#listen(button, i + 1);
+      return button;
+    });
+    root.replaceChildren(...this.buttons);
+    for (const button of this.buttons) this.#name(button);
+  }
+
+  /** @param {HTMLButtonElement} button @param {number} bank */
+  #listen(button, bank) {
+    let timer = 0;
+    let stored = false;
+    const release = () => {
+      clearTimeout(timer);
+      button.classList.remove("storing");
+    };
+    button.addEventListener("pointerdown", () => {
+      if (this.controls.view) return;
+      stored = false;
+      button.classList.add("storing");
+      timer = setTimeout(() => {
+        stored = true;
+        this.store(bank);
+        release();
+      }, HOLD_MS);
+    });
+    for (const end of ["pointerup", "pointerleave", "pointercancel"]) button.addEventListener(end, release);
+    button.addEventListener("contextmenu", (event) => event.preventDefault());
+    button.addEventListener("click", () => {
+      if (!stored && !document.body.classList.contains("learning")) this.tap(bank);
+      stored = false;
+    });
+  }
+
+  /** Arm a bank, or fire it if it is armed. @param {number} bank */
+  tap(bank) {
+    if (this.armed === bank) this.fire(bank);
+    else this.arm(bank);
+  }
+
+  store(bank) {
+    this.controls.set(`/bank/${bank}/store`);
+  }
+
+  arm(bank) {
+    if (this.buttons[bank - 1].classList.contains("stored")) this.controls.set(`/bank/${bank}/arm`);
+  }
+
+  /** @param {number} [bank] the armed one unless said otherwise @param {string} [by] */
+  fire(bank = this.armed, by) {
+    if (bank) this.controls.set(`/bank/${bank}/fire`, [this.morph()], by);
+  }
+
+  /** Which banks hold something. @param {number[]} banks */
+  show(banks) {
+    for (const [i, button] of this.buttons.entries()) {
+      button.classList.toggle("stored", banks.includes(i + 1));
+      this.#name(button);
+    }
+  }
+
+  /** Follow what happened to a bank. @param {"stored" | "armed" | "fired"} did @param {number} bank */
+  follow(did, bank) {
+    this.armed = did === "armed" ? bank : did === "fired" && bank === this.armed ? 0 : this.armed;
+    for (const [i, button] of this.buttons.entries()) {
+      if (did === "stored" && i + 1 === bank) button.classList.add("stored");
+      if (did === "fired") button.classList.toggle("fired", i + 1 === bank);
+      button.classList.toggle("armed", i + 1 === this.armed);
+      this.#name(button);
+    }
+  }
+
+  #name(button) {
+    const states = ["stored", "armed", "fired"].filter((state) => button.classList.contains(state));
+    button.ariaLabel = [`Bank ${button.dataset.bank}`, ...(states.length ? states : ["empty"])].join(", ");
+  }
+}

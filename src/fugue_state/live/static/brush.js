@@ -1,0 +1,188 @@
+/** Hands on the grid: brushes by pointer and by keys, and what is said of the unit under the cursor. */
+
+const KINDS = ["forget", "recall", "freeze"];
+const LARGEST = 9;
+const STRIDE = 4; // pixels between the places of a stroke
+
+/** @typedef {"forget" | "recall" | "freeze"} Kind */
+
+export class Brush {
+  /**
+   * @param {import("./grid.js").Grid} grid
+   * @param {(units: number[], kind: Kind, amount: number, freezing: boolean) => void} apply
+   */
+  constructor(grid, apply) {
+    this.grid = grid;
+    this.apply = apply;
+    /** @type {Kind} */ this.kind = "forget";
+    this.size = 1;
+    this.amount = 1;
+    this.unit = 0;
+    this.field = grid.root.querySelector("[role=grid]");
+    this.row = this.field.querySelector("[role=row]");
+    this.active = this.field.querySelector("[role=gridcell]");
+    this.cursor = grid.root.querySelector(".cursor");
+    this.circle = grid.root.querySelector(".circle");
+    /** Strokes by pointer: where each is and which units it has touched. */
+    this.strokes = new Map();
+    this.#listen();
+  }
+
+  #listen() {
+    const { field } = this;
+    field.addEventListener("pointerdown", (event) => this.#begin(event));
+    field.addEventListener("pointermove", (event) => this.#move(event));
+    for (const end of ["pointerup", "pointercancel"]) {
+      field.addEventListener(end, ({ pointerId }) => this.strokes.delete(pointerId));
+    }
+    field.addEventListener("pointerleave", () => (this.circle.hidden = true));
+    field.addEventListener("contextmenu", (event) => event.preventDefault());
+    field.addEventListener("keydown", (event) => this.#key(event));
+    field.addEventListener("focus", () => this.point(this.unit));
+    this.grid.root.addEventListener("arranged", () => this.point(this.unit));
+  }
+
+  /** Choose what the brush does. @param {Kind} kind */
+  choose(kind) {
+    this.kind = kind;
+    this.field.dispatchEvent(new Event("brush"));
+  }
+
+  /** Make the brush larger or smaller. @param {number} by */
+  resize(by) {
+    this.size = Math.min(LARGEST, Math.max(1, this.size + by));
+    this.field.dispatchEvent(new Event("brush"));
+  }
+
+  /** The brush's radius in pixels: less than a cell at size 1. */
+  get radius() {
+    return (this.size - 0.5) * Math.min(...this.grid.bands.map((band) => band.pitch));
+  }
+
+  #unitsAt(x, y) {
+    const under = this.grid.unitAt(x, y);
+    const near = this.size > 1 ? this.grid.unitsNear(x, y, this.radius) : [];
+    return under === null || near.includes(under) ? near : [under, ...near];
+  }
+
+  /** @param {PointerEvent} event */
+  #begin(event) {
+    if (!this.grid.cells) return;
+    this.field.setPointerCapture(event.pointerId);
+    const { x, y } = this.#place(event);
+    const under = this.grid.unitAt(x, y);
+    if (under !== null) this.point(under);
+    const turned = event.button === 2 || event.altKey;
+    const kind = turned && this.kind !== "freeze" ? KINDS[1 - KINDS.indexOf(this.kind)] : this.kind;
+    // A stroke that begins on a frozen unit thaws.
+    const freezing = under === null || !this.grid.cells.frozen[under];
+    this.strokes.set(event.pointerId, { x, y, kind, freezing, touched: new Set() });
+    this.#stroke(event.pointerId, x, y);
+  }
+
+  /** @param {PointerEvent} event */
+  #move(event) {
+    const { x, y } = this.#place(event);
+    this.#ring(x, y);
+    if (!this.strokes.has(event.pointerId)) return;
+    for (const one of event.getCoalescedEvents?.() ?? [event]) {
+      const place = this.#place(one);
+      this.#stroke(event.pointerId, place.x, place.y);
+    }
+  }
+
+  #place(event) {
+    const { left, top } = this.grid.root.getBoundingClientRect();
+    return { x: event.clientX - left, y: event.clientY - top };
+  }
+
+  #ring(x, y) {
+    this.circle.hidden = false;
+    this.circle.style.transform = `translate(${x - this.radius}px, ${y - this.radius}px)`;
+    this.circle.style.width = this.circle.style.height = `${2 * this.radius}px`;
+  }
+
+  /** Touch what lies between where a stroke was and is; each unit once in a stroke. */
+  #stroke(id, x, y) {
+    const stroke = this.strokes.get(id);
+    const steps = Math.ceil(Math.hypot(x - stroke.x, y - stroke.y) / STRIDE) || 1;
+    const fresh = [];
+    for (let i = 1; i <= steps; i++) {
+      const share = i / steps;
+      for (const unit of this.#unitsAt(stroke.x + share * (x - stroke.x), stroke.y + share * (y - stroke.y))) {
+        if (stroke.touched.has(unit)) continue;
+        stroke.touched.add(unit);
+        fresh.push(unit);
+      }
+    }
+    Object.assign(stroke, { x, y });
+    if (fresh.length) this.apply(fresh, stroke.kind, this.amount, stroke.freezing);
+  }
+
+  /** Put the cursor on a unit. @param {number} unit */
+  point(unit) {
+    if (!this.grid.bands.length) return;
+    this.unit = unit;
+    const { band, row, column, x, y, pitch } = this.grid.cell(unit);
+    this.cursor.style.transform = `translate(${x}px, ${y}px)`;
+    this.cursor.style.width = this.cursor.style.height = `${pitch}px`;
+    const above = this.grid.bands.slice(0, band.layer.number);
+    this.row.ariaRowIndex = String(above.reduce((sum, one) => sum + one.rows, 1 + row));
+    this.active.ariaColIndex = String(column + 1);
+    this.field.ariaRowCount = String(this.grid.bands.reduce((sum, one) => sum + one.rows, 0));
+    this.field.ariaColCount = String(Math.max(...this.grid.bands.map((one) => one.columns)));
+    this.describe();
+  }
+
+  /** Say what the unit under the cursor is like. */
+  describe() {
+    if (!this.grid.cells) return;
+    const { band } = this.grid.cell(this.unit);
+    const { frozen, due } = this.grid.cells;
+    const percent = Math.round(100 * this.grid.cells.now(this.unit));
+    const state = percent === 0 ? "forgotten" : percent === 100 ? "remembered" : `${percent} % remembered`;
+    const words = [`${band.layer.name}, unit ${this.unit - band.layer.start + 1}`, state];
+    if (frozen[this.unit]) words.push("frozen");
+    if (due[this.unit]) words.push("not heard yet");
+    const text = words.join(", ");
+    if (this.active.textContent !== text) this.active.textContent = text;
+  }
+
+  /** @param {KeyboardEvent} event */
+  #key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.grid.cells) return;
+    const { band, row, column } = this.grid.cell(this.unit);
+    const { start, units, number } = band.layer;
+    const layers = this.grid.cells.layers;
+    const last = start + units - 1;
+    const moves = {
+      ArrowLeft: () => Math.max(0, this.unit - 1),
+      ArrowRight: () => Math.min(this.grid.cells.asked.length - 1, this.unit + 1),
+      ArrowUp: () => (row ? this.unit - band.columns : this.#into(number - 1, column, -1)),
+      ArrowDown: () =>
+        this.unit + band.columns <= last ? this.unit + band.columns : this.#into(number + 1, column, 0),
+      Home: () => start,
+      End: () => last,
+      PageUp: () => layers[Math.max(0, number - 1)].start,
+      PageDown: () => layers[Math.min(layers.length - 1, number + 1)].start,
+    };
+    if (event.key in moves) this.point(moves[event.key]());
+    else if (event.key === "Enter") {
+      const { x, y, pitch } = this.grid.cell(this.unit);
+      const freezing = !this.grid.cells.frozen[this.unit];
+      this.apply(this.#unitsAt(x + pitch / 2, y + pitch / 2), this.kind, this.amount, freezing);
+      this.describe();
+    } else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  /** The unit of another layer in about this column of its first (0) or last (-1) row. */
+  #into(number, column, row) {
+    const from = this.grid.cell(this.unit).band;
+    const band = this.grid.bands[number];
+    if (!band) return this.unit;
+    const to = Math.min(band.columns - 1, Math.round((column * from.pitch) / band.pitch));
+    return band.layer.start + Math.min(band.layer.units - 1, (row ? band.rows - 1 : 0) * band.columns + to);
+  }
+}

@@ -1,0 +1,9 @@
+/** Blobs as they travel in JSON. */
+
+/** @param {string} text base64 @returns {Uint8Array} */
+export function decode(text) {
+  const raw = atob(text);
+  const bytes = new Uint8Array(raw.length);
+  for (let i = 0; i < raw.length; i++) bytes[i] = raw.charCodeAt(i);
+  return bytes;
+}

@@ -1,0 +1,143 @@
+/**
+ * The table of values: every button, fader and choice with a `data-path` shows its value and sets it. What is being
+ * moved by hand is not moved from elsewhere.
+ */
+
+const HELD_MS = 400; // after the last movement of a hand
+
+/** @param {number} gain @returns {string} */
+export function decibels(gain) {
+  return gain > 0 ? `${(20 * Math.log10(gain)).toFixed(0)} dB` : "silent";
+}
+
+export class Controls extends EventTarget {
+  /** @param {import("./control.js").Control} control */
+  constructor(control) {
+    super();
+    this.control = control;
+    /** @type {Map<string, any>} */ this.values = new Map();
+    /** @type {Map<string, number>} */ this.held = new Map();
+    this.view = false;
+    document.addEventListener("input", ({ target }) => this.#moved(target));
+    document.addEventListener("change", ({ target }) => {
+      if (target.type === "number" || target.matches?.("select[data-path]")) this.#chosen(target);
+    });
+    document.addEventListener("click", ({ target }) => this.#pressed(target.closest("button[data-path]")));
+    // A button that a finger or mouse has pressed does not keep the keyboard: Space stays Play.
+    document.addEventListener("mousedown", (event) => {
+      if (event.target.closest("button")) event.preventDefault();
+    });
+  }
+
+  /** Set a path from this page. @param {string} path @param {unknown[]} [args] @param {string} [by] */
+  set(path, args = [], by) {
+    if (this.view) return;
+    this.control.set(path, args, by);
+    if (args.length) this.#keep(path, args[0], by ?? "hand");
+  }
+
+  /** Follow the server. @param {string} path @param {any} value */
+  follow(path, value) {
+    this.#keep(path, value, "server");
+  }
+
+  #keep(path, value, by) {
+    this.values.set(path, value);
+    this.show(path);
+    this.dispatchEvent(new CustomEvent("value", { detail: { path, value, by } }));
+  }
+
+  /** Turn a switch. @param {string} path */
+  toggle(path, by) {
+    this.set(path, [this.values.get(path) ? 0 : 1], by);
+  }
+
+  #moved(target) {
+    if (target.type !== "range") return;
+    fill(target);
+    const { path } = target.dataset;
+    if (!path) return;
+    this.held.set(path, performance.now());
+    this.set(path, [Number(target.value)]);
+    setTimeout(() => this.show(path), HELD_MS + 10);
+  }
+
+  #chosen(target) {
+    if (!target.dataset.path || !target.checkValidity()) return;
+    this.set(target.dataset.path, [target.type === "number" ? Number(target.value) : target.value]);
+  }
+
+  #pressed(button) {
+    if (!button || document.body.classList.contains("learning")) return;
+    const { path, value } = button.dataset;
+    if (value !== undefined) this.set(path, [value]);
+    else if (button.ariaPressed === null) this.set(path);
+    else this.toggle(path);
+  }
+
+  /** Show the value of a path wherever it stands. @param {string} path */
+  show(path) {
+    const value = this.values.get(path);
+    if (value === undefined) return;
+    const held = performance.now() - (this.held.get(path) ?? -HELD_MS) < HELD_MS;
+    for (const element of document.querySelectorAll(`[data-path="${path}"]`)) {
+      if (element.type === "range") {
+        if (!held) element.value = value;
+        fill(element);
+        if (path === "/volume") element.ariaValueText = decibels(value);
+      } else if (element.matches("input, select")) {
+        if (document.activeElement !== element || element.matches("select")) choose(element, value);
+      } else if (element.dataset.value !== undefined) {
+        element.ariaPressed = String(element.dataset.value === value);
+      } else if (element.ariaPressed !== null) {
+        element.ariaPressed = String(Boolean(value));
+      }
+    }
+  }
+
+  /** Show all values again, when elements have been made. */
+  showAll() {
+    for (const path of this.values.keys()) this.show(path);
+  }
+
+  /** Whether this page may only watch. @param {boolean} view */
+  watchOnly(view) {
+    this.view = view;
+    for (const element of document.querySelectorAll("[data-path], #banks button, #record, #mark, #dice")) {
+      element.disabled = view;
+    }
+  }
+}
+
+/** Where a range's handle stands, for its colours. @param {HTMLInputElement} range */
+export function fill(range) {
+  const { min, max, value } = range;
+  range.style.setProperty("--at", String((Number(value) - Number(min)) / (Number(max) - Number(min))));
+}
+
+/** Show a choice, though it may be none of those offered. */
+function choose(element, value) {
+  if (element.matches("select") && ![...element.options].some((option) => option.value === value)) {
+    element.add(new Option(value || "order", value));
+  }
+  element.value = value;
+}
+
+/** One tab stop for many elements; arrows move within. @param {HTMLElement} root @param {string} each a selector */
+export function rove(root, each) {
+  const all = () => [...root.querySelectorAll(each)];
+  const settle = (current) => {
+    for (const element of all()) element.tabIndex = element === current ? 0 : -1;
+  };
+  root.addEventListener("focusin", ({ target }) => target.matches(each) && settle(target));
+  root.addEventListener("keydown", (event) => {
+    const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+    const elements = all();
+    const place = elements.indexOf(event.target);
+    // In a line of text they move the caret.
+    if (!by || place < 0 || (event.target.matches("input") && /Left|Right/.test(event.key))) return;
+    elements[(place + by + elements.length) % elements.length].focus();
+    event.preventDefault();
+  });
+  settle(all().find((element) => element.tabIndex === 0) ?? all()[0]);
+}

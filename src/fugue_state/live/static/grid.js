@@ -1,0 +1,228 @@
+/**
+ * All units on one canvas, a band of cells for each layer. Shapes as in the film: a square as large as the unit's
+ * strength and as bright as it fires, a rising stroke where it is forgotten; here also a ring where it is frozen and
+ * a falling hatch where a change was asked for and is not heard yet.
+ */
+
+import { colour, layerColour } from "./theme.js";
+
+const STEPS = 16; // sizes of a cell
+const FILLED = 0.8; // of a cell: side of its square, radius of its corners, length of its scar
+const ROUND = 0.2;
+const MARK = 0.58;
+const LARGEST_PITCH = 44;
+const CAPTION = 22;
+const GROWTH = 0.25; // how much larger the cells of smaller layers are: by the power of their share
+
+/** @typedef {import("./cells.js").Layer} Layer */
+/** @typedef {{layer: Layer, rows: number, columns: number, pitch: number, x: number, y: number}} Band */
+
+/**
+ * Place a memory's layers below each other, with cells as large as fit.
+ * @param {Layer[]} layers @param {number} width @param {number} height @returns {Band[]}
+ */
+export function layOut(layers, width, height) {
+  const most = Math.max(...layers.map((layer) => layer.units));
+  const room = height - layers.length * CAPTION;
+  let least = 2;
+  let large = LARGEST_PITCH;
+  const bandsOf = (pitch) => layers.map((layer) => band(layer, pitch * (most / layer.units) ** GROWTH, width));
+  for (let i = 0; i < 24; i++) {
+    const pitch = (least + large) / 2;
+    const needed = bandsOf(pitch).reduce((sum, one) => sum + one.rows * one.pitch, 0);
+    if (needed <= room) least = pitch;
+    else large = pitch;
+  }
+  const bands = bandsOf(least);
+  const used = bands.reduce((sum, one) => sum + one.rows * one.pitch, 0);
+  const space = Math.min(CAPTION, (room - used) / layers.length);
+  let y = 0;
+  for (const one of bands) {
+    one.y = y + CAPTION;
+    y = one.y + one.rows * one.pitch + space;
+  }
+  return bands;
+}
+
+/** A layer's cells in the fewest rows in which they are at least so large; from edge to edge if they can be. */
+function band(layer, least, width) {
+  const wanted = Math.min(least, LARGEST_PITCH);
+  const rows = Math.ceil(layer.units / Math.max(1, Math.floor(width / wanted)));
+  const columns = Math.ceil(layer.units / rows);
+  return { layer, rows, columns, pitch: Math.min(width / columns, LARGEST_PITCH), x: 0, y: 0 };
+}
+
+export class Grid {
+  /** @param {HTMLElement} root with a canvas, a field over it and a place for captions */
+  constructor(root) {
+    this.root = root;
+    this.canvas = root.querySelector("canvas");
+    this.captions = root.querySelector(".captions");
+    this.context = this.canvas.getContext("2d", { alpha: false });
+    /** @type {Band[]} */ this.bands = [];
+    new ResizeObserver(() => this.#arrange()).observe(root);
+  }
+
+  /** Show the units of a memory. @param {import("./cells.js").Cells} cells */
+  show(cells) {
+    this.cells = cells;
+    this.names = cells.layers.map((layer) => {
+      const caption = document.createElement("div");
+      caption.innerHTML = "<b></b> <span></span>";
+      caption.firstChild.textContent = layer.name;
+      return caption;
+    });
+    this.captions.replaceChildren(...this.names);
+    this.#arrange();
+  }
+
+  #arrange() {
+    if (!this.cells) return;
+    const { clientWidth: width, clientHeight: height } = this.root;
+    if (!width || !height) return;
+    this.scale = devicePixelRatio;
+    this.canvas.width = Math.round(width * this.scale);
+    this.canvas.height = Math.round(height * this.scale);
+    this.context.fillStyle = colour("ground");
+    this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
+    this.bands = layOut(this.cells.layers, width, height);
+    this.sprites = this.bands.map(({ layer, pitch }) =>
+      drawSprites(Math.floor(pitch * this.scale), colour(layerColour(layer.number, this.bands.length))),
+    );
+    /** What each cell looks like on the canvas, to draw only those that change. */
+    this.drawn = new Int32Array(this.cells.size.length).fill(-1);
+    for (const [i, one] of this.bands.entries()) this.names[i].style.top = `${one.y - CAPTION}px`;
+    this.root.dispatchEvent(new Event("arranged"));
+  }
+
+  /** Paint what has changed. */
+  paint() {
+    for (const [i, one] of this.bands.entries()) this.#paintBand(one, this.sprites[i]);
+  }
+
+  /** @param {Band} band @param {Sprites} sprites */
+  #paintBand({ layer, columns, pitch, y }, sprites) {
+    const { cells, context, drawn, scale } = this;
+    const { size, glow, flare, heard, frozen, due } = cells;
+    for (let i = 0; i < layer.units; i++) {
+      const u = layer.start + i;
+      const level = Math.round(size[u] * STEPS);
+      const shine = Math.round(glow[u] * 63);
+      const flash = Math.round(flare[u] * 31);
+      const gone = heard[u] === 0 ? 1 : 0;
+      const waits = due[u] ? 1 : 0;
+      const look = level | (shine << 5) | (flash << 11) | (gone << 16) | (frozen[u] << 17) | (waits << 18);
+      if (look === drawn[u]) continue;
+      drawn[u] = look;
+      const left = Math.round((i % columns) * pitch * scale);
+      const top = Math.round((y + Math.floor(i / columns) * pitch) * scale);
+      const p = sprites.pitch;
+      context.globalAlpha = 1;
+      context.fillRect(left, top, p, p);
+      const stamp = (picture, alpha) => {
+        context.globalAlpha = alpha;
+        context.drawImage(sprites.strip, picture * p, 0, p, p, left, top, p, p);
+      };
+      if (level) stamp(level, shine / 63);
+      if (gone) stamp(SCAR, 1 - Math.max(level / STEPS, flash / 31));
+      if (flash) stamp(FLARE, flash / 31);
+      if (waits) stamp(HATCH, 1);
+      if (frozen[u]) stamp(RING, 1);
+    }
+  }
+
+  /** Write how many units of each layer are remembered. @param {string[]} counts */
+  count(counts) {
+    for (const [i, text] of counts.entries()) {
+      const place = this.names[i].lastChild;
+      if (place.textContent !== text) place.textContent = text;
+    }
+  }
+
+  /** Where a unit's cell is, in pixels of the page within the grid. @param {number} unit */
+  cell(unit) {
+    const band = this.bands.find(({ layer }) => unit < layer.start + layer.units);
+    const i = unit - band.layer.start;
+    const row = Math.floor(i / band.columns);
+    const column = i % band.columns;
+    return { band, row, column, x: column * band.pitch, y: band.y + row * band.pitch, pitch: band.pitch };
+  }
+
+  /** The unit nearest to a place within its layer's band, or null. @param {number} x @param {number} y */
+  unitAt(x, y) {
+    for (const { layer, columns, rows, pitch, y: top } of this.bands) {
+      const row = Math.floor((y - top) / pitch);
+      const column = Math.floor(x / pitch);
+      const i = row * columns + column;
+      if (row >= 0 && row < rows && column >= 0 && column < columns && i < layer.units) return layer.start + i;
+    }
+    return null;
+  }
+
+  /** The units whose cells' middles are within a radius of a place. @returns {number[]} */
+  unitsNear(x, y, radius) {
+    const found = [];
+    for (const { layer, columns, rows, pitch, y: top } of this.bands) {
+      const first = Math.max(0, Math.floor((y - radius - top) / pitch));
+      const last = Math.min(rows - 1, Math.floor((y + radius - top) / pitch));
+      for (let row = first; row <= last; row++) {
+        for (let column = Math.max(0, Math.floor((x - radius) / pitch)); column < columns; column++) {
+          const away = Math.hypot((column + 0.5) * pitch - x, top + (row + 0.5) * pitch - y);
+          const i = row * columns + column;
+          if (away <= radius && i < layer.units) found.push(layer.start + i);
+          if (column * pitch > x + radius) break;
+        }
+      }
+    }
+    return found;
+  }
+}
+
+const FLARE = STEPS + 1;
+const SCAR = STEPS + 2;
+const RING = STEPS + 3;
+const HATCH = STEPS + 4;
+
+/** @typedef {{pitch: number, strip: HTMLCanvasElement}} Sprites */
+
+/**
+ * Draw every form that a cell may take, side by side: squares from nothing to full, then the marks.
+ * @param {number} pitch in pixels of the canvas @param {string} light @returns {Sprites}
+ */
+function drawSprites(pitch, light) {
+  const strip = document.createElement("canvas");
+  strip.width = pitch * (HATCH + 1);
+  strip.height = pitch;
+  const context = strip.getContext("2d");
+  const inner = Math.min(FILLED * pitch, pitch - 1);
+  const square = (picture, share, fill) => {
+    const side = inner * Math.sqrt(share);
+    context.fillStyle = fill;
+    context.beginPath();
+    context.roundRect(picture * pitch + (pitch - side) / 2, (pitch - side) / 2, side, side, ROUND * side);
+    context.fill();
+  };
+  for (let level = 1; level <= STEPS; level++) square(level, level / STEPS, light);
+  square(FLARE, 1, colour("flare"));
+  context.lineCap = "round";
+  const reach = (MARK * pitch) / 2 / Math.SQRT2;
+  const stroke = (picture, x, y, rising, ink, width) => {
+    context.strokeStyle = ink;
+    context.lineWidth = width;
+    context.beginPath();
+    context.moveTo((picture + 0.5) * pitch + x - reach, pitch / 2 + y + rising * reach);
+    context.lineTo((picture + 0.5) * pitch + x + reach, pitch / 2 + y - rising * reach);
+    context.stroke();
+  };
+  stroke(SCAR, 0, 0, 1, colour("scar"), Math.max(1, pitch / 11));
+  for (const away of [-0.16, 0.16]) {
+    stroke(HATCH, away * pitch, -away * pitch, -1, colour("ink"), Math.max(1, pitch / 16));
+  }
+  context.strokeStyle = colour("ink");
+  context.lineWidth = Math.max(1, pitch / 12);
+  const edge = context.lineWidth / 2;
+  context.beginPath();
+  context.roundRect(RING * pitch + edge, edge, pitch - 2 * edge, pitch - 2 * edge, 0.3 * pitch);
+  context.stroke();
+  return { pitch, strip };
+}

@@ -1,0 +1,208 @@
+"""What is played in each block of a performance: the piece, and what a hand does to it, without a sound."""
+
+from __future__ import annotations
+
+import heapq
+import math
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fugue_state.bending.adaptive import Governor
+from fugue_state.bending.strengths import Strengths
+from fugue_state.config import HUSH_S, SEED_MAX
+from fugue_state.errors import InputError
+from fugue_state.piece.instrument import Event
+from fugue_state.piece.line import Onset
+from fugue_state.score.model import REACHING_UNITS, Change
+from fugue_state.score.paths import PATHS, Value, check, find, written
+
+if TYPE_CHECKING:
+    from fugue_state.piece.piece import Piece
+
+Coming = Iterator[tuple[Onset, int, Tensor]]
+Ramp = tuple[float, float]  # from a block's beginning to its end
+
+
+@dataclass(frozen=True, eq=False)
+class Bar:
+    """What is played in one block: events that begin in it, strengths (U,), whether what sounds is held.
+
+    `gate` is what is let through of what sounds, before the room, `gain` of all after it. After a bar that is
+    `silenced` nothing rings on.
+    """
+
+    events: tuple[Event, ...]
+    strengths: Strengths
+    frozen: bool
+    gate: Ramp
+    gain: Ramp
+    silenced: bool
+
+
+def block_of(piece: Piece) -> int:
+    """Return the samples of every block: the memory's hop at the file's rate."""
+    spec = piece.memory.spec
+    return max(1, round(spec.hop * piece.score.file.sample_rate_hz / spec.sample_rate_hz))
+
+
+class Conductor:
+    """Goes through a piece block by block: changes come in, bars come out.
+
+    The changes that the score has come by themselves, at the block after their time. Time stands still while the
+    sound is frozen or paused. A score says when its plan is done, not when the playing ends: its loop goes on.
+    """
+
+    def __init__(self, piece: Piece, block: int | None = None) -> None:
+        score = piece.score
+        self._piece, self._score = piece, score
+        self.rate = score.file.sample_rate_hz
+        self.block = block_of(piece) if block is None else block
+        self.position = 0
+        self._log: list[tuple[int, str, Value]] = []  # positions, paths, values: of a long night, many
+        self.values = self._defaults()
+        self._hand = piece.hand()
+        adaptive = score.forgetting.adaptive
+        governor = Governor(adaptive) if adaptive else None
+        self._timeline = piece.timeline(governor)
+        self._listen = piece.listening(governor, self._timeline)
+        self._played = 0  # samples of the piece itself
+        self._coming = self._onsets(0.0)
+        self._next = next(self._coming, None)
+        self._gate = 1.0
+        self._gain = float(self.values["/volume"])
+        self._hushed, self._hush_left = 1.0, 0
+        times = [(score.clock.seconds(change.at), change) for change in score.changes]
+        self._scheduled = iter(sorted(times, key=lambda one: one[0]))
+        self._due = next(self._scheduled, None)
+        self._take_due()
+
+    def _defaults(self) -> dict[str, Any]:
+        """Return what every control but those of units is at."""
+        found: dict[str, Any] = {}
+        for path in PATHS:
+            if path.recorded and path.kind not in {"trigger", "bytes"} and "<k>" not in path.pattern:
+                for number in range(1, 1 + (len(self._piece.memory.layers) if "<n>" in path.pattern else 1)):
+                    found[path.pattern.replace("<n>", str(number))] = path.default
+        plan = self._score.forgetting
+        found |= {path: plan.order for path in found if path.endswith("/order")}
+        return found | {"/seed": self._score.seed, "/quality": self._score.quality}
+
+    @property
+    def strengths(self) -> Strengths:
+        """What is asked for of every unit now (U,)."""
+        return self._hand(0.0, lambda _: self._timeline(self._played / self.rate))
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """All that was done and is heard in what was played, with its times."""
+        done = (entry for entry in self._log if entry[0] < self.position)
+        return tuple(Change(at=at / self.rate, path=path, value=written(value)) for at, path, value in done)
+
+    @property
+    def frozen(self) -> npt.NDArray[np.bool_]:
+        """The units (U,) that stay as they are."""
+        return self._hand.frozen.copy()
+
+    def change(self, path: str, value: Value = None) -> None:
+        """Move a control from the next block on; InputError if it cannot be."""
+        known, _ = find(path)
+        if not known.recorded:
+            raise InputError(f"{path} is no control of the sound")
+        value = check(path, () if value is None else (value,))
+        if path == "/chord" and value:
+            self._piece.memory.label_index(str(value))
+        if path.startswith(REACHING_UNITS):
+            change = Change(at=self.position / self.rate, path=path, value=written(value))
+            self._hand.play(change, self._timeline(self._played / self.rate))
+        self._log.append((self.position, sys.intern(path), value))
+        self._show(path, value)
+        if path == "/hush":
+            self._hush_left = math.ceil(HUSH_S * self.rate / self.block)
+        elif path == "/seed":
+            self._coming = self._onsets((self._played - 0.5) / self.rate)  # as onsets are rounded
+            self._next = next(self._coming, None)
+
+    def carry_on(self, before: Conductor) -> None:
+        """Begin with the controls that another one has, as far as they are known here; what sounds is not held."""
+        self._gain = before._gain
+        for path, value in before.values.items():
+            known = path in self.values and (path != "/chord" or value in self._piece.memory.labels)
+            if known and path != "/freeze" and value != self.values[path]:
+                self.change(path, value)
+
+    def _show(self, path: str, value: Value) -> None:
+        """Keep what controls are at, those that another one moves too."""
+        if path in self.values:
+            self.values[path] = value
+        if path.endswith("/recall"):
+            under = path.removesuffix("recall")
+            moved = [key for key in self.values if key.startswith(under) and key.endswith(("/forget", "/freeze"))]
+            self.values |= dict.fromkeys((key for key in moved if key != "/freeze"), 0)
+        elif path == "/hush":
+            self.values["/play"] = 0
+        elif path == "/play" and value:
+            self._hush_left = 0
+
+    def _take_due(self) -> None:
+        """Take the changes whose time has come."""
+        while self._due is not None and round(self._due[0] * self.rate) <= self.position:
+            self.change(self._due[1].path, self._due[1].played)
+            self._due = next(self._scheduled, None)
+
+    def _onsets(self, begin_s: float) -> Coming:
+        """Yield what is to come of all voices, with latents by the seed of now."""
+        seed = self.values["/seed"]
+
+        def numbered(number: int) -> Coming:
+            own = None if seed == self._score.seed else (seed + number) % (SEED_MAX + 1)
+            line = self._piece.line(number, own)
+            for onset, z in line.latents(self._piece.last_s, begin_s, math.inf):
+                yield onset, number, z
+
+        voices = range(len(self._piece.lines))
+        return heapq.merge(*map(numbered, voices), key=lambda one: (one[0].time_s, one[1]))
+
+    def step(self) -> Bar:
+        """Go on by one block."""
+        playing, frozen = bool(self.values["/play"]), bool(self.values["/freeze"])
+        hushing = self._hush_left > 0
+        gate = (self._gate, 1.0 if playing or (hushing and self._gate > 0.0) else 0.0)
+        moving = max(gate) > 0.0 and not frozen
+        strengths = self.strengths
+        events = self._events(strengths) if moving else ()
+        self._hushed = self._hushed * (self._hush_left - 1) / self._hush_left if hushing else 1.0
+        gain = (self._gain, float(self.values["/volume"]) * self._hushed)
+        self._hush_left -= hushing
+        silenced = hushing and self._hush_left == 0
+        if silenced:
+            self.values["/freeze"] = 0
+        self._gate, self._gain = (0.0 if silenced else gate[1]), gain[1]
+        self.position += self.block
+        self._played += self.block if moving else 0
+        self._take_due()
+        return Bar(events, strengths, frozen, gate, gain, silenced)
+
+    def _events(self, strengths: Strengths) -> tuple[Event, ...]:
+        """Return the events of the piece's next block, by the sample of the performance they begin at."""
+        found = []
+        while self._next is not None and round(self._next[0].time_s * self.rate) < self._played + self.block:
+            onset, number, z = self._next
+            event = self._piece.event(onset, number, z, strengths)
+            chord = self.values["/chord"]
+            named = {"chord": chord, "label": chord} if chord else {}
+            event = replace(event, onset=event.onset - self._played + self.position, **named)
+            self._listen(event, onset.time_s)
+            found.append(event)
+            self._next = next(self._coming, None)
+        return tuple(found)
+
+    def events(self) -> Iterator[Event]:
+        """Yield the events of a take, up to its end."""
+        while self.position < self._score.samples:
+            yield from self.step().events

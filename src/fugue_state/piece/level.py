@@ -1,0 +1,92 @@
+"""How loud an event is before it has sounded: read from its mel."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fugue_state.audio.io import Samples
+from fugue_state.audio.loudness import SILENT_LUFS, event_lufs, k_weighting
+from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
+from fugue_state.bending.strengths import forget
+from fugue_state.memory.vocoder import Stream
+
+if TYPE_CHECKING:
+    from fugue_state.piece.piece import Piece
+
+COMPARED = 4  # chords whose sound, intact and half forgotten, says what their mels mean
+CLOSE_DB = 1.0  # what is alike up to this tells nothing of what peaks mean
+
+
+class Level:
+    """The gain that holds an event's loudness, as a score wants it.
+
+    The power of a mel's bands, each weighted as the ear does, stands for that of the sound. How far one is from the
+    other depends on how much of it are peaks: partials fill bands in another way than noise. It is measured on the
+    first chords.
+    """
+
+    def __init__(self, piece: Piece, stream: Stream) -> None:
+        spec = piece.memory.spec
+        self._loudness = piece.score.loudness
+        self._transform = MelTransform(spec)
+        ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
+        centres = mel_to_hz(np.linspace(ends[0], ends[1], spec.n_mels + 2)[1:-1], spec.scale)
+        self._weights = torch.from_numpy(k_weighting(centres).astype(np.float32))
+        self._line = np.zeros(2), np.zeros(2)  # how much is peaks in dB, and what is missing in LU, at its ends
+        if self._loudness.hold:
+            self._measure(piece, stream)
+
+    def _measure(self, piece: Piece, stream: Stream) -> None:
+        mels = list(_heard(piece))
+        even = np.ones(1, dtype=np.float32)
+        peaks = np.array([self._peaked_db(mel) for mel in mels])
+        off = np.array([_lufs(mel, stream) - self._seeming(mel, even) for mel in mels])
+        slope = np.polyfit(peaks, off, 1)[0] if np.ptp(peaks) > CLOSE_DB else 0.0
+        ends = np.array([peaks.min(), peaks.max()])
+        self._line = ends, off.mean() + slope * (ends - peaks.mean())
+
+    def _seeming(self, mel: Tensor, envelope: Samples) -> float:
+        """Return the loudness of a mel (M, T) under an envelope (N,) as its bands have it."""
+        power = self._weights @ self._transform.amplitude(mel[None])[0].square()
+        gains = torch.from_numpy(envelope[np.arange(len(power)) * len(envelope) // len(power)])
+        return _db((power * gains.square()).mean())
+
+    def _peaked_db(self, mel: Tensor) -> float:
+        """Return how much of a mel (M, T) are peaks: 0 for a single band."""
+        bands = self._transform.amplitude(mel[None])[0]
+        return _db(bands.square().sum()) - _db(bands.sum(0).square().sum())
+
+    def __call__(self, mel: Tensor, level_db: float, envelope: Samples, wanted_lufs: float) -> float:
+        """Return the gain that brings a mel (M, T) under an envelope (N,) to a loudness, and then to its level."""
+        if self._loudness.hold:
+            off_lu = float(np.interp(self._peaked_db(mel), *self._line))
+            lufs = max(SILENT_LUFS, self._seeming(mel, envelope) + off_lu)
+            level_db += min(wanted_lufs - lufs, self._loudness.lift_db)
+        return float(10.0 ** (level_db / 20.0))
+
+
+def _db(power: Tensor) -> float:
+    return 10.0 * float(torch.log10(power.clamp_min(1e-12)))
+
+
+def _lufs(mel: Tensor, stream: Stream) -> float:
+    """Return the loudness of what a mel (M, T) sounds like."""
+    sound, state = stream.step(mel, stream.start())
+    whole = torch.cat([sound, stream.finish(state)])[stream.latency :].numpy()
+    return event_lufs(whole, stream.spec.sample_rate_hz)
+
+
+def _heard(piece: Piece) -> Iterator[Tensor]:
+    """Yield the mels (M, T) of the first chords, intact and half forgotten."""
+    memory = piece.memory
+    turns = [(line, turn) for line in piece.lines for turn in line.turns if not turn.step.rest]
+    order = np.random.default_rng(piece.score.seed).permutation(memory.units)
+    for line, turn in turns[:COMPARED]:
+        for fraction in (0.0, 0.5):
+            strengths = forget(order, fraction, memory.units)
+            yield memory.generate(turn.latents[:1], turn.label, strengths, line.frames)[0]

@@ -1,0 +1,145 @@
+"""An event that sounds while it may still change: its mel, read frame by frame."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fugue_state.audio.io import Samples
+from fugue_state.audio.rate import Converter
+from fugue_state.memory.vocoder import Stream
+from fugue_state.piece.instrument import Event
+
+RISE = 0.12  # of the way to a higher gain, in a block; to a lower one it goes at once
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """What an event is made into: mel (M, T), activations (U, steps), envelope (N,) at the file's rate, and gain."""
+
+    event: Event
+    mel: Tensor
+    activations: npt.NDArray[np.float32]
+    envelope: Samples
+    gain: float
+
+
+class Voice:
+    """An event at the file's rate, sample by sample, from its onset on.
+
+    It reads as many frames ahead as the stream needs. When it is made into something else, frames whose phase is not
+    decided are read again: what was sounded goes on into what comes, without a click. Held, it reads the frame that
+    sounds for as long as it takes, and its envelope stands still.
+    """
+
+    def __init__(self, made: Made, stream: Stream, rate: int) -> None:
+        self._made, self._stream = made, stream
+        self.waited = 0  # blocks since it was made
+        self._converter = Converter(stream.spec.sample_rate_hz, rate)
+        self._hop = stream.spec.hop * rate / stream.spec.sample_rate_hz
+        self._gain = made.gain
+        self._state = self._before = stream.start()
+        self._fed = 0
+        self._offset = 0  # frames that were read while it was held
+        self._held: int | None = None
+        self._begin = self._converter.first(0)
+        self._sound: Samples = np.zeros(-self._begin, dtype=np.float32)
+        self._to_skip = stream.latency
+        self._position = self._age = 0
+
+    @property
+    def event(self) -> Event:
+        """What it plays."""
+        return self._made.event
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._age >= len(self._made.envelope)
+
+    def renew(self, made: Made) -> None:
+        """Go on as something else of the same length."""
+        self._made, self.waited = made, 0
+        self._reread()
+
+    def hold(self, held: bool) -> None:
+        """Stay at what sounds, or go on from there."""
+        if held == (self._held is not None) or not self._fed:
+            return
+        first = self._fed - self._stream.open
+        if self._held is None:
+            self._held = self._index(first - 1)
+        else:
+            self._offset, self._held = first - 1 - self._held, None
+        self._reread()
+
+    def _reread(self) -> None:
+        if self._fed:
+            frames = self._frames(self._fed - self._stream.open, self._fed)
+            self._state = self._stream.anew(frames, self._before, self._state)
+
+    def _index(self, number: int) -> int:
+        """Return which frame of the mel is read at a time, in frames; after the last it stays."""
+        return min(max(0, number - self._offset), self._made.mel.shape[1] - 1) if self._held is None else self._held
+
+    def _frames(self, start: int, end: int) -> Tensor:
+        return self._made.mel[:, [self._index(number) for number in range(start, end)]]
+
+    def play(self, count: int) -> Samples:
+        """Return the next samples (count,), with envelope and gain."""
+        self._read(self._converter.needed(self._position + count))
+        sound = self._converter(self._sound, self._begin, self._position, count)
+        self._position += count
+        kept = self._converter.first(self._position)
+        self._sound, self._begin = self._sound[kept - self._begin :], kept
+        before, target = self._gain, self._made.gain
+        self._gain = target if target < before else before + RISE * (target - before)
+        self.waited += 1
+        gain = np.linspace(before, self._gain, count + 1, dtype=np.float32)[1:]
+        return sound * gain * self._shape(count)
+
+    def _shape(self, count: int) -> Samples:
+        """Return the envelope of the next samples (count,); held, it stays as it is."""
+        envelope = self._made.envelope
+        if self._held is not None:
+            return np.full(count, envelope[min(self._age, len(envelope) - 1)], dtype=np.float32)
+        self._age += count
+        shape = envelope[self._age - count : self._age]
+        return np.pad(shape, (0, count - len(shape)))
+
+    def _read(self, needed: int) -> None:
+        """Read on until all samples before `needed` have sounded; the newest frame by itself, to come back to."""
+        hop = self._stream.spec.hop
+        due = math.ceil((needed + self._stream.latency) / hop)
+        while self._fed < due:
+            last = due - 1
+            until = due if self._fed == last else last
+            self._before = self._state
+            sound, self._state = self._stream.step(self._frames(self._fed, until), self._state)
+            self._fed = until
+            skipped = min(self._to_skip, len(sound))
+            self._to_skip -= skipped
+            self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
+
+    @property
+    def column(self) -> npt.NDArray[np.float32]:
+        """The column (M,) of the mel that sounds now."""
+        return self._made.mel[:, self._now].numpy()
+
+    @property
+    def firing(self) -> npt.NDArray[np.float32]:
+        """How strongly units (U,) fire now, under its envelope."""
+        activations, envelope = self._made.activations, self._made.envelope
+        steps = activations.shape[1]
+        gain = envelope[self._age : self._age + len(envelope) // steps].max(initial=0.0)
+        firing: npt.NDArray[np.float32] = activations[:, self._now * steps // self._made.mel.shape[1]] * gain
+        return firing
+
+    @property
+    def _now(self) -> int:
+        """The frame of the mel that sounds now."""
+        return self._index(int(self._position / self._hop))

@@ -1,0 +1,175 @@
+"""What can be played, by name: one table of paths for takes, page, OSC and MIDI."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from fugue_state.config import PLAYED_VOLUME, SEED_MAX, QualityName
+from fugue_state.errors import InputError, unknown
+
+Kind = Literal["float", "int", "string", "trigger", "bytes"]
+Value = float | int | str | bytes | None
+QUALITY_NAMES: tuple[str, ...] = get_args(QualityName)
+BANKS = 16
+MOST_UNITS = 4096  # of a layer, in one message
+NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
+
+
+@dataclass(frozen=True)
+class Path:
+    """A control: `<n>` in its pattern is a layer, `<k>` a unit, `<b>` a bank; all count from 1.
+
+    `minimum` and `maximum` are those of a number, or of the length of a string or of bytes. What is `recorded`
+    changes the sound and is kept in a take; what is `told` is only ever sent out. A string with `choices` is one of
+    them.
+    """
+
+    pattern: str
+    kind: Kind
+    minimum: float
+    maximum: float
+    default: Value
+    about: str
+    recorded: bool = True
+    told: bool = False
+    choices: tuple[str, ...] = ()
+
+
+def _switch(pattern: str, about: str, default: int = 0) -> Path:
+    return Path(pattern, "int", 0, 1, default, about)
+
+
+def _does(pattern: str, about: str, *, recorded: bool = True) -> Path:
+    return Path(pattern, "trigger", 0, 0, None, about, recorded)
+
+
+def _told(pattern: str, kind: Kind, about: str) -> Path:
+    return Path(pattern, kind, -math.inf, math.inf, None, about, recorded=False, told=True)
+
+
+PATHS = (
+    Path("/forget", "float", 0, 1, 0.0, "How much of everything is forgotten, along the order of the score."),
+    _does("/recall", "Everything comes back, frozen or locked or not."),
+    Path("/layer/<n>/forget", "float", 0, 1, 0.0, "How much of a layer is forgotten."),
+    _does("/layer/<n>/recall", "A layer comes back, frozen or not; what the master has forgotten of it stays so."),
+    _switch("/layer/<n>/lock", "The master leaves the layer alone; its own fader and brushes still play it."),
+    Path("/layer/<n>/order", "string", 1, 32, "", "The order in which its fader forgets a layer's units."),
+    _switch("/layer/<n>/freeze", "The units of a layer stay as they are, whatever moves."),
+    Path("/unit/<n>/<k>/strength", "float", 0, 1, 1.0, "How much of a unit is remembered."),
+    _switch("/unit/<n>/<k>/freeze", "A unit stays as it is, whatever moves."),
+    Path("/grid/<n>", "bytes", 1, MOST_UNITS, None, "Strengths of a layer's units: a byte each, 255 is remembered."),
+    _switch("/freeze", "The sound of this moment goes on, and time stands still."),
+    _does("/hush", "Fades to silence in half a second, and stops."),
+    _switch("/play", "Time goes on, or the dry sound pauses.", 1),
+    Path("/volume", "float", 0, 1, PLAYED_VOLUME, "Gain of all before the limiter: 1 is 0 dB, .5 is -6 dB."),
+    Path("/seed", "int", 0, SEED_MAX, 0, "Seed of the latents from the next chords on."),
+    Path(
+        "/quality", "string", 1, 16, "live", "Care for the sound of all that begins from now on.", choices=QUALITY_NAMES
+    ),
+    Path("/chord", "string", 0, 64, "", "Chord of all that begins from now on; empty: the score's."),
+    _does("/bank/<b>/store", "A bank keeps the strengths of now.", recorded=False),
+    _does("/bank/<b>/arm", "A bank is the next to fire.", recorded=False),
+    Path("/bank/<b>/fire", "float", 0, 600, 0.0, "Strengths go to those of a bank, in so many seconds.", False),
+    Path("/ab", "float", 0, 1, 0.0, "Between what was when a bank was armed, and that bank.", False),
+    _does("/undo", "Takes back what was done last.", recorded=False),
+    _does("/redo", "Does again what was taken back.", recorded=False),
+    Path("/mark", "string", 0, 120, "", "A note in the log.", False),
+    _does("/rec/start", "Begins a take.", recorded=False),
+    _does("/rec/stop", "Ends a take.", recorded=False),
+    Path("/memory", "string", 1, 1024, None, "Another memory, by name.", False),
+    Path("/replay", "string", 0, 64, "", "A take, by name, is played again; empty: back to where one was.", False),
+    _does("/ping", "Is answered.", recorded=False),
+    Path("/subscribe", "int", 1, 65_535, 9701, "Port to send what is told to, for half a minute.", False),
+    _told("/state/remembered", "float", "Layer, and how much of it is remembered."),
+    _told("/event/forgotten", "int", "Layer and unit that was forgotten."),
+    _told("/meter/peak", "float", "Peak in dB."),
+    _told("/meter/lufs", "float", "Momentary loudness in LUFS."),
+    _told("/clock", "int", "First sample of the next block."),
+    _told("/stats/underruns", "int", "Blocks that came too late."),
+)
+_FORMS = tuple(
+    (path, re.compile(re.sub("<[nkb]>", lambda found: NUMBER[found[0]], path.pattern), re.ASCII)) for path in PATHS
+)
+
+
+def find(path: str) -> tuple[Path, tuple[int, ...]]:
+    """Return the control that a path names and the numbers in it, from 1 on; InputError for one there is not."""
+    for known, form in _FORMS:
+        if found := form.fullmatch(path):
+            numbers = tuple(map(int, found.groups()))
+            if "<b>" in known.pattern and not 1 <= numbers[0] <= BANKS:
+                raise InputError(f"{path}: there are banks 1 to {BANKS}")
+            return known, numbers
+    raise unknown("path", path, [known.pattern for known in PATHS if not known.told])
+
+
+def check(path: str, args: Sequence[object]) -> Value:
+    """Return the value that arguments give a path: a number, a string, bytes, or None if it takes none.
+
+    Bytes may come as base64; a trigger ignores what a button sends along; /bank/<b>/fire and /subscribe may come
+    without a value and then have their default. Raises InputError for anything else.
+    """
+    known, _ = find(path)
+    if known.told:
+        raise InputError(f"{path} is only told, not set")
+    if len(args) > 1:
+        raise InputError(f"{path} takes one value, got {len(args)}")
+    if known.kind == "trigger":
+        return None
+    if not args:
+        if known.pattern in {"/bank/<b>/fire", "/subscribe"}:
+            return known.default
+        raise InputError(f"{path} needs a value")
+    if known.kind == "bytes":
+        return _bytes(path, known, args[0])
+    return _text(path, known, args[0]) if known.kind == "string" else _number(path, known, args[0])
+
+
+def _number(path: str, known: Path, value: object) -> float | int:
+    low, high = f"{known.minimum:.10g}", f"{known.maximum:.10g}"
+    # A NaN is within no range.
+    if not isinstance(value, int | float) or not known.minimum <= value <= known.maximum:
+        raise InputError(f"{path} takes a number from {low} to {high}, got {_shown(value)}")
+    if known.kind == "float":
+        return float(value)
+    if value != int(value):
+        raise InputError(f"{path} takes a whole number from {low} to {high}, got {_shown(value)}")
+    return int(value)
+
+
+def _text(path: str, known: Path, value: object) -> str:
+    fits = isinstance(value, str) and known.minimum <= len(value) <= known.maximum and value.isprintable()
+    if not isinstance(value, str) or not fits:
+        raise InputError(f"{path} takes a line of up to {known.maximum:g} characters, got {_shown(value)}")
+    if known.choices and value not in known.choices:
+        raise unknown(path.removeprefix("/"), value, known.choices)
+    return value
+
+
+def _bytes(path: str, known: Path, value: object) -> bytes:
+    if isinstance(value, str):
+        try:
+            value = base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise InputError(f"{path} takes bytes, as base64 where they are text, got {_shown(value)}") from None
+    if not isinstance(value, bytes) or not known.minimum <= len(value) <= known.maximum:
+        raise InputError(f"{path} takes {known.minimum:g} to {known.maximum:g} bytes, got {_shown(value)}")
+    return value
+
+
+def written(value: Value) -> float | int | str:
+    """Return a checked value as a take keeps it: bytes as base64, nothing as 0."""
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    return 0.0 if value is None else value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "..."

@@ -1,0 +1,144 @@
+"""A performance that needs no memory: a quiet chord of sines whose amplitudes follow the strengths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state.bending.strengths import Strengths
+from fugue_state.errors import InputError
+from fugue_state.score.model import Change, Score
+from fugue_state.score.paths import Value, check, find, written
+
+LAYERS = {"deconv1": 32, "deconv2": 16, "deconv3": 8, "deconv4": 4, "deconv5": 2}
+PARTIALS = 8
+
+
+def fake_memory(name: str = "fake", layers: Mapping[str, int] = LAYERS) -> Any:
+    """What the session wants to know of a memory."""
+    return SimpleNamespace(
+        header=SimpleNamespace(name=name),
+        fingerprint="0" * 64,
+        labels=("Am", "C", "G"),
+        layers=dict(layers),
+        units=sum(layers.values()),
+    )
+
+
+@dataclass
+class FakeSounding:
+    position: int
+    samples: npt.NDArray[np.float32]
+    chord: str | None
+    strengths: Strengths
+    activations: npt.NDArray[np.float32]
+    mel: npt.NDArray[np.float32]
+    peak: float
+    lufs: float
+    overloaded: bool = False
+
+
+@dataclass
+class FakePerformance:
+    """Deterministic: the same changes at the same positions give the same samples."""
+
+    score: Score
+    memory: Any
+    block: int = 1024
+    position: int = 0
+    broken: bool = False  # gives what is not a number
+    changes: list[Change] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._begun = self.position  # a take counts from where its memory set in
+        self.rate: int = self.score.file.sample_rate_hz
+        self.values: dict[str, Any] = {
+            "/forget": 0.0, "/freeze": 0, "/play": 1, "/volume": 0.25, "/seed": 0, "/chord": "", "/quality": "live",
+            **{f"/layer/{n}/forget": 0.0 for n in range(1, len(self.memory.layers) + 1)},
+        }  # fmt: skip
+        sizes = list(self.memory.layers.values())
+        self._starts = np.concatenate([[0], np.cumsum(sizes)])
+        self._layer = np.repeat(np.arange(len(sizes)), sizes)
+        self._brush = np.ones(sum(sizes), dtype=np.float32)
+        self.frozen = np.zeros(sum(sizes), dtype=np.bool_)
+
+    @property
+    def strengths(self) -> Strengths:
+        layer = np.array([1 - self.values[f"/layer/{n}/forget"] for n in range(1, len(self._starts))])
+        left: Strengths = (self._brush * layer[self._layer] * (1 - self.values["/forget"])).astype(np.float32)
+        return left
+
+    def _units(self, path: str, numbers: tuple[int, ...]) -> slice:
+        if not 1 <= numbers[0] < len(self._starts):
+            raise InputError(f"{path}: there are layers 1 to {len(self._starts) - 1}")
+        start, end = (int(i) for i in self._starts[numbers[0] - 1 : numbers[0] + 1])
+        if len(numbers) == 1:
+            return slice(start, end)
+        if not 1 <= numbers[1] <= end - start:
+            raise InputError(f"{path}: there are units 1 to {end - start}")
+        return slice(start + numbers[1] - 1, start + numbers[1])
+
+    def change(self, path: str, value: Value = None) -> None:
+        known, numbers = find(path)
+        if not known.recorded:
+            raise InputError(f"{path}: not a control of the sound")
+        value = check(path, [] if known.kind == "trigger" else [value])
+        units = self._units(path, numbers) if numbers else slice(None)
+        if known.pattern.endswith("recall"):
+            self._brush[units] = 1.0
+            faders = [f"/layer/{n}/forget" for n in (numbers or range(1, len(self._starts)))]
+            self.values.update(dict.fromkeys(faders if numbers else [*faders, "/forget"], 0.0))
+        elif isinstance(value, bytes):
+            if len(value) != units.stop - units.start:
+                raise InputError(f"{path}: {units.stop - units.start} bytes are needed, got {len(value)}")
+            self._brush[units] = np.frombuffer(value, np.uint8) / 255
+        elif known.pattern.endswith("strength"):
+            self._brush[units] = value
+        elif known.pattern.startswith("/unit"):
+            self.frozen[units] = value
+        elif known.kind != "trigger":
+            self.values[path] = value
+        self.changes.append(Change(at=(self.position - self._begun) / self.rate, path=path, value=written(value)))
+
+    def next(self) -> FakeSounding:
+        time = (np.arange(self.block) + self.position - self._begun) / self.rate
+        left = [part.mean() for part in np.array_split(self.strengths, PARTIALS)]
+        sound = sum(a * np.sin(2 * math.pi * 110 * (i + 1) * time) for i, a in enumerate(left)) / (4 * PARTIALS)
+        samples = np.repeat((sound * self.values["/play"] * self.values["/volume"])[:, None], 2, 1).astype(np.float32)
+        if self.broken:
+            samples[:] = np.nan
+        self.position += self.block
+        return FakeSounding(
+            position=self.position - self.block,
+            samples=samples,
+            chord="Am",
+            strengths=self.strengths,
+            activations=0.3 * self.strengths,
+            mel=np.full(128, -0.5, dtype=np.float32),
+            peak=float(np.abs(samples).max()),
+            lufs=-23.0,
+        )
+
+    def take(self) -> Score:
+        return self.score.model_copy(
+            update={
+                "resolution": "block",
+                "changes": tuple(self.changes),
+                "played_s": (self.position - self._begun) / self.rate or None,
+            }
+        )
+
+    def prepare(self, memory: Any) -> Any:
+        return memory
+
+    def swap(self, memory: Any) -> None:
+        self.memory = memory
+        self.score = self.score.model_copy(update={"memory": memory.header.name})
+        self.changes = []
+        self.__post_init__()

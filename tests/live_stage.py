@@ -1,0 +1,192 @@
+"""A live server on the test double, and clients that speak to its real sockets."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from websockets.sync.client import ClientConnection, connect
+
+from fugue_state.config import LiveConfig
+from fugue_state.errors import CheckpointError
+from fugue_state.live.protocol import read_audio_block
+from fugue_state.live.server import Server, bound
+from fugue_state.live.session import House, Session
+from fugue_state.score.model import Score
+
+from .fake_performance import FakePerformance, fake_memory
+
+PATIENCE_S = 30.0
+
+
+def load(name: str) -> Any:
+    """Memories by name; one is damaged."""
+    if name == "damaged":
+        raise CheckpointError("damaged.safetensors: damaged or not a checkpoint")
+    return fake_memory(name, {"deconv1": 8, "deconv2": 4} if name == "small" else {"deconv1": 32, "deconv2": 16})
+
+
+HOUSE = House(("fake", "small", "damaged"), load, FakePerformance)
+
+
+class Hand:
+    """A control socket."""
+
+    def __init__(self, where: str, *, hello: dict[str, Any] | None = None, **options: Any) -> None:
+        self._open = contextlib.ExitStack()
+        self.socket: ClientConnection = self._open.enter_context(
+            connect(f"{where}/ws/control", compression=None, max_size=None, close_timeout=0.2, **options)
+        )
+        self.heard: list[dict[str, Any]] = []
+        self._numbers = itertools.count(1)
+        if hello is not None:
+            self.send({"type": "hello", **hello})
+            self.welcome = self.until("welcome")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    def send(self, message: Any) -> None:
+        self.socket.send(message if isinstance(message, str | bytes) else json.dumps(message))
+
+    def next(self) -> dict[str, Any]:
+        message: dict[str, Any] = json.loads(self.socket.recv(timeout=PATIENCE_S))
+        self.heard.append(message)
+        return message
+
+    def until(self, kind: str, **values: Any) -> dict[str, Any]:
+        """The next message of a kind with these values."""
+        end = time.monotonic() + PATIENCE_S
+        while time.monotonic() < end:
+            message = self.next()
+            if message["type"] == kind and all(message.get(key) == value for key, value in values.items()):
+                return message
+        raise TimeoutError(f"no {kind} {values}")
+
+    def seen(self, kind: str, **values: Any) -> dict[str, Any]:
+        """The last message of a kind with these values, or the next one."""
+        for message in self.heard[::-1]:
+            if message["type"] == kind and all(message.get(key) == value for key, value in values.items()):
+                return message
+        return self.until(kind, **values)
+
+    def set(self, path: str, *args: Any, **more: Any) -> dict[str, Any]:
+        """Move a control; its answer."""
+        number = next(self._numbers)
+        self.send({"type": "set", "path": path, "args": args, "id": number, **more})
+        while (message := self.next()).get("id") != number:
+            pass
+        return message
+
+    def refused(self, code: str, path: str, *args: Any) -> str:
+        answer = self.set(path, *args)
+        assert answer["type"] == "nack", answer
+        assert answer["code"] == code, answer
+        return str(answer["message"])
+
+    def done(self, path: str, *args: Any, **more: Any) -> dict[str, Any]:
+        answer = self.set(path, *args, **more)
+        assert answer["type"] == "ack", answer
+        return answer
+
+    def quiet(self) -> list[dict[str, Any]]:
+        """All that has been told until a ping is answered."""
+        before = len(self.heard)
+        self.done("/ping")
+        return self.heard[before:]
+
+
+class Ear:
+    """An audio socket."""
+
+    def __init__(self, stage: Stage, credit: int | None = 10_000, form: str = "float32") -> None:
+        self._open = contextlib.ExitStack()
+        self.socket: ClientConnection = self._open.enter_context(
+            connect(f"{stage.ws}/ws/audio", compression=None, max_size=None, close_timeout=0.2)
+        )
+        if credit is not None:
+            self.socket.send(json.dumps({"type": "credit", "blocks": credit, "format": form}))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._open.close()
+
+    def block(self, timeout: float = PATIENCE_S) -> tuple[int, int, int, npt.NDArray[np.float32]]:
+        message = self.socket.recv(timeout=timeout)
+        assert isinstance(message, bytes)
+        return read_audio_block(message)
+
+
+class Stage:
+    """A server in a thread."""
+
+    def __init__(self, takes: Path, house: House = HOUSE, token: str | None = None, **settings: Any) -> None:
+        takes.mkdir(exist_ok=True)
+        defaults = {"port": 0, "osc": False, "takes": str(takes), "buffer_ms": 500.0, "sync_s": 0.05}
+        self.config = LiveConfig.model_validate(defaults | settings)
+        self.session = Session(self.config, house)
+        self._listening = bound("127.0.0.1", 0)
+        self.port = self._listening.getsockname()[1]
+        self.server = Server(self.session, Score(memory="fake"), token)
+        self._thread = threading.Thread(target=lambda: self.server.run(sockets=[self._listening]), daemon=True)
+
+    @property
+    def ws(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def http(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def performance(self) -> FakePerformance:
+        found = self.session.part.performance
+        assert isinstance(found, FakePerformance)
+        return found
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        wait_for(lambda: self.session.ready or bool(self.server.problems))
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.end()
+
+    def end(self) -> None:
+        self.server.should_exit = True
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
+        self._listening.close()
+
+    def hand(self, **options: Any) -> Hand:
+        hello = {"name": "someone"} | options
+        return Hand(self.ws, hello=hello)
+
+
+def wait_for(what: Callable[[], Any]) -> Any:
+    """Wait until something is so."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if found := what():
+            return found
+        time.sleep(0.005)
+    raise TimeoutError("it never came")
+
+
+def strengths(grid: str) -> list[int]:
+    """What a grid in base64 says."""
+    return list(base64.b64decode(grid))

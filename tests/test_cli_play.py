@@ -1,0 +1,61 @@
+"""`fugue play`, where it cannot."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fugue_state.cli import main
+from fugue_state.live.server import address, is_local
+
+
+@pytest.fixture
+def taken_port() -> Iterator[int]:
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nobody"], "unknown memory 'nobody'"),
+        (["nothing.toml"], "no such score"),
+        (["--buffer", "quick"], "--buffer is live, safe, studio or milliseconds"),
+        (["--buffer", "5"], "buffer_ms: "),
+        (["--buffer", "nan"], "buffer_ms: "),
+        (["--port", "70000"], "port: "),
+        (["--host", "203.0.113.7", "--port", "0"], "203.0.113.7:0 cannot be used"),
+        (["--takes", "taken.txt"], "is a file"),
+    ],
+)
+def test_what_cannot_be_played_is_one_line(
+    words: list[str], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("taken.txt").touch()
+    result = CliRunner().invoke(main, ["play", *words])
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr.strip().splitlines()[-1]
+    assert "Traceback" not in result.output
+
+
+def test_a_port_that_is_taken_is_one_line(tmp_path: Path, tiny_path: Path, taken_port: int) -> None:
+    words = ["play", str(tiny_path), "--port", str(taken_port), "--takes", str(tmp_path / "takes")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2
+    assert "choose another --port" in result.stderr.strip().splitlines()[-1]
+
+
+def test_the_address_says_the_token_only_where_it_is_needed() -> None:
+    assert address("127.0.0.1", 8000, None) == "http://127.0.0.1:8000/"
+    assert address("::1", 8000, None) == "http://[::1]:8000/"
+    assert address("10.0.0.2", 8000, "abc") == "http://10.0.0.2:8000/?token=abc"
+    assert [is_local(host) for host in ("localhost", "127.0.0.9", "::1", "10.0.0.2", "stage")] == [
+        True, True, True, False, False,
+    ]  # fmt: skip

@@ -1,0 +1,326 @@
+"""Takes: what is kept of a performance, whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import numpy.typing as npt
+import pytest
+import soundfile
+
+from fugue_state.live import takes
+from fugue_state.piece.provenance import read_provenance
+from fugue_state.score.model import Score
+from fugue_state.score.text import load_score
+
+from .fake_performance import FakePerformance
+from .live_stage import HOUSE, Hand, Stage, wait_for
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    with Stage(tmp_path / "takes") as opened:
+        yield opened
+
+
+def rendered(take: Path) -> npt.NDArray[np.int32]:
+    """Play a take again, offline, to 24 bits."""
+    score = load_score(take)
+    performance = FakePerformance(score.model_copy(update={"changes": ()}), HOUSE.load(score.memory))
+    changes = [(round(float(c.at) * performance.rate), c) for c in score.changes]
+    blocks = []
+    while performance.position < score.samples:
+        for at, change in changes:
+            if at == performance.position:
+                performance.change(change.path, change.played)
+        blocks.append(performance.next().samples)
+    beside = take.with_name("again.flac")
+    soundfile.write(beside, np.concatenate(blocks), performance.rate, "PCM_24")
+    samples: npt.NDArray[np.int32] = soundfile.read(beside, dtype="int32")[0]
+    return samples
+
+
+def recorded(take: Path) -> npt.NDArray[np.int32]:
+    samples: npt.NDArray[np.int32] = soundfile.read(take.with_suffix(".flac"), dtype="int32")[0]
+    return samples
+
+
+def play_something(hand: Hand) -> None:
+    for i in range(6):
+        hand.done("/forget", i / 8)
+        hand.done("/unit/2/3/strength", 1 - i / 6)
+        hand.done("/chord", "C" if i % 2 else "")
+
+
+def test_a_take_plays_again_to_the_same_samples(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/layer/1/forget", 0.25)
+        hand.done("/rec/start")
+        assert hand.set("/rec/start")["code"] == "not_now"
+        hand.done("/play", 1)
+        play_something(hand)
+        hand.done("/mark", "here it goes")
+        hand.done("/rec/stop")
+        event = hand.until("event", what="take", did="kept")
+        assert event["takes"] == [event["take"]] == ["take-001"]
+        hand.done("/forget", 0.9)
+    take = stage.session.takes / "take-001.toml"
+    paths = [change.path for change in load_score(take).changes]
+    assert paths[:2] == ["/layer/1/forget", "/play"]
+    assert "/mark" not in paths
+    assert 0.9 not in [change.value for change in load_score(take).changes]
+    np.testing.assert_array_equal(recorded(take), rendered(take))
+    assert take.with_suffix(".txt").read_text().strip().endswith("\there it goes")
+    assert read_provenance(take.with_suffix(".flac"))["memory"] == "fake"
+    assert not list(stage.session.takes.glob("*.take"))
+    for suffix in (".toml", ".flac", ".txt"):
+        answer = httpx.get(f"{stage.http}/takes/take-001{suffix}")
+        assert answer.content == take.with_suffix(suffix).read_bytes()
+
+
+def test_a_take_that_begins_late_knows_what_went_before(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        play_something(hand)
+        hand.done("/rec/start")
+        hand.done("/layer/1/forget", 0.5)
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+    take = stage.session.takes / "take-001.toml"
+    heard, again = recorded(take), rendered(take)
+    assert 1024 < len(heard) < len(again)
+    np.testing.assert_array_equal(heard, again[-len(heard) :])
+
+
+def test_a_page_that_goes_does_not_end_the_take(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.done("/rec/start")
+    with stage.hand() as back:
+        assert back.welcome["recording"] is True
+        assert back.until("stats")["recording_s"] > 0
+        back.done("/rec/stop")
+        back.until("event", what="take", did="kept")
+        assert back.set("/rec/stop")["code"] == "not_now"
+
+
+def test_the_end_of_the_server_completes_the_take(tmp_path: Path) -> None:
+    with Stage(tmp_path / "takes") as stage, stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        play_something(hand)
+        stage.end()
+        assert hand.until("bye")
+    take = tmp_path / "takes" / "take-001.toml"
+    np.testing.assert_array_equal(recorded(take), rendered(take))
+
+
+def test_a_take_without_a_sound_is_none(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="failed")
+    assert not list(stage.session.takes.iterdir())
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+from tests.live_stage import Stage
+with Stage(Path(sys.argv[1])) as stage, stage.hand() as hand:
+    hand.done("/rec/start")
+    hand.done("/play", 1)
+    for i in range(1000):
+        hand.done("/forget", (i % 50) / 50)
+        print(stage.session.player.at, flush=True)
+"""
+
+
+def test_a_killed_server_leaves_a_take_that_the_next_one_completes(tmp_path: Path) -> None:
+    folder = tmp_path / "takes"
+    with subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(folder)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent.parent
+    ) as process:
+        assert process.stdout is not None
+        at = 0
+        while at < 2.5 * 44_100:
+            at = int(process.stdout.readline())
+        process.kill()
+    assert (folder / "take-001.take").is_dir()
+    with Stage(folder) as stage, stage.hand() as hand:
+        assert hand.welcome["takes"] == ["take-001"]
+        assert "take-001" in hand.seen("notice", level="info")["text"]
+    take = folder / "take-001.toml"
+    heard, again = recorded(take), rendered(take)
+    assert len(again) >= at - 44_100
+    assert len(heard) >= at - 44_100
+    length = min(len(heard), len(again))
+    np.testing.assert_array_equal(heard[:length], again[:length])
+
+
+def test_a_take_that_another_server_makes_is_left_alone(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.done("/rec/start")
+        wait_for((stage.session.takes / "take-001.take" / takes.SOUND).exists)
+        assert takes.recover(stage.session.takes) == ([], [])
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+
+
+def test_a_take_that_cannot_begin_is_told(stage: Stage) -> None:
+    with stage.hand() as hand:
+        stage.session.takes.rmdir()
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        assert "could not be kept" in hand.seen("notice", level="warning")["text"]
+        hand.seen("event", what="take", did="failed")
+        stage.session.takes.mkdir()
+        hand.done("/rec/start")
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "not json\n", '{"at": 3}\n', "[]\n", '{"score": {"seed": "x"}, "start": 0, "made_by": {}}\n']
+)
+def test_a_damaged_journal_is_kept_and_told(tmp_path: Path, text: str) -> None:
+    left = tmp_path / "takes" / "take-004.take"
+    left.mkdir(parents=True)
+    (left / takes.JOURNAL).write_text(text)
+    with Stage(tmp_path / "takes") as stage, stage.hand() as hand:
+        assert "take-004.take could not be completed" in hand.seen("notice")["text"]
+        assert hand.welcome["takes"] == []
+    assert left.is_dir()
+    assert takes.unused(tmp_path / "takes") == "take-001"
+
+
+def test_a_full_disk_ends_the_sound_and_not_the_take(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.until("stats")
+
+        def full(*_: Any) -> None:
+            raise soundfile.LibsndfileError(2)
+
+        with monkeypatch.context() as patched:
+            patched.setattr(soundfile.SoundFile, "write", full)
+            assert "what is played is still kept" in hand.seen("notice", level="warning")["text"]
+        hand.done("/forget", 0.75)
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+    take = stage.session.takes / "take-001.toml"
+    heard, again = recorded(take), rendered(take)
+    assert 0 < len(heard) < len(again)
+    np.testing.assert_array_equal(heard, again[: len(heard)])
+    assert load_score(take).changes[-1].value == 0.75
+
+
+def test_a_journal_waits_until_there_is_room(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.until("stats")
+
+        def full(_: int) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "fsync", full)
+            assert "the disk is full" in hand.seen("notice", level="warning")["text"]
+            hand.done("/forget", 0.625)
+            hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+    take = stage.session.takes / "take-001.toml"
+    assert [change.value for change in load_score(take).changes].count(0.625) == 1
+    np.testing.assert_array_equal(recorded(take), rendered(take))
+
+
+def test_another_memory_ends_the_take(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.done("/rec/start")
+        hand.until("stats")
+        hand.done("/memory", "small")
+        assert hand.until("welcome")["recording"] is False
+        hand.seen("event", what="take", did="kept")
+        hand.done("/rec/start")
+        hand.done("/layer/2/forget", 1.0)
+        hand.until("stats")
+        hand.done("/layer/2/forget", 0.5)
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+    take = stage.session.takes / "take-002.toml"
+    assert load_score(take).memory == "small"
+    heard, again = recorded(take), rendered(take)
+    np.testing.assert_array_equal(heard, again[-len(heard) :])
+
+
+def test_what_was_moved_after_the_last_sample_is_no_part_of_a_take() -> None:
+    score = Score(memory="fake", resolution="block")
+    changes = [{"at": at, "path": "/forget", "value": 0.5} for at in (0, 1024, 2048)]
+    assert [change.at for change in takes.taken(score, changes, 2048).changes] == [0, 1024 / 44_100]
+
+
+def test_a_take_is_replayed_and_then_all_is_as_before(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.done("/rec/start")
+        hand.done("/forget", 0.75)
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+        hand.done("/forget", 0.125)
+        hand.done("/replay", "take-001")
+        assert hand.until("welcome")["state"] == "replaying"
+        assert hand.set("/forget", 0.5)["code"] == "not_now"
+        assert hand.set("/undo")["code"] == "not_now"
+        back = hand.until("welcome")
+        assert back["state"] == "playing"
+        assert back["values"]["/forget"] == 0.125
+        hand.done("/undo")
+        assert hand.until("patch", by="undo")["changes"]["/forget"] in {0.0, 0.75}
+        hand.done("/replay", "take-001")
+        hand.until("welcome")
+        hand.done("/replay", "")
+        assert hand.seen("welcome")["state"] == "playing"
+
+
+def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:
+    command = "from fugue_state.cli import main; main()"
+    words = ["play", tiny_path, "--port", "0", "--no-osc", "--takes", tmp_path / "takes", "--buffer", "2000"]
+    process = subprocess.Popen([sys.executable, "-c", command, *map(str, words)], stderr=subprocess.PIPE, text=True)
+    with process, contextlib.ExitStack() as stack:
+        stack.callback(process.kill)
+        assert process.stderr is not None
+        where = process.stderr.readline().split(" at ")[1].split()[0]
+        hand = stack.enter_context(Hand(where.replace("http", "ws").rstrip("/"), hello={"name": "one"}))
+        assert hand.welcome["memory"]["name"] == "tiny"
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.done("/forget", 0.5)
+        hand.until("stats")
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        hand.until("bye")
+        assert process.wait(20) == 0
+        assert process.stderr.read().strip() == "ended"
+    score = load_score(tmp_path / "takes" / "take-001.toml")
+    assert [change.path for change in score.changes] == ["/play", "/forget"]
+    assert len(recorded(tmp_path / "takes" / "take-001.toml")) == score.samples

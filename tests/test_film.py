@@ -487,6 +487,14 @@ def test_the_command_films_a_file_and_a_render(tiny_path: Path, tmp_path: Path) 
     assert json.loads((tmp_path / "a.json").read_text())["score"]["duration_s"] == 5
 
 
+def test_a_poster_does_not_take_the_place_of_the_portrait(tiny_path: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.wav"
+    result = run("forget", "-m", str(tiny_path), "-o", str(out), "--poster", str(tmp_path / "a.png"))
+    assert result.exit_code == 2
+    assert "would be portrait and poster at once" in result.output
+    assert list(tmp_path.iterdir()) == [tiny_path]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -193,6 +193,8 @@ def _render(score: Score, out: Path, portrait: Path, settings: dict[str, Any], o
     from fugue_state.piece.render import render
 
     config = _check_film(settings)
+    if settings["poster"] is not None and settings["poster"].resolve() == portrait.resolve():
+        raise InputError(f"{portrait} would be portrait and poster at once; choose another name for --poster")
     _check_sound(score, out)
     piece = _piece(score, of)
     with told_how_to_go_on(out):

@@ -56,9 +56,9 @@ def play(what: str, buffer: str, opens: bool, **settings: Any) -> None:
 
     reply = min(settings["osc_port"] + 1, 65_535)
     config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), "osc_reply_port": reply})
-    output_folder(config.takes)
     score = _score(what, config.quality)
     house = _house(score.memory)
+    output_folder(config.takes)
     if config.osc and not is_local(config.osc_host):
         note("OSC knows no token: whoever reaches its port plays along")
 

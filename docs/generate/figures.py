@@ -95,6 +95,13 @@ FIGURES = (
         "and when it is heard. Beside it a minute, and how fast matplotlib draws the same.",
     ),
     Figures(
+        "live.json",
+        "Played live",
+        ("python benchmarks/live.py --minutes 6",),
+        "A scripted performer, a listener and 200 OSC messages a second over the real sockets; the take of the first "
+        "two minutes, rendered.",
+    ),
+    Figures(
         "inversion.json",
         "From mel to sound",
         ("python benchmarks/inversion.py guitar --against chords --air wide --clips 24 --latents 1",),

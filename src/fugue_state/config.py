@@ -24,6 +24,7 @@ ThemeName = Literal["night", "paper"]
 DEFAULT_THEME: ThemeName = "night"
 # Sounds generated and inverted together: a part of what makes a piece repeat exactly.
 EVENT_BATCH = 16
+FULL_ACTIVATION = 0.28  # at which a unit is shown at 1 - 1/e of its brightness
 ACTIVATION_STEPS = 64  # of a sound, at which is seen what its units do
 SAMPLE_COUNT = 16
 CHECKPOINT_S = 20.0  # of rendering, from one place to go on from to the next

@@ -149,7 +149,7 @@ class Health:
     superseded: int = 0  # values that a newer one replaced before they were heard
 
 
-class Player(threading.Thread):
+class BlockClock(threading.Thread):
     """Drives a performance by the clock: `ask` from any thread, `hear` is told of every block on this one.
 
     It waits, armed, until `/play` is asked for; then it plays a block each time one is due. What is asked for

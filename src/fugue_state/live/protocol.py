@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from fugue_state.config import FULL_ACTIVATION
 from fugue_state.score.paths import PATHS, Path, written
 
 Code = Literal["unknown_path", "bad_value", "view_only", "too_fast", "bad_message", "not_now"]
@@ -18,7 +19,6 @@ Format = Literal["pcm16", "float32"]
 AUDIO_HEADER = struct.Struct("<4sBBHIIQ")  # magic, kind, channels, reserved, rate, sequence, first sample
 MAGIC = b"FUG1"
 FORMATS: dict[Format, int] = {"pcm16": 0, "float32": 1}
-ACTIVE = 0.28  # an activation that is seen at 63 % of full brightness
 MEL_FLOOR = -1.0  # a mel's values lie within -1..1
 LONGEST_PATH = 64
 LARGEST_ID = 2**53  # what JavaScript counts to exactly
@@ -141,7 +141,7 @@ def levels(values: npt.ArrayLike) -> bytes:
 
 def brightness(activations: npt.ArrayLike) -> str:
     """Return activations from 0 on as bytes in base64, the strongest ever nearer to 255."""
-    return bytes_of(1.0 - np.exp(-np.maximum(np.asarray(activations), 0.0) / ACTIVE))
+    return bytes_of(1.0 - np.exp(-np.maximum(np.asarray(activations), 0.0) / FULL_ACTIVATION))
 
 
 def column(mel: npt.ArrayLike) -> str:

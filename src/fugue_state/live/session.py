@@ -19,7 +19,7 @@ import numpy.typing as npt
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig
 from fugue_state.errors import FugueError, InputError, unknown
-from fugue_state.live.audio import Ask, Performs, Player, Report
+from fugue_state.live.audio import Ask, BlockClock, Performs, Report
 from fugue_state.live.board import Bank, Board, History, Morph, gesture_key
 from fugue_state.live.clients import Client, Listener, PageClient
 from fugue_state.live.protocol import (
@@ -121,7 +121,7 @@ class Session:
         memory = await asyncio.to_thread(self.house.load, score.memory)
         performance = await asyncio.to_thread(self.house.perform, score, memory)
         self.part = self._part(memory, performance)
-        self.player = Player(performance, self.config, self._from_clock(self._heard), self._from_clock(self._warn))
+        self.player = BlockClock(performance, self.config, self._from_clock(self._heard), self._from_clock(self._warn))
         self.player.start()
         for client, hello in self._early:
             self._welcome(client, hello)

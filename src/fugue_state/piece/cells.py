@@ -8,6 +8,7 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.config import FULL_ACTIVATION
 from fugue_state.look.theme import Theme, rgb
 from fugue_state.piece.stage import Grid
 from fugue_state.piece.watch import Seen
@@ -15,7 +16,6 @@ from fugue_state.piece.watch import Seen
 Array = npt.NDArray[np.float32]
 
 DIM = 0.16  # of full brightness, for a unit that is remembered and silent
-FULL = 0.28  # activation at which a unit is at 1 - 1/e of its brightness
 CONTRAST = 1.2
 LOST_S, FOUND_S, FLARE_S = 0.22, 0.5, 0.3  # time constants
 # Relative luminance a second that a layer may change by. A flash is a change by .1 and back (WCAG 2.3.1): at this
@@ -68,7 +68,7 @@ def _calm(now: float, then: float, seconds: float) -> np.float32:
 
 
 def _brightness(seen: Seen) -> Array:
-    bright: Array = DIM + (1.0 - DIM) * (1.0 - np.exp(-seen.activations / FULL)) ** CONTRAST
+    bright: Array = DIM + (1.0 - DIM) * (1.0 - np.exp(-seen.activations / FULL_ACTIVATION)) ** CONTRAST
     return bright
 
 

@@ -42,7 +42,6 @@ LIMITED = 1
 GROUP_S = 2  # from one frame that stands alone to the next: what one may jump to
 SETTLE_S = 2.0  # before a still, for what flares and fades
 ALIVE_S = 0.35  # into a chord, where a still is taken
-Pixels = npt.NDArray[np.uint8]
 
 
 def film(
@@ -144,8 +143,7 @@ def _encode(
         out.metadata.update(told)
         rate = file.samplerate
         video, audio = _video(out, config), out.add_stream(AUDIO, rate=rate, layout="stereo", bit_rate=AUDIO_BITS)
-        for number, pixels in enumerate(_drawn_ahead(frames, numbers)):
-            frame = av.VideoFrame.from_ndarray(pixels, format="yuv420p")
+        for number, frame in enumerate(_drawn_ahead(frames, numbers)):
             frame.pts, frame.time_base = number, Fraction(1, config.fps)
             frame.colorspace, frame.color_range = BT709, LIMITED
             out.mux(video.encode(frame))
@@ -154,14 +152,18 @@ def _encode(
         out.mux([*video.encode(), *audio.encode()])
 
 
-def _drawn_ahead(frames: Frames, numbers: Iterator[int]) -> Iterator[Pixels]:
+def _drawn_ahead(frames: Frames, numbers: Iterator[int]) -> Iterator[av.VideoFrame]:
     """Yield a frame for each number; the next one is drawn while it is encoded."""
+
+    def draw() -> av.VideoFrame:
+        return av.VideoFrame.from_ndarray(frames.draw(), format="yuv420p")
+
     with ThreadPoolExecutor(1) as pool:
-        drawing = pool.submit(lambda: frames.draw().copy())
+        drawing = pool.submit(draw)
         for _ in numbers:
-            pixels = drawing.result()
-            drawing = pool.submit(lambda: frames.draw().copy())
-            yield pixels
+            frame = drawing.result()
+            drawing = pool.submit(draw)
+            yield frame
 
 
 def _video(out: OutputContainer, config: FilmConfig) -> VideoStream:

@@ -4,14 +4,17 @@
 
 `fugue play` runs as a process of its own; the script is a performer, a listener and an OSC controller (200 messages a
 second) at once. First the sound is left alone, then random layers jump over their full range, a hundred times, then
-faders, brushes and banks move until the end.
+faders, brushes and banks move until the end; after two minutes another memory is taken, and the first one again. Where
+there is a Chromium, a page is measured before, with a server of its own.
 
 - `start_s`: from the start of the command to the first block of sound.
 - `control_ms`: from sending a `set` to the arrival of the block in which it is first heard.
-- `load` of one core, `underruns`, `gaps` in what arrives, samples that are `nan` or `over` the ceiling.
+- `load` of one core, smoothed over a second; `draft` is the share of the seconds in which quality had stepped down.
+- `underruns`, `gaps` in what arrives, samples that are `nan` or `over` the ceiling.
 - `clicks`: largest step from sample to sample, left alone and with jumps; the second at most twice the first.
-- `memory_mb` of the process, a fifth of the way in and at the end.
+- `memory_mb` of the process, then and at the end.
 - `replay_equal`: whether the take of the first two minutes plays offline to the very samples that arrived.
+- `page`: from opening it to sound, and from moving a control there to a clear change in the worklet's output.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import contextlib
 import json
 import math
 import random
@@ -31,6 +35,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +43,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pythonosc.osc_message_builder import OscMessageBuilder
+from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from websockets.asyncio.client import ClientConnection, connect
 
 from fugue_state.config import DEFAULT_MEMORY, MasterConfig
@@ -48,8 +54,80 @@ from fugue_state.score.text import load_score
 
 CREDIT = 50
 OSC_PER_S = 200
+STEADY_S, JUMPS_S = 15.0, 45.0  # at most; shorter in a short run
 JUMPS = 100
+SWAPPED_S = 10.0  # with another memory, and back
 KEPT_S = 120.0  # of sound, to compare with the take
+CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
+MOVES = 100  # of the volume, on the page
+# A worklet after the page's own, which tells with every quantum how loud the last 512 samples were.
+EAR = """
+    const done = arguments[arguments.length - 1];
+    const { sound, controls } = fugue;
+    const until = async (true_) => { while (!true_()) await new Promise((on) => setTimeout(on, 4)); };
+    let level = 0;
+    let crossed = () => {};
+    async function listen() {
+      await until(() => sound.node);
+      const { context } = sound;
+      const code = `registerProcessor("ear", class extends AudioWorkletProcessor {
+        quanta = [0, 0, 0, 0];
+        process([[left]]) {
+          if (!left) return true;
+          this.quanta = [...this.quanta.slice(1), left.reduce((sum, x) => sum + x * x, 0)];
+          this.port.postMessage(Math.sqrt(this.quanta.reduce((a, b) => a + b) / 512));
+          return true;
+        }
+      });`;
+      await context.audioWorklet.addModule(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+      const ear = new AudioWorkletNode(context, "ear");
+      ear.port.onmessage = ({ data }) => { level = data; crossed(data); };
+      sound.node.connect(ear).connect(context.destination);
+    }
+"""
+# Press start as soon as it can be pressed; milliseconds from opening the page until something is heard.
+PRESS = """
+    (async () => {
+      const button = document.querySelector("#start");
+      await until(() => !button.disabled);
+      button.click();
+      await listen();
+      await until(() => level > 1e-3);
+      done(performance.now());
+    })();
+"""
+# Move the volume up and down tenfold while the sound is held: milliseconds until the level is half, or twice, what it
+# was at any time in the 200 ms before.
+MOVE = """
+    const settled = () => new Promise((on) => setTimeout(on, 200 + 200 * Math.random()));
+    (async () => {
+      await listen();
+      const waits = [];
+      let [now, next] = [0.5, 0.05];
+      controls.set("/volume", [now]);
+      do {  // until a moment is held that is loud
+        controls.set("/freeze", [0]);
+        await new Promise((on) => setTimeout(on, 1000 * Math.random()));
+        controls.set("/freeze", [1]);
+        await settled();
+      } while (level < 0.01);
+      for (let i = 0; i < arguments[0]; i++) {
+        await settled();
+        const levels = [];
+        crossed = (data) => levels.push(data);
+        await new Promise((on) => setTimeout(on, 200));
+        const [low, high] = [Math.min(...levels) / 2, 2 * Math.max(...levels)];
+        const began = performance.now();
+        const moved = new Promise((on) => {
+          crossed = (data) => { if (next < now ? data < low : data > high) on(performance.now() - began); };
+        });
+        controls.set("/volume", [next]);
+        waits.push(await moved);
+        [now, next] = [next, now];
+      }
+      done(waits);
+    })();
+"""
 CEILING = 10.0 ** (MasterConfig().ceiling_dbtp / 20.0)
 
 
@@ -101,6 +179,7 @@ class Player:
         self.stats: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
         self.refused: list[str] = []
+        self.notices: list[str] = []
         self._sent: dict[int, float] = {}
         self._count = 0
         self._draw = random.Random(5)
@@ -123,7 +202,9 @@ class Player:
                 asyncio.get_running_loop().create_task(self._wait(self._sent.pop(message["id"]), message["at_sample"]))
             elif message["type"] == "stats":
                 self.stats.append(message)
-            elif message["type"] in {"event", "notice"}:
+            elif message["type"] == "notice":
+                self.notices.append(message["text"])
+            elif message["type"] in {"event", "welcome"}:
                 self.events.append(message)
 
     async def _wait(self, sent: float, at: int) -> None:
@@ -143,6 +224,14 @@ class Player:
         """Wait for an event."""
         while not any(values.items() <= event.items() for event in self.events):
             await asyncio.sleep(0.02)
+
+    async def swap(self, memory: str) -> list[int]:
+        """Go on with another memory; return how many units its layers have."""
+        self.events.clear()
+        await self.set("/memory", memory)
+        await self.event(type="welcome")
+        welcome = next(event for event in self.events if event["type"] == "welcome")
+        return [size for _, size in welcome["memory"]["layers"]]
 
     async def jump(self, layers: int, seconds: float) -> None:
         """Let random layers jump over their full range."""
@@ -212,17 +301,20 @@ async def perform(where: str, osc_port: int, seconds: float, process: subprocess
         await player.set("/rec/start")
         await player.set("/play", 1)
         begin = time.perf_counter()
-        await asyncio.sleep(seconds / 6)
+        await asyncio.sleep(min(STEADY_S, seconds / 6))
         steady = heard.taken_step()
-        await player.jump(len(sizes), seconds / 6)
+        await player.jump(len(sizes), min(JUMPS_S, seconds / 6))
         jumping = heard.taken_step()
-        before_mb = resident_mb(process)
         osc = asyncio.create_task(control_by_osc(osc_port, sizes[0]))
         end = begin + seconds
         await player.play(sizes, min(end, begin + KEPT_S))
         await player.set("/rec/stop")
         await player.event(what="take", did="kept")
         heard.keep = False
+        for memory in welcome["memories"][1::-1]:
+            sizes = await player.swap(memory)
+            await player.play(sizes, min(end, time.perf_counter() + SWAPPED_S))
+        before_mb = resident_mb(process)
         await player.play(sizes, end)
         after_mb = resident_mb(process)
         for task in (osc, *tasks):
@@ -240,16 +332,20 @@ async def perform(where: str, osc_port: int, seconds: float, process: subprocess
             "p99": round(float(np.quantile(player.waits_ms, 0.99)), 1),
             "count": len(player.waits_ms),
         },
-        "load": {"median": statistics.median(loads), "max": max(loads)},
+        "load": {
+            "median": round(statistics.median(loads), 3),
+            "p99": round(float(np.quantile(loads, 0.99)), 3),
+            "max": max(loads),
+        },
+        "draft": round(statistics.mean(one["quality"] == "draft" for one in player.stats), 3),
         "underruns": player.stats[-1]["underruns"],
-        "quality": sorted({one["quality"] for one in player.stats}),
         "gaps": heard.gaps,
         "nan": heard.nan,
         "over": heard.over,
         "clicks": {"steady": round(steady, 5), "jumping": round(jumping, 5), "times": round(jumping / steady, 2)},
         "memory_mb": {"before": round(before_mb, 1), "after": round(after_mb, 1)},
         "refused": dict(Counter(player.refused)),
-        "notices": [event["text"] for event in player.events if event["type"] == "notice"],
+        "notices": player.notices,
     }
     return told, np.concatenate(heard.blocks)
 
@@ -280,22 +376,59 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@contextlib.contextmanager
+def serving(*words: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """Start `fugue play`; yield the process and the address of its page, and end it as Ctrl-C does."""
+    command = [sys.executable, "-c", "from fugue_state.cli import main; main()", "play", "--port", "0", *words]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            said = process.stderr.readline() if process.stderr else ""
+            yield process, said.split(" at ")[1].split()[0]
+        finally:
+            process.send_signal(signal.SIGINT)
+
+
 def measure(model: str, minutes: float, buffer: str, folder: Path) -> dict[str, Any]:
     """Start the command, play it, end it, and replay its take."""
     port = free_port()
-    words = ["play", model, "--port", "0", "--osc-port", str(port), "--buffer", buffer, "--takes", str(folder)]
     began = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-c", "from fugue_state.cli import main; main()", *words], stderr=subprocess.PIPE, text=True
-    )
-    with process:
-        try:
-            said = process.stderr.readline() if process.stderr else ""
-            where = re.sub("^http", "ws", said.split(" at ")[1].split()[0]).rstrip("/")
-            told, sent = asyncio.run(perform(where, port, 60.0 * minutes, process, began))
-        finally:
-            process.send_signal(signal.SIGINT)
+    with serving(model, "--osc-port", str(port), "--buffer", buffer, "--takes", str(folder)) as (process, page):
+        where = re.sub("^http", "ws", page).rstrip("/")
+        told, sent = asyncio.run(perform(where, port, 60.0 * minutes, process, began))
     return {**told, **replayed(folder / "take-001.toml", sent)}
+
+
+def measure_page(model: str, buffer: str, folder: Path) -> dict[str, float] | None:
+    """Play by a page in a headless Chromium; None where there is none."""
+    if not (Path(CHROMIUM).exists() and Path(DRIVER).exists()):
+        return None
+    options = ChromeOptions()
+    options.binary_location = CHROMIUM
+    # A script may press the button.
+    for argument in ("headless=new", "no-sandbox", "disable-dev-shm-usage", "autoplay-policy=no-user-gesture-required"):
+        options.add_argument(f"--{argument}")
+    browser = Chrome(options=options, service=ChromeService(DRIVER))
+    browser.execute_cdp_cmd("Page.setBypassCSP", {"enabled": True})  # for the ear, which is not of the page
+    browser.set_script_timeout(120)
+    try:
+        began = time.perf_counter()
+        with serving(model, "--no-osc", "--buffer", buffer, "--takes", str(folder)) as (_, page):
+            browser.get(page)
+            first: float = browser.execute_async_script(EAR + PRESS)
+            from_command = time.perf_counter() - began
+            browser.get(page)
+            again: float = browser.execute_async_script(EAR + PRESS)
+            waits: list[float] = browser.execute_async_script(EAR + MOVE, MOVES)
+            browser.get("about:blank")
+    finally:
+        browser.quit()
+    return {
+        "command_to_sound_s": round(from_command, 2),
+        "loading_to_sound_s": round(first / 1000.0, 2),
+        "open_to_sound_s": round(again / 1000.0, 2),
+        "control_ms": round(statistics.median(waits), 1),
+        "control_p99_ms": round(float(np.quantile(waits, 0.99)), 1),
+    }
 
 
 def main() -> None:
@@ -306,7 +439,9 @@ def main() -> None:
     parser.add_argument("--buffer", default="live")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        print(json.dumps(measure(options.model, options.minutes, options.buffer, Path(folder))))
+        page = measure_page(options.model, options.buffer, Path(folder))
+        told = measure(options.model, options.minutes, options.buffer, Path(folder))
+    print(json.dumps(told | {"page": page}))
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@
 
 Two chords sound at once. Load is the processor time of a block beside its length, on one thread: while nothing moves,
 and while a fader moves in every block. A change is heard from the first sample that differs by more than -80 dBFS;
-times count from the beginning of the block that it comes before. Steps are between neighbouring samples.
+times count from the beginning of the block that it comes before. Steps are between neighbouring samples. `finer` is
+the mean error in dB of the mel of what sounds, over all chords of a take with many changes: live, and as `--quality
+final` renders it.
 """
 
 from __future__ import annotations
@@ -18,7 +20,9 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.audio.mel import MelTransform
 from fugue_state.config import DEFAULT_MEMORY, checked
+from fugue_state.measure.fidelity import mel_error
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.performance import Performance, played
 from fugue_state.piece.piece import Piece
@@ -27,7 +31,7 @@ from fugue_state.score.paths import Value
 
 HEARD = 1e-4
 BLOCKS, JUMPS = 400, 100
-FROZEN_S, SETTLED_S, SPAN_S = 60.0, 4.0, 0.05
+FROZEN_S, SETTLED_S, SPAN_S, FINER_S = 60.0, 4.0, 0.05, 60.0
 Sound = npt.NDArray[np.float32]
 Do = Callable[[int], None]
 
@@ -143,6 +147,29 @@ def replayed(memory: Memory, beat_s: float, seconds: float, changes: int) -> dic
     return {"changes": len(take.changes), "the_same": bool(np.array_equal(live, again))}
 
 
+def finer(memory: Memory, beat_s: float, seconds: float, changes: int) -> dict[str, float]:
+    """Return how far the sound of events is from their mels in dB, frame by frame and as wholes."""
+    one, random = performance(memory, beat_s), np.random.default_rng(3)
+    blocks = round(seconds * one.rate / one.block)
+    layers = len(memory.layers)
+
+    def hand(_: int) -> None:
+        for _ in range(random.poisson(changes / blocks)):
+            one.change(f"/layer/{random.integers(layers) + 1}/forget", float(random.random()))
+
+    heard(one, blocks, hand)
+    sketched = Performance(one.take().model_copy(update={"quality": "final"}), memory, finer=True)
+    moments = [sketched.advance() for _ in range(blocks)]
+    voices = {id(part.voice): part.voice for moment in moments for part in moment.passages}.values()
+    transform, stream = MelTransform(memory.spec), memory.stream(learned=memory.net is not None)
+    errors: dict[str, list[float]] = {"live": [], "final": []}
+    for voice in voices:
+        mel = voice.mel[None]  # type: ignore[attr-defined]
+        for name, sound in (("live", stream.whole(mel[0])[None]), ("final", memory.invert(mel))):
+            errors[name].append(float(mel_error(mel, sound, transform)))
+    return {name: round(statistics.fmean(found), 2) for name, found in errors.items()} | {"chords": len(voices)}
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -150,7 +177,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--changes", type=int, default=10_000)
     asked = parser.parse_args()
-    memory = Memory.load(asked.model, quality="live")
+    memory = Memory.load(asked.model, quality="final")
     beat_s = memory.spec.duration_s * 2 / 3
     blocks = BLOCKS
     figures = {
@@ -159,6 +186,7 @@ def main() -> None:
         "step": jumps(memory, beat_s, blocks),
         "control_to_sound_ms": delays_ms(memory, beat_s),
         "frozen": frozen(memory, beat_s),
+        "finer": finer(memory, beat_s, min(asked.seconds, FINER_S), asked.changes // 20),
         "replay": replayed(memory, beat_s, asked.seconds, asked.changes),
     }
     print(json.dumps(figures, indent=1))

@@ -1,10 +1,10 @@
-"""A performance that needs no memory: a quiet chord of sines whose amplitudes follow the strengths."""
+"""A performance that needs no memory: a chord of sines whose amplitudes follow the strengths."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,19 +13,22 @@ import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
 from fugue_state.errors import InputError
-from fugue_state.score.model import Change, Score
-from fugue_state.score.paths import Value, check, find, written
+from fugue_state.score.log import Log
+from fugue_state.score.model import Score
+from fugue_state.score.paths import Value, check, find
 
 LAYERS = {"deconv1": 32, "deconv2": 16, "deconv3": 8, "deconv4": 4, "deconv5": 2}
 PARTIALS = 8
 
 
-def fake_memory(name: str = "fake", layers: Mapping[str, int] = LAYERS) -> Any:
+def fake_memory(
+    name: str = "fake", layers: Mapping[str, int] = LAYERS, labels: tuple[str, ...] = ("Am", "C", "G")
+) -> Any:
     """What the session wants to know of a memory."""
     return SimpleNamespace(
         header=SimpleNamespace(name=name),
         fingerprint="0" * 64,
-        labels=("Am", "C", "G"),
+        labels=labels,
         layers=dict(layers),
         units=sum(layers.values()),
     )
@@ -51,12 +54,14 @@ class FakePerformance:
     score: Score
     memory: Any
     block: int = 1024
+    latency: int = 0
     position: int = 0
     broken: bool = False  # gives what is not a number
-    changes: list[Change] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._begun = self.position  # a take counts from where its memory set in
+        self.origin = self.position  # a take counts from where its memory set in
+        self.log = Log()
+        self.score = self.score.model_copy(update={"resolution": "block"})
         self.rate: int = self.score.file.sample_rate_hz
         self.values: dict[str, Any] = {
             "/forget": 0.0, "/freeze": 0, "/play": 1, "/volume": 0.25, "/seed": 0, "/chord": "", "/quality": "live",
@@ -73,6 +78,10 @@ class FakePerformance:
         layer = np.array([1 - self.values[f"/layer/{n}/forget"] for n in range(1, len(self._starts))])
         left: Strengths = (self._brush * layer[self._layer] * (1 - self.values["/forget"])).astype(np.float32)
         return left
+
+    @property
+    def brushed(self) -> Strengths:
+        return self._brush
 
     def _units(self, path: str, numbers: tuple[int, ...]) -> slice:
         if not 1 <= numbers[0] < len(self._starts):
@@ -102,14 +111,16 @@ class FakePerformance:
             self._brush[units] = value
         elif known.pattern.startswith("/unit"):
             self.frozen[units] = value
+        elif path == "/hush":
+            self.values["/play"] = 0
         elif known.kind != "trigger":
             self.values[path] = value
-        self.changes.append(Change(at=(self.position - self._begun) / self.rate, path=path, value=written(value)))
+        self.log.add(self.position - self.origin, path, value)
 
     def next(self) -> FakeSounding:
-        time = (np.arange(self.block) + self.position - self._begun) / self.rate
+        time = (np.arange(self.block) + self.position - self.origin) / self.rate
         left = [part.mean() for part in np.array_split(self.strengths, PARTIALS)]
-        sound = sum(a * np.sin(2 * math.pi * 110 * (i + 1) * time) for i, a in enumerate(left)) / (4 * PARTIALS)
+        sound = sum(a * np.sin(2 * math.pi * 110 * (i + 1) * time) for i, a in enumerate(left)) / PARTIALS
         samples = np.repeat((sound * self.values["/play"] * self.values["/volume"])[:, None], 2, 1).astype(np.float32)
         if self.broken:
             samples[:] = np.nan
@@ -125,20 +136,10 @@ class FakePerformance:
             lufs=-23.0,
         )
 
-    def take(self) -> Score:
-        return self.score.model_copy(
-            update={
-                "resolution": "block",
-                "changes": tuple(self.changes),
-                "played_s": (self.position - self._begun) / self.rate or None,
-            }
-        )
-
     def prepare(self, memory: Any) -> Any:
         return memory
 
     def swap(self, memory: Any) -> None:
         self.memory = memory
         self.score = self.score.model_copy(update={"memory": memory.header.name})
-        self.changes = []
         self.__post_init__()

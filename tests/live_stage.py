@@ -8,7 +8,7 @@ import itertools
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,6 +18,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from fugue_state.config import LiveConfig
 from fugue_state.errors import CheckpointError
+from fugue_state.live.clients import Client
 from fugue_state.live.protocol import read_audio_block
 from fugue_state.live.server import Server, bound
 from fugue_state.live.session import House, Session
@@ -131,6 +132,20 @@ class Ear:
         return read_audio_block(message)
 
 
+class Noted(Session):
+    """A session that keeps all that it was asked for; while it is deaf it hears of nothing."""
+
+    def __init__(self, config: LiveConfig, house: House) -> None:
+        super().__init__(config, house)
+        self.sets: list[tuple[str, list[Any]]] = []
+        self.deaf = False
+
+    def set(self, client: Client, path: str, args: Sequence[Any], number: int, by: str | None = None) -> None:
+        if not self.deaf:
+            self.sets.append((path, list(args)))
+            super().set(client, path, args, number, by)
+
+
 class Stage:
     """A server in a thread."""
 
@@ -138,8 +153,8 @@ class Stage:
         takes.mkdir(exist_ok=True)
         defaults = {"port": 0, "osc": False, "takes": str(takes), "buffer_ms": 500.0, "sync_s": 0.05}
         self.config = LiveConfig.model_validate(defaults | settings)
-        self.session = Session(self.config, house)
-        self._listening = bound("127.0.0.1", 0)
+        self.session = Noted(self.config, house)
+        self._listening = bound("127.0.0.1", self.config.port)
         self.port = self._listening.getsockname()[1]
         self.server = Server(self.session, Score(memory="fake"), token)
         self._thread = threading.Thread(target=lambda: self.server.run(sockets=[self._listening]), daemon=True)
@@ -171,6 +186,18 @@ class Stage:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         self._listening.close()
+
+    def kill(self) -> None:
+        """End like a process that is killed: all sockets are cut, nobody is told."""
+        [serving] = self.server.servers
+
+        def cut() -> None:
+            serving.close()
+            for connection in list(self.server.server_state.connections):
+                connection.transport.abort()
+
+        serving.get_loop().call_soon_threadsafe(cut)
+        self.end()
 
     def hand(self, **options: Any) -> Hand:
         hello = {"name": "someone"} | options

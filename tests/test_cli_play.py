@@ -30,6 +30,7 @@ def taken_port() -> Iterator[int]:
         (["--buffer", "5"], "buffer_ms: "),
         (["--buffer", "nan"], "buffer_ms: "),
         (["--port", "70000"], "port: "),
+        (["--quality", "final"], "'final' is not one of 'draft', 'live'"),
         (["--host", "203.0.113.7", "--port", "0"], "203.0.113.7:0 cannot be used"),
         (["--takes", "taken.txt"], "is a file"),
     ],

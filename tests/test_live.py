@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -13,6 +14,9 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from fugue_state.live.session import House
+
+from .fake_performance import FakePerformance
 from .live_stage import Ear, Stage, strengths, wait_for
 
 
@@ -30,7 +34,7 @@ def test_someone_who_comes_is_told_all_there_is(stage: Stage) -> None:
         }  # fmt: skip
         assert told["state"] == "armed"
         assert told["values"]["/play"] == 0
-        assert strengths(told["grid"]["strengths"]) == [255] * 48
+        assert strengths(told["grid"]["strengths"]) == strengths(told["grid"]["brushed"]) == [255] * 48
         assert {"path": "/forget", "kind": "float", "min": 0, "max": 1, "default": 0}.items() <= told["tree"][0].items()
         assert told["resumed"] is False
         assert told["latency_samples"] == 22_050
@@ -46,14 +50,56 @@ def test_a_change_is_answered_told_and_heard(stage: Stage) -> None:
         assert patch["by"] == "one"
         assert patch["at_sample"] == ack["at_sample"]
         assert patch["changes"]["/layer/1/forget"] == 1.0
-        assert strengths(patch["changes"]["/grid/1"]) == [0] * 32
-        assert "/grid/2" not in patch["changes"]
+        assert strengths(patch["changes"]["/strengths/1"]) == [0] * 32
+        assert not {"/strengths/2", "/grid/1"} & set(patch["changes"])
         before = after = first
         while after[2] < ack["at_sample"]:
             before, after = after, ear.block()
         assert after[2] == ack["at_sample"]
         assert np.abs(after[3]).max() < 0.9 * np.abs(before[3]).max()
         assert two.until("event", what="forgotten")["units"] == list(range(1, 33))
+
+
+def test_what_brushes_left_is_told_apart_from_what_faders_leave_of_it(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/grid/2", base64.b64encode(bytes([51] * 16)).decode())
+        hand.done("/layer/2/forget", 0.5)
+        changes = hand.seen("patch", rev=2)["changes"]
+        assert "/grid/2" not in changes
+        assert set(strengths(changes["/strengths/2"])) == {26}
+        assert stage.session.value("/unit/2/3/strength") == pytest.approx(0.2)
+        hand.done("/unit/2/3/strength", 1.0)
+        changes = hand.seen("patch", rev=3)["changes"]
+        assert strengths(changes["/grid/2"])[1:4] == [51, 255, 51]
+        assert strengths(changes["/strengths/2"])[1:4] == [26, 128, 26]
+        with stage.hand() as other:
+            assert strengths(other.welcome["grid"]["brushed"])[32:35] == [51, 51, 255]
+            assert strengths(other.welcome["grid"]["strengths"])[32:35] == [26, 26, 128]
+
+
+def test_what_a_score_forgets_by_itself_is_told_to_those_who_do_nothing(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        stage.performance.change("/layer/1/forget", 1.0)  # as a plan does: nobody asked
+        patch = hand.until("patch", by="score")
+        while "/strengths/1" not in patch["changes"]:
+            patch = hand.until("patch", by="score")
+        assert strengths(patch["changes"]["/strengths/1"]) == [0] * 32
+        stage.performance.change("/grid/2", bytes(16))
+        hand.until("patch", by="score")
+        wait_for(lambda: not stage.session.part.board.brushed[2].any())
+        hand.done("/unit/2/1/strength", 1.0)
+        hand.done("/undo")
+        wait_for(lambda: stage.performance.brushed[32] == 0.0)
+
+
+def test_a_session_that_cannot_be_opened_ends_whatever_the_reason(tmp_path: Path) -> None:
+    def load(_: str) -> Any:
+        raise ZeroDivisionError("of our own making")
+
+    with Stage(tmp_path / "takes", House(("fake",), load, FakePerformance)) as stage:
+        wait_for(lambda: stage.server.should_exit)
+        assert [str(problem) for problem in stage.server.problems] == ["of our own making"]
 
 
 def test_nothing_plays_before_it_is_asked_for(stage: Stage) -> None:
@@ -222,6 +268,11 @@ def test_between_what_is_and_the_armed_bank(stage: Stage) -> None:
             hand.done("/ab", share)
             hand.quiet()
             assert stage.performance.values["/forget"] == share
+        hand.done("/bank/4/fire")
+        hand.done("/ab", 0.25)  # also when it has fired, and is armed no more
+        wait_for(lambda: stage.performance.values["/forget"] == 0.25)
+        with stage.hand() as late:
+            assert late.welcome["armed"] is None
 
 
 def test_who_comes_back_gets_what_was_missed(stage: Stage) -> None:

@@ -18,8 +18,11 @@ import numpy.typing as npt
 import pytest
 import soundfile
 
+from fugue_state.errors import InputError, OutputError
 from fugue_state.live import takes
+from fugue_state.live.aside import aside
 from fugue_state.piece.provenance import read_provenance
+from fugue_state.score.log import Log
 from fugue_state.score.model import Score
 from fugue_state.score.text import load_score
 
@@ -251,6 +254,15 @@ def test_a_journal_waits_until_there_is_room(stage: Stage, monkeypatch: pytest.M
     np.testing.assert_array_equal(recorded(take), rendered(take))
 
 
+def test_work_aside_returns_raises_or_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "take.toml").write_text("seed = 5\n")
+    assert aside(load_score, tmp_path / "take.toml").seed == 5
+    with pytest.raises(InputError, match="no such score"):
+        aside(load_score, tmp_path / "none.toml")
+    with pytest.raises(OutputError, match="was ended"):
+        aside(os._exit, 3)
+
+
 def test_another_memory_ends_the_take(stage: Stage) -> None:
     with stage.hand() as hand:
         hand.done("/play", 1)
@@ -273,9 +285,45 @@ def test_another_memory_ends_the_take(stage: Stage) -> None:
 
 
 def test_what_was_moved_after_the_last_sample_is_no_part_of_a_take() -> None:
-    score = Score(memory="fake", resolution="block")
+    score, before = Score(memory="fake", resolution="block"), Log()
+    before.add(0, "/play", 1)
     changes = [{"at": at, "path": "/forget", "value": 0.5} for at in (0, 1024, 2048)]
-    assert [change.at for change in takes.taken(score, changes, 2048).changes] == [0, 1024 / 44_100]
+    assert [change.at for change in takes.taken(score, before, changes, 2048).changes] == [0, 0, 1024 / 44_100]
+
+
+def test_what_a_score_changes_by_itself_is_part_of_the_take(stage: Stage) -> None:
+    """Its own changes come at their times, as those of hands do."""
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        stage.session.player.do(lambda: stage.performance.change("/layer/1/forget", 0.5))
+        hand.done("/rec/start")
+        hand.until("stats")
+        stage.session.player.do(lambda: stage.performance.change("/layer/2/forget", 1.0))
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+    take = stage.session.takes / "take-001.toml"
+    assert [change.path for change in load_score(take).changes] == ["/play", "/layer/1/forget", "/layer/2/forget"]
+    heard, again = recorded(take), rendered(take)
+    np.testing.assert_array_equal(heard, again[-len(heard) :])
+
+
+def test_a_late_take_of_a_long_night_holds_nothing_up(stage: Stage) -> None:
+    """What went before is not turned into a score by the clock."""
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+
+        def much() -> None:
+            for i in range(20_000):
+                stage.performance.log.add(0, "/forget", i / 20_000)
+
+        stage.session.player.do(much)
+        hand.done("/rec/start")
+        hand.until("stats")
+        hand.done("/rec/stop")
+        hand.until("event", what="take", did="kept")
+        assert stage.session.player.health.underruns == 0
+    assert len(load_score(stage.session.takes / "take-001.toml").changes) > 20_000
 
 
 def test_a_take_is_replayed_and_then_all_is_as_before(stage: Stage) -> None:

@@ -1,27 +1,42 @@
-"""The page in a real browser, against a stand-in for the server."""
+"""The page in a real browser, on the real server with a test double of the engine."""
 
 from __future__ import annotations
 
+import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
 from scipy.signal import hilbert
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
+from selenium.webdriver.support.select import Select
 
-from tests.live_fake import BLOCK, LAYERS, RATE, Fake, Served
+from fugue_state.errors import CheckpointError
+from fugue_state.live.clients import Listener
+from fugue_state.live.protocol import Credit, Format
+from fugue_state.live.session import House
+from fugue_state.score.paths import check
+
+from .fake_performance import FakePerformance, fake_memory
+from .live_stage import Stage
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="no browser: Debian's chromium and chromium-driver are needed"
 )
 PATIENCE_S = 20.0
+LAYERS = {"deconv1": 512, "deconv2": 256, "deconv3": 128, "deconv4": 64, "deconv5": 32}
+SECOND = LAYERS["deconv1"]  # the first unit of deconv2
+SMALL = {"deconv1": 64, "deconv2": 32}
+CHORDS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
+RATE, BLOCK = 44_100, 1024
 TONE_HZ = 441.0
 # A microphone in the audio graph.
 LISTEN = """
@@ -56,13 +71,31 @@ def browser() -> Iterator[Chrome]:
 class Page:
     """A page at hand: what a performer does and sees."""
 
-    def __init__(self, browser: Chrome, served: Served) -> None:
-        self.browser, self.served, self.fake = browser, served, served.fake
+    def __init__(self, browser: Chrome, stage: Stage) -> None:
+        self.browser, self.stage = browser, stage
+
+    @property
+    def address(self) -> str:
+        return f"{self.stage.http}/"
+
+    @property
+    def performance(self) -> FakePerformance:
+        return self.stage.performance
+
+    @property
+    def sets(self) -> list[tuple[str, list[Any]]]:
+        """Return what pages have asked for."""
+        return self.stage.session.sets
+
+    @property
+    def forgotten(self) -> list[int]:
+        """Return the units that brushes have taken away."""
+        return [int(unit) for unit in np.flatnonzero(self.performance.brushed == 0)]
 
     def open(self, query: str = "", width: int = 1280, height: int = 800) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        self.browser.get(self.served.address + query)
+        self.browser.get(self.address + query)
         self.until(lambda: self.run("return globalThis.fugue?.control.open && document.fonts.status === 'loaded'"))
 
     def start(self) -> None:
@@ -105,8 +138,8 @@ class Page:
 
     def asked(self, path: str) -> Any:
         """Return the newest value that was set, once it is there."""
-        self.until(lambda: any(one == path for one, _ in self.fake.sets), f"{path} was not set: {self.fake.sets}")
-        args = [args for one, args in self.fake.sets if one == path][-1]
+        self.until(lambda: any(one == path for one, _ in self.sets), f"{path} was not set: {self.sets}")
+        args = [args for one, args in self.sets if one == path][-1]
         return args[0] if args else None
 
     def cell(self, unit: int) -> tuple[float, float]:
@@ -133,18 +166,57 @@ class Page:
             moved = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
             self.browser.execute_cdp_cmd("Input.dispatchMouseEvent", moved)
 
+    def leave(self) -> None:
+        """Go, from all windows."""
+        first, *others = self.browser.window_handles
+        for other in others:
+            self.browser.switch_to.window(other)
+            self.browser.close()
+        self.browser.switch_to.window(first)
+        self.browser.get("about:blank")
+
+
+def house(layers: Mapping[str, int]) -> House:
+    """What can be played: a memory of these layers, a small one, and one that is damaged."""
+
+    def load(name: str) -> Any:
+        if name == "damaged":
+            raise CheckpointError("damaged.safetensors: damaged or not a checkpoint")
+        return fake_memory(name, layers if name == "fake" else SMALL, CHORDS)
+
+    return House(("fake", "small", "damaged"), load, FakePerformance)
+
 
 @pytest.fixture
-def page(browser: Chrome) -> Iterator[Page]:
-    served = Served(Fake())
-    yield Page(browser, served)
-    browser.get("about:blank")
-    served.stop()
+def layers() -> Mapping[str, int]:
+    return LAYERS
 
 
-@pytest.mark.parametrize("form", [0, 1])
-def test_sound_waits_for_a_press_and_then_plays(page: Page, form: int) -> None:
-    page.fake.form = form
+@pytest.fixture
+def settings() -> Mapping[str, Any]:
+    return {}
+
+
+@pytest.fixture
+def page(browser: Chrome, tmp_path: Path, layers: Mapping[str, int], settings: Mapping[str, Any]) -> Iterator[Page]:
+    with Stage(tmp_path / "takes", house(layers), **settings) as stage:
+        page = Page(browser, stage)
+        yield page
+        page.leave()
+
+
+def encoded(levels: list[int]) -> str:
+    return base64.b64encode(bytes(levels)).decode()
+
+
+@pytest.mark.parametrize("form", ["pcm16", "float32"])
+def test_sound_waits_for_a_press_and_then_plays(page: Page, form: Format, monkeypatch: pytest.MonkeyPatch) -> None:
+    give = Listener.give
+
+    def as_if_asked_for(listener: Listener, credit: Credit) -> None:
+        give(listener, credit.model_copy(update={"format": form}))
+
+    monkeypatch.setattr(Listener, "give", as_if_asked_for)
     page.open()
     page.run("document.querySelector('#start').click()")  # by no hand
     page.until(lambda: "keeps sound back" in page.text("#start-note"))
@@ -152,9 +224,12 @@ def test_sound_waits_for_a_press_and_then_plays(page: Page, form: int) -> None:
     page.click("#start")
     assert page.asked("/play") == 1
     page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
-    page.until(lambda: 0.05 < page.loudness() < 0.2)
+    page.until(lambda: 0.05 < page.loudness() < 0.08)
     assert not page.find("#veil").is_displayed()
     page.until(lambda: page.text("#state") == "playing")
+    page.keys(Keys.ESCAPE)
+    page.until(lambda: page.text("#state") == "armed")
+    page.until(lambda: page.loudness() < 0.001, "it still sounds")
 
 
 def test_a_fader_is_sent_and_changes_the_sound(page: Page) -> None:
@@ -164,19 +239,19 @@ def test_a_fader_is_sent_and_changes_the_sound(page: Page) -> None:
     box = fader.rect
     middle = box["x"] + box["width"] / 2
     page.drag((middle, box["y"] + box["height"] - 12), (middle, box["y"] + 100), (middle, box["y"] + 4))
-    page.until(lambda: page.asked("/forget") == 1)
+    page.until(lambda: page.performance.values["/forget"] == 1)
     page.until(lambda: page.loudness() < 0.001, "it still sounds")
     page.until(lambda: page.text("#remembered b") == "0")
     fader.send_keys(Keys.ARROW_DOWN)
-    page.until(lambda: page.asked("/forget") < 1)
+    page.until(lambda: page.performance.values["/forget"] < 1)
 
 
 def test_what_others_move_is_shown_but_not_what_a_hand_holds(page: Page) -> None:
     page.open()
-    page.run("fugue.control.dispatchEvent(new CustomEvent('patch', {detail: {at_sample: 0, changes: "
-             "{'/layer/2/forget': 0.5}}}))")  # fmt: skip
     fader = "return Number(document.querySelector(`[data-path='/layer/2/forget']`).value)"
-    assert page.run(fader) == 0.5
+    with page.stage.hand() as other:
+        other.done("/layer/2/forget", 0.5)
+    page.until(lambda: page.run(fader) == 0.5)
     page.find("[data-path='/layer/2/forget']").send_keys(Keys.ARROW_UP)
     page.run("fugue.control.dispatchEvent(new CustomEvent('patch', {detail: {at_sample: 0, changes: "
              "{'/layer/2/forget': 0.1}}}))")  # fmt: skip
@@ -186,11 +261,12 @@ def test_what_others_move_is_shown_but_not_what_a_hand_holds(page: Page) -> None
 def test_the_grid_paints_what_is_heard(page: Page) -> None:
     page.start()
     page.until(lambda: page.run("return fugue.cells().glow[0] > 0.3"))
-    layer = LAYERS["deconv1"]
-    page.fake.brushed[1][:2] = 0.0
-    page.fake.brushed[1][2] = 0.5
-    page.until(lambda: page.run("return fugue.cells().size[0] < 0.02 && fugue.cells().flare[0] < 0.01"))
-    page.until(lambda: sum(page.pixels(0)) < sum(page.pixels(layer - 1)))
+    with page.stage.hand() as other:
+        for number, strength in enumerate((0.0, 0.0, 0.5), 1):
+            other.done(f"/unit/1/{number}/strength", strength)
+    still = "const {size, flare, due} = fugue.cells(); return size[0] < 0.02 && flare[0] < 0.01 && !due[0]"
+    page.until(lambda: page.run(still))
+    page.until(lambda: sum(page.pixels(0)) < sum(page.pixels(SECOND - 1)))
     assert page.pixels(0) == page.pixels(1)
     # The stroke of a forgotten unit rises.
     pitch = round((len(page.pixels(0)) / 4) ** 0.5)
@@ -206,19 +282,79 @@ def test_the_grid_paints_what_is_heard(page: Page) -> None:
 def test_a_brush_touches_what_it_crosses(page: Page) -> None:
     page.start()
     page.drag(page.cell(600), page.cell(604))
-    page.until(lambda: len([path for path, _ in page.fake.sets if path.endswith("strength")]) == 5)
-    assert [(p, a) for p, a in page.fake.sets if p.endswith("strength")] == [
+    page.until(lambda: page.forgotten == [600, 601, 602, 603, 604])
+    assert [(p, a) for p, a in page.sets if p != "/play"] == [
         (f"/unit/2/{unit - 511}/strength", [0]) for unit in range(600, 605)
     ]
-    assert list(page.fake.brushed[2][88:93]) == [0.0] * 5
     page.click("[data-brush=recall]")
     page.drag(page.cell(602), page.cell(602))
-    page.until(lambda: page.fake.brushed[2][90] == 1.0)
+    page.until(lambda: page.forgotten == [600, 601, 603, 604])
     page.click("[data-brush=freeze]")
     page.drag(page.cell(602), page.cell(603))
-    page.until(lambda: list(page.fake.frozen[2][89:94]) == [0, 1, 1, 0, 0])
+    page.until(lambda: np.flatnonzero(page.performance.frozen).tolist() == [602, 603])
     page.drag(page.cell(602), page.cell(602))
-    page.until(lambda: page.fake.frozen[2][90] == 0)
+    page.until(lambda: np.flatnonzero(page.performance.frozen).tolist() == [603])
+
+
+def test_a_wide_stroke_is_one_message_and_touches_nothing_else(page: Page) -> None:
+    page.start()
+    page.drag(page.cell(SECOND), page.cell(SECOND + 12))
+    page.until(lambda: page.forgotten == [*range(SECOND, SECOND + 13)])
+    # The first unit is under the press itself.
+    assert [path for path, _ in page.sets if path != "/play"] == ["/unit/2/1/strength", "/grid/2"]
+    assert set(page.performance.brushed.tolist()) == {0.0, 1.0}
+    page.until(lambda: page.run("return fugue.cells().due.every((due) => due === 0)"))
+    heard = f"return [...fugue.cells().heard.slice({SECOND}, {SECOND + 14})]"
+    page.until(lambda: page.run(heard) == [0] * 13 + [1])
+
+
+def test_a_brush_sets_its_own_strength_whatever_a_fader_takes_from_it(page: Page) -> None:
+    page.start()
+    with page.stage.hand() as other:
+        other.done("/unit/2/1/strength", 0.2)
+        other.done("/layer/2/forget", 0.5)
+    page.until(lambda: page.run(f"return fugue.cells().heard[{SECOND}]") == pytest.approx(0.1, abs=0.003))
+    page.find("#brush-amount input").send_keys(Keys.ARROW_LEFT * 10)
+    page.click("[data-brush=recall]")
+    page.drag(page.cell(SECOND), page.cell(SECOND))
+    assert page.asked("/unit/2/1/strength") == pytest.approx(0.7)
+    page.until(lambda: page.performance.brushed[SECOND] == pytest.approx(0.7))
+    page.until(lambda: page.run(f"return fugue.cells().heard[{SECOND}]") == pytest.approx(0.35, abs=0.003))
+
+
+def test_two_pages_brush_the_same_layer_and_both_strokes_are_kept(page: Page) -> None:
+    page.start()
+    first = page.browser.current_window_handle
+    page.run("fugue.control.open = false")  # what it asks for is on its way
+    page.drag(page.cell(SECOND), page.cell(SECOND + 3))
+    page.browser.switch_to.new_window("window")
+    page.open()
+    page.click("#watch")
+    page.drag(page.cell(SECOND + 100), page.cell(SECOND + 119))
+    many = [*range(SECOND + 100, SECOND + 120)]
+    page.until(lambda: page.forgotten == many)
+    page.browser.switch_to.window(first)
+    page.run("fugue.control.open = true")
+    few = [*range(SECOND, SECOND + 4)]
+    page.until(lambda: page.forgotten == few + many)
+    page.until(lambda: page.run(f"return fugue.cells().brushed[{many[-1]}]") == 0)
+    page.drag(page.cell(SECOND + 130), page.cell(SECOND + 145))
+    page.until(lambda: page.forgotten == few + many + [*range(SECOND + 130, SECOND + 146)])
+
+
+def test_recalling_in_vain_is_explained_once(page: Page) -> None:
+    page.start()
+    why = "a fader or the score has forgotten these"
+    page.click("[data-brush=recall]")
+    page.drag(page.cell(SECOND), page.cell(SECOND + 2))
+    assert why not in page.text("#log")
+    with page.stage.hand() as other:
+        other.done("/layer/2/forget", 1.0)
+    page.until(lambda: page.run(f"return fugue.cells().heard[{SECOND}] === 0 && !fugue.cells().due[{SECOND}]"))
+    page.drag(page.cell(SECOND), page.cell(SECOND + 2))
+    assert page.text("#log").count(why) == 1
+    assert page.text("[role=gridcell]") == "deconv2, unit 1, forgotten by a fader or the score"
+    assert [path for path, _ in page.sets] == ["/play", "/layer/2/forget"]
 
 
 def test_what_is_asked_for_is_hatched_until_it_is_heard(page: Page) -> None:
@@ -230,17 +366,35 @@ def test_what_is_asked_for_is_hatched_until_it_is_heard(page: Page) -> None:
     assert "not heard yet" in page.run("fugue.brush.point(0); return fugue.brush.active.textContent")
     page.run("fugue.control.open = true")
     page.until(lambda: page.run(due) == 0)
-    assert page.run("return fugue.cells().heard[0]") == 0
+    page.until(lambda: page.run("return fugue.cells().heard[0]") == 0)
+
+
+def test_what_is_asked_for_before_anything_plays_is_hatched_until_it_does(page: Page) -> None:
+    page.open()
+    page.click("#watch")
+    page.drag(page.cell(3), page.cell(3))
+    page.until(lambda: page.forgotten == [3])
+    page.until(lambda: page.run("return fugue.control.sent.size") == 0)
+    waiting = "return [...fugue.cells().due.keys()].filter((unit) => fugue.cells().due[unit])"
+    assert page.run(waiting) == [3]
+    page.run("fugue.brush.describe()")
+    assert page.text("[role=gridcell]") == "deconv1, unit 4, forgotten, not heard yet"
+    with page.stage.hand() as other:
+        other.done("/unit/1/9/strength", 0.0)
+        page.until(lambda: page.run(waiting) == [3, 8])
+        other.done("/play", 1)
+    page.until(lambda: page.run(waiting) == [])
+    page.until(lambda: page.run("return fugue.cells().heard[3]") == 0)
 
 
 def test_played_by_keys_alone(page: Page) -> None:
     page.open()
     page.run("document.querySelector('#start').focus()")
     page.keys(Keys.ENTER)
-    page.until(lambda: page.fake.values["/play"] == 1)
+    page.until(lambda: page.stage.session.state == "playing")
     page.run("document.activeElement.blur()")
     page.keys(Keys.SPACE)
-    page.until(lambda: page.fake.values["/play"] == 0)
+    page.until(lambda: page.performance.values["/play"] == 0)
     page.keys("x", "]", "]")
     assert page.run("return [fugue.brush.kind, fugue.brush.size]") == ["freeze", 3]
     page.keys("d")
@@ -256,7 +410,7 @@ def test_played_by_keys_alone(page: Page) -> None:
     assert page.text("[role=gridcell]").startswith("deconv3")
     page.run("document.activeElement.blur()")
     page.chord(Keys.SHIFT, "2")
-    page.until(lambda: 2 in page.fake.banks)
+    page.until(lambda: 2 in page.stage.session.banks)
     page.until(lambda: "stored" in page.find("[data-bank='2']").get_attribute("class"))
     page.keys("2")
     page.until(lambda: page.run("return document.querySelector('.armed')?.dataset.bank") == "2")
@@ -279,24 +433,34 @@ def test_tab_reaches_the_grid_once_and_a_pressed_button_leaves_space_alone(page:
                      "&& one.checkVisibility()).length")  # fmt: skip
     assert stops == 1
     page.click("[data-path='/freeze']")
-    page.until(lambda: page.fake.values["/freeze"] == 1)
+    page.until(lambda: page.performance.values["/freeze"] == 1)
     page.until(lambda: page.text("#state") == "frozen")
     page.keys(Keys.SPACE)
-    page.until(lambda: page.fake.values["/play"] == 0)
-    assert page.fake.values["/freeze"] == 1
+    page.until(lambda: page.performance.values["/play"] == 0)
+    assert page.performance.values["/freeze"] == 1
 
 
 def test_undo_and_redo(page: Page) -> None:
     page.open()
     page.find("[data-path='/layer/3/forget']").send_keys(Keys.END)
-    page.until(lambda: page.fake.values["/layer/3/forget"] == 1)
+    page.until(lambda: page.performance.values["/layer/3/forget"] == 1)
     page.run("document.activeElement.blur()")
     page.chord(Keys.CONTROL, "z")
     fader = "return Number(document.querySelector(`[data-path='/layer/3/forget']`).value)"
-    page.until(lambda: page.fake.values["/layer/3/forget"] == 0)
+    page.until(lambda: page.performance.values["/layer/3/forget"] == 0)
     page.until(lambda: page.run(fader) == 0)
     page.click("[data-path='/redo']")
     page.until(lambda: page.run(fader) == 1)
+    assert page.performance.values["/layer/3/forget"] == 1
+
+
+def test_a_layers_order_is_chosen(page: Page) -> None:
+    page.open()
+    order = Select(page.find("[data-path='/layer/2/order']"))
+    for option in order.options:
+        assert not option.is_enabled() or check("/layer/2/order", [option.get_attribute("value")])
+    order.select_by_visible_text("random")
+    page.until(lambda: page.performance.values.get("/layer/2/order") == "random")
 
 
 def test_a_bank_is_held_tapped_and_tapped_again(page: Page) -> None:
@@ -312,43 +476,112 @@ def test_a_bank_is_held_tapped_and_tapped_again(page: Page) -> None:
     pad.click()
     page.until(lambda: pad.get_attribute("aria-label") == "Bank 5, stored, fired")
     page.until(lambda: page.run("return fugue.controls.values.get('/layer/1/forget')") == 0.25)
-    assert [path for path, _ in page.fake.sets if path.startswith("/bank")] == [
+    assert page.performance.values["/layer/1/forget"] == 0.25
+    assert [path for path, _ in page.sets if path.startswith("/bank")] == [
         "/bank/5/store",
         "/bank/5/arm",
         "/bank/5/fire",
     ]
+    page.run("fugue.controls.set('/ab', [0.5])")
+    page.until(lambda: page.performance.values["/layer/1/forget"] == pytest.approx(0.625))
+    pad.click()
+    page.until(lambda: page.run("return document.querySelector(`[data-path='/ab']`).value") == "0")
+    pad.click()
+    page.until(lambda: pad.get_attribute("aria-label") == "Bank 5, stored, fired")
+    page.open()  # someone who comes later
+    assert page.find("[data-bank='5']").get_attribute("aria-label") == "Bank 5, stored"
 
 
-def test_a_killed_server_leaves_a_loop_and_is_found_again(page: Page) -> None:
+def test_a_killed_server_leaves_a_loop_and_is_found_again(page: Page, tmp_path: Path) -> None:
     page.start()
     page.until(lambda: page.loudness() > 0.05)
+    page.run("fugue.controls.set('/bank/1/store'); fugue.controls.set('/bank/1/arm')")
+    page.until(lambda: page.find("[data-bank='1']").get_attribute("aria-label") == "Bank 1, stored, armed")
     time.sleep(2)  # for the loop, of what was heard
-    page.fake.deaf = True
+    page.stage.session.deaf = True
     page.run("fugue.controls.set('/layer/2/forget', [0.125])")
-    time.sleep(0.2)
-    page.served.stop()
-    page.fake.deaf = False
+    page.until(lambda: page.run("return fugue.control.sent.size") == 1)
+    page.stage.kill()
     page.until(lambda: page.text("#state") == "reconnecting")
     page.until(lambda: page.run("return fugue.sound.report.holding"))
     time.sleep(0.5)
     assert page.loudness() > 0.05
-    page.run("fugue.controls.set('/layer/4/forget', [0.75]); fugue.controls.set('/hush')")
-    page.served.start()
+    page.run("fugue.controls.set('/layer/4/forget', [0.75])")
+    page.keys(Keys.ESCAPE)
+    page.until(lambda: page.loudness() < 0.001, "the loop cannot be hushed")
+    with Stage(tmp_path / "takes", house(LAYERS), port=page.stage.port) as again:
+        page.stage = again
+        page.until(lambda: page.text("#state") == "armed")
+        assert page.find("[data-bank='1']").get_attribute("aria-label") == "Bank 1, empty"
+        page.until(lambda: page.performance.values["/layer/4/forget"] == 0.75, "the fader's place was lost")
+        page.until(lambda: page.performance.values["/layer/2/forget"] == 0.125, "what was not answered was lost")
+        assert "/hush" not in [path for path, _ in page.sets]
+        page.click("[data-path='/play']")
+        page.until(lambda: page.text("#state") == "playing")
+        page.until(lambda: not page.run("return fugue.sound.report.holding"))
+        page.until(lambda: page.loudness() > 0.05)
+        assert page.run("return fugue.control.session") == again.session.name
+        page.leave()
+
+
+def test_a_page_that_was_away_hears_what_it_has_missed(page: Page) -> None:
+    page.open()
+    told = page.run("fugue.control.socket.close(); return fugue.control.rev")
+    with page.stage.hand() as other:
+        other.done("/layer/2/forget", 0.5)
+        other.done("/grid/1", encoded([0, 51, *[255] * 510]))
+    page.until(lambda: page.run("return fugue.control.open && fugue.control.rev") == told + 2)
+    assert page.run("return Number(document.querySelector(`[data-path='/layer/2/forget']`).value)") == 0.5
+    assert page.run("return [...fugue.cells().brushed.slice(0, 3)]") == pytest.approx([0, 0.2, 1])
+
+
+def test_another_memory_brings_its_own_grid(page: Page) -> None:
+    page.start()
+    memory = Select(page.find("[data-path='/memory']"))
+    memory.select_by_visible_text("small")
+    page.until(lambda: page.run("return document.title") == "small · Fugue State")
+    assert page.run("return fugue.grid.bands.map(({layer}) => layer.units)") == [*SMALL.values()]
+    with page.stage.hand() as other:
+        other.done("/memory", "fake")
+    page.until(lambda: page.run("return document.title") == "fake · Fugue State")
+    assert memory.first_selected_option.text == "fake"
+    memory.select_by_visible_text("damaged")
+    page.until(lambda: "what plays plays on" in page.text("#log"))
+    assert memory.first_selected_option.text == "fake"
+    page.until(lambda: page.loudness() > 0.05)
+
+
+def test_a_take_is_recorded_fetched_and_replayed(page: Page) -> None:
+    page.start()
+    page.click("#record")
+    page.until(lambda: page.text("#record") > "Stop 0:00")
+    page.click("#record")
+    page.until(lambda: "take-001 kept" in page.text("#log"))
+    page.click("#takes-open")
+    links = page.browser.find_elements(By.CSS_SELECTOR, "#takes-list a")
+    assert [httpx.get(str(link.get_attribute("href"))).status_code for link in links] == [200, 200]
+    before = page.performance
+    page.click("[data-path='/replay'][data-value='take-001']")
+    page.until(lambda: page.text("#state") == "replaying")
+    page.click("#replay-end")
     page.until(lambda: page.text("#state") == "playing")
-    page.until(lambda: not page.run("return fugue.sound.report.holding"))
-    page.until(lambda: page.fake.values["/layer/4/forget"] == 0.75, "the fader's place was lost")
-    page.until(lambda: page.fake.values["/layer/2/forget"] == 0.125, "what was not answered was lost")
-    assert "/hush" not in [path for path, _ in page.fake.sets]
-    assert page.loudness() > 0.05
-    assert page.run("return fugue.control.rev") is not None
+    assert page.performance is before
+    assert page.find("[data-path='/replay'][data-value='take-001']").get_attribute("aria-pressed") == "false"
 
 
+@pytest.mark.parametrize("settings", [{"host": "stage.test", "token": "a-token"}])
 def test_where_no_sound_can_be_the_page_says_where_it_can(page: Page) -> None:
-    page.browser.get(page.served.address.replace("127.0.0.1", "stage.test"))
+    page.browser.get(f"http://stage.test:{page.stage.port}/?token=a-token")
     page.until(lambda: page.run("return globalThis.fugue?.control.open"))
-    assert f"http://localhost:{page.served.port}" in page.text("#banner")
     assert page.find("#banner").is_displayed()
     assert not page.find("#start").is_displayed()
+    [there] = [word for word in page.text("#banner").split() if word.startswith("http:")]
+    assert there == f"http://localhost:{page.stage.port}/?token=a-token"
+    page.browser.get(there)
+    page.until(lambda: page.run("return globalThis.fugue?.control.open"))
+    page.click("#start")
+    page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
+    page.until(lambda: page.loudness() > 0.05)
 
 
 def test_a_watcher_sees_and_cannot_set(page: Page) -> None:
@@ -357,9 +590,10 @@ def test_a_watcher_sees_and_cannot_set(page: Page) -> None:
     assert page.text("#state") == "watching"
     page.keys(Keys.SPACE, "r")
     page.drag(page.cell(3), page.cell(9))
-    page.fake.values["/play"] = 1
+    with page.stage.hand() as other:
+        other.done("/play", 1)
     page.until(lambda: page.run("return fugue.cells().glow[0] > 0.3"))
-    assert page.fake.sets == []
+    assert page.sets == [("/play", [1])]
 
 
 def test_a_controller_takes_over_where_the_value_stands(page: Page) -> None:
@@ -369,6 +603,7 @@ def test_a_controller_takes_over_where_the_value_stands(page: Page) -> None:
     page.until(lambda: page.asked("/layer/1/forget") == 0.5)
     page.run("for (const value of [60, 80]) fugue.midi.take([0xb3, 20, value])")
     page.until(lambda: page.asked("/layer/1/forget") == pytest.approx(80 / 127))
+    page.until(lambda: page.run("return performance.now() - fugue.midi.places.get('cc:20').moved > 400"))
     page.run("fugue.controls.follow('/layer/1/forget', 0); fugue.midi.take([0xb0, 20, 90])")
     page.run("fugue.midi.take([0xb0, 64, 127]); fugue.midi.take([0xb0, 120, 0])")
     assert page.asked("/freeze") == 1
@@ -378,11 +613,19 @@ def test_a_controller_takes_over_where_the_value_stands(page: Page) -> None:
     assert page.run("const found = fugue.midi.map['cc:33']; fugue.midi.reset(); return found") == "/volume"
 
 
+def test_a_controller_that_is_turned_fast_keeps_its_fader(page: Page) -> None:
+    page.start()
+    page.wait_for("(async () => { for (let value = 0; value < 128; value++) { fugue.midi.take([0xb0, 20, value]);"
+                  "await new Promise((go) => setTimeout(go, 4)); } done(); })()")  # fmt: skip
+    page.until(lambda: page.performance.values["/layer/1/forget"] == 1)
+
+
 def test_a_note_in_the_log_outlives_a_reload(page: Page) -> None:
     page.start()
     page.until(lambda: page.run("return fugue.cells().glow[0] > 0.3"))
     page.run("fugue.log.add(0, 'before')")
-    page.fake.brushed[3][:7] = 0.0
+    with page.stage.hand() as other:
+        other.done("/grid/3", encoded([0] * 7 + [255] * 121))
     page.until(lambda: "7 units of deconv3 forgotten" in page.text("#log"))
     page.run("const note = document.querySelector('#log input'); note.value = 'here';"
              "note.dispatchEvent(new Event('change', {bubbles: true}))")  # fmt: skip
@@ -422,10 +665,7 @@ def test_nothing_is_cut_off(page: Page, width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize("layers", [LAYERS, {name: 2 * units for name, units in LAYERS.items()}])
-def test_the_cells_of_any_memory_fit(page: Page, layers: dict[str, int]) -> None:
-    page.fake.layers = layers
-    page.fake.brushed = Fake(layers).brushed
-    page.fake.frozen = Fake(layers).frozen
+def test_the_cells_of_any_memory_fit(page: Page, layers: Mapping[str, int]) -> None:
     page.open()
     height, bottom, least = page.run(
         "const last = fugue.grid.bands.at(-1);"
@@ -447,7 +687,7 @@ def test_whatever_happens_a_layer_does_not_flash(page: Page) -> None:
     steepest = page.wait_for("""
         import('/static/cells.js').then(({ Cells }) => {
           const all = [0, 255].map((value) => new Uint8Array(64).fill(value));
-          const cells = new Cells([{ name: 'one', number: 0, start: 0, units: 64 }], all[1]);
+          const cells = new Cells([{ name: 'one', number: 0, start: 0, units: 64 }], all[1], all[1]);
           const light = () => cells.size.reduce((sum, size, u) => sum + 0.64 * (size * cells.glow[u] ** 2.2
             * cells.lights[0] + cells.flare[u] ** 2.2 * cells.flareLight), 0) / 64;
           let steepest = 0;
@@ -584,6 +824,10 @@ FAINT = """
 def test_no_serious_barrier_is_found(page: Page) -> None:
     axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
     page.start()
+    page.click("#record")
+    page.until(lambda: page.text("#record").startswith("Stop"))
+    page.click("#record")
+    page.until(lambda: "take-001 kept" in page.text("#log"))
     page.run("for (const path of ['/freeze', '/layer/1/freeze', '/layer/2/lock']) fugue.controls.set(path, [1]);"
              "fugue.controls.set('/rec/start'); fugue.controls.set('/bank/1/store')")  # fmt: skip
     page.until(lambda: page.text("#record").startswith("Stop"))
@@ -606,4 +850,4 @@ def test_the_page_asks_for_nothing_from_elsewhere(page: Page) -> None:
     page.start()
     asked = page.run("return performance.getEntriesByType('resource').map((one) => one.name)")
     assert asked
-    assert [one for one in asked if not one.startswith(page.served.address)] == []
+    assert [one for one in asked if not one.startswith(page.address)] == []

@@ -55,6 +55,13 @@ def voiced(tiny_generator: Generator, tiny_header: MemoryHeader) -> Memory:
     return Memory(tiny_generator, tiny_header, net=tiny_net(tiny_header.mel))
 
 
+def sung(voice: Voice, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """The next samples of a voice."""
+    passage = voice.play(count)
+    samples: np.ndarray[Any, np.dtype[np.float32]] = voice.sound(passage.start, count) * passage.weights
+    return samples
+
+
 Hands = dict[int, list[tuple[Any, ...]]]
 
 
@@ -124,6 +131,71 @@ def test_a_take_of_what_forgets_by_itself(tiny_memory: Memory, forgetting: dict[
     assert np.array_equal(heard, sound(list(played(Piece(performance.take(), tiny_memory)))))
 
 
+def test_a_final_take_sounds_as_its_events_do_as_a_whole(tmp_path: Path, voiced: Memory) -> None:
+    """What nobody touched is inverted like any piece; nothing is heard twice, early or late."""
+    quiet = {"loudness": {"hold": False, "plan": [[0, -12]]}, "reverb": {"wet_db": -60}, "master": {"normalize": False}}
+    still = score(quality="final", resolution="block", **quiet)
+    voiced.inverter = voiced.make_inverter(quality="final")
+    render(Piece(still, voiced), tmp_path / "block.wav")
+    render(Piece(still.model_copy(update={"resolution": "event"}), voiced), tmp_path / "event.wav")
+    block, event = (soundfile.read(tmp_path / f"{name}.wav")[0][:, 0] for name in ("block", "event"))
+    late = Performance(still, voiced).latency
+    size = 4 * 44_100  # then the piece ends, but not the playing
+    near = float(np.corrcoef(block[late:][:size], event[:size])[0, 1])
+    assert near > 0.999
+    live = sound(list(played(Piece(still.model_copy(update={"quality": "live"}), voiced))))[:, 0]
+    assert float(np.corrcoef(live[late:][:size], event[:size])[0, 1]) < near
+
+
+@pytest.mark.parametrize("longest", [4096, 16])
+def test_a_final_take_does_what_hands_did(tiny_memory: Memory, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blocks, levels and silences are those that were heard, also of what is held and hushed in mid-sound."""
+    monkeypatch.setattr("fugue_state.piece.voice.LONGEST", longest)
+    hands: Hands = {
+        30: [("/forget", 0.6)], 50: [("/freeze", 1)], 120: [("/freeze", 0)], 130: [("/recall",)], 150: [("/hush",)],
+        200: [("/play", 1)], 230: [("/volume", 0.0)],
+    }  # fmt: skip
+    performance = Performance(score(), tiny_memory)
+    heard = play(performance, 260, hands)
+    take = performance.take()
+    finer = list(played(Piece(take.model_copy(update={"quality": "final"}), tiny_memory)))
+    assert [one.position for one in finer] == [one.position for one in heard]
+    # What is long stays as it was.
+    assert np.array_equal(sound(finer), sound(heard)) == (longest == 16)
+    for one, other in zip(heard, finer, strict=True):
+        assert np.array_equal(one.strengths, other.strengths)
+        assert np.array_equal(one.mel, other.mel)
+    level = [20 * np.log10(np.abs(sound(list(found))).max() + 1e-6) for found in (heard, finer)]
+    assert level[1] == pytest.approx(level[0], abs=6)
+    rms = [np.array([float(np.sqrt(np.mean(one.samples**2))) for one in found]) for found in (heard, finer)]
+    assert ((rms[0] < 1e-6) == (rms[1] < 1e-6)).all()
+    loud = (rms[0] > 1e-4) & (rms[1] > 1e-4)
+    assert np.median(np.abs(20 * np.log10(rms[0][loud] / rms[1][loud]))) < 6
+
+
+def test_live_nothing_is_finer_than_live(tiny_memory: Memory) -> None:
+    performance = Performance(score(quality="final"), tiny_memory)
+    heard = play(performance, 40)
+    assert performance.values["/quality"] == "live"
+    assert performance.take().quality == "live"
+    assert np.array_equal(sound(heard), sound(play(Performance(score(), tiny_memory), 40)))
+    with pytest.raises(InputError, match="quality"):
+        performance.change("/quality", "final")
+
+
+def test_where_nothing_is_forgotten_no_pace_is_measured(tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It takes half a second, which a performer who begins, or takes another memory, would wait for."""
+
+    def measured(*_: Any, **__: Any) -> None:
+        raise AssertionError("something was measured")
+
+    monkeypatch.setattr("fugue_state.piece.piece.distances", measured)
+    even = {"order": "random", "pace": "even"}
+    Performance(score(forgetting=even | {"to": 0}), tiny_memory).next()
+    with pytest.raises(AssertionError, match="measured"):
+        Performance(score(forgetting=even | {"to": 0.5}), tiny_memory)
+
+
 def test_a_take_can_be_played_on(tiny_memory: Memory) -> None:
     hands = wild(3, 120)
     whole = Performance(score(), tiny_memory)
@@ -163,7 +235,7 @@ def test_a_gain_falls_at_once_and_rises_slowly(voiced: Memory) -> None:
     voice = Voice(made, voiced.stream(), 44_100)
 
     def levels(blocks: int) -> list[float]:
-        return [float(np.sqrt(np.mean(voice.play(EDGE) ** 2))) for _ in range(blocks)]
+        return [float(np.sqrt(np.mean(sung(voice, EDGE) ** 2))) for _ in range(blocks)]
 
     steady = levels(60)[-1]
     voice.renew(replace(made, gain=10.0))
@@ -490,7 +562,7 @@ def test_a_voice_plays_what_the_whole_mel_gives(rate: int, learned: bool, voiced
     made = Made(event, mel[0], np.zeros((1, 64), np.float32), np.ones(length, np.float32), 1.0)
     stream = Stream(magnitudes, seed=4)
     voice = Voice(made, stream, rate)
-    parts = [voice.play(count) for count in [100, 1024, 1, 1024, 3000] * (length // 5149 + 1)]
+    parts = [sung(voice, count) for count in [100, 1024, 1, 1024, 3000] * (length // 5149 + 1)]
     assert voice.over
     heard = np.concatenate(parts)[:length]
     converter = Converter(22_050, rate)

@@ -24,5 +24,7 @@ def test_everything_is_measured(
     assert told["replay"]["changes"] > 100
     assert told["step"]["jumping"] <= 2 * told["step"]["steady"]
     assert 0 < told["control_to_sound_ms"]["most"] < 60
+    assert 0 < told["finer"]["final"] < told["finer"]["live"]
+    assert told["finer"]["chords"] > 1
     assert told["frozen"]["range_db"] < 3
     assert told["load"]["moving"]["mean"] > told["load"]["steady"]["mean"]

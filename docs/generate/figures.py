@@ -99,7 +99,7 @@ FIGURES = (
         "Played live",
         ("python benchmarks/live.py --minutes 6",),
         "A scripted performer, a listener and 200 OSC messages a second over the real sockets; the take of the first "
-        "two minutes, rendered.",
+        "two minutes, rendered. Before, a page in a headless Chromium.",
     ),
     Figures(
         "inversion.json",

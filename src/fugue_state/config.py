@@ -19,6 +19,7 @@ InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse",
 VOCODER: InverterName = "vocoder"
 WITHOUT_VOCODER: InverterName = "lobes"  # for a memory that has no vocoder of its own
 QualityName = Literal["draft", "live", "final"]
+LiveQualityName = Literal["draft", "live"]  # nothing finer can be had at once
 DEFAULT_QUALITY: QualityName = "final"
 ThemeName = Literal["night", "paper"]
 DEFAULT_THEME: ThemeName = "night"
@@ -548,7 +549,7 @@ class LiveConfig(Settings):
     osc_reply_port: int = Field(default=9701, ge=1, le=65_535)
     buffer_ms: float = Field(default=BUFFERS_MS["live"], ge=20, le=2000)
     takes: str = "takes"
-    quality: QualityName = "live"
+    quality: LiveQualityName = "live"
     # Of each client: messages in a second, and how many more at once.
     messages_per_s: float = Field(default=1000.0, gt=0)
     messages_at_once: float = Field(default=2000.0, ge=1)
@@ -561,6 +562,7 @@ class LiveConfig(Settings):
     gesture_s: float = Field(default=0.5, ge=0)  # moves of one control, nearer to each other, are undone at once
     frames_per_s: float = Field(default=30.0, gt=0)
     meters_per_s: float = Field(default=10.0, gt=0)
+    units_per_s: float = Field(default=4.0, gt=0)  # of what a score forgets by itself; what hands do is told at once
     lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
     blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
     # Of the time that a block lasts: from where on the quality steps down, and below which, for how long, up again.

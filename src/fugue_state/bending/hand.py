@@ -54,6 +54,11 @@ class Hand:
         self.frozen: npt.NDArray[np.bool_] = np.zeros(units, dtype=np.bool_)
         self._held = np.ones(units, dtype=np.float32)
 
+    @property
+    def brushed(self) -> Strengths:
+        """What brushes have left of the units (U,)."""
+        return self._brush.copy()
+
     def play(self, change: Change, planned: Strengths) -> None:
         """Take a change at once, without its time, when so much is planned (U,); InputError for one that cannot be."""
         self.check(change)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import webbrowser
@@ -12,7 +13,7 @@ import click
 
 from fugue_state.cli.options import examples, option
 from fugue_state.cli.telling import note, say
-from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, QualityName, checked
+from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName, checked
 from fugue_state.errors import InputError
 from fugue_state.score.model import Score
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from fugue_state.live.session import House
 
 TOML = ".toml"
-SWITCH_S = 0.001  # how long another thread may keep the clock's waiting
+SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each time it has let go
 
 
 @click.command(
@@ -44,7 +45,9 @@ SWITCH_S = 0.001  # how long another thread may keep the clock's waiting
 @option(LiveConfig, "osc_port", about="UDP port for OSC; answers go to the sender's next one.")
 @option(LiveConfig, "osc_host", about="Address for OSC, which knows no token.")
 @option(LiveConfig, "takes", about="Folder of the takes.")
-@option(LiveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="Care for the sound, at what cost.")
+@option(
+    LiveConfig, "quality", kind_of=click.Choice(get_args(LiveQualityName)), about="Care for the sound, at what cost."
+)
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def play(what: str, buffer: str, opens: bool, **settings: Any) -> None:
     """Play the memory of MODEL (a name, checkpoint or run folder), or a SCORE, live: by a page, MIDI and OSC.
@@ -80,7 +83,7 @@ def _buffer_ms(buffer: str) -> float:
         raise InputError(f"--buffer is {', '.join(BUFFERS_MS)} or milliseconds, not {buffer!r}") from None
 
 
-def _score(what: str, quality: QualityName) -> Score:
+def _score(what: str, quality: LiveQualityName) -> Score:
     """Return a score to play: one from a file, or a memory's loop that only hands take anything from."""
     if Path(what).suffix != TOML:
         return checked(Score, {"memory": what, "forgetting": {"to": 0.0}, "quality": quality})
@@ -103,7 +106,10 @@ def _house(first: str) -> House:
     def perform(score: Score, memory: Any) -> Any:
         from fugue_state.piece.performance import Performance
 
-        return Performance(score, memory)
+        performance = Performance(score, memory)
+        if not gc.get_freeze_count():
+            gc.freeze()  # looking through all that was loaded takes longer than a buffer lasts
+        return performance
 
     read_header(find_memory(first))
     return House(tuple(dict.fromkeys([first, *shipped_memories()])), load, perform)

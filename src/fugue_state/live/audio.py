@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ import numpy.typing as npt
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig, QualityName
 from fugue_state.errors import FugueError, InputError
+from fugue_state.score.log import Log
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value
 
@@ -66,6 +67,10 @@ class Performs(Protocol):
         """Samples of a block."""
 
     @property
+    def latency(self) -> int:
+        """Samples by which what is heard comes later than its position."""
+
+    @property
     def position(self) -> int:
         """First sample of the next block."""
 
@@ -78,6 +83,10 @@ class Performs(Protocol):
         """Strengths (U,) that are asked for."""
 
     @property
+    def brushed(self) -> Strengths:
+        """What brushes alone leave (U,)."""
+
+    @property
     def frozen(self) -> npt.NDArray[np.bool_]:
         """Which units (U,) are frozen."""
 
@@ -87,8 +96,17 @@ class Performs(Protocol):
     def next(self) -> Sounds:
         """Play a block."""
 
-    def take(self) -> Score:
-        """Return the score with all changes so far."""
+    @property
+    def origin(self) -> int:
+        """Position that the log counts from."""
+
+    @property
+    def score(self) -> Score:
+        """What is played, without changes."""
+
+    @property
+    def log(self) -> Log:
+        """All changes so far, those of the score itself, too."""
 
     def prepare(self, memory: Any) -> Any:
         """Return what another memory needs to play on; takes its time."""
@@ -100,11 +118,11 @@ class Performs(Protocol):
 class Records(Protocol):
     """Where a take goes."""
 
-    def begin(self, score: Score, start: int, end: int) -> None:
-        """Begin with what a performance has played until now: a block from `start` to `end`."""
+    def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
+        """Begin with a block at `start` of a performance: what is played, and what was done since `origin`."""
 
     def change(self, at: int, path: str, value: Value) -> None:
-        """Keep a change at a sample of the performance."""
+        """Keep a change at a sample, counted from the origin."""
 
     def sound(self, until: int, samples: npt.NDArray[np.float32]) -> None:
         """Keep a block that ends before a sample of the performance."""
@@ -123,19 +141,32 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Units:
+    """What is asked for of all units (U,): strengths, what brushes alone leave, and which are frozen."""
+
+    strengths: Strengths
+    brushed: Strengths
+    frozen: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, performance: Performs) -> Self:
+        """Return a copy of what a performance has now."""
+        return cls(performance.strengths.copy(), performance.brushed.copy(), performance.frozen.copy())
+
+
+@dataclass(frozen=True)
 class Report:
     """What a block brought: what was asked, and why not if it was refused; what is set; and the sound, if any.
 
-    `strengths` and `frozen` units are those after what was asked, None where nothing was. `samples` are None while
-    nothing plays, `sounding` also where the sound failed. `at` is the first sample, counted through replays.
+    `units` are those after what was asked, and now and then where nothing was. `samples` are None while nothing
+    plays, `sounding` also where the sound failed. `at` is the first sample, counted through replays.
     """
 
     at: int
     performance: Performs
     values: Mapping[str, Any]
     asked: tuple[tuple[Ask, str], ...] = ()
-    strengths: Strengths | None = None
-    frozen: npt.NDArray[np.bool_] | None = None
+    units: Units | None = None
     samples: npt.NDArray[np.float32] | None = None
     sounding: Sounds | None = None
 
@@ -176,12 +207,13 @@ class BlockClock(threading.Thread):
         self._newest: dict[str, Ask] = {}  # of each path, since the last job
         self._stopped = False
         self._due = 0.0
+        self._told = 0  # when units were told of last
         self._calm_s = 0.0
         self._late = 0
         self._failing = False
         self._tail: npt.NDArray[np.float32] | None = None
         self._recorder: Records | None = None
-        self._begun = False
+        self._kept: int | None = None  # how much of the performance's log the recorder has
 
     @property
     def at(self) -> int:
@@ -228,7 +260,7 @@ class BlockClock(threading.Thread):
 
     def record(self, recorder: Records | None) -> None:
         """Record from the next block on, or no more; only on the clock's thread."""
-        self._recorder, self._begun = recorder, False
+        self._recorder, self._kept = recorder, None
 
     def run(self) -> None:
         """Play until stopped."""
@@ -260,10 +292,14 @@ class BlockClock(threading.Thread):
 
     def _turn(self, items: list[Ask | Callable[[], None]]) -> Report:
         begin = time.perf_counter()
-        at, told = self.at, self._follow(items)
+        at, asked = self.at, self._follow(items)
         performance = self.performance
+        # A score forgets by itself, too.
+        due = (at - self._told) * self._config.units_per_s >= performance.rate
+        units = Units.of(performance) if asked or due else None
+        self._told = at if units is not None else self._told
         if not self.running:
-            return Report(at, performance, dict(performance.values), **told)
+            return Report(at, performance, dict(performance.values), asked, units)
         start = performance.position
         sounding, samples = self._played()
         if self._tail is not None:
@@ -271,9 +307,9 @@ class BlockClock(threading.Thread):
             samples, self._tail = rise * samples + (1.0 - rise) * self._tail, None
         self._keep(start, samples)
         self._keep_time(time.perf_counter() - begin)
-        return Report(at, performance, dict(performance.values), **told, samples=samples, sounding=sounding)
+        return Report(at, performance, dict(performance.values), asked, units, samples, sounding)
 
-    def _follow(self, items: list[Ask | Callable[[], None]]) -> dict[str, Any]:
+    def _follow(self, items: list[Ask | Callable[[], None]]) -> tuple[tuple[Ask, str], ...]:
         """Do what was asked, in its order; return what became of it."""
         asked = []
         for item in items:
@@ -281,45 +317,32 @@ class BlockClock(threading.Thread):
                 asked.append((item, self._change(item)))
             else:
                 item()
-        if not asked:
-            return {}
-        performance = self.performance
-        return {
-            "asked": tuple(asked),
-            "strengths": performance.strengths.copy(),
-            "frozen": performance.frozen.copy(),
-        }
+        return tuple(asked)
 
     def _keep(self, start: int, samples: npt.NDArray[np.float32]) -> None:
         """Hand a block to the recorder; with the first one all that went before."""
         if self._recorder is None:
             return
-        end = self.performance.position
-        if not self._begun:
-            self._recorder.begin(self.performance.take(), start, end)
-            self._begun = True
-        self._recorder.sound(end, samples)
+        performance, recorder = self.performance, self._recorder
+        log = performance.log
+        if self._kept is None:
+            recorder.begin(performance.score, log.copy(), performance.origin, start)
+        else:
+            for change in log.since(self._kept):
+                recorder.change(*change)
+        self._kept = len(log)
+        recorder.sound(performance.position, samples)
 
     def _change(self, ask: Ask) -> str:
         try:
             self.performance.change(ask.path, ask.value)
         except InputError as error:
             return str(error)
-        self._log(ask.path, ask.value)
         if ask.path == QUALITY:
             self._wanted = ask.value
         if ask.path == "/play" and ask.value and not self.running:
             self.running, self._due = True, time.perf_counter()
         return ""
-
-    def _log(self, path: str, value: Value) -> None:
-        if self._recorder is not None and self._begun:
-            self._recorder.change(self.performance.position, path, value)
-
-    def _ease(self, quality: Value) -> None:
-        """Play what begins with another quality; a take knows of it, to render to what was heard."""
-        self.performance.change(QUALITY, quality)
-        self._log(QUALITY, quality)
 
     def _played(self) -> tuple[Sounds | None, npt.NDArray[np.float32]]:
         """Play a block; a performance that fails is silent for a block, and goes on."""
@@ -356,7 +379,7 @@ class BlockClock(threading.Thread):
         self._late = self._late + 1 if late_s > self._config.buffer_ms / 2000.0 else 0
         strained = self.health.load > self._config.load_high or self._late > self._config.late_blocks
         if strained and self.performance.values[QUALITY] != DRAFT:
-            self._ease(DRAFT)
+            self.performance.change(QUALITY, DRAFT)
             self._complain(f"the engine is at its limit: quality steps down to {DRAFT} for a while")
         elif self.degraded and self._calm_s > self._config.recover_s:
-            self._ease(self._wanted)
+            self.performance.change(QUALITY, self._wanted)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.bending.strengths import Strengths
 from fugue_state.live.protocol import levels
 from fugue_state.score.paths import Value, find
 
@@ -45,6 +46,12 @@ class Board:
         """Take over what the performance itself says."""
         for path, value in values.items():
             (self.faders if path in self.faders else self.switches)[path] = value
+
+    def brush(self, brushed: Strengths) -> None:
+        """Take over what brushes have left of all units (U,), those of a score, too."""
+        ends = np.cumsum([len(units) for units in self.brushed.values()])[:-1]
+        for units, now in zip(self.brushed.values(), np.split(brushed, ends), strict=True):
+            units[:] = now
 
     def bank(self) -> Bank:
         """Return the strengths as they are."""
@@ -144,7 +151,6 @@ class Morph:
     def __init__(self, start: Bank, end: Bank) -> None:
         self._faders = {p: (start.faders[p], v) for p, v in end.faders.items() if start.faders[p] != v}
         self._brushed = {p: (start.brushed[p], v) for p, v in end.brushed.items() if start.brushed[p] != v}
-        self._layers = len(end.brushed)
 
     def leave(self, path: str) -> None:
         """Leave what a hand has taken over as the hand has it."""

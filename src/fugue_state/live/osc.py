@@ -156,7 +156,7 @@ def _told(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     """Return what the session tells, as OSC says it."""
     if kind == "patch":
         for path, value in values["changes"].items():
-            yield path, base64.b64decode(value) if path.startswith(("/grid/", "/frozen/")) else value
+            yield path, base64.b64decode(value) if find(path)[0].kind == "bytes" else value
     elif kind == "meter":
         yield "/meter/peak", values["peak_db"]
         yield "/meter/lufs", values["lufs"]

@@ -8,6 +8,7 @@ import hmac
 import ipaddress
 import secrets
 import socket
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from http.cookies import CookieError, SimpleCookie
 from importlib import resources
@@ -27,7 +28,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
-from fugue_state.errors import FugueError, InputError
+from fugue_state.errors import InputError
 from fugue_state.live import takes
 from fugue_state.live.clients import Listener
 from fugue_state.live.osc import OscDoor, described
@@ -272,7 +273,7 @@ class Server(uvicorn.Server):
                 timeout_graceful_shutdown=2,
             )
         )
-        self.problems: list[FugueError] = []
+        self.problems: list[BaseException] = []
         self._session, self._score = session, score
         self._door: OscDoor | None = None
 
@@ -282,15 +283,19 @@ class Server(uvicorn.Server):
         done, wrong = await asyncio.to_thread(takes.recover, session.takes)
         session.note(*(f"{name} was completed: the server had been killed" for name in done), *wrong)
         self._opening = asyncio.create_task(self._open())
+        self._opening.add_done_callback(self._opened)
         yield
 
     async def _open(self) -> None:
-        try:
-            if self._session.config.osc:
-                self._door = await OscDoor.open(self._session)
-            await self._session.open(self._score)
-        except FugueError as error:
-            self.problems.append(error)
+        if self._session.config.osc:
+            self._door = await OscDoor.open(self._session)
+        await self._session.open(self._score)
+
+    def _opened(self, opening: asyncio.Task[None]) -> None:
+        """End if the session could not be opened, whatever the reason."""
+        problem = None if opening.cancelled() else opening.exception()
+        if problem is not None:
+            self.problems.append(problem)
             self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
@@ -310,7 +315,8 @@ def bound(host: str, port: int) -> socket.socket:
     """Return a socket that listens; InputError if the address is taken or not this machine's."""
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(kind)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if sys.platform != "win32":  # where it would share the port with another server
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind((host, port))
         listening.listen()

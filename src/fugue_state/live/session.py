@@ -9,6 +9,7 @@ import math
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ import numpy.typing as npt
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig
 from fugue_state.errors import FugueError, InputError, unknown
-from fugue_state.live.audio import Ask, BlockClock, Performs, Report
+from fugue_state.live.aside import aside, be_patient
+from fugue_state.live.audio import Ask, BlockClock, Performs, Report, Units
 from fugue_state.live.board import Bank, Board, History, Morph, gesture_key
 from fugue_state.live.clients import Client, Listener, PageClient
 from fugue_state.live.protocol import (
@@ -40,6 +42,9 @@ from fugue_state.score.text import load_score
 
 QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
 PLAY = "/play"
+# What is told of units, by the paths of layers and of single ones.
+OF_LAYERS = {"/grid/<n>": "brushed", "/strengths/<n>": "strengths", "/frozen/<n>": "frozen"}
+OF_UNITS = OF_LAYERS | {"/unit/<n>/<k>/strength": "brushed", "/unit/<n>/<k>/freeze": "frozen"}
 # What depends on how everything is, and so on what was asked for before.
 ORDERED = {"/bank/<b>/store", "/bank/<b>/arm", "/bank/<b>/fire", "/undo", "/redo"}
 GOODBYE_S = 1.0  # in which everyone should have heard that the server ends
@@ -74,8 +79,7 @@ class Part:
     board: Board
     history: History
     values: dict[str, Any]
-    strengths: Strengths
-    frozen: npt.NDArray[np.bool_]
+    units: Units
 
 
 class Session:
@@ -97,7 +101,7 @@ class Session:
         self.armed: int | None = None
         self.recorder: Recorder | None = None
         self._start_of_take = 0
-        self._start_of_ab: Bank | None = None
+        self._ab: tuple[int, Bank] | None = None  # what was armed last, and what was then
         self._morph: tuple[Morph, int, int, str, str] | None = None
         self._patches: deque[tuple[int, str]] = deque(maxlen=config.patches)
         self._gestures = itertools.count()
@@ -114,18 +118,23 @@ class Session:
         self._peak = 0.0
         self._finishing: set[Recorder] = set()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._loader = ThreadPoolExecutor(1, initializer=be_patient)
 
     async def open(self, score: Score) -> None:
         """Load the memory of a score and wait, armed, for the first who plays; InputError if it cannot be."""
         self._loop = asyncio.get_running_loop()
-        memory = await asyncio.to_thread(self.house.load, score.memory)
-        performance = await asyncio.to_thread(self.house.perform, score, memory)
+        memory = await self._loaded(self.house.load, score.memory)
+        performance = await self._loaded(self.house.perform, score, memory)
         self.part = self._part(memory, performance)
         self.player = BlockClock(performance, self.config, self._from_clock(self._heard), self._from_clock(self._warn))
         self.player.start()
         for client, hello in self._early:
             self._welcome(client, hello)
         self._early.clear()
+
+    async def _loaded(self, work: Callable[..., Any], *given: Any) -> Any:
+        """Do what takes its time, less urgent than what plays."""
+        return await self._loop.run_in_executor(self._loader, work, *given)
 
     def _part(self, memory: Any, performance: Performs) -> Part:
         near = round(self.config.gesture_s * performance.rate)
@@ -136,8 +145,7 @@ class Session:
             Board(memory.layers, values),
             History(self.config.gestures, near),
             values,
-            performance.strengths.copy(),
-            performance.frozen.copy(),
+            Units.of(performance),
         )
 
     def _from_clock(self, hear: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -155,6 +163,7 @@ class Session:
             await asyncio.to_thread(self.player.join)
         for recorder in list(self._finishing):
             await asyncio.to_thread(recorder.join)
+        self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.sleep(0)  # for what they still have to tell
         for client in self.clients:
             client.leave("the server ends")
@@ -243,7 +252,7 @@ class Session:
                 "units": memory.units,
             },
             "memories": list(self.house.memories),
-            "grid": {"strengths": bytes_of(part.strengths), "frozen": bytes_of(part.frozen)},
+            "grid": {name: bytes_of(getattr(part.units, name)) for name in ("strengths", "brushed", "frozen")},
             "state": self.state,
             "recording": self.recorder is not None,
             "takes": listed(self.takes),
@@ -251,7 +260,7 @@ class Session:
             "armed": self.armed,
             "rate": part.performance.rate,
             "block": part.performance.block,
-            "latency_samples": round(self.config.buffer_ms / 1000.0 * part.performance.rate),
+            "latency_samples": round(self.config.buffer_ms / 1000.0 * part.performance.rate) + part.performance.latency,
         }
 
     @property
@@ -263,16 +272,16 @@ class Session:
     def value(self, path: str) -> Any:
         """Return the present value of a control, bytes in base64; None where it has none or does not exist."""
         known, numbers = find(path)
-        if not self.ready or not known.recorded or known.kind == "trigger":
+        if not self.ready or known.kind == "trigger":
             return None
-        if path in self.values or not numbers:
+        if path in self.values or known.pattern not in OF_UNITS:
             return self.values.get(path)
         units = [*self._layers()][numbers[0] - 1 : numbers[0]] if numbers[0] else []
         if not units:
             return None
+        inside = getattr(self.part.units, OF_UNITS[known.pattern])[units[0]]
         if known.kind == "bytes":
-            return bytes_of(self.part.strengths[units[0]])
-        inside = (self.part.strengths if known.kind == "float" else self.part.frozen)[units[0]]
+            return bytes_of(inside)
         return inside[numbers[-1] - 1].item() if 1 <= numbers[-1] <= len(inside) else None
 
     def _follow(self, client: Client, message: Set) -> None:
@@ -364,7 +373,7 @@ class Session:
 
     def _arm(self, number: int, by: str) -> None:
         self._bank(number)
-        self.armed, self._start_of_ab = number, self.part.board.bank()
+        self.armed, self._ab = number, (number, self.part.board.bank())
         self._tell_bank(number, "armed", by)
 
     def _bank(self, number: int) -> Bank:
@@ -382,14 +391,15 @@ class Session:
         key = f"bank {next(self._gestures)}"
         self._morph = (Morph(self.part.board.bank(), bank), self.player.at, length, f"bank {number}", key)
         self._step(self.player.at)
+        self.armed = None if number == self.armed else self.armed
         self._tell_bank(number, "fired", by)
 
     def _between(self, share: float) -> None:
         self._playable()
-        if self.armed is None or self._start_of_ab is None:
+        if self._ab is None:
             raise RefusedError("not_now", "no bank is armed to go to")
-        morph = Morph(self._start_of_ab, self._bank(self.armed))
-        self._play(morph.at(share), "a/b", f"a/b {self.armed}")
+        number, start = self._ab
+        self._play(Morph(start, self._bank(number)).at(share), "a/b", f"a/b {number}")
 
     def _playable(self) -> None:
         if self._parked is not None:
@@ -502,26 +512,26 @@ class Session:
 
     async def _swap(self, name: str) -> None:
         part = self.part
-        memory = await asyncio.to_thread(self.house.load, name)
-        prepared = await asyncio.to_thread(part.performance.prepare, memory)
+        memory = await self._loaded(self.house.load, name)
+        prepared = await self._loaded(part.performance.prepare, memory)
         if self.recorder is not None:
             self._stop_recording()
             self._warn("the take ends here: it belongs to one memory")
         await self._on_clock(lambda: part.performance.swap(prepared))
         if memory.layers != part.memory.layers:
             self.banks.clear()
-            self.armed = self._start_of_ab = None
+            self.armed = self._ab = None
         self._begin(self._part(memory, part.performance))
         self.tell("notice", level="info", text=f"memory {name} plays")
 
     async def _replay(self, name: str) -> None:
-        take = await asyncio.to_thread(load_score, self.takes / f"{name}.toml")
+        take = await self._loaded(aside, load_score, self.takes / f"{name}.toml")
         if take.memory not in self.house.memories:
             raise unknown("memory", take.memory, self.house.memories)
         if take.file.sample_rate_hz != self.part.performance.rate:
             raise InputError(f"{name} has {take.file.sample_rate_hz} Hz, {self.part.performance.rate} Hz are played")
-        memory = await asyncio.to_thread(self.house.load, take.memory)
-        performance = await asyncio.to_thread(self.house.perform, take, memory)
+        memory = await self._loaded(self.house.load, take.memory)
+        performance = await self._loaded(self.house.perform, take, memory)
         self._parked = self.part
         await self._on_clock(lambda: self.player.change_to(performance))
         self._replay_end = self.player.at + take.samples
@@ -611,14 +621,15 @@ class Session:
         new = {path: written(value) for path, value in report.values.items() if part.values.get(path) != value}
         part.values = dict(report.values)
         part.board.follow(new)
-        if report.strengths is None or report.frozen is None:
+        if report.units is None or len(report.units.strengths) != part.memory.units:  # another memory just set in
             return new
-        for n, units in enumerate(self._layers(), 1):
-            if not np.array_equal(part.strengths[units], report.strengths[units]):
-                new[f"/grid/{n}"] = bytes_of(report.strengths[units])
-            if not np.array_equal(part.frozen[units], report.frozen[units]):
-                new[f"/frozen/{n}"] = bytes_of(report.frozen[units])
-        part.strengths, part.frozen = report.strengths, report.frozen
+        before, part.units = part.units, report.units
+        for path, name in OF_LAYERS.items():
+            old, now = getattr(before, name), getattr(part.units, name)
+            for n, units in enumerate(self._layers(), 1):
+                if not np.array_equal(old[units], now[units]):
+                    new[path.replace("<n>", str(n))] = bytes_of(now[units])
+        part.board.brush(part.units.brushed)
         return new
 
     def _layers(self) -> Iterator[slice]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import json
 import os
 import queue
@@ -20,15 +19,19 @@ import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
+from filelock import FileLock, Timeout
 
 from fugue_state.audio.io import reason, replacing
 from fugue_state.config import LiveConfig, checked
 from fugue_state.errors import FugueError, InputError
+from fugue_state.live.aside import aside
+from fugue_state.score.log import Log
 from fugue_state.score.model import Change, Score
 from fugue_state.score.paths import Value, written
 from fugue_state.score.text import dump_score
 
-JOURNAL, SOUND = "take.jsonl", "sound.flac"
+BEFORE, JOURNAL, SOUND = "before.npz", "take.jsonl", "sound.flac"
+LOCK = "lock"  # held by who makes the take
 OPEN = ".take"  # the ending of a folder in which a take is being made
 SUBTYPE = "PCM_24"
 NAME = re.compile(r"take-\d{3,6}")
@@ -82,16 +85,17 @@ class Recorder(threading.Thread):
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._sound: soundfile.SoundFile | None = None
 
-    def begin(self, score: Score, start: int, end: int) -> None:
-        """Begin with a block from `start` to `end` of a performance that has played `score` until then."""
-        self._rate = score.file.sample_rate_hz
-        # A take counts from where its memory set in.
-        self._origin = end - score.samples
-        self._items.put({"made_by": self._made_by, "score": score, "start": start - self._origin})
+    def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
+        """Begin with a block at `start` of a performance: what is played, and what was done since `origin`.
+
+        A take counts from there: from where its memory set in.
+        """
+        self._rate, self._origin = score.file.sample_rate_hz, origin
+        self._items.put({"made_by": self._made_by, "score": score, "before": before, "start": start - origin})
 
     def change(self, at: int, path: str, value: Value) -> None:
-        """Keep a change at a sample of the performance."""
-        self._items.put({"at": at - self._origin, "path": path, "value": written(value)})
+        """Keep a change at a sample, counted from the origin."""
+        self._items.put({"at": at, "path": path, "value": written(value)})
 
     def mark(self, at: int, text: str) -> None:
         """Keep a note of a moment."""
@@ -120,8 +124,10 @@ class Recorder(threading.Thread):
         if first is None:
             return False
         self._folder.mkdir()
+        self._lock = FileLock(self._folder / LOCK)
+        self._lock.acquire()
         self._journal = (self._folder / JOURNAL).open("ab", buffering=0)
-        fcntl.flock(self._journal, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        first.pop("before").save(self._folder / BEFORE)
         score = first.pop("score").model_dump(mode="json", exclude_defaults=True)
         self._note(**first, score=score)
         self._sound = soundfile.SoundFile(self._folder / SOUND, "w", self._rate, 2, SUBTYPE, format="FLAC")
@@ -144,11 +150,12 @@ class Recorder(threading.Thread):
         self._sync()
         self._end_sound()
         self._journal.close()
+        self._lock.release()
         return True
 
     def _complete(self) -> bool:
         try:
-            finish(self._folder)
+            aside(finish, self._folder)
         except (FugueError, OSError) as error:
             self._complain(f"{error}; the take is kept in {self._folder.name} and completed at the next start")
             return False
@@ -210,22 +217,15 @@ def recover(folder: Path) -> tuple[list[str], list[str]]:
     done, wrong = [], []
     for left in sorted(folder.glob(f"take-*{OPEN}")):
         try:
-            if _in_use(left / JOURNAL):
-                continue
+            with FileLock(left / LOCK, timeout=0):
+                pass
             finish(left)
             done.append(left.stem)
+        except Timeout:
+            continue
         except (FugueError, OSError) as error:
             wrong.append(f"{left.name} could not be completed ({error})")
     return done, wrong
-
-
-def _in_use(journal: Path) -> bool:
-    with journal.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
 
 
 def finish(folder: Path) -> None:
@@ -235,11 +235,12 @@ def finish(folder: Path) -> None:
     """
     first, lines = _read_journal(folder / JOURNAL)
     base = checked(Score, first["score"])
+    before = Log.load(folder / BEFORE)
     rate = base.file.sample_rate_hz
     until = max([first["start"], *(line.get("until", line.get("at", 0)) for line in lines)])
     sound = folder / SOUND
     frames = sum(map(len, _blocks(sound)))
-    score = taken(base, [line for line in lines if "path" in line], max(until, first["start"] + frames))
+    score = taken(base, before, [line for line in lines if "path" in line], max(until, first["start"] + frames))
     target = folder.with_suffix("")
     if frames:
         comment = json.dumps(first["made_by"] | {"score": score.model_dump(mode="json", exclude_defaults=True)})
@@ -266,13 +267,13 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return lines[0], lines[1:]
 
 
-def taken(base: Score, changes: list[dict[str, Any]], until: int) -> Score:
-    """Return a score with what was done besides, as it was played until a sample."""
+def taken(base: Score, before: Log, changes: list[dict[str, Any]], until: int) -> Score:
+    """Return a score with what was done, before the take and in it, as it was played until a sample."""
     rate = base.file.sample_rate_hz
     # What was moved last may not have been heard any more.
     heard = [one for one in changes if one["at"] < until]
     more = [Change(at=one["at"] / rate, path=one["path"], value=one["value"]) for one in heard]
-    return base.model_copy(update={"changes": (*base.changes, *more), "played_s": until / rate})
+    return base.model_copy(update={"changes": (*before.changes(rate, until), *more), "played_s": until / rate})
 
 
 def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:

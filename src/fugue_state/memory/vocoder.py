@@ -264,6 +264,11 @@ class Stream:
             missing = max(0, self.latency - len(sound))
             return torch.cat([torch.zeros(missing), sound])[: self.latency]
 
+    def whole(self, mel: Tensor) -> Tensor:
+        """Return what a whole mel (M, T) sounds like (T * hop,): what it plays frame by frame, without its latency."""
+        sound, state = self.step(mel, self.start())
+        return torch.cat([sound, self.finish(state)])[self.latency :]
+
     def anew(self, frames: Tensor, before: StreamState, state: StreamState) -> StreamState:
         """Return a state as if its newest frames had been others: (M, look_ahead + 1), those whose phase is open.
 

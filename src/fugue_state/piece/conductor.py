@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import heapq
 import math
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -19,6 +18,7 @@ from fugue_state.config import HUSH_S, SEED_MAX
 from fugue_state.errors import InputError
 from fugue_state.piece.instrument import Event
 from fugue_state.piece.line import Onset
+from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change
 from fugue_state.score.paths import PATHS, Value, check, find, written
 
@@ -64,7 +64,7 @@ class Conductor:
         self.rate = score.file.sample_rate_hz
         self.block = block_of(piece) if block is None else block
         self.position = 0
-        self._log: list[tuple[int, str, Value]] = []  # positions, paths, values: of a long night, many
+        self.log = Log()
         self.values = self._defaults()
         self._hand = piece.hand()
         adaptive = score.forgetting.adaptive
@@ -99,10 +99,9 @@ class Conductor:
         return self._hand(0.0, lambda _: self._timeline(self._played / self.rate))
 
     @property
-    def changes(self) -> tuple[Change, ...]:
-        """All that was done and is heard in what was played, with its times."""
-        done = (entry for entry in self._log if entry[0] < self.position)
-        return tuple(Change(at=at / self.rate, path=path, value=written(value)) for at, path, value in done)
+    def brushed(self) -> Strengths:
+        """What brushes alone have left of every unit (U,)."""
+        return self._hand.brushed
 
     @property
     def frozen(self) -> npt.NDArray[np.bool_]:
@@ -120,7 +119,7 @@ class Conductor:
         if path.startswith(REACHING_UNITS):
             change = Change(at=self.position / self.rate, path=path, value=written(value))
             self._hand.play(change, self._timeline(self._played / self.rate))
-        self._log.append((self.position, sys.intern(path), value))
+        self.log.add(self.position, path, value)
         self._show(path, value)
         if path == "/hush":
             self._hush_left = math.ceil(HUSH_S * self.rate / self.block)

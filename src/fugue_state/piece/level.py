@@ -76,9 +76,7 @@ def _db(power: Tensor) -> float:
 
 def _lufs(mel: Tensor, stream: Stream) -> float:
     """Return the loudness of what a mel (M, T) sounds like."""
-    sound, state = stream.step(mel, stream.start())
-    whole = torch.cat([sound, stream.finish(state)])[stream.latency :].numpy()
-    return event_lufs(whole, stream.spec.sample_rate_hz)
+    return event_lufs(stream.whole(mel).numpy(), stream.spec.sample_rate_hz)
 
 
 def _heard(piece: Piece) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,7 +16,6 @@ from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import LoudnessMeter
-from fugue_state.audio.mix import pan
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HELD_LUFS, LIVE_LOOK_AHEAD_S, SWAP_S, VOCODER, QualityName
 from fugue_state.errors import InputError
@@ -25,7 +25,8 @@ from fugue_state.piece.conductor import Bar, Conductor, Ramp
 from fugue_state.piece.instrument import Event, Instrument, observed
 from fugue_state.piece.level import Level
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.voice import Made, Voice
+from fugue_state.piece.voice import Made, Passage, Sketch, Voice
+from fugue_state.score.log import Log
 from fugue_state.score.model import MadeFor, Score
 from fugue_state.score.paths import Value
 
@@ -53,10 +54,33 @@ class Sounding:
     overloaded: bool
 
 
-class Player:
-    """A memory at work: makes the events of a piece sound and keeps them true to what is asked for."""
+Seen = tuple[str | None, Strengths, npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
-    def __init__(self, piece: Piece, block: int | None = None) -> None:
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """A block that is decided, but may not have sounded: what is heard in it, and what is seen at its beginning."""
+
+    position: int
+    passages: list[Passage]
+    gain: Ramp
+    failed: bool
+    silenced: bool
+    seen: Seen
+
+    @property
+    def settled(self) -> bool:
+        """Whether all that is heard in it is known."""
+        return all(passage.voice.settled for passage in self.passages)
+
+
+class Player:
+    """A memory at work: makes the events of a piece sound and keeps them true to what is asked for.
+
+    If `finer`, what they sound like is only known when they are over.
+    """
+
+    def __init__(self, piece: Piece, block: int | None = None, *, finer: bool = False) -> None:
         self.piece, score, memory = piece, piece.score, piece.memory
         self.conductor = Conductor(piece, block)
         self.instrument = Instrument(memory, score)
@@ -66,6 +90,7 @@ class Player:
         self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
         self._level = Level(piece, self._streams[score.quality])
         self.voices: list[Voice] = []
+        self._finer = finer
         self._busy = False  # something was generated in the block before
         self.failed = False  # something was no number
 
@@ -74,10 +99,13 @@ class Player:
         for voice in self.voices:
             voice.hold(bar.frozen)
         for event in bar.events:
-            self.voices.append(
-                Voice(self._made(event), self._streams[self.conductor.values["/quality"]], self.conductor.rate)
-            )
+            self.voices.append(self._voice(event))
         self._busy = bool(bar.events) or (not self._busy and self._renew(bar.strengths))
+
+    def _voice(self, event: Event) -> Voice:
+        made, rate = self._made(event), self.conductor.rate
+        stream = self._streams[self.conductor.values["/quality"]]
+        return Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else Voice(made, stream, rate)
 
     def _renew(self, strengths: Strengths) -> bool:
         """Make one event anew that is not as it is asked for, if there is one.
@@ -108,15 +136,24 @@ class Player:
         gain = self._level(mel, event.level_db, envelope, HELD_LUFS - taken_db)
         return Made(event, mel, np.nan_to_num(activations[0].numpy()), envelope, gain)
 
-    def mixed(self, bar: Bar, position: int, block: int) -> Samples:
-        """Return what the events sound like (block, 2), before the room."""
-        mix = np.zeros((block, 2), dtype=np.float32)
-        if max(bar.gate) > 0.0:
-            for voice in self.voices:
-                begin = max(0, voice.event.onset - position)
-                mix[begin:] += pan(voice.play(block - begin), voice.event.pan)
-            self.voices = [voice for voice in self.voices if not voice.over]
-        return mix * _ramp(bar.gate, block)
+    def passages(self, bar: Bar, position: int, block: int) -> list[Passage]:
+        """Play on by a block, and return what is heard in it, before the room."""
+        if max(bar.gate) == 0.0:
+            return []
+        begins = [max(0, voice.event.onset - position) for voice in self.voices]
+        played = [voice.play(block - begin, begin) for voice, begin in zip(self.voices, begins, strict=True)]
+        self.leave()
+        return faded(played, bar.gate, block)
+
+    def leave(self) -> None:
+        """Part from voices that are over."""
+        self.voices = [voice for voice in self.voices if not voice.over]
+
+    def drop(self) -> None:
+        """Leave out what is left of all that sounds."""
+        for voice in self.voices:
+            voice.drop()
+        self.voices = []
 
 
 class Performance:
@@ -124,33 +161,56 @@ class Performance:
 
     Its own changes are played at their times, so a take plays again as it was, and can be played on. The same
     score and changes give the same samples. What is heard comes `latency` samples after `position`, for the limiter.
-    A score of quality `draft` is played without its vocoder.
+    A score of quality `draft` is played without its vocoder. If `finer`, `advance` and `sound` go apart: what is
+    inverted as a whole sounds when all of it is known. Otherwise nothing is finer than `live`.
     """
 
-    def __init__(self, score: Score, memory: Memory) -> None:
+    def __init__(self, score: Score, memory: Memory, *, finer: bool = False) -> None:
         master = score.master.model_copy(update={"normalize": False})
-        self._score = score.model_copy(update={"resolution": "block", "master": master})
+        quality = "live" if score.quality == "final" and not finer else score.quality
+        self._score = score.model_copy(update={"resolution": "block", "master": master, "quality": quality})
         with one_thread():
-            self._player = Player(Piece(self._score, memory))
+            self._player = Player(Piece(self._score, memory), finer=finer)
         self.block, self.rate = self._player.conductor.block, self._player.conductor.rate
         self._limiter = Limiter(score.master.ceiling_dbtp, self.rate, LIVE_LOOK_AHEAD_S)
-        self.latency = self._limiter.delay
+        self.latency: int = self._limiter.delay
         self._past = self._limiter.silence()
         self._meter = LoudnessMeter(self.rate, peak=False)
         self._begun = 0  # where the present memory set in
-        self._silence()
-
-    def _silence(self) -> None:
-        """Forget all that rings."""
-        self._player.voices = []
         self._parting: tuple[Player, int] | None = None  # a memory that fades, and its blocks left
+        self._quiet()
+
+    def _quiet(self) -> None:
+        """Forget what rings in the room."""
         start = self._player.instrument.start()
         self._tone, self._tail = start.tone, start.tail
+
+    def drop(self) -> None:
+        """Leave out what is left of all that sounds."""
+        self._player.drop()
+        self._parting = None
 
     @property
     def position(self) -> int:
         """First sample of the next block."""
         return self._begun + self._player.conductor.position
+
+    @property
+    def origin(self) -> int:
+        """Position at which the present memory set in; its log counts from there."""
+        return self._begun
+
+    @property
+    def score(self) -> Score:
+        """What is played, and what it was made for, without changes."""
+        memory = self._player.piece.memory
+        made_for = MadeFor(sha256=memory.fingerprint, chords=memory.labels, layers=memory.layers)
+        return self._score.model_copy(update={"changes": (), "played_s": None, "made_for": made_for})
+
+    @property
+    def log(self) -> Log:
+        """All that was done since the present memory set in, by hands and by the score's own changes."""
+        return self._player.conductor.log
 
     @property
     def values(self) -> dict[str, Any]:
@@ -163,6 +223,11 @@ class Performance:
         return self._player.conductor.strengths
 
     @property
+    def brushed(self) -> Strengths:
+        """What brushes alone have left of every unit (U,), without faders and what is planned."""
+        return self._player.conductor.brushed
+
+    @property
     def frozen(self) -> npt.NDArray[np.bool_]:
         """The units (U,) that stay as they are."""
         return self._player.conductor.frozen
@@ -173,17 +238,15 @@ class Performance:
 
     def take(self) -> Score:
         """Return the score with all changes so far, as long as was played: it renders to the same samples."""
-        conductor, memory = self._player.conductor, self._player.piece.memory
-        if not conductor.position:
+        played = self._player.conductor.position
+        if not played:
             raise InputError("nothing was played yet: a take needs a block at least")
-        made_for = MadeFor(sha256=memory.fingerprint, chords=memory.labels, layers=memory.layers)
-        played_s = conductor.position / self.rate
-        done = {"changes": conductor.changes, "played_s": played_s, "made_for": made_for}
-        return self._score.model_copy(update=done)
+        changes = tuple(self.log.changes(self.rate, played))
+        return self.score.model_copy(update={"changes": changes, "played_s": played / self.rate})
 
     def prepare(self, memory: Memory) -> Player:
         """Make another memory ready to be swapped for: this takes a second, and needs nothing of what plays."""
-        score = self._score.model_copy(update={"changes": (), "played_s": None, "made_for": None})
+        score = self.score.model_copy(update={"made_for": None})
         with one_thread():
             return Player(Piece(score, memory), self.block)
 
@@ -204,40 +267,60 @@ class Performance:
 
     def next(self) -> Sounding:
         """Play one block: never a NaN, never over the ceiling."""
-        with one_thread(), torch.inference_mode():
-            return self._next()
+        return self.sound(self.advance())
 
-    def _next(self) -> Sounding:
+    def advance(self) -> Moment:
+        """Decide on one block, and go on to the next."""
+        with one_thread(), torch.inference_mode():
+            return self._advance()
+
+    def _advance(self) -> Moment:
         player, position = self._player, self._player.conductor.position
         bar = player.conductor.step()
         player.take_in(bar)
         seen = self._seen(bar)
-        mix = player.mixed(bar, position, self.block) + self._parted()
-        dry, wet, self._tone, self._tail = player.instrument.toned(mix, self._tone, self._tail)
-        sound = (dry + wet) * _ramp(bar.gain, self.block)
-        wild = player.failed or not bool((np.abs(sound) < RUNAWAY).all())
+        passages = player.passages(bar, position, self.block) + self._parted()
+        failed, player.failed = player.failed, False
+        if failed or bar.silenced:
+            self.drop()
+        return Moment(self._begun + position, passages, bar.gain, failed, bar.silenced, seen)
+
+    def sound(self, moment: Moment) -> Sounding:
+        """Make a block sound, after all that were before it."""
+        with one_thread(), torch.inference_mode():
+            return self._sound(moment)
+
+    def _sound(self, moment: Moment) -> Sounding:
+        mix = np.zeros((self.block, 2), dtype=np.float32)
+        for passage in moment.passages:
+            passage.add_to(mix)
+        dry, wet, self._tone, self._tail = self._player.instrument.toned(mix, self._tone, self._tail)
+        sound = (dry + wet) * _ramp(moment.gain, self.block)
+        wild = moment.failed or not bool((np.abs(sound) < RUNAWAY).all())
         if wild:
-            player.failed = False
             sound = np.zeros_like(sound)
-        if wild or bar.silenced:
-            self._silence()
+            for passage in moment.passages:
+                passage.voice.drop()
+            self._player.leave()
+        if wild or moment.silenced:
+            self._quiet()
         sound, self._past = self._limiter(sound, self._past)
         self._meter.add(sound)
         peak = max(QUIETEST_DB, 20.0 * math.log10(max(float(np.abs(sound).max()), 1e-9)))
-        return Sounding(self._begun + position, sound, *seen, peak, self._meter.momentary_lufs, wild)
+        return Sounding(moment.position, sound, *moment.seen, peak, self._meter.momentary_lufs, wild)
 
-    def _parted(self) -> Samples | float:
+    def _parted(self) -> list[Passage]:
         """Return what is still heard of a memory that was swapped for another."""
         if self._parting is None:
-            return 0.0
+            return []
         player, left = self._parting
         total = self._parting_blocks
         bar = player.conductor.step()
         self._parting = (player, left - 1) if left > 1 else None
-        ramp = _ramp((left / total, (left - 1) / total), self.block)
-        return player.mixed(bar, player.conductor.position - self.block, self.block) * ramp
+        passages = player.passages(bar, player.conductor.position - self.block, self.block)
+        return faded(passages, (left / total, (left - 1) / total), self.block)
 
-    def _seen(self, bar: Bar) -> tuple[str | None, Strengths, npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    def _seen(self, bar: Bar) -> Seen:
         """Return chord, strengths, activations and mel column of what sounds."""
         memory, voices = self._player.piece.memory, self._player.voices
         quiet = np.zeros(memory.units, dtype=np.float32)
@@ -255,8 +338,25 @@ def _ramp(ends: Ramp, block: int) -> npt.NDArray[np.float32]:
     return np.float32(begin) + np.float32(end - begin) * share
 
 
+def faded(passages: list[Passage], ramp: Ramp, block: int) -> list[Passage]:
+    """Return passages under a gain that moves within a block."""
+    if ramp == (1.0, 1.0):
+        return passages
+    gain = _ramp(ramp, block)[:, 0]
+    return [replace(passage, weights=passage.weights * gain[passage.begin :]) for passage in passages]
+
+
 def played(piece: Piece) -> Iterator[Sounding]:
-    """Play a take to its end; the last block may be longer than what is left."""
-    performance = Performance(piece.score, piece.memory)
+    """Play a take to its end; the last block may be longer than what is left.
+
+    At quality `final` every event is inverted as a whole, by the memory's own inverter, when all that hands did to it
+    is known: nothing was heard so live.
+    """
+    performance = Performance(piece.score, piece.memory, finer=piece.score.quality == "final")
+    coming: deque[Moment] = deque()
     while performance.position < piece.score.samples:
-        yield performance.next()
+        coming.append(performance.advance())
+        while coming and coming[0].settled:
+            yield performance.sound(coming.popleft())
+    performance.drop()
+    yield from map(performance.sound, coming)

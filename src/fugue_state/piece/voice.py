@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from fugue_state.audio.io import Samples
+from fugue_state.audio.io import Samples, resample
+from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
 from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.instrument import Event
 
 RISE = 0.12  # of the way to a higher gain, in a block; to a lower one it goes at once
+LONGEST = 4096  # frames that are inverted as a whole: more would take gigabytes
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,6 +30,21 @@ class Made:
     activations: npt.NDArray[np.float32]
     envelope: Samples
     gain: float
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """A part of a voice, from its sample `start` on, that is heard from sample `begin` of a block on; weights (N,)."""
+
+    voice: Voice
+    start: int
+    weights: Samples
+    begin: int = 0
+
+    def add_to(self, mix: Samples) -> None:
+        """Make it sound, in a block (N, 2)."""
+        sound = self.voice.sound(self.start, len(self.weights)) * self.weights
+        mix[self.begin :] += pan(sound, self.voice.event.pan)
 
 
 class Voice:
@@ -50,6 +69,7 @@ class Voice:
         self._sound: Samples = np.zeros(-self._begin, dtype=np.float32)
         self._to_skip = stream.latency
         self._position = self._age = 0
+        self._dropped = False
 
     @property
     def event(self) -> Event:
@@ -59,7 +79,16 @@ class Voice:
     @property
     def over(self) -> bool:
         """Whether nothing of it is left."""
-        return self._age >= len(self._made.envelope)
+        return self._dropped or self._age >= len(self._made.envelope)
+
+    @property
+    def settled(self) -> bool:
+        """Whether what it sounds like is known."""
+        return True
+
+    def drop(self) -> None:
+        """Leave out what is left of it."""
+        self._dropped = True
 
     def renew(self, made: Made) -> None:
         """Go on as something else of the same length."""
@@ -79,8 +108,7 @@ class Voice:
 
     def _reread(self) -> None:
         if self._fed:
-            frames = self._frames(self._fed - self._stream.open, self._fed)
-            self._state = self._stream.anew(frames, self._before, self._state)
+            self._correct(self._frames(self._fed - self._stream.open, self._fed))
 
     def _index(self, number: int) -> int:
         """Return which frame of the mel is read at a time, in frames; after the last it stays."""
@@ -89,18 +117,23 @@ class Voice:
     def _frames(self, start: int, end: int) -> Tensor:
         return self._made.mel[:, [self._index(number) for number in range(start, end)]]
 
-    def play(self, count: int) -> Samples:
-        """Return the next samples (count,), with envelope and gain."""
-        self._read(self._converter.needed(self._position + count))
-        sound = self._converter(self._sound, self._begin, self._position, count)
+    def play(self, count: int, begin: int = 0) -> Passage:
+        """Go on by samples, which are heard from `begin` on, with envelope and gain."""
+        start = self._position
+        self._read(self._converter.needed(start + count))
         self._position += count
-        kept = self._converter.first(self._position)
-        self._sound, self._begin = self._sound[kept - self._begin :], kept
         before, target = self._gain, self._made.gain
         self._gain = target if target < before else before + RISE * (target - before)
         self.waited += 1
         gain = np.linspace(before, self._gain, count + 1, dtype=np.float32)[1:]
-        return sound * gain * self._shape(count)
+        return Passage(self, start, gain * self._shape(count), begin)
+
+    def sound(self, start: int, count: int) -> Samples:
+        """Return its bare samples (count,) from `start` on, which must be where those before ended."""
+        sound = self._converter(self._sound, self._begin, start, count)
+        kept = self._converter.first(start + count)
+        self._sound, self._begin = self._sound[kept - self._begin :], kept
+        return sound
 
     def _shape(self, count: int) -> Samples:
         """Return the envelope of the next samples (count,); held, it stays as it is."""
@@ -118,12 +151,20 @@ class Voice:
         while self._fed < due:
             last = due - 1
             until = due if self._fed == last else last
-            self._before = self._state
-            sound, self._state = self._stream.step(self._frames(self._fed, until), self._state)
+            self._feed(self._frames(self._fed, until))
             self._fed = until
-            skipped = min(self._to_skip, len(sound))
-            self._to_skip -= skipped
-            self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
+
+    def _feed(self, frames: Tensor) -> None:
+        """Take the next frames (M, n)."""
+        self._before = self._state
+        sound, self._state = self._stream.step(frames, self._state)
+        skipped = min(self._to_skip, len(sound))
+        self._to_skip -= skipped
+        self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
+
+    def _correct(self, frames: Tensor) -> None:
+        """Take the newest frames (M, open) anew."""
+        self._state = self._stream.anew(frames, self._before, self._state)
 
     @property
     def column(self) -> npt.NDArray[np.float32]:
@@ -143,3 +184,51 @@ class Voice:
     def _now(self) -> int:
         """The frame of the mel that sounds now."""
         return self._index(int(self._position / self._hop))
+
+
+class Sketch(Voice):
+    """A voice that also notes what it reads, and sounds once it is over: inverted as a whole, as well as can be.
+
+    What it was held too long for that sounds as it does live.
+    """
+
+    def __init__(self, made: Made, stream: Stream, rate: int, invert: Callable[[Tensor], Tensor]) -> None:
+        super().__init__(made, stream, rate)
+        self._rate, self._invert = rate, invert
+        self._noted: list[Tensor] = []
+        self._whole: Samples | None = None
+
+    @property
+    def settled(self) -> bool:
+        """Whether what it sounds like is known."""
+        return self.over or self._long
+
+    @property
+    def _long(self) -> bool:
+        return len(self._noted) > LONGEST
+
+    @property
+    def mel(self) -> Tensor:
+        """What it has read (M, T), without what was only read ahead."""
+        whole = self._made.mel.shape[1] + self._offset
+        return torch.stack(self._noted[:whole] if self._held is None else self._noted, dim=1)
+
+    def sound(self, start: int, count: int) -> Samples:
+        """Return its bare samples (count,) from `start` on; of what is long, they must be where those before ended."""
+        if self._long:
+            return super().sound(start, count)
+        if self._whole is None:
+            whole = self._invert(self.mel[None])[0].numpy()
+            self._whole = resample(whole, self._stream.spec.sample_rate_hz, self._rate)
+        sound = self._whole[start : start + count]
+        return np.pad(sound, (0, count - len(sound)))
+
+    def _feed(self, frames: Tensor) -> None:
+        super()._feed(frames)
+        if not self._long:
+            self._noted += frames.unbind(1)
+
+    def _correct(self, frames: Tensor) -> None:
+        super()._correct(frames)
+        if not self._long:
+            self._noted[-frames.shape[1] :] = frames.unbind(1)

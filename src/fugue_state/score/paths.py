@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from fugue_state.config import PLAYED_VOLUME, SEED_MAX, QualityName
+from fugue_state.config import PLAYED_VOLUME, SEED_MAX, LiveQualityName
 from fugue_state.errors import InputError, unknown
 
 Kind = Literal["float", "int", "string", "trigger", "bytes"]
 Value = float | int | str | bytes | None
-QUALITY_NAMES: tuple[str, ...] = get_args(QualityName)
+QUALITY_NAMES: tuple[str, ...] = get_args(LiveQualityName)
 BANKS = 16
 MOST_UNITS = 4096  # of a layer, in one message
 NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
@@ -61,9 +61,9 @@ PATHS = (
     _switch("/layer/<n>/lock", "The master leaves the layer alone; its own fader and brushes still play it."),
     Path("/layer/<n>/order", "string", 1, 32, "", "The order in which its fader forgets a layer's units."),
     _switch("/layer/<n>/freeze", "The units of a layer stay as they are, whatever moves."),
-    Path("/unit/<n>/<k>/strength", "float", 0, 1, 1.0, "How much of a unit is remembered."),
+    Path("/unit/<n>/<k>/strength", "float", 0, 1, 1.0, "How much of a unit brushes leave; faders take from that."),
     _switch("/unit/<n>/<k>/freeze", "A unit stays as it is, whatever moves."),
-    Path("/grid/<n>", "bytes", 1, MOST_UNITS, None, "Strengths of a layer's units: a byte each, 255 is remembered."),
+    Path("/grid/<n>", "bytes", 1, MOST_UNITS, None, "The same of a layer's units: a byte each, 255 is remembered."),
     _switch("/freeze", "The sound of this moment goes on, and time stands still."),
     _does("/hush", "Fades to silence in half a second, and stops."),
     _switch("/play", "Time goes on, or the dry sound pauses.", 1),
@@ -86,6 +86,8 @@ PATHS = (
     Path("/replay", "string", 0, 64, "", "A take, by name, is played again; empty: back to where one was.", False),
     _does("/ping", "Is answered.", recorded=False),
     Path("/subscribe", "int", 1, 65_535, 9701, "Port to send what is told to, for half a minute.", False),
+    _told("/strengths/<n>", "bytes", "What brushes, faders and plan leave of a layer's units, a byte each."),
+    _told("/frozen/<n>", "bytes", "Which units of a layer are frozen, a byte each."),
     _told("/state/remembered", "float", "Layer, and how much of it is remembered."),
     _told("/event/forgotten", "int", "Layer and unit that was forgotten."),
     _told("/meter/peak", "float", "Peak in dB."),

@@ -2,7 +2,7 @@
 
 import { Banks } from "./banks.js";
 import { Brush } from "./brush.js";
-import { decode } from "./bytes.js";
+import { decode, encode } from "./bytes.js";
 import { Cells } from "./cells.js";
 import { Control } from "./control.js";
 import { Controls, fill, rove } from "./controls.js";
@@ -19,7 +19,10 @@ const QUEUE = 256; // frames that wait to be heard
 const LATE_S = 3; // a frame further from what is heard than this is shown at once
 const LATE_NOTE_S = 10; // a note on something longer ago says when that was
 const PLAYING = new Set(["playing", "frozen", "replaying"]);
+const HINT_MS = 10_000; // between two hints
+const APART = 8; // units of a layer that a brush sets one by one in any case
 const WORDS_MS = 200; // between two changes of the words that follow the sound
+const SAME = 1 / 256; // strengths that differ by less are the same byte
 
 const $ = (selector) => document.querySelector(selector);
 /** What the log says of values; units that go and come back are told one by one. */
@@ -57,6 +60,8 @@ let rate = 44_100;
 let latency = 0; // samples, of the server
 let state = "reconnecting";
 let recording = false;
+let hinted = -HINT_MS;
+let memory = ""; // by its name
 /** @type {number[]} */ let stored = [];
 /** @type {string[]} */ let takes = [];
 /** @type {Set<string>} */ let known = new Set(); // what can be set
@@ -80,7 +85,7 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
     start += units;
     return layer;
   });
-  cells = new Cells(layers, decode(welcome.grid.strengths));
+  cells = new Cells(layers, decode(welcome.grid.strengths), decode(welcome.grid.brushed));
   cells.frozen.set(decode(welcome.grid.frozen).map((value) => (value ? 1 : 0)));
   grid.show(cells);
   mel.clear();
@@ -88,13 +93,13 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
   shown = null;
   faders = new Faders($("#faders"), layers);
   showChords(welcome.memory.chords);
-  showMemories(welcome.memories ?? [], welcome.memory.name);
+  memory = welcome.memory.name;
+  showMemories(welcome.memories ?? []);
   for (const [path, value] of Object.entries(welcome.values)) change(path, value, 0);
   controls.showAll();
   controls.watchOnly(welcome.view);
   stored = welcome.banks;
-  banks.show(stored);
-  if (welcome.armed) banks.follow("armed", welcome.armed);
+  banks.show(stored, welcome.armed ?? 0);
   log.open(welcome.session);
   showState(welcome.state);
   showRecording();
@@ -115,14 +120,12 @@ control.addEventListener("patch", ({ detail: { changes, at_sample: at } }) => {
 });
 
 control.addEventListener("ack", ({ detail: { path, at_sample: at } }) => {
-  const unit = unitOf(path);
-  if (unit !== undefined && cells.due[unit] === Infinity) cells.due[unit] = at;
+  for (const unit of expected(path)) cells.due[unit] = from(at);
 });
 
 control.addEventListener("nack", ({ detail: { code, message, path } }) => {
   if (code === "too_fast") return; // it is sent again
-  const unit = unitOf(path);
-  if (unit !== undefined) cells.due[unit] = 0;
+  for (const unit of expected(path)) cells.due[unit] = 0;
   note(message, "warning");
 });
 
@@ -139,7 +142,10 @@ control.addEventListener("meter", ({ detail: { peak_db: peak, lufs } }) => {
 
 control.addEventListener("stats", ({ detail }) => (stats = detail));
 
-control.addEventListener("notice", ({ detail: { level, text } }) => note(text, level));
+control.addEventListener("notice", ({ detail: { level, text } }) => {
+  note(text, level);
+  if (level === "warning") controls.follow("/memory", memory); // it may not have come
+});
 
 control.addEventListener("bye", ({ detail: { reason } }) => note(reason, "warning"));
 
@@ -156,27 +162,40 @@ control.addEventListener("event", ({ detail: event }) => {
 function change(path, value, at) {
   const layer = layerOf(path);
   const unit = unitOf(path);
-  const [start, end] = layer ? [layer.start, layer.start + layer.units] : [0, cells.asked.length];
-  if (path.startsWith("/grid/")) {
-    for (const [i, level] of decode(value).entries()) ask(start + i, level / 255, at);
-  } else if (unit !== undefined) {
-    if (path.endsWith("freeze")) cells.frozen[unit] = value ? 1 : 0;
-    else ask(unit, value, at);
-  } else {
-    if (path.endsWith("/recall")) {
-      cells.asked.fill(1, start, end);
-      cells.frozen.fill(0, start, end);
-    }
-    if (layer && path.endsWith("/freeze")) cells.frozen.fill(value ? 1 : 0, start, end);
+  if (path.startsWith("/grid/")) follow(layer, decode(value), (unit, left) => (cells.brushed[unit] = left));
+  else if (path.startsWith("/strengths/")) follow(layer, decode(value), (unit, left) => told(unit, left, at));
+  else if (path.startsWith("/frozen/")) cells.frozen.set(decode(value).map((level) => (level ? 1 : 0)), layer.start);
+  else if (unit === undefined) {
     controls.follow(path, value);
+    if (path === "/hush") sound.hush();
     if (shown && LOGGED.has(path)) log.add(at / rate, LOGGED.get(path)(value));
   }
 }
 
-/** A strength asked for elsewhere, to be heard from a sample on; what this page asks for meanwhile stays. */
-function ask(unit, strength, at) {
-  if (cells.due[unit] === Infinity || Math.abs(cells.asked[unit] - strength) < 1 / 512) return;
-  cells.ask(unit, strength, at);
+/** From which sample on a change counts as heard: 0 stands for what is heard. @param {number} at */
+function from(at) {
+  return Math.max(1, at);
+}
+
+/** A strength that is asked for from a sample on, if that is new. */
+function told(unit, strength, at) {
+  if (Math.abs(cells.asked[unit] - strength) > SAME) cells.ask(unit, strength, from(at));
+}
+
+/** Take over a layer from the server, but for units that this page has asked for meanwhile. */
+function follow(layer, levels, take) {
+  for (const [i, level] of levels.entries()) {
+    const unit = layer.start + i;
+    if (cells.due[unit] !== Infinity) take(unit, level / 255);
+  }
+}
+
+/** Units of a path that wait to be answered. @param {string} path */
+function* expected(path) {
+  const layer = layerOf(path);
+  const one = unitOf(path);
+  const whole = path.startsWith("/grid/") ? [layer.start, layer.start + layer.units] : [one, one + 1];
+  for (let unit = whole[0]; unit < whole[1]; unit++) if (cells.due[unit] === Infinity) yield unit;
 }
 
 /** The unit that a path is about. @param {string} path */
@@ -187,7 +206,7 @@ function unitOf(path) {
 
 /** The layer that a path is about. @param {string} path */
 function layerOf(path) {
-  const found = /^\/(?:layer|unit|grid)\/(\d+)/.exec(path);
+  const found = /^\/(?:layer|unit|grid|strengths|frozen)\/(\d+)/.exec(path);
   return found ? cells?.layers[Number(found[1]) - 1] : undefined;
 }
 
@@ -208,13 +227,25 @@ function stroke(units, kind, amount, freezing) {
       continue;
     }
     const by = kind === "forget" ? -amount : amount;
-    // Unit by unit, as a layer's grid would also fix what faders have forgotten of the others.
-    for (const unit of touched) {
-      cells.ask(unit, Math.min(1, Math.max(0, cells.asked[unit] + by)), Infinity);
-      controls.set(path(unit, "strength"), [cells.asked[unit]]);
+    const changed = touched.filter((unit) => cells.brush(unit, by));
+    // Where other hands play, each by itself: a whole layer would take back what they do meanwhile.
+    if (changed.length > APART && !(stats.clients > 1)) {
+      const levels = cells.brushed.slice(layer.start, layer.start + layer.units).map((left) => Math.round(255 * left));
+      controls.set(`/grid/${layer.number + 1}`, [encode(Uint8Array.from(levels))]);
+    } else {
+      for (const unit of changed) controls.set(path(unit, "strength"), [cells.brushed[unit]]);
     }
   }
+  const inVain = kind === "recall" && units.every((unit) => cells.brushed[unit] === 1 && cells.now(unit) === 0);
+  if (inVain && performance.now() - hinted > HINT_MS) {
+    hinted = performance.now();
+    note("a fader or the score has forgotten these: brushes bring back what brushes took", "info");
+  }
 }
+
+controls.addEventListener("pressed", ({ detail: path }) => {
+  if (path === "/hush") sound.hush();
+});
 
 /** Open the sound, if the browser lets it. @returns {Promise<boolean>} */
 async function open() {
@@ -324,6 +355,7 @@ function showState(word) {
   if ($("#state").textContent !== words) $("#state").textContent = words;
   // While the server is away, what was expected before still is.
   if (word !== "reconnecting") sound.expect(PLAYING.has(word));
+  if (word !== "replaying") controls.follow("/replay", "");
 }
 
 function showRecording() {
@@ -369,6 +401,7 @@ function followBank({ did, bank }) {
   if (did === "stored" && !stored.includes(bank)) stored.push(bank);
   banks.follow(did, bank);
   midi.pads(stored, banks.armed);
+  if (did === "armed") controls.follow("/ab", 0);
   if (shown && did === "fired") note(`bank ${bank} fired`, "");
 }
 
@@ -408,11 +441,11 @@ function download(file, words) {
   return link;
 }
 
-function showMemories(names, name) {
+function showMemories(names) {
   const select = $("#memory select");
   $("#memory").hidden = !known.has("/memory") || names.length < 2;
   select.replaceChildren(...names.map((one) => new Option(one, one)));
-  select.value = name;
+  controls.follow("/memory", memory);
 }
 
 function showMidi() {
@@ -530,7 +563,8 @@ function greet() {
   if (isSecureContext) return;
   $("#banner").textContent =
     "Browsers give no sound to plain http from another machine. " +
-    `Open http://localhost:${location.port} on the machine that plays, or put https in front of this address.`;
+    `Open http://localhost:${location.port}/${location.search} on the machine that plays, ` +
+    "or put https in front of this address.";
   $("#banner").hidden = false;
   $("#start").hidden = true;
 }

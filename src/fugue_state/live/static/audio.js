@@ -49,6 +49,11 @@ export class Sound {
     this.feed?.postMessage({ expected });
   }
 
+  /** Let go of what is held while the server is away. */
+  hush() {
+    this.node?.port.postMessage({ hush: true });
+  }
+
   /** The sample that leaves the speakers at this time, or null. @param {number} now as performance.now() */
   heard(now) {
     const { context, report } = this;

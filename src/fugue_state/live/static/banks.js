@@ -68,10 +68,13 @@ export class Banks {
     if (bank) this.controls.set(`/bank/${bank}/fire`, [this.morph()], by);
   }
 
-  /** Which banks hold something. @param {number[]} banks */
-  show(banks) {
+  /** Which banks hold something, and which is armed. @param {number[]} banks @param {number} armed */
+  show(banks, armed) {
+    this.armed = armed;
     for (const [i, button] of this.buttons.entries()) {
       button.classList.toggle("stored", banks.includes(i + 1));
+      button.classList.toggle("armed", i + 1 === armed);
+      button.classList.remove("fired");
       this.#name(button);
     }
   }

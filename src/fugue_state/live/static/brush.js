@@ -138,9 +138,10 @@ export class Brush {
   describe() {
     if (!this.grid.cells) return;
     const { band } = this.grid.cell(this.unit);
-    const { frozen, due } = this.grid.cells;
+    const { brushed, frozen, due } = this.grid.cells;
     const percent = Math.round(100 * this.grid.cells.now(this.unit));
-    const state = percent === 0 ? "forgotten" : percent === 100 ? "remembered" : `${percent} % remembered`;
+    const by = !frozen[this.unit] && brushed[this.unit] > 0 ? " by a fader or the score" : "";
+    const state = percent === 0 ? `forgotten${by}` : percent === 100 ? "remembered" : `${percent} % remembered`;
     const words = [`${band.layer.name}, unit ${this.unit - band.layer.start + 1}`, state];
     if (frozen[this.unit]) words.push("frozen");
     if (due[this.unit]) words.push("not heard yet");

@@ -1,5 +1,10 @@
 /** Blobs as they travel in JSON. */
 
+/** @param {Uint8Array} bytes @returns {string} base64 */
+export function encode(bytes) {
+  return btoa(String.fromCharCode(...bytes));
+}
+
 /** @param {string} text base64 @returns {Uint8Array} */
 export function decode(text) {
   const raw = atob(text);

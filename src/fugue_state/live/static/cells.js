@@ -15,10 +15,11 @@ const FILLED = 0.8;
 /** @typedef {{name: string, number: number, start: number, units: number}} Layer */
 
 export class Cells {
-  /** @param {Layer[]} layers @param {Uint8Array} strengths */
-  constructor(layers, strengths) {
+  /** @param {Layer[]} layers @param {Uint8Array} strengths @param {Uint8Array} brushed */
+  constructor(layers, strengths, brushed) {
     this.layers = layers;
     this.asked = Float32Array.from(strengths, (value) => value / 255);
+    this.brushed = Float32Array.from(brushed, (value) => value / 255); // what brushes leave; faders take from that
     this.heard = this.asked.slice();
     this.wanted = new Float32Array(strengths.length).fill(DIM); // brightness
     this.frozen = new Uint8Array(strengths.length);
@@ -37,6 +38,21 @@ export class Cells {
   ask(unit, strength, due) {
     this.asked[unit] = strength;
     this.due[unit] = due;
+  }
+
+  /**
+   * Brush a unit by so much, to be heard when the server has said so; false if that changes nothing.
+   * @param {number} unit @param {number} by
+   */
+  brush(unit, by) {
+    const before = this.brushed[unit];
+    const after = Math.min(1, Math.max(0, before + by));
+    if (after === before) return false;
+    this.brushed[unit] = after;
+    // What faders leave of it is not known where nothing was left to see it by.
+    const left = this.frozen[unit] ? this.asked[unit] : before ? (this.asked[unit] / before) * after : after;
+    this.ask(unit, left, Infinity);
+    return true;
   }
 
   /** What is heard now. @param {Uint8Array} strengths @param {Uint8Array} activations */

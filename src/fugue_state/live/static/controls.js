@@ -34,6 +34,7 @@ export class Controls extends EventTarget {
     if (this.view) return;
     this.control.set(path, args, by);
     if (args.length) this.#keep(path, args[0], by ?? "hand");
+    else this.dispatchEvent(new CustomEvent("pressed", { detail: path }));
   }
 
   /** Follow the server. @param {string} path @param {any} value */

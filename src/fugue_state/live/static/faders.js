@@ -65,5 +65,7 @@ function dress(one, layer, count, path) {
   const order = one.querySelector(".order");
   order.dataset.path = `${path}/order`;
   order.ariaLabel = `Order in ${layer.name}`;
-  order.append(new Option("order", ""), ...ORDERS.map((name) => new Option(name, name)));
+  const none = new Option("order", "", true, true);
+  none.disabled = true; // it only says what the choice is about
+  order.append(none, ...ORDERS.map((name) => new Option(name, name)));
 }

@@ -7,6 +7,7 @@ const NEAR = 0.03;
 const LIGHT_MS = 40; // between two messages to the same light
 const PADS = 36; // the note of the first bank
 const STORE = "midi map";
+const HELD_MS = 400; // after the last movement of a controller: what the server tells then may be older
 
 /** The map that is there at first: `cc:` controller, `note:` key, each to a path. */
 function defaults() {
@@ -110,7 +111,7 @@ export class Midi extends EventTarget {
     const before = this.places.get(key);
     const met = Math.abs(value - now) < NEAR || (before && (before.at - now) * (value - now) < 0);
     const taken = !this.pickup || before?.taken || met;
-    this.places.set(key, { at: value, taken });
+    this.places.set(key, { at: value, taken, moved: performance.now() });
     if (taken) this.controls.set(path, [value], "midi");
   }
 
@@ -118,7 +119,8 @@ export class Midi extends EventTarget {
     for (const [key, to] of Object.entries(this.map)) {
       if (to !== path || typeof value !== "number") continue;
       const place = this.places.get(key);
-      if (by === "midi" || (place && Math.abs(place.at - value) < NEAR)) continue;
+      const held = place?.taken && performance.now() - place.moved < HELD_MS;
+      if (by === "midi" || held || (place && Math.abs(place.at - value) < NEAR)) continue;
       if (place) place.taken = false;
       this.lights.set(key, value);
     }

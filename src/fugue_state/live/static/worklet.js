@@ -9,6 +9,7 @@ const CROSS = 1 << 13; // frames over which the loop fades into itself, and soun
 const TAPS = 32;
 const PHASES = 128;
 const FADE_S = 0.001;
+const HUSH_S = 0.5; // in which a loop fades when it is hushed
 const CUSHION_S = 0.06; // waited for before sound begins
 const LONGEST_CUSHION_S = 0.4;
 const EXCESS_S = 0.12; // more than this above the cushion is skipped
@@ -100,9 +101,15 @@ class Player extends AudioWorkletProcessor {
     this.quanta = 0;
     this.setRate(sampleRate);
     this.port.onmessage = ({ data }) => {
-      this.feed = data.feed;
-      this.feed.onmessage = (message) => this.hear(message.data);
+      if (data.hush) this.loop.fade(0, HUSH_S * sampleRate);
+      else this.listen(data.feed);
     };
+  }
+
+  /** @param {MessagePort} feed */
+  listen(feed) {
+    this.feed = feed;
+    feed.onmessage = ({ data }) => this.hear(data);
   }
 
   /** @param {number} rate of the stream, in samples a second */

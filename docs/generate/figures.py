@@ -97,7 +97,7 @@ FIGURES = (
     Figures(
         "live.json",
         "Played live",
-        ("python benchmarks/live.py --minutes 6",),
+        ("python benchmarks/live.py --minutes 30",),
         "A scripted performer, a listener and 200 OSC messages a second over the real sockets; the take of the first "
         "two minutes, rendered. Before, a page in a headless Chromium.",
     ),

@@ -22,8 +22,6 @@ from fugue_state.errors import InputError, OutputError
 from fugue_state.live import takes
 from fugue_state.live.aside import aside
 from fugue_state.piece.provenance import read_provenance
-from fugue_state.score.log import Log
-from fugue_state.score.model import Score
 from fugue_state.score.text import load_score
 
 from .fake_performance import FakePerformance
@@ -284,13 +282,6 @@ def test_another_memory_ends_the_take(stage: Stage) -> None:
     np.testing.assert_array_equal(heard, again[-len(heard) :])
 
 
-def test_what_was_moved_after_the_last_sample_is_no_part_of_a_take() -> None:
-    score, before = Score(memory="fake", resolution="block"), Log()
-    before.add(0, "/play", 1)
-    changes = [{"at": at, "path": "/forget", "value": 0.5} for at in (0, 1024, 2048)]
-    assert [change.at for change in takes.taken(score, before, changes, 2048).changes] == [0, 0, 1024 / 44_100]
-
-
 def test_what_a_score_changes_by_itself_is_part_of_the_take(stage: Stage) -> None:
     """Its own changes come at their times, as those of hands do."""
     with stage.hand() as hand:
@@ -323,7 +314,7 @@ def test_a_late_take_of_a_long_night_holds_nothing_up(stage: Stage, monkeypatch:
 
         stage.session.player.do(much)
         with monkeypatch.context() as patched:
-            patched.setattr(Log, "changes", made_here)
+            patched.setattr(takes, "taken", made_here)
             hand.done("/rec/start")
             hand.until("stats")
             hand.done("/rec/stop")

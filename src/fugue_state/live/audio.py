@@ -14,7 +14,7 @@ import numpy.typing as npt
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig, QualityName
 from fugue_state.errors import FugueError, InputError
-from fugue_state.score.log import Log
+from fugue_state.score.log import Done, Log
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value
 
@@ -121,8 +121,8 @@ class Records(Protocol):
     def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
         """Begin with a block at `start` of a performance: what is played, and what was done since `origin`."""
 
-    def change(self, at: int, path: str, value: Value) -> None:
-        """Keep a change at a sample, counted from the origin."""
+    def change(self, done: Done) -> None:
+        """Keep a change, at a sample counted from the origin."""
 
     def sound(self, until: int, samples: npt.NDArray[np.float32]) -> None:
         """Keep a block that ends before a sample of the performance."""
@@ -329,7 +329,7 @@ class BlockClock(threading.Thread):
             recorder.begin(performance.score, log.copy(), performance.origin, start)
         else:
             for change in log.since(self._kept):
-                recorder.change(*change)
+                recorder.change(change)
         self._kept = len(log)
         recorder.sound(performance.position, samples)
 

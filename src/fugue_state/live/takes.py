@@ -12,6 +12,7 @@ import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,11 @@ from fugue_state.audio.io import reason, replacing
 from fugue_state.config import LiveConfig, checked
 from fugue_state.errors import FugueError, InputError
 from fugue_state.live.aside import aside
-from fugue_state.score.log import Log
-from fugue_state.score.model import Change, Score
-from fugue_state.score.paths import Value, written
+from fugue_state.score.log import Done, Log, read_log, taken
+from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score
 
-BEFORE, JOURNAL, SOUND = "before.npz", "take.jsonl", "sound.flac"
+BEFORE, JOURNAL, SOUND = "before.jsonl.gz", "take.jsonl", "sound.flac"
 LOCK = "lock"  # held by who makes the take
 OPEN = ".take"  # the ending of a folder in which a take is being made
 SUBTYPE = "PCM_24"
@@ -93,9 +93,9 @@ class Recorder(threading.Thread):
         self._rate, self._origin = score.file.sample_rate_hz, origin
         self._items.put({"made_by": self._made_by, "score": score, "before": before, "start": start - origin})
 
-    def change(self, at: int, path: str, value: Value) -> None:
-        """Keep a change at a sample, counted from the origin."""
-        self._items.put({"at": at, "path": path, "value": written(value)})
+    def change(self, done: Done) -> None:
+        """Keep a change, at a sample counted from the origin."""
+        self._items.put(done)
 
     def mark(self, at: int, text: str) -> None:
         """Keep a note of a moment."""
@@ -235,12 +235,12 @@ def finish(folder: Path) -> None:
     """
     first, lines = _read_journal(folder / JOURNAL)
     base = checked(Score, first["score"])
-    before = Log.load(folder / BEFORE)
     rate = base.file.sample_rate_hz
     until = max([first["start"], *(line.get("until", line.get("at", 0)) for line in lines)])
     sound = folder / SOUND
     frames = sum(map(len, _blocks(sound)))
-    score = taken(base, before, [line for line in lines if "path" in line], max(until, first["start"] + frames))
+    moved: list[Any] = [line for line in lines if "path" in line]
+    score = taken(base, chain(read_log(folder / BEFORE), moved), max(until, first["start"] + frames))
     target = folder.with_suffix("")
     if frames:
         comment = json.dumps(first["made_by"] | {"score": score.model_dump(mode="json", exclude_defaults=True)})
@@ -265,15 +265,6 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     if not lines or not {"score", "start", "made_by"} <= set(lines[0]):
         raise InputError(f"{path}: no journal of a take")
     return lines[0], lines[1:]
-
-
-def taken(base: Score, before: Log, changes: list[dict[str, Any]], until: int) -> Score:
-    """Return a score with what was done, before the take and in it, as it was played until a sample."""
-    rate = base.file.sample_rate_hz
-    # What was moved last may not have been heard any more.
-    heard = [one for one in changes if one["at"] < until]
-    more = [Change(at=one["at"] / rate, path=one["path"], value=one["value"]) for one in heard]
-    return base.model_copy(update={"changes": (*before.changes(rate, until), *more), "played_s": until / rate})
 
 
 def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:

@@ -26,7 +26,7 @@ from fugue_state.piece.instrument import Event, Instrument, observed
 from fugue_state.piece.level import Level
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.voice import Made, Passage, Sketch, Voice
-from fugue_state.score.log import Log
+from fugue_state.score.log import Log, taken
 from fugue_state.score.model import MadeFor, Score
 from fugue_state.score.paths import Value
 
@@ -241,8 +241,7 @@ class Performance:
         played = self._player.conductor.position
         if not played:
             raise InputError("nothing was played yet: a take needs a block at least")
-        changes = tuple(self.log.changes(self.rate, played))
-        return self.score.model_copy(update={"changes": changes, "played_s": played / self.rate})
+        return taken(self.score, self.log.since(0), played)
 
     def prepare(self, memory: Memory) -> Player:
         """Make another memory ready to be swapped for: this takes a second, and needs nothing of what plays."""

@@ -14,10 +14,13 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 from websockets.typing import Origin
 
+from fugue_state.config import LiveConfig
+from fugue_state.live.audio import BlockClock
 from fugue_state.live.session import House
+from fugue_state.score.model import Score
 
 from .fake_performance import FakePerformance
-from .live_stage import Ear, Stage, strengths, wait_for
+from .live_stage import HOUSE, Ear, Stage, strengths, wait_for
 
 
 @pytest.fixture
@@ -417,6 +420,24 @@ def test_quality_comes_back_when_it_is_calm(tmp_path: Path) -> None:
         assert stage.session.player.degraded
         hand.done("/play", 1)
         wait_for(lambda: stage.performance.values["/quality"] == "live")
+
+
+def test_quality_comes_back_to_busy_hands_but_not_at_once() -> None:
+    performance = FakePerformance(Score(memory="fake"), HOUSE.load("fake"))
+    clock = BlockClock(performance, LiveConfig(), lambda _: None, lambda _: None)
+    block_s = clock.performance.block / clock.performance.rate
+
+    def work(load: float, seconds: float) -> str:
+        for _ in range(round(seconds / block_s)):
+            clock._keep_time(load * block_s)
+        return str(clock.performance.values["/quality"])
+
+    assert work(0.3, 60) == "live"
+    assert work(1.0, 3) == "draft"
+    assert work(0.55, 20) == "draft"
+    assert work(0.55, 60) == "live"
+    assert work(1.0, 3) == "draft"
+    assert work(0.7, 300) == "draft"
 
 
 def test_late_blocks_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -565,10 +565,11 @@ class LiveConfig(Settings):
     units_per_s: float = Field(default=4.0, gt=0)  # of what a score forgets by itself; what hands do is told at once
     lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
     blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
-    # Of the time that a block lasts: from where on the quality steps down, and below which, for how long, up again.
+    # Of the time that a block lasts: from where on the quality steps down, and below which, smoothed over so long, it
+    # steps up again. Between them must be more than draft saves, which is .15 where hands are busy.
     load_high: float = Field(default=0.85, gt=0)
     late_blocks: int = Field(default=8, ge=0)  # in a row, by half the buffer: then, too
-    load_low: float = Field(default=0.4, gt=0)
+    load_low: float = Field(default=0.6, gt=0)
     recover_s: float = Field(default=30.0, gt=0)
     sync_s: float = Field(default=1.0, gt=0)  # how often a take is made safe
     take_waiting_s: float = Field(default=30.0, gt=0)  # of sound that waits for a slow disk

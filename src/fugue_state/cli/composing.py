@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fugue_state.cli.options import Command, check_picture, examples, inversion, option, taken, themed
+from fugue_state.cli.options import (
+    WHOLE_ORDERS,
+    Command,
+    check_picture,
+    examples,
+    forced,
+    inversion,
+    machine_readable,
+    of_another_memory,
+    of_memory,
+    option,
+    taken,
+    themed,
+)
 from fugue_state.cli.telling import draw, report, say, tracked
 from fugue_state.config import (
-    DEFAULT_MEMORY,
     FILM_SIZES,
     EnvelopeConfig,
     FileConfig,
     FilmConfig,
     MasterConfig,
-    OrderName,
     QualityName,
     ReplacementName,
     ReverbConfig,
@@ -37,9 +48,6 @@ if TYPE_CHECKING:
     from fugue_state.piece.piece import Piece
 
 
-WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
-
-
 def filming(command: Command) -> Command:
     """Add the options that say what form a film has."""
     size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
@@ -51,8 +59,8 @@ def filming(command: Command) -> Command:
 def rendering(command: Command) -> Command:
     """Add the options of every render."""
     for add in (
-        click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON."),
-        click.option("--force", is_flag=True, help="Replace files that exist."),
+        machine_readable,
+        forced,
         click.option(
             "--labels/--no-labels",
             default=False,
@@ -84,7 +92,7 @@ def rendering(command: Command) -> Command:
         "fugue forget -o night.wav --duration 6:30:00 --resume",
     )
 )
-@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@of_memory
 @click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: that, or what the memory knows of it.")
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
@@ -241,7 +249,7 @@ def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfi
 )
 @filming
 @themed
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@forced
 def film_sound(sound: Path, **settings: Any) -> None:
     """Film SOUND, a WAV or FLAC file that was rendered here: its units dying in sync, over what is heard.
 
@@ -288,7 +296,7 @@ def told_how_to_go_on(out: Path) -> Iterator[None]:
     ),
 )
 @click.argument("score", type=click.Path(path_type=Path))
-@click.option("-m", "--model", help="Another memory than the score's.")
+@of_another_memory
 @click.option(
     "--quality", type=click.Choice(get_args(QualityName)), help="Another care for the phase than the score's."
 )
@@ -319,7 +327,7 @@ def score_group() -> None:
 @score_group.command("new", epilog=examples("fugue score new piece.toml", "fugue score new piece.toml --every-key"))
 @click.argument("out", type=click.Path(path_type=Path))
 @click.option("--every-key", is_flag=True, help="Explain every key there is, with its default.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@forced
 def score_new(out: Path, every_key: bool, force: bool) -> None:
     """Write a score to begin with into OUT."""
     from fugue_state.audio.io import output_path
@@ -339,7 +347,7 @@ def _write(out: Path, text: str) -> None:
 
 @score_group.command("check", epilog=examples("fugue score check piece.toml", "fugue score check piece.toml -m run"))
 @click.argument("score", type=click.Path(path_type=Path))
-@click.option("-m", "--model", help="Another memory than the score's.")
+@of_another_memory
 def score_check(score: Path, model: str | None) -> None:
     """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
     piece = _piece(_instead(score, memory=model), score)
@@ -353,10 +361,10 @@ def score_check(score: Path, model: str | None) -> None:
 
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
 @click.argument("score", type=click.Path(path_type=Path))
-@click.option("-m", "--model", help="Another memory than the score's.")
+@of_another_memory
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Draw it: .png or .svg; without it, print a table.")
 @themed
-@click.option("--force", is_flag=True, help="Replace the picture if it exists.")
+@forced
 def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, force: bool) -> None:
     """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
     check_picture(out, force)
@@ -394,7 +402,7 @@ def _piece(score: Score, of: Path | None) -> Piece:
 @click.command(epilog=examples("fugue reopen piece.wav", "fugue reopen piece.flac -o piece.toml"))
 @click.argument("sound", type=click.Path(path_type=Path))
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the score there; without it, print it.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@forced
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
     """Give back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
     from fugue_state.audio.io import output_path

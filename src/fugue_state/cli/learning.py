@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fugue_state.cli.options import check_picture, examples, option, taken, themed
+from fugue_state.cli.options import check_picture, examples, forced, machine_readable, option, taken, themed
 from fugue_state.cli.telling import draw, note, report, say, tracked
 from fugue_state.config import (
     AUTO,
@@ -76,10 +76,10 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
     "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
 )
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@machine_readable
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms: .png or .svg.")
 @themed
-@click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
+@forced
 def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
     """Count classes, guitars, rates and durations of FOLDER; name every unreadable file."""
     from dataclasses import asdict
@@ -395,7 +395,7 @@ def vocoder_train(
 @click.argument("model")
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The memory with the vocoder in it.")
 @click.option("--half", is_flag=True, help="Write it in half precision: half the size, no difference to hear.")
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
+@forced
 def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> None:
     """Put a vocoder into a copy of MODEL (a name, checkpoint or run folder).
 

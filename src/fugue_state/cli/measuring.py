@@ -7,13 +7,21 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fugue_state.cli.options import check_picture, examples, inversion, option, themed
+from fugue_state.cli.options import (
+    WHOLE_ORDERS,
+    check_picture,
+    examples,
+    forced,
+    inversion,
+    machine_readable,
+    option,
+    themed,
+)
 from fugue_state.cli.telling import draw, report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
     MEASURE_PER_CLASS,
     CurveConfig,
-    OrderName,
     ProfileConfig,
     QualityName,
     checked,
@@ -21,9 +29,6 @@ from fugue_state.config import (
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
-
-
-WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
 
 
 @click.command(
@@ -37,8 +42,8 @@ WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # 
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw all units: .png or .svg.")
 @themed
 @click.option("--rebuild", is_flag=True, help="Measure them again.")
-@click.option("--force", is_flag=True, help="Replace the plot if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@forced
+@machine_readable
 def profile(
     model: str, plot: Path | None, theme: Theme, rebuild: bool, force: bool, as_json: bool, **settings: Any
 ) -> None:
@@ -79,8 +84,8 @@ def profile(
 @inversion
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured: .png or .svg.")
 @themed
-@click.option("--force", is_flag=True, help="Replace the sheet if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@forced
+@machine_readable
 def measure(
     model: str,
     against: Path | None,
@@ -119,8 +124,8 @@ def measure(
 @option(CurveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="How much care for the phase.")
 @click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png or .svg.")
 @themed
-@click.option("--force", is_flag=True, help="Replace the plot if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@forced
+@machine_readable
 def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: bool, **settings: Any) -> None:
     """Measure the forgetting curve of MODEL (a name, checkpoint or run folder): what is left when so much is forgotten.
 

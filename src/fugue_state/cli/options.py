@@ -10,9 +10,11 @@ import click
 from pydantic.fields import FieldInfo
 
 from fugue_state.config import (
+    DEFAULT_MEMORY,
     DEFAULT_THEME,
     WITHOUT_VOCODER,
     InverterName,
+    OrderName,
     QualityName,
     Settings,
     ThemeName,
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
 
 Command = Callable[..., None]
+WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
 
 
 def examples(*lines: str) -> str:
@@ -66,13 +69,16 @@ def _theme(_: click.Context, __: click.Parameter, name: str) -> Theme:
     return find_theme(name)
 
 
-def themed(command: Command) -> Command:
-    """Add the option that says how a picture looks."""
-    named = click.option(
-        "--theme", default=DEFAULT_THEME, show_default=True, type=click.Choice(get_args(ThemeName)), callback=_theme,
-        help="How pictures look.",
-    )  # fmt: skip
-    return named(command)
+themed = click.option(
+    "--theme", default=DEFAULT_THEME, show_default=True, type=click.Choice(get_args(ThemeName)), callback=_theme,
+    help="How pictures look.",
+)  # fmt: skip
+forced = click.option("--force", is_flag=True, help="Replace files that exist.")
+machine_readable = click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
+of_memory = click.option(
+    "-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder."
+)
+of_another_memory = click.option("-m", "--model", help="Another memory than the score's.")
 
 
 def check_picture(path: Path | None, force: bool) -> None:

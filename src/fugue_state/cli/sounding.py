@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fugue_state.cli.options import Command, examples, inversion, option, taken, themed
+from fugue_state.cli.options import (
+    Command,
+    examples,
+    forced,
+    inversion,
+    machine_readable,
+    of_memory,
+    option,
+    taken,
+    themed,
+)
 from fugue_state.cli.telling import report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
@@ -26,7 +36,7 @@ if TYPE_CHECKING:
 
 
 @click.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
-@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@of_memory
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
 @click.option("-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="How many.")
 @click.option("--chord", help="Only this chord; default: all in turn.")
@@ -34,7 +44,7 @@ if TYPE_CHECKING:
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
 @inversion
 @themed
-@click.option("--force", is_flag=True, help="Replace files that exist.")
+@forced
 def sample(
     model: str,
     out: Path,
@@ -95,8 +105,8 @@ def quantile(name: str, about: str) -> Callable[[Command], Command]:
 @option(AtlasConfig, "seed", about="Seed of these latents.")
 @click.option("--rebuild", is_flag=True, help="Describe them again.")
 @themed
-@click.option("--force", is_flag=True, help="Replace files that exist.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@forced
+@machine_readable
 def atlas(
     model: str, out: Path | None, rebuild: bool, theme: Theme, force: bool, as_json: bool, **settings: Any
 ) -> None:
@@ -165,10 +175,10 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
 )
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The sound: .wav or .flac.")
-@click.option("-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder.")
+@of_memory
 @inversion
-@click.option("--force", is_flag=True, help="Replace the file if it exists.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was lost as JSON.")
+@forced
+@machine_readable
 def resynth(
     source: Path, out: Path, model: str, inverter: str | None, quality: QualityName, force: bool, as_json: bool
 ) -> None:
@@ -188,7 +198,7 @@ def resynth(
 
 
 @click.command(epilog=examples("fugue models", "fugue models --json"))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@machine_readable
 def models(as_json: bool) -> None:
     """List the memories that come with the package."""
     from fugue_state.memory.checkpoint import read_header

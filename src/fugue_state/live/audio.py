@@ -208,7 +208,7 @@ class BlockClock(threading.Thread):
         self._stopped = False
         self._due = 0.0
         self._told = 0  # when units were told of last
-        self._calm_s = 0.0
+        self._lately = 0.0  # the load, smoothed over as long as it takes to recover
         self._late = 0
         self._failing = False
         self._tail: npt.NDArray[np.float32] | None = None
@@ -369,17 +369,20 @@ class BlockClock(threading.Thread):
     def _keep_time(self, busy_s: float) -> None:
         """Say when the next block is due, count what came too late, and care for the load."""
         block_s = self.performance.block / self.performance.rate
-        self.health.load += (busy_s / block_s - self.health.load) * min(1.0, block_s / SMOOTHED_S)
+        load = busy_s / block_s
+        self.health.load += (load - self.health.load) * min(1.0, block_s / SMOOTHED_S)
+        self._lately += (load - self._lately) * min(1.0, block_s / self._config.recover_s)
         late_s = time.perf_counter() - self._due
         if late_s > self._config.buffer_ms / 1000.0:
             self.health.underruns += 1
             self._due += late_s
         self._due += block_s
-        self._calm_s = self._calm_s + block_s if self.health.load < self._config.load_low else 0.0
         self._late = self._late + 1 if late_s > self._config.buffer_ms / 2000.0 else 0
         strained = self.health.load > self._config.load_high or self._late > self._config.late_blocks
+        if strained:
+            self._lately = max(self.health.load, self._config.load_high)
         if strained and self.performance.values[QUALITY] != DRAFT:
             self.performance.change(QUALITY, DRAFT)
             self._complain(f"the engine is at its limit: quality steps down to {DRAFT} for a while")
-        elif self.degraded and self._calm_s > self._config.recover_s:
+        elif self.degraded and self._lately < self._config.load_low:
             self.performance.change(QUALITY, self._wanted)

@@ -425,7 +425,7 @@ function showTakes() {
       line.append(replay);
     }
     const how = document.createElement("code");
-    how.textContent = `fugue render ${name}.toml`;
+    how.textContent = `fugue render ${name}.toml -o ${name}.wav`;
     line.append(how);
     return line;
   });

@@ -95,6 +95,13 @@ FIGURES = (
         "and when it is heard. Beside it a minute, and how fast matplotlib draws the same.",
     ),
     Figures(
+        "performance.json",
+        "Played block by block",
+        ("python benchmarks/performance.py",),
+        "Without a clock or a page, while two chords sound: load of a core, steps between samples, time from a change "
+        "to its sound, level of a held sound, and how near chords come to their mels, live and rendered at `final`.",
+    ),
+    Figures(
         "live.json",
         "Played live",
         ("python benchmarks/live.py --minutes 30",),

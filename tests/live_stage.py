@@ -97,6 +97,11 @@ class Hand:
         assert answer["code"] == code, answer
         return str(answer["message"])
 
+    def keep(self) -> None:
+        """End the take, and wait until it is complete."""
+        self.done("/rec/stop")
+        self.until("event", what="take", did="kept")
+
     def done(self, path: str, *args: Any, **more: Any) -> dict[str, Any]:
         answer = self.set(path, *args, **more)
         assert answer["type"] == "ack", answer

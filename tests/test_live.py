@@ -422,7 +422,7 @@ def test_quality_comes_back_when_it_is_calm(tmp_path: Path) -> None:
         wait_for(lambda: stage.performance.values["/quality"] == "live")
 
 
-def test_quality_comes_back_to_busy_hands_but_not_at_once() -> None:
+def test_quality_comes_back_to_busy_hands_but_later_each_time() -> None:
     performance = FakePerformance(Score(memory="fake"), HOUSE.load("fake"))
     clock = BlockClock(performance, LiveConfig(), lambda _: None, lambda _: None)
     block_s = clock.performance.block / clock.performance.rate
@@ -437,7 +437,10 @@ def test_quality_comes_back_to_busy_hands_but_not_at_once() -> None:
     assert work(0.55, 20) == "draft"
     assert work(0.55, 60) == "live"
     assert work(1.0, 3) == "draft"
-    assert work(0.7, 300) == "draft"
+    assert work(0.55, 100) == "draft"
+    assert work(0.55, 60) == "live"
+    assert work(1.0, 3) == "draft"
+    assert work(0.7, 600) == "draft"
 
 
 def test_late_blocks_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

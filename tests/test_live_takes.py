@@ -96,8 +96,7 @@ def test_a_take_that_begins_late_knows_what_went_before(stage: Stage) -> None:
         hand.done("/rec/start")
         hand.done("/layer/1/forget", 0.5)
         hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
     take = stage.session.takes / "take-001.toml"
     heard, again = recorded(take), rendered(take)
     assert 1024 < len(heard) < len(again)
@@ -111,8 +110,7 @@ def test_a_page_that_goes_does_not_end_the_take(stage: Stage) -> None:
     with stage.hand() as back:
         assert back.welcome["recording"] is True
         assert back.until("stats")["recording_s"] > 0
-        back.done("/rec/stop")
-        back.until("event", what="take", did="kept")
+        back.keep()
         assert back.set("/rec/stop")["code"] == "not_now"
 
 
@@ -176,8 +174,7 @@ def test_a_take_that_another_server_makes_is_left_alone(stage: Stage) -> None:
         hand.done("/rec/start")
         wait_for((stage.session.takes / "take-001.take" / takes.SOUND).exists)
         assert takes.recover(stage.session.takes) == ([], [])
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
 
 
 def test_a_take_that_cannot_begin_is_told(stage: Stage) -> None:
@@ -190,8 +187,7 @@ def test_a_take_that_cannot_begin_is_told(stage: Stage) -> None:
         stage.session.takes.mkdir()
         hand.done("/rec/start")
         hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
 
 
 @pytest.mark.parametrize(
@@ -222,8 +218,7 @@ def test_a_full_disk_ends_the_sound_and_not_the_take(stage: Stage, monkeypatch: 
             assert "what is played is still kept" in hand.seen("notice", level="warning")["text"]
         hand.done("/forget", 0.75)
         hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
     take = stage.session.takes / "take-001.toml"
     heard, again = recorded(take), rendered(take)
     assert 0 < len(heard) < len(again)
@@ -245,8 +240,7 @@ def test_a_journal_waits_until_there_is_room(stage: Stage, monkeypatch: pytest.M
             assert "the disk is full" in hand.seen("notice", level="warning")["text"]
             hand.done("/forget", 0.625)
             hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
     take = stage.session.takes / "take-001.toml"
     assert [change.value for change in load_score(take).changes].count(0.625) == 1
     np.testing.assert_array_equal(recorded(take), rendered(take))
@@ -274,8 +268,7 @@ def test_another_memory_ends_the_take(stage: Stage) -> None:
         hand.until("stats")
         hand.done("/layer/2/forget", 0.5)
         hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
     take = stage.session.takes / "take-002.toml"
     assert load_score(take).memory == "small"
     heard, again = recorded(take), rendered(take)
@@ -291,8 +284,7 @@ def test_what_a_score_changes_by_itself_is_part_of_the_take(stage: Stage) -> Non
         hand.until("stats")
         stage.session.player.do(lambda: stage.performance.change("/layer/2/forget", 1.0))
         hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
     take = stage.session.takes / "take-001.toml"
     assert [change.path for change in load_score(take).changes] == ["/play", "/layer/1/forget", "/layer/2/forget"]
     heard, again = recorded(take), rendered(take)
@@ -317,8 +309,7 @@ def test_a_late_take_of_a_long_night_holds_nothing_up(stage: Stage, monkeypatch:
             patched.setattr(takes, "taken", made_here)
             hand.done("/rec/start")
             hand.until("stats")
-            hand.done("/rec/stop")
-            hand.until("event", what="take", did="kept")
+            hand.keep()
     assert len(load_score(stage.session.takes / "take-001.toml").changes) > 20_000
 
 
@@ -328,8 +319,7 @@ def test_a_take_is_replayed_and_then_all_is_as_before(stage: Stage) -> None:
         hand.done("/rec/start")
         hand.done("/forget", 0.75)
         hand.until("stats")
-        hand.done("/rec/stop")
-        hand.until("event", what="take", did="kept")
+        hand.keep()
         hand.done("/forget", 0.125)
         hand.done("/replay", "take-001")
         assert hand.until("welcome")["state"] == "replaying"

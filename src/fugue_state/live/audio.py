@@ -208,7 +208,8 @@ class BlockClock(threading.Thread):
         self._stopped = False
         self._due = 0.0
         self._told = 0  # when units were told of last
-        self._lately = 0.0  # the load, smoothed over as long as it takes to recover
+        self._recover_s = config.recover_s / 2  # twice as long with each step down
+        self._lately = 0.0  # the load, smoothed over that time
         self._late = 0
         self._failing = False
         self._tail: npt.NDArray[np.float32] | None = None
@@ -371,7 +372,7 @@ class BlockClock(threading.Thread):
         block_s = self.performance.block / self.performance.rate
         load = busy_s / block_s
         self.health.load += (load - self.health.load) * min(1.0, block_s / SMOOTHED_S)
-        self._lately += (load - self._lately) * min(1.0, block_s / self._config.recover_s)
+        self._lately += (load - self._lately) * min(1.0, block_s / self._recover_s)
         late_s = time.perf_counter() - self._due
         if late_s > self._config.buffer_ms / 1000.0:
             self.health.underruns += 1
@@ -383,6 +384,7 @@ class BlockClock(threading.Thread):
             self._lately = max(self.health.load, self._config.load_high)
         if strained and self.performance.values[QUALITY] != DRAFT:
             self.performance.change(QUALITY, DRAFT)
+            self._recover_s *= 2
             self._complain(f"the engine is at its limit: quality steps down to {DRAFT} for a while")
         elif self.degraded and self._lately < self._config.load_low:
             self.performance.change(QUALITY, self._wanted)

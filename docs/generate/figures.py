@@ -106,7 +106,7 @@ FIGURES = (
         "Played live",
         ("python benchmarks/live.py --minutes 30",),
         "A scripted performer, a listener and 200 OSC messages a second over the real sockets; the take of the first "
-        "two minutes, rendered. Before, a page in a headless Chromium.",
+        "two minutes, rendered. Before, a page in a headless Chromium. Not the first start, which compiles loops.",
     ),
     Figures(
         "inversion.json",

@@ -14,8 +14,9 @@ from fugue_state.errors import InputError
 from fugue_state.score.model import Change, Score
 from fugue_state.score.paths import Value, written
 
-TOGETHER = 128  # changes are packed, in less than a millisecond
+TOGETHER = 128  # changes are packed: soon done, as the clock waits for it
 LEVEL = 6  # of gzip's 9; above it packing takes much longer
+ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Done(TypedDict):
@@ -27,7 +28,7 @@ class Done(TypedDict):
 
 
 class Log:
-    """Changes in their order; a movement of a fader takes about 15 bytes."""
+    """Changes in their order; a movement of a fader takes less than 20 bytes."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
@@ -66,7 +67,7 @@ class Log:
 
 
 def _pack(changes: Sequence[Done]) -> bytes:
-    text = "".join(f"{json.dumps(change, separators=(',', ':'))}\n" for change in changes)
+    text = "".join(f"{ENCODER.encode(change)}\n" for change in changes)
     return gzip.compress(text.encode(), LEVEL, mtime=0)
 
 

@@ -4,11 +4,14 @@ import copy
 import json
 import pickle
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
+from torch.nn import functional
 
 from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import MelSpec, ModelConfig
@@ -17,7 +20,7 @@ from fugue_state.memory import checkpoint
 from fugue_state.memory.checkpoint import HEADER, MemoryHeader, load_memory, save_memory, write_tensors
 from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
 from fugue_state.memory.memory import Memory, find_memory
-from fugue_state.memory.networks import Discriminator, Generator, reestimate_statistics
+from fugue_state.memory.networks import Discriminator, Generator, UpConv, reestimate_statistics
 
 from .conftest import LABELS, Sound
 
@@ -89,6 +92,25 @@ def test_labels_make_a_difference_and_latents_follow_the_seed(tiny_memory: Memor
     assert (tiny_memory.generate(z, "Am") - tiny_memory.generate(z, "G")).abs().max() > 0.01
     in_turn = tiny_memory.generate(z)
     assert torch.equal(in_turn, tiny_memory.generate(z, ["Am", "C"]))
+
+
+@pytest.mark.parametrize(("shape", "outputs", "options"), [
+    ((3, 8, 1, 1), 6, {"kernel_size": (4, 8)}),  # a latent
+    ((1, 8, 4, 8), 6, {"kernel_size": 4, "stride": 2, "padding": 1}),  # a small map
+    ((3, 8, 6, 5), 1, {"kernel_size": 4, "stride": 2, "padding": 1}),  # one unit
+])  # fmt: skip
+@pytest.mark.parametrize("bias", [False, True])
+def test_a_matrix_product_is_the_convolution(
+    shape: tuple[int, ...], outputs: int, options: dict[str, Any], bias: bool
+) -> None:
+    layer, x = UpConv(shape[1], outputs, bias=bias, **options), torch.randn(shape)
+    with torch.no_grad():
+        wanted = functional.conv_transpose2d(x, layer.weight, layer.bias, layer.stride, options.get("padding", 0))
+        layer.eval()
+        with patch.object(torch.nn.ConvTranspose2d, "forward", side_effect=AssertionError("no product")):
+            found = layer(x)
+    assert found.shape == wanted.shape
+    assert (found - wanted).abs().max() < 1e-5
 
 
 @pytest.mark.parametrize(

@@ -414,8 +414,8 @@ def test_what_is_no_number_is_muted_and_told(voiced: Memory, monkeypatch: pytest
     step: Callable[..., Any] = Stream.step
     heard = play(performance, 30)
 
-    def broken(self: Stream, *args: Any) -> Any:
-        found, state = step(self, *args)
+    def broken(self: Stream, *args: Any, **options: Any) -> Any:
+        found, state = step(self, *args, **options)
         return found * float("nan"), state
 
     with monkeypatch.context() as patch:
@@ -572,17 +572,28 @@ def test_a_voice_plays_what_the_whole_mel_gives(rate: int, learned: bool, voiced
     assert np.abs(heard[inside] - wanted[inside]).max() < 1e-4
 
 
-def test_frames_read_anew_as_they_were_change_nothing(voiced: Memory) -> None:
-    mel, stream = a_mel()[0], voiced.stream()
-    _, before = stream.step(mel[:, :12], stream.start())
-    _, state = stream.step(mel[:, 12:13], before)
-    again = stream.anew(mel[:, 13 - stream.open : 13], before, state)
-    one, other = (stream.step(mel[:, 13:20], s)[0] for s in (state, again))
-    assert (one - other).abs().max() < 1e-5
-    turned = stream.anew(-mel[:, 13 - stream.open : 13], before, state)
-    changed = stream.step(-mel[:, 13:20], turned)[0]
+@pytest.mark.parametrize("learned", [False, True])
+def test_frames_read_anew_as_they_were_change_nothing(learned: bool, voiced: Memory) -> None:
+    mel, stream = a_mel()[0], voiced.stream(learned=learned)
+    _, state = stream.step(mel[:, :13], stream.start())
+    first = 13 - stream.open
+    one, after = stream.step(mel[:, 13:20], state)
+    again, after_again = stream.step(mel[:, first:20], state, anew=True)
+    assert (one - again).abs().max() < 1e-5
+    end, end_again = (stream.step(mel[:, 20 - stream.open : 24], s, anew=True)[0] for s in (after, after_again))
+    assert (end - end_again).abs().max() < 1e-5
+    changed, _ = stream.step(-mel[:, first:20], state, anew=True)
     assert (changed[:16] - one[:16]).abs().max() < 1e-3  # it begins where the other one was
     assert (changed - one).abs().max() > 1e-2
+
+
+def test_frames_are_read_anew_when_they_have_been_read(voiced: Memory) -> None:
+    mel, stream = a_mel()[0], voiced.stream()
+    _, short = stream.step(mel[:, : stream.open - 1], stream.start())
+    _, enough = stream.step(mel[:, -1:], short)
+    for frames, state in ((stream.open + 1, short), (stream.open, enough)):
+        with pytest.raises(InputError, match="3 frames are read anew once they have been read"):
+            stream.step(mel[:, :frames], state, anew=True)
 
 
 @pytest.mark.parametrize(("one", "other"), [(22_050, 44_100), (22_050, 48_000), (48_000, 44_100), (44_100, 44_100)])

@@ -99,6 +99,7 @@ class Memory:
         fingerprint: str = "",
     ) -> None:
         self.generator = generator.eval().requires_grad_(False)
+        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.header = header
         self.net = net
         self.inverter = inverter or self.make_inverter()

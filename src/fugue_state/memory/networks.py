@@ -15,6 +15,7 @@ from fugue_state.memory.spectral import spectral_norm
 
 BANDS = 128  # mel bands of the image
 FACTOR = 32  # how often the first feature map's frames are doubled, as a factor
+SMALL = 32  # places of a map, up to which weights outweigh it by far
 
 # What is done to a layer's maps (B, C, H, W), of which strengths (C,) or (B, C) are remembered; None is all.
 Bender = Callable[[Tensor, Tensor | None], Tensor]
@@ -57,6 +58,27 @@ class ConditionalBatchNorm(nn.Module):
         return shifted
 
 
+class UpConv(nn.ConvTranspose2d):
+    """A transposed convolution that is a matrix product where that is faster: for small maps, or a single unit.
+
+    Most of the work is to fetch the weights then, and the library would put them into another order first.
+    """
+
+    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H', W')."""
+        (items, _, height, width), outputs = x.shape, self.weight.shape[1]
+        if self.training or (height * width > SMALL and outputs > 1):
+            return super().forward(x, output_size)
+        # With channels last, both are views; each item by itself, so that it rounds alike in any batch.
+        weights, places = self.weight.permute(0, 2, 3, 1).flatten(1), x.permute(0, 2, 3, 1).flatten(1, 2)
+        patches = torch.stack([one @ weights for one in places]).view(items, height * width, -1, outputs)
+        (high, wide), stride, padding = self.kernel_size, self.stride[0], int(self.padding[0])
+        size = ((height - 1) * stride - 2 * padding + high, (width - 1) * stride - 2 * padding + wide)
+        columns = patches.permute(0, 3, 2, 1).flatten(1, 2)
+        out = functional.fold(columns, size, (high, wide), padding=padding, stride=stride)
+        return out if self.bias is None else out + self.bias[:, None, None]
+
+
 class Deconv(nn.Module):
     """Transposed convolution, conditional batch norm, ReLU: one layer of units."""
 
@@ -64,9 +86,9 @@ class Deconv(nn.Module):
         super().__init__()
         # From the latent, a map of 4 x width; then each layer doubles the map.
         self.conv = (
-            nn.ConvTranspose2d(inputs, units, 4, 2, 1, bias=False)
+            UpConv(inputs, units, 4, 2, 1, bias=False)
             if width is None
-            else nn.ConvTranspose2d(inputs, units, (4, width), bias=False)
+            else UpConv(inputs, units, (4, width), bias=False)
         )
         self.norm = ConditionalBatchNorm(units, labels)
 
@@ -91,7 +113,7 @@ class Generator(nn.Module):
             width = first if name == "deconv1" else None
             self.deconv[name] = Deconv(inputs, units, len(config.labels), width=width)
             inputs = units
-        self.output = nn.ConvTranspose2d(inputs, 1, 4, 2, 1)
+        self.output = UpConv(inputs, 1, 4, 2, 1)
         self.apply(_initialize)
 
     def forward(

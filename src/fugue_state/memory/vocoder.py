@@ -15,6 +15,7 @@ from fugue_state.audio.magnitudes import Lobes
 from fugue_state.audio.mel import MelTransform
 from fugue_state.audio.phase import LEAST_WEIGHT, overlap_add
 from fugue_state.config import MelSpec, VocoderConfig
+from fugue_state.errors import InputError
 
 QUIETEST = 3e-6  # -110 dB: what counts as nothing in a bin
 NEPER_DB = 20.0 / math.log(10.0)
@@ -35,11 +36,14 @@ class CausalBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((channels,), 1.0 / config.blocks))
 
     def forward(self, frames: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what comes of frames (B, T, C) after `past` (B, kernel - 1, C), and the new past."""
-        heard = torch.cat([past, frames], dim=1)
-        mixed = (heard.unfold(1, self.taps.shape[1], 1) * self.taps).sum(-1)
+        """Return what comes of frames (B, T, C) after `past` (B, at least kernel - 1, C), and the new past.
+
+        That has one frame more than it needs: without its newest, it is the past of one frame ago.
+        """
+        heard, kernel = torch.cat([past, frames], dim=1), self.taps.shape[1]
+        mixed = (heard[:, 1 - kernel - frames.shape[1] :].unfold(1, kernel, 1) * self.taps).sum(-1)
         out = self.narrow(functional.gelu(self.widen(self.norm(mixed))))
-        return frames + self.scale * out, heard[:, frames.shape[1] :]
+        return frames + self.scale * out, heard[:, -kernel:]
 
 
 class MagnitudeNet(nn.Module):
@@ -82,7 +86,7 @@ class MagnitudeNet(nn.Module):
 
     def nothing(self, items: int) -> list[Tensor]:
         """Return what the blocks remember before any sound."""
-        shape = (items, self.config.kernel - 1, self.config.channels)
+        shape = (items, self.config.kernel, self.config.channels)
         return [torch.zeros(shape) for _ in self.blocks]
 
     def forward(self, mel: Tensor, guess: Tensor) -> Tensor:
@@ -190,10 +194,9 @@ def heard(logs: Tensor) -> Tensor:
 class StreamState:
     """What the frames so far leave to the next: of the mel, its guess, the network, the phase and the overlap."""
 
-    seen: int
-    mel: Tensor  # (1, entry - 1, M)
+    mel: Tensor  # (1, entry, M): with one frame more than the next needs
     guess: Tensor  # (1, up to look_ahead, known): of the frames that wait for what follows them
-    past: tuple[Tensor, ...]
+    past: tuple[Tensor, ...]  # this, too
     magnitude: Tensor  # (0 or 1, F), whose phase waits for the next
     phase: PhaseState
     skipped: int  # samples before the first frame's centre that were not heard
@@ -232,8 +235,7 @@ class Stream:
         """Return the state before any sound."""
         net = self._net
         return StreamState(
-            seen=0,
-            mel=torch.full((1, net.config.entry - 1, net.bands), SILENT),
+            mel=torch.full((1, net.config.entry, net.bands), SILENT),
             guess=torch.empty(1, 0, net.known),
             past=tuple(net.nothing(1)),
             magnitude=torch.empty(0, net.bins),
@@ -242,18 +244,23 @@ class Stream:
             tail=torch.zeros(2, self.spec.n_fft - self.spec.hop),
         )
 
-    def step(self, frames: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+    def step(self, frames: Tensor, state: StreamState, *, anew: bool = False) -> tuple[Tensor, StreamState]:
         """Return the next n * hop samples for n mel frames (M, n), n >= 1, and the new state.
 
-        Raises AudioError for frames that are not of this spec or not finite.
+        If `anew`, `open` frames come before these n: what the newest ones become, whose phase is not decided yet.
+        What was sounded stays, and goes on without a click into what comes.
+        Raises AudioError for frames that are not of this spec or not finite, InputError for too few to begin anew.
         """
+        count = frames.shape[1] - (self.open if anew else 0)
+        if anew and (count < 1 or not len(state.magnitude)):
+            raise InputError(f"{self.open} frames are read anew once they have been read, with more that follow them")
         with torch.inference_mode():
-            sound, state = self._read(frames, state)
-            return torch.cat([torch.zeros(frames.shape[1] * self.spec.hop - len(sound)), sound]), state
+            sound, state = self._read(frames, _back(state, self.open) if anew else state)
+            return torch.cat([torch.zeros(count * self.spec.hop - len(sound)), sound]), state
 
     def finish(self, state: StreamState) -> Tensor:
         """Return the `latency` samples still to come if no frame follows: what a whole mel ends with."""
-        if not state.seen:
+        if not state.guess.shape[1]:
             return torch.zeros(self.latency)
         with torch.inference_mode():
             held = state.mel[0, -1:].T.expand(-1, self._net.config.look_ahead)
@@ -269,20 +276,6 @@ class Stream:
         sound, state = self.step(mel, self.start())
         return torch.cat([sound, self.finish(state)])[self.latency :]
 
-    def anew(self, frames: Tensor, before: StreamState, state: StreamState) -> StreamState:
-        """Return a state as if its newest frames had been others: (M, look_ahead + 1), those whose phase is open.
-
-        `before` is the state one frame earlier. What was sounded stays, and goes on without a click into what comes.
-        Raises AudioError as `step` does.
-        """
-        ahead = self._net.config.look_ahead
-        with torch.inference_mode():
-            waiting = frames[:, :ahead]
-            mel = torch.cat([before.mel[:, : before.mel.shape[1] - ahead], waiting.T[None].clamp(-1.0, 1.0)], dim=1)
-            guess = self._magnitudes.guess(waiting[None])
-            magnitude, read = self._predict(frames[:, ahead:], replace(before, mel=mel, guess=guess))
-            return replace(state, mel=read.mel, guess=read.guess, past=read.past, magnitude=magnitude[-1:])
-
     def _read(self, frames: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Turn mel frames (M, n) into what can be heard of them and of those that waited."""
         return self._play(*self._predict(frames, state))
@@ -292,16 +285,14 @@ class Stream:
         config = self._net.config
         guess = torch.cat([state.guess, self._magnitudes.guess(frames[None])], dim=1)
         mel = torch.cat([state.mel, frames.T[None].clamp(-1.0, 1.0)], dim=1)
-        seen = state.seen + frames.shape[1]
-        ready = max(0, seen - config.look_ahead) - max(0, state.seen - config.look_ahead)
+        ready = max(0, guess.shape[1] - config.look_ahead)
         past, magnitude = state.past, state.magnitude
         if ready:
             context = mel[:, mel.shape[1] - (ready + config.entry - 1) :]
             logs, kept = self._net.advance(context, guess[:, : ready + 1], past)
             past = tuple(kept)
             magnitude = torch.cat([magnitude, heard(logs[0]) / self._magnitudes.transform.unit_gain])
-        mel = mel[:, -state.mel.shape[1] :]
-        return magnitude, replace(state, seen=seen, mel=mel, guess=guess[:, ready:], past=past)
+        return magnitude, replace(state, mel=mel[:, -config.entry :], guess=guess[:, ready:], past=past)
 
     def _play(self, magnitude: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
         """Sound all but the last of magnitudes (n, F), which waits."""
@@ -319,3 +310,9 @@ class Stream:
         sound = (done[0] / done[1].clamp_min(LEAST_WEIGHT))[skip:]
         state = replace(state, magnitude=magnitude[-1:], phase=phase, skipped=state.skipped + skip, tail=tail)
         return sound, state
+
+
+def _back(state: StreamState, count: int) -> StreamState:
+    """Return a state without its newest frames, those whose phase is open; what was sounded stays."""
+    past = tuple(blocks[:, :-1] for blocks in state.past)  # the network is behind by all of them but one
+    return replace(state, mel=state.mel[:, :-count], guess=state.guess[:, :0], past=past, magnitude=state.magnitude[:0])

@@ -61,8 +61,9 @@ class Voice:
         self._converter = Converter(stream.spec.sample_rate_hz, rate)
         self._hop = stream.spec.hop * rate / stream.spec.sample_rate_hz
         self._gain = made.gain
-        self._state = self._before = stream.start()
+        self._state = stream.start()
         self._fed = 0
+        self._stale = False  # what was read, but has no phase, is another now
         self._offset = 0  # frames that were read while it was held
         self._held: int | None = None
         self._begin = self._converter.first(0)
@@ -92,8 +93,7 @@ class Voice:
 
     def renew(self, made: Made) -> None:
         """Go on as something else of the same length."""
-        self._made, self.waited = made, 0
-        self._reread()
+        self._made, self.waited, self._stale = made, 0, True
 
     def hold(self, held: bool) -> None:
         """Stay at what sounds, or go on from there."""
@@ -104,11 +104,7 @@ class Voice:
             self._held = self._index(first - 1)
         else:
             self._offset, self._held = first - 1 - self._held, None
-        self._reread()
-
-    def _reread(self) -> None:
-        if self._fed:
-            self._correct(self._frames(self._fed - self._stream.open, self._fed))
+        self._stale = True
 
     def _index(self, number: int) -> int:
         """Return which frame of the mel is read at a time, in frames; after the last it stays."""
@@ -145,26 +141,19 @@ class Voice:
         return np.pad(shape, (0, count - len(shape)))
 
     def _read(self, needed: int) -> None:
-        """Read on until all samples before `needed` have sounded; the newest frame by itself, to come back to."""
-        hop = self._stream.spec.hop
-        due = math.ceil((needed + self._stream.latency) / hop)
-        while self._fed < due:
-            last = due - 1
-            until = due if self._fed == last else last
-            self._feed(self._frames(self._fed, until))
-            self._fed = until
+        """Read on until all samples before `needed` have sounded."""
+        due = math.ceil((needed + self._stream.latency) / self._stream.spec.hop)
+        if due > self._fed:
+            anew = self._stream.open if self._stale and self._fed else 0
+            self._feed(self._frames(self._fed - anew, due), anew)
+            self._fed, self._stale = due, False
 
-    def _feed(self, frames: Tensor) -> None:
-        """Take the next frames (M, n)."""
-        self._before = self._state
-        sound, self._state = self._stream.step(frames, self._state)
+    def _feed(self, frames: Tensor, anew: int) -> None:
+        """Take the next frames (M, n), after `anew` that are those before anew."""
+        sound, self._state = self._stream.step(frames, self._state, anew=anew > 0)
         skipped = min(self._to_skip, len(sound))
         self._to_skip -= skipped
         self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
-
-    def _correct(self, frames: Tensor) -> None:
-        """Take the newest frames (M, open) anew."""
-        self._state = self._stream.anew(frames, self._before, self._state)
 
     @property
     def column(self) -> npt.NDArray[np.float32]:
@@ -223,12 +212,7 @@ class Sketch(Voice):
         sound = self._whole[start : start + count]
         return np.pad(sound, (0, count - len(sound)))
 
-    def _feed(self, frames: Tensor) -> None:
-        super()._feed(frames)
+    def _feed(self, frames: Tensor, anew: int) -> None:
+        super()._feed(frames, anew)
         if not self._long:
-            self._noted += frames.unbind(1)
-
-    def _correct(self, frames: Tensor) -> None:
-        super()._correct(frames)
-        if not self._long:
-            self._noted[-frames.shape[1] :] = frames.unbind(1)
+            self._noted[len(self._noted) - anew :] = frames.unbind(1)

@@ -437,7 +437,7 @@ def test_quality_comes_back_to_busy_hands_but_later_each_time() -> None:
     assert work(0.55, 20) == "draft"
     assert work(0.55, 60) == "live"
     assert work(1.0, 3) == "draft"
-    assert work(0.55, 100) == "draft"
+    assert work(0.55, 70) == "draft"
     assert work(0.55, 60) == "live"
     assert work(1.0, 3) == "draft"
     assert work(0.7, 600) == "draft"

@@ -69,6 +69,15 @@ def test_silence_stays_silent_and_an_item_the_same_in_any_batch(way: type[Pseudo
     assert torch.allclose(both[1:], way(spec)(mel), atol=1e-7)
 
 
+def test_few_frames_are_the_same_as_among_many() -> None:
+    lobes = Lobes(MelSpec())
+    mel = lobes.transform.encode(torch.from_numpy(chord((45, 52, 57)))[None, : 16 * 512])
+    every = lobes(mel)
+    for count in range(1, 6):
+        found = lobes(mel[:, :, 4 : 4 + count])
+        assert torch.allclose(found, every[:, 4 : 4 + count], rtol=1e-3, atol=1e-6)
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_wrong_mels_are_refused(way: type[PseudoInverse | Lobes]) -> None:
     for wrong in (torch.zeros(1, 64, 4), torch.zeros(1, 128, 0), torch.full((1, 128, 4), float("inf"))):

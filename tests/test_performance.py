@@ -21,11 +21,11 @@ from fugue_state.errors import InputError
 from fugue_state.memory.checkpoint import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
-from fugue_state.memory.vocoder import LearnedMagnitudes, Stream, Unlearned
+from fugue_state.memory.vocoder import LearnedMagnitudes, Reading, Stream, Unlearned
 from fugue_state.piece.performance import Performance, Sounding, played
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.render import render
-from fugue_state.piece.voice import Made, Voice
+from fugue_state.piece.voice import Made, Voice, read
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, load_score
 
@@ -57,6 +57,7 @@ def voiced(tiny_generator: Generator, tiny_header: MemoryHeader) -> Memory:
 
 def sung(voice: Voice, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """The next samples of a voice."""
+    read([(voice, count)])
     passage = voice.play(count)
     samples: np.ndarray[Any, np.dtype[np.float32]] = voice.sound(passage.start, count) * passage.weights
     return samples
@@ -411,15 +412,14 @@ def test_a_plan_and_a_hand_together(tiny_memory: Memory) -> None:
 
 def test_what_is_no_number_is_muted_and_told(voiced: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     performance, plain = Performance(score(), voiced), Performance(score(), voiced)
-    step: Callable[..., Any] = Stream.step
+    steps: Callable[..., Any] = Stream.steps
     heard = play(performance, 30)
 
-    def broken(self: Stream, *args: Any, **options: Any) -> Any:
-        found, state = step(self, *args, **options)
-        return found * float("nan"), state
+    def broken(self: Stream, *args: Any) -> Any:
+        return [(found * float("nan"), state) for found, state in steps(self, *args)]
 
     with monkeypatch.context() as patch:
-        patch.setattr(Stream, "step", broken)
+        patch.setattr(Stream, "steps", broken)
         muted = play(performance, 5)
     assert muted[0].overloaded
     assert not any(one.overloaded for one in heard)
@@ -508,6 +508,16 @@ def test_draft_is_played_without_the_vocoder(voiced: Memory, tiny_memory: Memory
     assert np.array_equal(sound(play(Performance(eased.take(), voiced), 90)), sound(heard))
 
 
+def test_a_take_knows_in_which_block_the_quality_changed(voiced: Memory) -> None:
+    begins = 44_100 // EDGE  # the block of the second chord
+    for at in (begins, begins + 1, begins + 2):
+        hands: Hands = {number: [("/forget", number % 7 / 7)] for number in range(begins + 20)}
+        hands[at] += [("/quality", "draft")]
+        performance = Performance(score(), voiced)
+        heard = sound(play(performance, begins + 40, hands))
+        assert np.array_equal(sound(play(Performance(performance.take(), voiced), begins + 40)), heard)
+
+
 def test_the_loudness_of_what_goes_is_held(voiced: Memory) -> None:
     """By its mel alone, as closely as one hears."""
     performance = Performance(score(loudness={"lift_db": 60}, reverb={"wet_db": -120}), voiced)
@@ -585,6 +595,25 @@ def test_frames_read_anew_as_they_were_change_nothing(learned: bool, voiced: Mem
     changed, _ = stream.step(-mel[:, first:20], state, anew=True)
     assert (changed[:16] - one[:16]).abs().max() < 1e-3  # it begins where the other one was
     assert (changed - one).abs().max() > 1e-2
+
+
+@pytest.mark.parametrize("learned", [False, True])
+def test_what_is_read_together_is_as_if_it_were_read_alone(learned: bool, voiced: Memory) -> None:
+    mel, stream = a_mel()[0], voiced.stream(learned=learned)
+    states = [stream.step((0.5 + 0.1 * i) * mel[:, : 9 + i], stream.start())[1] for i in range(3)]
+    readings = [
+        Reading(mel[:, :1], states[0]),
+        Reading(mel[:, 3 : 5 + stream.open], states[1], anew=True),
+        Reading(mel[:, 5:6], states[2]),
+        Reading(mel[:, :8], stream.start()),
+        Reading(mel[:, 20 : 22 + stream.open], states[0], anew=True),
+    ]
+    for reading, (sound, state) in zip(readings, stream.steps(readings), strict=True):
+        alone, after = stream.step(reading.frames, reading.state, anew=reading.anew)
+        assert sound.shape == alone.shape
+        assert (sound - alone).abs().max() < 1e-5
+        then, then_alone = (stream.step(mel[:, 12:20], s)[0] for s in (state, after))
+        assert (then - then_alone).abs().max() < 1e-5
 
 
 def test_frames_are_read_anew_when_they_have_been_read(voiced: Memory) -> None:

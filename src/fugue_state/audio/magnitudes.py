@@ -24,6 +24,7 @@ LEAST = 1e-9
 SLOWEST = 1e-2  # by which an update shrinks a lobe at most, or it could never come back
 START = 1e-3  # of the loudest band
 CHUNK = 64  # frames: enough for vector units, and a single mel is shared between threads
+FEW = 4  # frames up to which sums stay in registers
 
 
 class Magnitudes(Protocol):
@@ -160,15 +161,28 @@ def _rows(matrix: Array) -> Rows:
 
 @compiled
 def _product(rows: Rows, given: Array, out: Array) -> None:
-    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units."""
+    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units.
+
+    Of a stream T is 1 or `FEW`: the sums stay in registers.
+    """
     starts, columns, values = rows
     frames = given.shape[1]
     for row in range(len(starts) - 1):
-        if frames == 1:  # a stream's: nothing to vectorize, so the sum stays in a register
+        if frames == 1:
             total = np.float32(0.0)
             for entry in range(starts[row], starts[row + 1]):
                 total += values[entry] * given[columns[entry], 0]
             out[row, 0] = total
+            continue
+        if frames == FEW:
+            first = second = third = fourth = np.float32(0.0)
+            for entry in range(starts[row], starts[row + 1]):
+                value, column = values[entry], columns[entry]
+                first += value * given[column, 0]
+                second += value * given[column, 1]
+                third += value * given[column, 2]
+                fourth += value * given[column, 3]
+            out[row, 0], out[row, 1], out[row, 2], out[row, 3] = first, second, third, fourth
             continue
         out[row] = 0.0
         for entry in range(starts[row], starts[row + 1]):
@@ -181,9 +195,10 @@ def _product(rows: Rows, given: Array, out: Array) -> None:
 def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Array) -> None:
     """Find the lobes that show these bands (M, T), and write what they add up to: (T, F)."""
     count, frames = bands.shape
+    width = frames if frames == 1 else max(frames, FEW)  # what is added stays zero
     atoms = len(by_atom[0]) - 1
-    ratio = np.empty((count, frames), dtype=np.float32)
-    turn, weight = np.empty((atoms, frames), dtype=np.float32), np.empty((atoms, frames), dtype=np.float32)
+    ratio = np.empty((count, width), dtype=np.float32)
+    turn, weight = np.empty((atoms, width), dtype=np.float32), np.zeros((atoms, width), dtype=np.float32)
     all_turns, all_weights = turn.ravel(), weight.ravel()
     for t in range(frames):
         weight[:, t] = np.float32(START) * bands[:, t].max()
@@ -193,15 +208,15 @@ def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Ar
             for t in range(frames):
                 ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(LEAST))
         _product(by_atom, ratio, turn)
-        for place in range(atoms * frames):
+        for place in range(atoms * width):
             by = max(all_turns[place], np.float32(SLOWEST))
             if number < LOBE_UPDATES:
                 half = np.sqrt(by)
                 by = by * half * np.sqrt(half)
             all_weights[place] *= by
-    spread = np.empty((out.shape[1], frames), dtype=np.float32)
+    spread = np.empty((out.shape[1], width), dtype=np.float32)
     _product(by_bin, weight, spread)
-    out[:] = spread.T
+    out[:] = spread[:, :frames].T
 
 
 @compiled

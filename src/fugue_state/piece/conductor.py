@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import HUSH_S, SEED_MAX
+from fugue_state.config import HUSH_S, SEED_MAX, QualityName
 from fugue_state.errors import InputError
 from fugue_state.piece.instrument import Event
 from fugue_state.piece.line import Onset
@@ -31,7 +31,7 @@ Ramp = tuple[float, float]  # from a block's beginning to its end
 
 @dataclass(frozen=True, eq=False)
 class Bar:
-    """What is played in one block: events that begin in it, strengths (U,), whether what sounds is held.
+    """What is played in one block: events that begin in it, at what quality, strengths (U,), whether sound is held.
 
     `gate` is what is let through of what sounds, before the room, `gain` of all after it. After a bar that is
     `silenced` nothing rings on.
@@ -40,6 +40,7 @@ class Bar:
     events: tuple[Event, ...]
     strengths: Strengths
     frozen: bool
+    quality: QualityName
     gate: Ramp
     gain: Ramp
     silenced: bool
@@ -169,7 +170,7 @@ class Conductor:
 
     def step(self) -> Bar:
         """Go on by one block."""
-        playing, frozen = bool(self.values["/play"]), bool(self.values["/freeze"])
+        playing, frozen, quality = bool(self.values["/play"]), bool(self.values["/freeze"]), self.values["/quality"]
         hushing = self._hush_left > 0
         gate = (self._gate, 1.0 if playing or (hushing and self._gate > 0.0) else 0.0)
         moving = max(gate) > 0.0 and not frozen
@@ -185,7 +186,7 @@ class Conductor:
         self.position += self.block
         self._played += self.block if moving else 0
         self._take_due()
-        return Bar(events, strengths, frozen, gate, gain, silenced)
+        return Bar(events, strengths, frozen, quality, gate, gain, silenced)
 
     def _events(self, strengths: Strengths) -> tuple[Event, ...]:
         """Return the events of the piece's next block, by the sample of the performance they begin at."""

@@ -43,35 +43,41 @@ class Level:
 
     def _measure(self, piece: Piece, stream: Stream) -> None:
         mels = list(_heard(piece))
+        bands = [self._bands(mel) for mel in mels]
         even = np.ones(1, dtype=np.float32)
-        peaks = np.array([self._peaked_db(mel) for mel in mels])
-        off = np.array([_lufs(mel, stream) - self._seeming(mel, even) for mel in mels])
+        peaks = np.array([_peaked_db(each) for each in bands])
+        sounds = np.array([_lufs(mel, stream) for mel in mels])
+        off = sounds - np.array([self._seeming(each, even) for each in bands])
         slope = np.polyfit(peaks, off, 1)[0] if np.ptp(peaks) > CLOSE_DB else 0.0
         ends = np.array([peaks.min(), peaks.max()])
         self._line = ends, off.mean() + slope * (ends - peaks.mean())
 
-    def _seeming(self, mel: Tensor, envelope: Samples) -> float:
-        """Return the loudness of a mel (M, T) under an envelope (N,) as its bands have it."""
-        power = self._weights @ self._transform.amplitude(mel[None])[0].square()
+    def _bands(self, mel: Tensor) -> Tensor:
+        return self._transform.amplitude(mel[None])[0]
+
+    def _seeming(self, bands: Tensor, envelope: Samples) -> float:
+        """Return the loudness of a mel's bands (M, T) under an envelope (N,)."""
+        power = self._weights @ bands.square()
         gains = torch.from_numpy(envelope[np.arange(len(power)) * len(envelope) // len(power)])
         return _db((power * gains.square()).mean())
-
-    def _peaked_db(self, mel: Tensor) -> float:
-        """Return how much of a mel (M, T) are peaks: 0 for a single band."""
-        bands = self._transform.amplitude(mel[None])[0]
-        return _db(bands.square().sum()) - _db(bands.sum(0).square().sum())
 
     def __call__(self, mel: Tensor, level_db: float, envelope: Samples, wanted_lufs: float) -> float:
         """Return the gain that brings a mel (M, T) under an envelope (N,) to a loudness, and then to its level."""
         if self._loudness.hold:
-            off_lu = float(np.interp(self._peaked_db(mel), *self._line))
-            lufs = max(SILENT_LUFS, self._seeming(mel, envelope) + off_lu)
+            bands = self._bands(mel)
+            off_lu = float(np.interp(_peaked_db(bands), *self._line))
+            lufs = max(SILENT_LUFS, self._seeming(bands, envelope) + off_lu)
             level_db += min(wanted_lufs - lufs, self._loudness.lift_db)
         return float(10.0 ** (level_db / 20.0))
 
 
 def _db(power: Tensor) -> float:
     return 10.0 * float(torch.log10(power.clamp_min(1e-12)))
+
+
+def _peaked_db(bands: Tensor) -> float:
+    """Return how much of a mel's bands (M, T) are peaks: 0 for a single one."""
+    return _db(bands.square().sum()) - _db(bands.sum(0).square().sum())
 
 
 def _lufs(mel: Tensor, stream: Stream) -> float:

@@ -25,13 +25,14 @@ from fugue_state.piece.conductor import Bar, Conductor, Ramp
 from fugue_state.piece.instrument import Event, Instrument, observed
 from fugue_state.piece.level import Level
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.voice import Made, Passage, Sketch, Voice
+from fugue_state.piece.voice import Made, Passage, Sketch, Voice, read
 from fugue_state.score.log import Log, taken
 from fugue_state.score.model import MadeFor, Score
 from fugue_state.score.paths import Value
 
 RUNAWAY = 100.0  # of full scale, before the limiter: what is no music any more
 QUIETEST_DB = -120.0
+RESTS: dict[QualityName, int] = {"draft": 2, "live": 1, "final": 1}  # blocks, after one in which something is generated
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,7 +92,7 @@ class Player:
         self._level = Level(piece, self._streams[score.quality])
         self.voices: list[Voice] = []
         self._finer = finer
-        self._busy = False  # something was generated in the block before
+        self._resting = 0  # blocks in which nothing is generated but what begins
         self.failed = False  # something was no number
 
     def take_in(self, bar: Bar) -> None:
@@ -99,19 +100,21 @@ class Player:
         for voice in self.voices:
             voice.hold(bar.frozen)
         for event in bar.events:
-            self.voices.append(self._voice(event))
-        self._busy = bool(bar.events) or (not self._busy and self._renew(bar.strengths))
+            self.voices.append(self._voice(event, bar.quality))
+        if bar.events or (not self._resting and self._renew(bar.strengths)):
+            self._resting = RESTS[bar.quality]
+        else:
+            self._resting = max(0, self._resting - 1)
 
-    def _voice(self, event: Event) -> Voice:
-        made, rate = self._made(event), self.conductor.rate
-        stream = self._streams[self.conductor.values["/quality"]]
+    def _voice(self, event: Event, quality: QualityName) -> Voice:
+        made, rate, stream = self._made(event), self.conductor.rate, self._streams[quality]
         return Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else Voice(made, stream, rate)
 
     def _renew(self, strengths: Strengths) -> bool:
         """Make one event anew that is not as it is asked for, if there is one.
 
-        Generating is what takes time: so one in a block, and none in the next. The newest goes first; while strengths
-        keep moving, all in turn.
+        Generating is what takes time: so one in a block, and none in those that follow. The newest goes first; while
+        strengths keep moving, all in turn.
         """
         stale = [v for v in self.voices if self.reached(v) and not np.array_equal(v.event.strengths, strengths)]
         if stale:
@@ -140,8 +143,9 @@ class Player:
         """Play on by a block, and return what is heard in it, before the room."""
         if max(bar.gate) == 0.0:
             return []
-        begins = [max(0, voice.event.onset - position) for voice in self.voices]
-        played = [voice.play(block - begin, begin) for voice, begin in zip(self.voices, begins, strict=True)]
+        lengths = [(voice, block - max(0, voice.event.onset - position)) for voice in self.voices]
+        read(lengths)
+        played = [voice.play(length, block - length) for voice, length in lengths]
         self.leave()
         return faded(played, bar.gate, block)
 

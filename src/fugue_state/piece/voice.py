@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +14,7 @@ from torch import Tensor
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
-from fugue_state.memory.vocoder import Stream
+from fugue_state.memory.vocoder import Reading, Stream, StreamState
 from fugue_state.piece.instrument import Event
 
 RISE = 0.12  # of the way to a higher gain, in a block; to a lower one it goes at once
@@ -56,7 +56,7 @@ class Voice:
     """
 
     def __init__(self, made: Made, stream: Stream, rate: int) -> None:
-        self._made, self._stream = made, stream
+        self._made, self.stream = made, stream
         self.waited = 0  # blocks since it was made
         self._converter = Converter(stream.spec.sample_rate_hz, rate)
         self._hop = stream.spec.hop * rate / stream.spec.sample_rate_hz
@@ -99,7 +99,7 @@ class Voice:
         """Stay at what sounds, or go on from there."""
         if held == (self._held is not None) or not self._fed:
             return
-        first = self._fed - self._stream.open
+        first = self._fed - self.stream.open
         if self._held is None:
             self._held = self._index(first - 1)
         else:
@@ -113,10 +113,27 @@ class Voice:
     def _frames(self, start: int, end: int) -> Tensor:
         return self._made.mel[:, [self._index(number) for number in range(start, end)]]
 
+    def due(self, count: int) -> Reading | None:
+        """Return what is to be read before its next samples (count,) can sound; None if nothing is."""
+        needed = self._converter.needed(self._position + count)
+        due = math.ceil((needed + self.stream.latency) / self.stream.spec.hop)
+        if due <= self._fed:
+            return None
+        anew = self._stale and self._fed > 0
+        frames = self._frames(self._fed - (self.stream.open if anew else 0), due)
+        self._fed, self._stale = due, False
+        return Reading(frames, self._state, anew)
+
+    def take(self, sound: Tensor, state: StreamState) -> None:
+        """Take what came of what was due."""
+        self._state = state
+        skipped = min(self._to_skip, len(sound))
+        self._to_skip -= skipped
+        self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
+
     def play(self, count: int, begin: int = 0) -> Passage:
-        """Go on by samples, which are heard from `begin` on, with envelope and gain."""
+        """Go on by samples for which all was read; they are heard from `begin` on, with envelope and gain."""
         start = self._position
-        self._read(self._converter.needed(start + count))
         self._position += count
         before, target = self._gain, self._made.gain
         self._gain = target if target < before else before + RISE * (target - before)
@@ -139,21 +156,6 @@ class Voice:
         self._age += count
         shape = envelope[self._age - count : self._age]
         return np.pad(shape, (0, count - len(shape)))
-
-    def _read(self, needed: int) -> None:
-        """Read on until all samples before `needed` have sounded."""
-        due = math.ceil((needed + self._stream.latency) / self._stream.spec.hop)
-        if due > self._fed:
-            anew = self._stream.open if self._stale and self._fed else 0
-            self._feed(self._frames(self._fed - anew, due), anew)
-            self._fed, self._stale = due, False
-
-    def _feed(self, frames: Tensor, anew: int) -> None:
-        """Take the next frames (M, n), after `anew` that are those before anew."""
-        sound, self._state = self._stream.step(frames, self._state, anew=anew > 0)
-        skipped = min(self._to_skip, len(sound))
-        self._to_skip -= skipped
-        self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
 
     @property
     def column(self) -> npt.NDArray[np.float32]:
@@ -208,11 +210,26 @@ class Sketch(Voice):
             return super().sound(start, count)
         if self._whole is None:
             whole = self._invert(self.mel[None])[0].numpy()
-            self._whole = resample(whole, self._stream.spec.sample_rate_hz, self._rate)
+            self._whole = resample(whole, self.stream.spec.sample_rate_hz, self._rate)
         sound = self._whole[start : start + count]
         return np.pad(sound, (0, count - len(sound)))
 
-    def _feed(self, frames: Tensor, anew: int) -> None:
-        super()._feed(frames, anew)
-        if not self._long:
-            self._noted[len(self._noted) - anew :] = frames.unbind(1)
+    def due(self, count: int) -> Reading | None:
+        """Return what is to be read before its next samples (count,) can sound, which it notes."""
+        reading = super().due(count)
+        if reading is not None and not self._long:
+            kept = len(self._noted) - (self.stream.open if reading.anew else 0)
+            self._noted[kept:] = reading.frames.unbind(1)
+        return reading
+
+
+def read(voices: Iterable[tuple[Voice, int]]) -> None:
+    """Let voices read all that their next samples need, so many of each; those of one stream together."""
+    readings: dict[Stream, list[tuple[Voice, Reading]]] = {}
+    for voice, count in voices:
+        if (reading := voice.due(count)) is not None:
+            readings.setdefault(voice.stream, []).append((voice, reading))
+    for stream, due in readings.items():
+        found = stream.steps([reading for _, reading in due])
+        for (voice, _), one in zip(due, found, strict=True):
+            voice.take(*one)

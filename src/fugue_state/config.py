@@ -566,7 +566,7 @@ class LiveConfig(Settings):
     lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
     blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
     # Of the time that a block lasts: from where on the quality steps down, and below which, smoothed over so long, it
-    # steps up again, twice as long each time. Between them must be more than draft saves.
+    # steps up again, twice as long each time: draft may save more than lies between them.
     load_high: float = Field(default=0.75, gt=0)
     late_blocks: int = Field(default=8, ge=0)  # in a row, by half the buffer: then, too
     load_low: float = Field(default=0.6, gt=0)

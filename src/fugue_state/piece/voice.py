@@ -116,12 +116,12 @@ class Voice:
     def due(self, count: int) -> Reading | None:
         """Return what is to be read before its next samples (count,) can sound; None if nothing is."""
         needed = self._converter.needed(self._position + count)
-        due = math.ceil((needed + self.stream.latency) / self.stream.spec.hop)
-        if due <= self._fed:
+        until = math.ceil((needed + self.stream.latency) / self.stream.spec.hop)
+        if until <= self._fed:
             return None
         anew = self._stale and self._fed > 0
-        frames = self._frames(self._fed - (self.stream.open if anew else 0), due)
-        self._fed, self._stale = due, False
+        frames = self._frames(self._fed - (self.stream.open if anew else 0), until)
+        self._fed, self._stale = until, False
         return Reading(frames, self._state, anew)
 
     def take(self, sound: Tensor, state: StreamState) -> None:

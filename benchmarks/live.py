@@ -63,7 +63,7 @@ MOVES = 100  # of the volume, on the page
 # A worklet after the page's own, which tells with every quantum how loud the last 512 samples were.
 EAR = """
     const done = arguments[arguments.length - 1];
-    const { sound, controls } = fugue;
+    const { sound, control, controls } = fugue;
     const until = async (true_) => { while (!true_()) await new Promise((on) => setTimeout(on, 4)); };
     let level = 0;
     let crossed = () => {};
@@ -100,15 +100,24 @@ PRESS = """
 # was at any time in the 200 ms before.
 MOVE = """
     const settled = () => new Promise((on) => setTimeout(on, 200 + 200 * Math.random()));
+    const heard = (path, value) => new Promise((on) => {
+      const follow = ({ detail: ack }) => {
+        if (ack.path !== path) return;
+        control.removeEventListener("ack", follow);
+        until(() => sound.heard(performance.now()) > ack.at_sample).then(on);
+      };
+      control.addEventListener("ack", follow);
+      controls.set(path, [value]);
+    });
     (async () => {
       await listen();
       const waits = [];
       let [now, next] = [0.5, 0.05];
-      controls.set("/volume", [now]);
+      await heard("/volume", now);
       do {  // until a moment is held that is loud
-        controls.set("/freeze", [0]);
+        await heard("/freeze", 0);
         await new Promise((on) => setTimeout(on, 1000 * Math.random()));
-        controls.set("/freeze", [1]);
+        await heard("/freeze", 1);
         await settled();
       } while (level < 0.01);
       for (let i = 0; i < arguments[0]; i++) {

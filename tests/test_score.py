@@ -147,6 +147,8 @@ def test_the_template_explains_every_key() -> None:
         ('start = "bar 3"', "start = 200", r"s:9: voices\[2\]\.start: 200.* is past the end of the piece \(3:00\)"),
         ('start = "bar 3"', "start = 9\nuntil = 8", r"s:10: voices\[2\]\.until: it ends \(8.*\) before it starts"),
         ('pan = -0.5', "pan = -1.5", r"s:10: voices\[2\]\.pan: .*\(got -1.5\)"),
+        ('pan = -0.5', 'beats = 0.009', r"s:10: voices\[2\]\.beats: chords every 0.009 s are too many: 0.01 s"),
+        ('pan = -0.5', 'beats = 1e-170', r"s:10: voices\[2\]\.beats: chords every 1e-170 s are too many"),
         ('pan = -0.5', 'latents = "path"', r"s:8: voices\[2\]: latents = \"path\" and towards_seed go together"),
         ('pan = -0.5', 'like = {brigt = 0.5}', r"s:10: .*brigt"),
         ('order = "saliency"', 'order = "salience"',
@@ -178,6 +180,11 @@ def test_mistakes_are_told_with_line_key_and_what_would_be_right(old: str, new: 
     with pytest.raises(InputError, match=message) as caught:
         parse_score(text, "s")
     assert "\n" not in str(caught.value)
+
+
+def test_two_chords_may_be_as_near_as_one_likes() -> None:
+    assert checked(Score, {"voices": [{"chords": ["Am*0.0001", "F"]}]})
+    assert checked(Score, {"voices": [{"beats": 0.1}], "tempo_bpm": 600})
 
 
 def test_cues_that_wait_for_each_other() -> None:

@@ -382,10 +382,9 @@ def _instead(score: Path, **changes: Any) -> Score:
     from fugue_state.score.text import load_score
 
     loaded = load_score(score)
-    asked = {key: value for key, value in changes.items() if value is not None}
-    if "quality" in asked:  # from the beginning to the end
-        asked["changes"] = tuple(change for change in loaded.changes if change.path != "/quality")
-    return loaded.model_copy(update=asked)
+    if changes.get("quality") is not None:
+        loaded = loaded.of_quality(changes["quality"])
+    return loaded.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
 def _piece(score: Score, of: Path | None) -> Piece:

@@ -34,6 +34,7 @@ from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
 
 REST = "-"
+SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
 STEP = re.compile(r"^(?P<chord>.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$")
 # What a performer does to units, which acts at onsets too.
 REACHING_UNITS = ("/forget", "/recall", "/layer/", "/unit/", "/grid/")
@@ -278,6 +279,11 @@ class Score(Settings):
         """What its times are measured by."""
         return Clock(self.duration_s, self.beat_s * self.beats_per_bar)
 
+    def of_quality(self, quality: QualityName) -> Self:
+        """Return it at one quality from the beginning to the end, whatever a take stepped down to."""
+        changes = tuple(change for change in self.changes if change.path != "/quality")
+        return self.model_copy(update={"quality": quality, "changes": changes})
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         self._check_times()
@@ -286,6 +292,12 @@ class Score(Settings):
             if self.forgetting.adaptive is not None and cue.pace == "even":
                 why = "where an adaptive forgetting has come to is known only when it is there"
                 raise MisplacedError(("cues", i, "pace"), f"even cannot be measured: {why}")
+        for i, voice in enumerate(self.voices):
+            lengths = [step.beats or voice.beats for step in voice.chords] or [voice.beats]
+            average_s = self.beat_s * sum(lengths) / len(lengths)
+            if average_s < SHORTEST_S:
+                why = f"chords every {average_s:.3g} s are too many: {SHORTEST_S:g} s is the least on average"
+                raise MisplacedError(("voices", i, "beats"), why)
         names = [voice.name for voice in self.voices if voice.name]
         if len(set(names)) != len(names):
             raise MisplacedError(("voices",), f"names of voices must differ, got {names}")

@@ -84,6 +84,7 @@ PATHS = (
     _does("/rec/stop", "Ends a take.", recorded=False),
     Path("/memory", "string", 1, 1024, None, "Another memory, by name.", False),
     Path("/replay", "string", 0, 64, "", "A take, by name, is played again; empty: back to where one was.", False),
+    Path("/render", "string", 1, 64, None, "A take, by name, is rendered to a WAV at quality final.", False),
     _does("/ping", "Is answered.", recorded=False),
     Path("/subscribe", "int", 1, 65_535, 9701, "Port to send what is told to, for half a minute.", False),
     _told("/strengths/<n>", "bytes", "What brushes, faders and plan leave of a layer's units, a byte each."),

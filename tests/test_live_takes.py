@@ -17,15 +17,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import soundfile
+from click.testing import CliRunner
 
+from fugue_state.cli import main
 from fugue_state.errors import InputError, OutputError
 from fugue_state.live import takes
 from fugue_state.live.aside import aside
+from fugue_state.memory.memory import Memory
+from fugue_state.piece.performance import Performance
 from fugue_state.piece.provenance import read_provenance
-from fugue_state.score.text import load_score
+from fugue_state.score.model import Score
+from fugue_state.score.text import dump_score, load_score
 
 from .fake_performance import FakePerformance
-from .live_stage import HOUSE, Hand, Stage, wait_for
+from .live_stage import HOUSE, Ear, Hand, Stage, wait_for
 
 
 @pytest.fixture
@@ -73,7 +78,8 @@ def test_a_take_plays_again_to_the_same_samples(stage: Stage) -> None:
         hand.done("/mark", "here it goes")
         hand.done("/rec/stop")
         event = hand.until("event", what="take", did="kept")
-        assert event["takes"] == [event["take"]] == ["take-001"]
+        assert event["take"] == "take-001"
+        assert event["takes"] == {"take-001": ["toml", "flac", "txt"]}
         hand.done("/forget", 0.9)
     take = stage.session.takes / "take-001.toml"
     paths = [change.path for change in load_score(take).changes]
@@ -158,8 +164,9 @@ def test_a_killed_server_leaves_a_take_that_the_next_one_completes(tmp_path: Pat
         process.kill()
     assert (folder / "take-001.take").is_dir()
     with Stage(folder) as stage, stage.hand() as hand:
-        assert hand.welcome["takes"] == ["take-001"]
-        assert "take-001" in hand.seen("notice", level="info")["text"]
+        assert "take-001 was completed" in hand.seen("notice", level="info")["text"]
+        with stage.hand() as late:
+            assert late.welcome["takes"] == {"take-001": ["toml", "flac"]}
     take = folder / "take-001.toml"
     heard, again = recorded(take), rendered(take)
     assert len(again) >= at - 44_100
@@ -173,7 +180,9 @@ def test_a_take_that_another_server_makes_is_left_alone(stage: Stage) -> None:
         hand.done("/play", 1)
         hand.done("/rec/start")
         wait_for((stage.session.takes / "take-001.take" / takes.SOUND).exists)
-        assert takes.recover(stage.session.takes) == ([], [])
+        left = takes.unfinished(stage.session.takes)
+        assert [folder.name for folder in left] == ["take-001.take"]
+        assert takes.recover(left) == ([], [])
         hand.keep()
 
 
@@ -199,7 +208,7 @@ def test_a_damaged_journal_is_kept_and_told(tmp_path: Path, text: str) -> None:
     (left / takes.JOURNAL).write_text(text)
     with Stage(tmp_path / "takes") as stage, stage.hand() as hand:
         assert "take-004.take could not be completed" in hand.seen("notice")["text"]
-        assert hand.welcome["takes"] == []
+        assert hand.welcome["takes"] == {}
     assert left.is_dir()
     assert takes.unused(tmp_path / "takes") == "take-001"
 
@@ -329,11 +338,79 @@ def test_a_take_is_replayed_and_then_all_is_as_before(stage: Stage) -> None:
         assert back["state"] == "playing"
         assert back["values"]["/forget"] == 0.125
         hand.done("/undo")
-        assert hand.until("patch", by="undo")["changes"]["/forget"] in {0.0, 0.75}
+        assert hand.seen("patch", by="undo")["changes"]["/forget"] in {0.0, 0.75}
         hand.done("/replay", "take-001")
         hand.until("welcome")
         hand.done("/replay", "")
         assert hand.seen("welcome")["state"] == "playing"
+
+
+@pytest.fixture
+def kept(stage: Stage) -> Stage:
+    """Return a stage with a take."""
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.until("stats")
+        hand.keep()
+    return stage
+
+
+def test_a_take_is_rendered_beside_what_plays(kept: Stage) -> None:
+    with kept.hand() as hand, Ear(kept) as ear:
+        hand.refused("bad_value", "/render", "../take-001")
+        hand.done("/render", "take-001")
+        assert hand.seen("event", what="take", did="rendering")["share"] == 0.25
+        assert "one at a time" in hand.refused("not_now", "/render", "take-001")
+        with kept.hand() as late:
+            assert late.welcome["rendering"] == "take-001"
+        assert ear.block()[3].any()
+        (kept.session.takes / "go").touch()
+        done = hand.until("event", what="take", did="rendered")
+        assert done["takes"] == {"take-001": ["toml", "flac", "wav"]}
+        assert httpx.get(f"{kept.http}/takes/take-001.wav").content == b"finer"
+        assert "there already" in hand.refused("not_now", "/render", "take-001")
+
+
+def test_a_take_that_cannot_be_rendered_can_be_asked_for_again(kept: Stage) -> None:
+    with kept.hand() as hand:
+        (kept.session.takes / "no").touch()
+        hand.done("/render", "take-001")
+        hand.until("event", what="take", did="not rendered")
+        assert "the disk is full" in hand.seen("notice", level="warning")["text"]
+        (kept.session.takes / "no").unlink()
+        (kept.session.takes / "go").touch()
+        hand.done("/render", "take-001")
+        hand.until("event", what="take", did="rendered")
+
+
+def test_a_server_that_ends_does_not_wait_for_a_render(kept: Stage) -> None:
+    with kept.hand() as hand:
+        hand.done("/render", "take-001")
+        hand.seen("event", what="take", did="rendering")
+        kept.end()
+        assert hand.seen("event", what="take", did="not rendered")["takes"] == {"take-001": ["toml", "flac"]}
+
+
+def test_a_take_rendered_from_the_page_is_the_commands_finer_one(tmp_path: Path, tiny_path: Path) -> None:
+    performance = Performance(Score(memory=str(tiny_path), quality="live"), Memory.load(tiny_path))
+    for number in range(60):
+        performance.change("/forget", number / 60)
+        if number == 30:
+            performance.change("/quality", "draft")
+        performance.next()
+    take = tmp_path / "take-001.toml"
+    take.write_text(dump_score(performance.take()))
+    shares: list[float] = []
+    takes.render_finer(take, shares.append)
+    assert shares == sorted(set(shares))
+    assert (shares[0], shares[-1] > 0.9) == (0.0, True)
+    words = ["render", str(take), "-o", str(tmp_path / "again.wav"), "--quality", "final"]
+    assert CliRunner().invoke(main, words).exit_code == 0
+    ours, theirs = (soundfile.read(tmp_path / name)[0] for name in ("take-001.wav", "again.wav"))
+    np.testing.assert_array_equal(ours, theirs)
+    with pytest.raises(InputError, match="exists"):
+        takes.render_finer(take, shares.append)
 
 
 def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:

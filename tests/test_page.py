@@ -25,7 +25,7 @@ from fugue_state.live.session import House
 from fugue_state.score.paths import check
 
 from .fake_performance import FakePerformance, fake_memory
-from .live_stage import Stage
+from .live_stage import Stage, render
 
 CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
@@ -184,7 +184,7 @@ def house(layers: Mapping[str, int]) -> House:
             raise CheckpointError("damaged.safetensors: damaged or not a checkpoint")
         return fake_memory(name, layers if name == "fake" else SMALL, CHORDS)
 
-    return House(("fake", "small", "damaged"), load, FakePerformance)
+    return House(("fake", "small", "damaged"), load, FakePerformance, render)
 
 
 @pytest.fixture
@@ -567,6 +567,25 @@ def test_a_take_is_recorded_fetched_and_replayed(page: Page) -> None:
     page.until(lambda: page.text("#state") == "playing")
     assert page.performance is before
     assert page.find("[data-path='/replay'][data-value='take-001']").get_attribute("aria-pressed") == "false"
+
+
+def test_a_take_is_rendered_finer_beside_what_plays(page: Page) -> None:
+    page.start()
+    page.click("#record")
+    page.until(lambda: page.text("#record") > "Stop 0:00")
+    page.click("#record")
+    page.until(lambda: "take-001 kept" in page.text("#log"))
+    page.click("#takes-open")
+    page.click("[data-path='/render'][data-value='take-001']")
+    page.until(lambda: page.run("return document.querySelector('#takes-list progress')?.value") == 0.25)
+    (page.stage.session.takes / "go").touch()
+    page.until(lambda: "take-001 rendered" in page.text("#log"))
+    assert [link.text for link in page.browser.find_elements(By.CSS_SELECTOR, "#takes-list a")] == [
+        "toml",
+        "flac",
+        "wav",
+    ]
+    assert not page.browser.find_elements(By.CSS_SELECTOR, "#takes-list progress, [data-path='/render']")
 
 
 @pytest.mark.parametrize("settings", [{"host": "stage.test", "token": "a-token"}])

@@ -8,30 +8,67 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
-from typing import ParamSpec, TypeVar
+from multiprocessing.connection import Connection
+from typing import Any, Generic, TypeVar
 
 from fugue_state.errors import OutputError
 
 NICE = 10  # less urgent than what plays
-Given = ParamSpec("Given")
+TOLD, MADE, RAISED = "told", "made", "raised"
 Made = TypeVar("Made")
 
 
-def aside(work: Callable[Given, Made], *given: Given.args, **named: Given.kwargs) -> Made:
+def aside(work: Callable[..., Made], *given: Any) -> Made:
     """Do something in another process and wait for what it returns or raises; OutputError if that is killed."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_begin) as pool:
+    return Aside(work, *given).result()
+
+
+class Aside(Generic[Made]):
+    """Something that is done in another process while `result` waits for it.
+
+    With `hear`, the work is given a function `tell` as well: what it tells on the way is heard.
+    """
+
+    def __init__(self, work: Callable[..., Made], *given: Any, hear: Callable[[Any], None] | None = None) -> None:
+        context = get_context("spawn")
+        self._hear = hear
+        self._here, self._there = context.Pipe(duplex=False)
+        self._process = context.Process(target=_do, args=(self._there, hear is not None, work, *given), daemon=True)
+
+    def result(self) -> Made:
+        """Return what it returns or raise what it raises; OutputError if its process is ended."""
+        self._process.start()
+        self._there.close()
         try:
-            return pool.submit(work, *given, **named).result()
-        except BrokenProcessPool:
+            while (said := self._here.recv())[0] == TOLD:
+                if self._hear is not None:
+                    self._hear(said[1])
+        except EOFError:
             raise OutputError("the process that worked on it was ended") from None
+        finally:
+            self._process.join()
+            self._here.close()
+        if said[0] == RAISED:
+            raise said[1]
+        made: Made = said[1]
+        return made
+
+    def end(self) -> None:
+        """Let it clean up and end, if it is not over."""
+        if self._process.is_alive():
+            self._process.terminate()
 
 
-def _begin() -> None:
+def _do(there: Connection, tells: bool, work: Callable[..., Any], *given: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends in order, and waits
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing half-written is left
     be_patient()
+    tell = {"tell": lambda what: there.send((TOLD, what))} if tells else {}
+    try:
+        there.send((MADE, work(*given, **tell)))
+    except Exception as error:  # noqa: BLE001 - raised again by who waits
+        there.send((RAISED, error))
 
 
 def be_patient() -> None:

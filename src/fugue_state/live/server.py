@@ -170,7 +170,8 @@ class Pages:
 
     async def _take(self, request: Request) -> Response:
         name, folder = request.path_params["name"], self._session.takes
-        if name not in takes.files(folder):
+        take, _, form = name.rpartition(".")
+        if form not in takes.listed(folder).get(take, ()):
             return PlainTextResponse("no such take\n", 404)
         return FileResponse(folder / name, filename=name)
 
@@ -279,9 +280,6 @@ class Server(uvicorn.Server):
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        session = self._session
-        done, wrong = await asyncio.to_thread(takes.recover, session.takes)
-        session.note(*(f"{name} was completed: the server had been killed" for name in done), *wrong)
         self._opening = asyncio.create_task(self._open())
         self._opening.add_done_callback(self._opened)
         yield
@@ -289,7 +287,7 @@ class Server(uvicorn.Server):
     async def _open(self) -> None:
         if self._session.config.osc:
             self._door = await OscDoor.open(self._session)
-        await self._session.open(self._score)
+        await asyncio.gather(self._session.open(self._score), self._session.recover())
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
         """End if the session could not be opened, whatever the reason."""

@@ -8,7 +8,7 @@ import itertools
 import math
 import secrets
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig
 from fugue_state.errors import FugueError, InputError, unknown
-from fugue_state.live.aside import aside, be_patient
+from fugue_state.live.aside import Aside, aside, be_patient
 from fugue_state.live.audio import Ask, BlockClock, Performs, Report, Units
 from fugue_state.live.board import Bank, Board, History, Morph, gesture_key
 from fugue_state.live.clients import Client, Listener, PageClient
@@ -35,7 +35,7 @@ from fugue_state.live.protocol import (
     tree,
     write,
 )
-from fugue_state.live.takes import Recorder, listed, unused
+from fugue_state.live.takes import FINER, Recorder, listed, recover, render_finer, unfinished, unused
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value, check, find, written
 from fugue_state.score.text import load_score
@@ -52,11 +52,12 @@ GOODBYE_S = 1.0  # in which everyone should have heard that the server ends
 
 @dataclass(frozen=True)
 class House:
-    """What can be played: memories by name, how one is loaded, and how it is performed."""
+    """What can be played: memories by name, how one is loaded and performed, and how takes are rendered, aside."""
 
     memories: tuple[str, ...]
     load: Callable[[str], Any]
     perform: Callable[[Score, Any], Performs]
+    render: Callable[..., None] = render_finer
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,7 @@ class Session:
         self._replay_end: int | None = None
         self._asked = self._answered = 0
         self._later: deque[Wish] = deque()
+        self._led: deque[tuple[int, Wish]] = deque()  # to the number of what was asked for last
         self._busy = False
         self._notes: list[str] = []
         self._state = ""
@@ -117,6 +119,7 @@ class Session:
         self._gone: npt.NDArray[np.bool_] | None = None
         self._peak = 0.0
         self._finishing: set[Recorder] = set()
+        self._rendering: tuple[str, Aside[None], asyncio.Task[None]] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._loader = ThreadPoolExecutor(1, initializer=be_patient)
 
@@ -131,6 +134,22 @@ class Session:
         for client, hello in self._early:
             self._welcome(client, hello)
         self._early.clear()
+
+    async def recover(self) -> None:
+        """Complete the takes that a killed server left, those that are there now."""
+        if not (left := unfinished(self.takes)):
+            return
+        try:
+            done, wrong = await asyncio.to_thread(aside, recover, left)
+        except FugueError as error:
+            done, wrong = [], [f"what a killed server left could not be completed ({error})"]
+        self._notes += [*(f"{name} was completed: the server had been killed" for name in done), *wrong]
+        if not self.ready:
+            return
+        for line in self._notes:
+            self.tell("notice", level="info", text=line)
+        for name in done:
+            self._tell_take("completed", name)
 
     async def _loaded(self, work: Callable[..., Any], *given: Any) -> Any:
         """Do what takes its time, less urgent than what plays."""
@@ -163,6 +182,10 @@ class Session:
             await asyncio.to_thread(self.player.join)
         for recorder in list(self._finishing):
             await asyncio.to_thread(recorder.join)
+        if self._rendering is not None:
+            _, work, task = self._rendering
+            work.end()
+            await task
         self._loader.shutdown(wait=False, cancel_futures=True)
         await asyncio.sleep(0)  # for what they still have to tell
         for client in self.clients:
@@ -256,6 +279,7 @@ class Session:
             "state": self.state,
             "recording": self.recorder is not None,
             "takes": listed(self.takes),
+            "rendering": None if self._rendering is None else self._rendering[0],
             "banks": sorted(self.banks),
             "armed": self.armed,
             "rate": part.performance.rate,
@@ -325,8 +349,12 @@ class Session:
     def _do(self, wish: Wish) -> None:
         known, numbers = find(wish.path)
         if not known.recorded:
+            asked = self._asked
             self._act(known.pattern, numbers[0] if numbers else 0, wish.value, wish.by)
-            wish.client.answer("ack", id=wish.number, rev=self.rev, at_sample=self.player.at)
+            if self._asked > asked:
+                self._led.append((self._asked, wish))
+            else:
+                self._acknowledge(wish.client, wish.number, self.player.at)
             return
         self._playable()
         if self._morph is not None:
@@ -363,6 +391,7 @@ class Session:
             "/rec/stop": self._stop_recording,
             "/memory": lambda: self._start(self._swap(self._named("memory", str(value), self.house.memories))),
             "/replay": lambda: self._replay_or_return(str(value)),
+            "/render": lambda: self._render(str(value)),
         }
         if pattern in acts:
             acts[pattern]()
@@ -455,7 +484,7 @@ class Session:
         self._finishing.add(recorder)
         recorder.start()
         player.do(lambda: player.record(recorder))
-        self.tell("event", what="take", at_sample=player.at, did="recording", take=name)
+        self._tell_take("recording", name)
 
     def _stop_recording(self) -> None:
         if self.recorder is None:
@@ -473,13 +502,36 @@ class Session:
         if self.recorder is recorder:  # it could not begin
             self.recorder = None
             self.player.do(lambda: self.player.record(None))
-        did = "kept" if finished else "failed"
-        self.tell("event", what="take", at_sample=self.player.at, did=did, take=recorder.take, takes=listed(self.takes))
+        self._tell_take("kept" if finished else "failed", recorder.take)
 
-    def _named(self, what: str, name: str, known: Sequence[str]) -> str:
-        """Return a name that is on a list: nothing else that a client says may lead to a file."""
-        if name not in known:
-            raise RefusedError("bad_value", str(unknown(what, name, known)))
+    def _tell_take(self, did: str, name: str, **more: Any) -> None:
+        self.tell("event", what="take", at_sample=self.player.at, did=did, take=name, takes=listed(self.takes), **more)
+
+    def _render(self, name: str) -> None:
+        takes = listed(self.takes)
+        _check_known("take", name, takes)
+        if self._rendering is not None:
+            raise RefusedError("not_now", f"{self._rendering[0]} is being rendered; one at a time")
+        if FINER in takes[name]:
+            raise RefusedError("not_now", f"{name}.{FINER} is there already")
+        hear = self._from_clock(lambda share: self._tell_take("rendering", name, share=share))
+        work = Aside(self.house.render, self.takes / f"{name}.toml", hear=hear)
+        self._rendering = name, work, self._keep(self._rendered(name, work))
+
+    async def _rendered(self, name: str, work: Aside[None]) -> None:
+        did = "not rendered"
+        try:
+            await asyncio.to_thread(work.result)
+            did = "rendered"
+        except FugueError as error:
+            self._warn(f"{name} could not be rendered ({error})")
+        finally:
+            self._rendering = None
+            self._tell_take(did, name)
+
+    def _named(self, what: str, name: str, known: Collection[str]) -> str:
+        """Return a name that is known, if something can be loaded now."""
+        _check_known(what, name, known)
         if self._busy:
             raise RefusedError("not_now", "something is loading")
         return name
@@ -497,9 +549,14 @@ class Session:
 
     def _start(self, work: Any) -> None:
         self._busy = True
-        task = self._loop.create_task(self._carefully(work))
+        self._keep(self._carefully(work))
+
+    def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Let something go on until it is done."""
+        task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _carefully(self, work: Any) -> None:
         """Do something that may fail; what plays plays on."""
@@ -613,7 +670,13 @@ class Session:
                 if wrong:
                     client.answer("nack", id=number, code="bad_value", message=wrong)
                 else:
-                    client.answer("ack", id=number, rev=self.rev, at_sample=report.at)
+                    self._acknowledge(client, number, report.at)
+        while self._led and self._led[0][0] <= self._answered:
+            wish = self._led.popleft()[1]
+            self._acknowledge(wish.client, wish.number, report.at)
+
+    def _acknowledge(self, client: Client, number: int, at: int) -> None:
+        client.answer("ack", id=number, rev=self.rev, at_sample=at)
 
     def _followed(self, report: Report) -> dict[str, Any]:
         """Take over what a block has led to, and return what is new."""
@@ -705,10 +768,6 @@ class Session:
             "recording_s": recording_s,
         }
 
-    def note(self, *lines: str) -> None:
-        """Keep notices for everyone who comes."""
-        self._notes += lines
-
     def _warn(self, text: str) -> None:
         self.tell("notice", level="warning", text=text)
 
@@ -729,6 +788,12 @@ class Session:
                 client.show(kind, text)
         for follow in self.followers:
             follow(kind, values)
+
+
+def _check_known(what: str, name: str, known: Collection[str]) -> None:
+    """Refuse a name that is not on a list: nothing else that a client says may lead to a file."""
+    if name not in known:
+        raise RefusedError("bad_value", str(unknown(what, name, known)))
 
 
 def _number(value: Value) -> float:

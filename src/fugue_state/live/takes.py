@@ -11,7 +11,7 @@ import re
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -26,29 +26,25 @@ from fugue_state.audio.io import reason, replacing
 from fugue_state.config import LiveConfig, checked
 from fugue_state.errors import FugueError, InputError
 from fugue_state.live.aside import aside
+from fugue_state.progress import Item
 from fugue_state.score.log import Done, Log, read_log, taken
 from fugue_state.score.model import Score
-from fugue_state.score.text import dump_score
+from fugue_state.score.text import dump_score, load_score
 
 BEFORE, JOURNAL, SOUND = "before.jsonl.gz", "take.jsonl", "sound.flac"
 LOCK = "lock"  # held by who makes the take
 OPEN = ".take"  # the ending of a folder in which a take is being made
 SUBTYPE = "PCM_24"
 NAME = re.compile(r"take-\d{3,6}")
-SUFFIXES = (".toml", ".flac", ".txt")
+FINER = "wav"
+FORMS = ("toml", "flac", "txt", FINER)
 LARGEST_COMMENT = 2**22  # bytes of a score that go into the sound file, too
 
 
-def listed(folder: Path) -> list[str]:
-    """Return the names of the takes in a folder."""
-    return sorted({path.stem for path in folder.glob("take-*.toml") if NAME.fullmatch(path.stem)})
-
-
-def files(folder: Path) -> list[str]:
-    """Return the names of all files of takes in a folder: scores, sounds and marks."""
-    return [
-        f"{name}{suffix}" for name in listed(folder) for suffix in SUFFIXES if (folder / f"{name}{suffix}").is_file()
-    ]
+def listed(folder: Path) -> dict[str, list[str]]:
+    """Return the takes in a folder by name, each with the endings of its files: score, sound, marks, finer sound."""
+    names = sorted({path.stem for path in folder.glob("take-*.toml") if NAME.fullmatch(path.stem)})
+    return {name: [form for form in FORMS if (folder / f"{name}.{form}").is_file()] for name in names}
 
 
 def unused(folder: Path) -> str:
@@ -209,13 +205,18 @@ class Recorder(threading.Thread):
         self._lines.clear()
 
 
-def recover(folder: Path) -> tuple[list[str], list[str]]:
-    """Complete the takes that a killed server left in a folder; return their names, and what went wrong.
+def unfinished(folder: Path) -> list[Path]:
+    """Return the folders of takes that are not complete, in a folder of takes."""
+    return sorted(folder.glob(f"take-*{OPEN}"))
+
+
+def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
+    """Complete takes that a killed server left; return their names, and what went wrong.
 
     Those that another server is making are left alone.
     """
     done, wrong = [], []
-    for left in sorted(folder.glob(f"take-*{OPEN}")):
+    for left in folders:
         try:
             with FileLock(left / LOCK, timeout=0):
                 pass
@@ -281,3 +282,27 @@ def _copy_sound(sound: Path, target: Path, rate: int, comment: str) -> None:
             file.comment = comment
         for block in _blocks(sound):
             file.write(block)
+
+
+def render_finer(take: Path, tell: Callable[[float], None]) -> None:
+    """Render a take as NAME.wav beside it, better than it could be heard at once; `tell` is told the share played.
+
+    Raises FugueError if it cannot be rendered or is there already.
+    """
+    from fugue_state.audio.compiled import one_thread
+    from fugue_state.memory.memory import Memory
+    from fugue_state.piece.piece import Piece
+    from fugue_state.piece.render import render
+
+    def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
+        told = -1
+        for i, item in enumerate(items):
+            if what == "playing" and (percent := 100 * i // total) > told:
+                told = percent
+                tell(percent / 100.0)
+            yield item
+
+    score = load_score(take).of_quality("final")
+    memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
+    with one_thread():
+        render(Piece(score, memory), take.with_suffix(f".{FINER}"), track=track)

@@ -63,8 +63,8 @@ let recording = false;
 let hinted = -HINT_MS;
 let memory = ""; // by its name
 /** @type {number[]} */ let stored = [];
-/** @type {string[]} */ let takes = [];
-/** @type {Set<string>} */ let known = new Set(); // what can be set
+/** @type {Record<string, string[]>} */ let takes = {}; // and what files there are of each
+/** @type {string | null} */ let rendering = null; // the take that is
 
 /** A name that stays with this tab, so that others see who did what. */
 function nameOfPage() {
@@ -76,9 +76,8 @@ function nameOfPage() {
 // What the server says.
 
 control.addEventListener("welcome", ({ detail: welcome }) => {
-  ({ rate, takes, recording } = welcome);
+  ({ rate, takes, recording, rendering } = welcome);
   latency = welcome.latency_samples;
-  known = new Set(welcome.tree.map(({ path }) => path));
   let start = 0;
   const layers = welcome.memory.layers.map(([name, units], number) => {
     const layer = { name, number, start, units };
@@ -94,7 +93,7 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
   faders = new Faders($("#faders"), layers);
   showChords(welcome.memory.chords);
   memory = welcome.memory.name;
-  showMemories(welcome.memories ?? []);
+  showMemories(welcome.memories);
   for (const [path, value] of Object.entries(welcome.values)) change(path, value, 0);
   controls.showAll();
   controls.watchOnly(welcome.view);
@@ -365,11 +364,8 @@ function showRecording() {
 
 function showChords(chords) {
   const buttons = ["", ...chords].map((name) => {
-    const button = document.createElement("button");
-    button.dataset.path = "/chord";
-    button.dataset.value = name;
+    const button = press(name || "As composed", "/chord", name);
     button.ariaPressed = "false";
-    button.textContent = name || "As composed";
     button.tabIndex = name ? -1 : 0;
     return button;
   });
@@ -405,32 +401,48 @@ function followBank({ did, bank }) {
   if (shown && did === "fired") note(`bank ${bank} fired`, "");
 }
 
-function followTake({ did, take, takes: all }) {
-  recording = did === "recording";
-  if (all) takes = all;
-  note(`${take} ${did}`, did === "failed" ? "error" : "");
+function followTake({ did, take, takes: all, share }) {
+  takes = all;
+  if (/^(recording|kept|failed)$/.test(did)) recording = did === "recording";
+  if (/render/.test(did)) rendering = did === "rendering" ? take : null;
+  if (did === "rendering") {
+    showShare(share);
+    return;
+  }
+  controls.follow("/render", "");
+  note(`${take} ${did}`, ["failed", "not rendered"].includes(did) ? "error" : "");
   showRecording();
   showTakes();
 }
 
 function showTakes() {
-  const lines = takes.map((name) => {
+  const lines = Object.entries(takes).map(([name, forms]) => {
     const line = document.createElement("li");
-    line.append(name, ...["toml", "flac"].map((form) => download(`${name}.${form}`, form)));
-    if (known.has("/replay")) {
-      const replay = document.createElement("button");
-      replay.textContent = "Replay";
-      replay.dataset.path = "/replay";
-      replay.dataset.value = name;
-      line.append(replay);
-    }
-    const how = document.createElement("code");
-    how.textContent = `fugue render ${name}.toml -o ${name}.wav`;
-    line.append(how);
+    line.append(name, ...forms.map((form) => download(`${name}.${form}`, form)));
+    line.append(press("Replay", "/replay", name));
+    const bar = Object.assign(document.createElement("progress"), { ariaLabel: `${name} renders` });
+    const render = press("Render", "/render", name);
+    render.disabled ||= rendering !== null;
+    if (!forms.includes("wav")) line.append(name === rendering ? bar : render);
     return line;
   });
   $("#takes-list").replaceChildren(...lines);
   if (!lines.length) $("#takes-list").textContent = "None yet: Record keeps every movement and the sound.";
+}
+
+/** How much of a take is rendered. @param {number} share */
+function showShare(share) {
+  if (!$("#takes-list progress")) showTakes();
+  $("#takes-list progress").value = share;
+}
+
+/** A button that sets a path to a value. */
+function press(words, path, value) {
+  const button = document.createElement("button");
+  button.textContent = words;
+  Object.assign(button.dataset, { path, value });
+  button.disabled = controls.view;
+  return button;
 }
 
 function download(file, words) {
@@ -443,7 +455,7 @@ function download(file, words) {
 
 function showMemories(names) {
   const select = $("#memory select");
-  $("#memory").hidden = !known.has("/memory") || names.length < 2;
+  $("#memory").hidden = names.length < 2;
   select.replaceChildren(...names.map((one) => new Option(one, one)));
   controls.follow("/memory", memory);
 }

@@ -14,7 +14,8 @@ there is a Chromium, a page is measured before, with a server of its own.
 - `clicks`: largest step from sample to sample, left alone and with jumps; the second at most twice the first.
 - `memory_mb` of the process, then and at the end.
 - `replay_equal`: whether the take of the first two minutes plays offline to the very samples that arrived.
-- `page`: from opening it to sound, and from moving a control there to a clear change in the worklet's output.
+- `page`: from opening it to sound, and from moving a control there to a clear change in the worklet's output; how many
+  pictures it shows in a second while a hand moves its master fader.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ SWAPPED_S = 10.0  # with another memory, and back
 KEPT_S = 120.0  # of sound, to compare with the take
 CHROMIUM, DRIVER = "/usr/bin/chromium", "/usr/bin/chromedriver"
 MOVES = 100  # of the volume, on the page
+SWEPT_MS = 5000
 # A worklet after the page's own, which tells with every quantum how loud the last 512 samples were.
 EAR = """
     const done = arguments[arguments.length - 1];
@@ -85,12 +87,10 @@ EAR = """
       sound.node.connect(ear).connect(context.destination);
     }
 """
-# Press start as soon as it can be pressed; milliseconds from opening the page until something is heard.
+# Press start; milliseconds from opening the page until something is heard.
 PRESS = """
     (async () => {
-      const button = document.querySelector("#start");
-      await until(() => !button.disabled);
-      button.click();
+      document.querySelector("#start").click();
       await listen();
       await until(() => level > 1e-3);
       done(performance.now());
@@ -136,6 +136,19 @@ MOVE = """
       }
       done(waits);
     })();
+"""
+# Move the master fader with every picture, and count these for so many milliseconds: how many there are in a second.
+SWEEP = """
+    let pictures = 0;
+    const began = performance.now();
+    const sweep = (now) => {
+      if (now - began > arguments[0]) return done((1000 * pictures) / (now - began));
+      pictures += 1;
+      controls.set("/forget", [0.5 - 0.5 * Math.cos(now / 500)]);
+      requestAnimationFrame(sweep);
+    };
+    controls.set("/freeze", [0]);
+    requestAnimationFrame(sweep);
 """
 CEILING = 10.0 ** (MasterConfig().ceiling_dbtp / 20.0)
 
@@ -428,6 +441,7 @@ def measure_page(model: str, buffer: str, folder: Path) -> dict[str, float] | No
             browser.get(page)
             again: float = browser.execute_async_script(EAR + PRESS)
             waits: list[float] = browser.execute_async_script(EAR + MOVE, MOVES)
+            pictures: float = browser.execute_async_script(EAR + SWEEP, SWEPT_MS)
             browser.get("about:blank")
     finally:
         browser.quit()
@@ -437,6 +451,7 @@ def measure_page(model: str, buffer: str, folder: Path) -> dict[str, float] | No
         "open_to_sound_s": round(again / 1000.0, 2),
         "control_ms": round(statistics.median(waits), 1),
         "control_p99_ms": round(float(np.quantile(waits, 0.99)), 1),
+        "pictures_per_s": round(pictures, 1),
     }
 
 

@@ -15,7 +15,8 @@ import torch
 
 from fugue_state.audio import io
 from fugue_state.config import MelSpec, ModelConfig
-from fugue_state.memory.checkpoint import MemoryHeader, save_memory
+from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator, reestimate_statistics
 

@@ -155,10 +155,13 @@ class Noted(Session):
 
 
 class Stage:
-    """A server in a thread."""
+    """A server in a thread, ready to play unless it is not waited for."""
 
-    def __init__(self, takes: Path, house: House = HOUSE, token: str | None = None, **settings: Any) -> None:
+    def __init__(
+        self, takes: Path, house: House = HOUSE, token: str | None = None, *, waits: bool = True, **settings: Any
+    ) -> None:
         takes.mkdir(exist_ok=True)
+        self._waits = waits
         defaults = {"port": 0, "osc": False, "takes": str(takes), "buffer_ms": 500.0, "sync_s": 0.05}
         self.config = LiveConfig.model_validate(defaults | settings)
         self.session = Noted(self.config, house)
@@ -183,7 +186,7 @@ class Stage:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        wait_for(lambda: self.session.ready or bool(self.server.problems))
+        wait_for(lambda: self.session.ready or bool(self.server.problems) or not self._waits)
         return self
 
     def __exit__(self, *exc: object) -> None:

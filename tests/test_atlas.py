@@ -23,7 +23,8 @@ from fugue_state.measure import atlas as atlas_module
 from fugue_state.measure import kept as kept_module
 from fugue_state.measure.atlas import Atlas, spherical_path
 from fugue_state.measure.describe import Describer, Description, triads
-from fugue_state.memory.checkpoint import MemoryHeader, save_memory, write_tensors
+from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.checkpoint import save_memory, write_tensors
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.progress import Track

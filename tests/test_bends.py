@@ -12,7 +12,7 @@ from torch.nn import functional
 from fugue_state.config import GAIN_MAX, MEAN_LATENTS, MelSpec, ModelConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.bends import LENGTHS_KEPT, REPLACEMENTS, Bend, Source, UnitValues, noise_phases
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 

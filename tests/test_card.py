@@ -14,7 +14,8 @@ from fugue_state.config import TrainConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
 from fugue_state.measure.card import Card, escape, read_card, write_card, write_run_card
-from fugue_state.memory.checkpoint import DataSource, MemoryHeader, save_memory
+from fugue_state.memory.catalogue import DataSource, MemoryHeader
+from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.networks import Generator
 
 FIGURES = {"score": 812.3, "accuracy": 0.984, "worst_class": 0.75, "frechet": 715.0, "spread": 0.2, "held_out": 64.0}

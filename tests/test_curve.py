@@ -17,7 +17,7 @@ from fugue_state.config import CurveConfig, MelSpec, ModelConfig
 from fugue_state.errors import InputError
 from fugue_state.measure.curve import OVERALL, Curve, distances, measure_curves, mel_distance_db, table
 from fugue_state.measure.curve import _steepest as steepest
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 

@@ -16,7 +16,7 @@ from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.measure.examine import Examiner, as_memory, score
 from fugue_state.measure.preview import preview_sound, write_preview
 from fugue_state.measure.trend import trend
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator

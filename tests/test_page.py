@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
@@ -230,6 +232,29 @@ def test_sound_waits_for_a_press_and_then_plays(page: Page, form: Format, monkey
     page.keys(Keys.ESCAPE)
     page.until(lambda: page.text("#state") == "armed")
     page.until(lambda: page.loudness() < 0.001, "it still sounds")
+
+
+def test_a_press_while_the_memory_loads_is_not_lost(browser: Chrome, tmp_path: Path) -> None:
+    ready = threading.Event()
+    here = house(LAYERS)
+
+    def load(name: str) -> Any:
+        ready.wait(PATIENCE_S)
+        return here.load(name)
+
+    with Stage(tmp_path / "takes", dataclasses.replace(here, load=load), waits=False) as stage:
+        page = Page(browser, stage)
+        page.browser.get(page.address)
+        page.until(lambda: page.run("return Boolean(globalThis.fugue)"))
+        page.click("#start")
+        page.until(lambda: "is loading" in page.text("#start-note"))
+        assert page.find("#veil").is_displayed()
+        assert not page.find("#start").is_enabled()
+        ready.set()
+        page.until(lambda: page.loudness() > 0.05)
+        assert page.sets == [("/play", [1])]
+        assert not page.find("#veil").is_displayed()
+        page.leave()
 
 
 def test_a_fader_is_sent_and_changes_the_sound(page: Page) -> None:

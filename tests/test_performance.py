@@ -18,7 +18,7 @@ from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
 from fugue_state.config import QUALITIES, MelSpec, checked
 from fugue_state.errors import InputError
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.memory.vocoder import LearnedMagnitudes, Reading, Stream, Unlearned

@@ -14,7 +14,7 @@ import torch
 
 from fugue_state.config import EnvelopeConfig, FileConfig, MelSpec, ModelConfig, ReverbConfig, ToneConfig, checked
 from fugue_state.errors import FugueError, InputError
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.piece.instrument import Controls, Instrument, play
@@ -255,7 +255,7 @@ import resource, sys
 from pathlib import Path
 import torch
 from fugue_state.config import MelSpec, ModelConfig, ReverbConfig
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.piece.piece import Piece

@@ -20,8 +20,9 @@ from fugue_state.measure import kept as kept_module
 from fugue_state.measure.chords import match
 from fugue_state.measure.describe import Describer, triads
 from fugue_state.measure.profile import Profile, ProfileHeader, band_hz, clusters
-from fugue_state.memory.checkpoint import MemoryHeader, read_tensors, save_memory, write_tensors
-from fugue_state.memory.memory import Memory, find_memory, shipped_memories
+from fugue_state.memory.catalogue import MemoryHeader, find_memory, shipped_memories
+from fugue_state.memory.checkpoint import read_tensors, save_memory, write_tensors
+from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Deconv, Generator
 from fugue_state.progress import Track
 

@@ -23,7 +23,7 @@ from fugue_state.audio.riff import Marker
 from fugue_state.cli import main
 from fugue_state.config import EVENT_BATCH, MelSpec, ReverbConfig, ToneConfig, checked
 from fugue_state.errors import FugueError, InputError, OutputError
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.piece import part

@@ -22,7 +22,8 @@ from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory import training
-from fugue_state.memory.checkpoint import MemoryHeader, save_tensors
+from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.checkpoint import save_tensors
 from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator

@@ -10,14 +10,8 @@ from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import QUALITIES, MelSpec, VocoderConfig
 from fugue_state.errors import AudioError, CheckpointError, InputError
-from fugue_state.memory.checkpoint import (
-    MemoryHeader,
-    VocoderHeader,
-    load_memory,
-    load_vocoder,
-    save_memory,
-    save_vocoder,
-)
+from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
+from fugue_state.memory.checkpoint import load_memory, load_vocoder, save_memory, save_vocoder
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream

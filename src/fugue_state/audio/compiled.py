@@ -38,12 +38,12 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def in_threads(do: Callable[[Given], Made], items: Sequence[Given]) -> list[Made]:
-    """Do something with every item, as many at once as torch may use threads; each by itself uses one.
+def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int | None = None) -> list[Made]:
+    """Do something with every item, so many at once, or as many as torch may use threads; each by itself uses one.
 
     Small transforms share their work badly. A single item has all threads to itself.
     """
-    count = min(torch.get_num_threads(), len(items))
+    count = min(at_once or torch.get_num_threads(), len(items))
     if count <= 1:
         return [do(item) for item in items]
     with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Protocol
 
 import numpy as np
@@ -88,13 +89,7 @@ class Lobes:
 
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
-        atoms = _atoms(spec)
-        filters = self.transform.filters.numpy() @ atoms  # (M, K)
-        heard = filters.sum(axis=0) > LEAST
-        atoms, filters = atoms[:, heard], filters[:, heard]
-        self._by_band = _rows(filters)
-        self._by_atom = _rows(filters.T / filters.sum(axis=0)[:, None])
-        self._by_bin = _rows(atoms)
+        self._by_band, self._by_atom, self._by_bin = _dictionary(spec)
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Return the magnitudes."""
@@ -138,6 +133,16 @@ class Refit:
         for item, bands in enumerate(wanted.numpy()):
             _refit(bands, before[item], after[item], made[item], *rows, self._transform.spec.power)
         return out
+
+
+@cache
+def _dictionary(spec: MelSpec) -> tuple[Rows, Rows, Rows]:
+    """Return the atoms that a mel can tell: what bands see of them, the same by atoms, and the atoms by bins."""
+    atoms = _atoms(spec)
+    filters = MelTransform(spec).filters.numpy() @ atoms  # (M, K)
+    heard = filters.sum(axis=0) > LEAST
+    atoms, filters = atoms[:, heard], filters[:, heard]
+    return _rows(filters), _rows(filters.T / filters.sum(axis=0)[:, None]), _rows(atoms)
 
 
 def _atoms(spec: MelSpec) -> Array:

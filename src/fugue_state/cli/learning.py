@@ -197,7 +197,7 @@ def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) ->
 
     What is not asked for anew comes from the run to be continued.
     """
-    from fugue_state.memory.checkpoint import DataSource
+    from fugue_state.memory.catalogue import DataSource
     from fugue_state.memory.dataset import corpus_key
     from fugue_state.memory.training import RunConfig, read_run
 
@@ -357,9 +357,9 @@ def vocoder_train(
     """Learn from the sounds in DATA how to hear a memory's mels."""
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.measure.hearing import HearingTest
-    from fugue_state.memory.checkpoint import DataSource, read_header
+    from fugue_state.memory.catalogue import DataSource, find_memory, read_header
     from fugue_state.memory.hearing import HearRun, hear, load_sounds
-    from fugue_state.memory.memory import VOCODER_FILE, find_memory
+    from fugue_state.memory.memory import VOCODER_FILE
     from fugue_state.memory.training import check_run
 
     if settings["steps"] is None and settings["minutes"] is None:
@@ -402,8 +402,9 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
     SOURCE is the folder or the file that `fugue vocoder train` left, or a memory that has one.
     """
     from fugue_state.audio.io import output_path
-    from fugue_state.memory.checkpoint import check_same_mel, load_memory, save_memory
-    from fugue_state.memory.memory import SUFFIX, find_memory, find_vocoder
+    from fugue_state.memory.catalogue import SUFFIX, check_same_mel, find_memory
+    from fugue_state.memory.checkpoint import load_memory, save_memory
+    from fugue_state.memory.memory import find_vocoder
 
     output_path(out, force=force, suffixes=(SUFFIX,))
     net, header = find_vocoder(source)

@@ -71,7 +71,11 @@ def play(what: str, buffer: str, opens: bool, **settings: Any) -> None:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     sys.setswitchinterval(SWITCH_S)
-    play(score, config, house, tell)
+    gc.disable()  # until all is loaded: looking through it again and again takes half a second
+    try:
+        play(score, config, house, tell)
+    finally:
+        gc.enable()
     say("ended")
 
 
@@ -95,8 +99,7 @@ def _score(what: str, quality: LiveQualityName) -> Score:
 def _house(first: str) -> House:
     """Return the memories that can be played: the one that was asked for, and those that ship."""
     from fugue_state.live.session import House
-    from fugue_state.memory.checkpoint import read_header
-    from fugue_state.memory.memory import find_memory, shipped_memories
+    from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 
     def load(name: str) -> Any:
         from fugue_state.memory.memory import Memory
@@ -107,8 +110,9 @@ def _house(first: str) -> House:
         from fugue_state.piece.performance import Performance
 
         performance = Performance(score, memory)
-        if not gc.get_freeze_count():
+        if not gc.isenabled():
             gc.freeze()  # looking through all that was loaded takes longer than a buffer lasts
+            gc.enable()
         return performance
 
     read_header(find_memory(first))

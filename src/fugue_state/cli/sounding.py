@@ -201,8 +201,7 @@ def resynth(
 @machine_readable
 def models(as_json: bool) -> None:
     """List the memories that come with the package."""
-    from fugue_state.memory.checkpoint import read_header
-    from fugue_state.memory.memory import shipped_memories
+    from fugue_state.memory.catalogue import read_header, shipped_memories
 
     listed = {}
     for name, path in shipped_memories().items():

@@ -126,8 +126,8 @@ class Session:
     async def open(self, score: Score) -> None:
         """Load the memory of a score and wait, armed, for the first who plays; InputError if it cannot be."""
         self._loop = asyncio.get_running_loop()
-        memory = await self._loaded(self.house.load, score.memory)
-        performance = await self._loaded(self.house.perform, score, memory)
+        memory = await asyncio.to_thread(self.house.load, score.memory)
+        performance = await asyncio.to_thread(self.house.perform, score, memory)
         self.part = self._part(memory, performance)
         self.player = BlockClock(performance, self.config, self._from_clock(self._heard), self._from_clock(self._warn))
         self.player.start()

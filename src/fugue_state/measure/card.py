@@ -23,9 +23,10 @@ from fugue_state.measure.examine import Examiner
 from fugue_state.measure.memory import measure_memory
 from fugue_state.measure.preview import memory_figure
 from fugue_state.measure.trend import trend
-from fugue_state.memory.checkpoint import DataSource, MemoryHeader, file_hash
+from fugue_state.memory.catalogue import DataSource, MemoryHeader, find_memory
+from fugue_state.memory.checkpoint import file_hash
 from fugue_state.memory.dataset import load_mels
-from fugue_state.memory.memory import Memory, find_memory
+from fugue_state.memory.memory import Memory
 from fugue_state.memory.training import RUN_FILE, RunConfig, read_run
 from fugue_state.progress import Track, untracked
 

@@ -16,7 +16,7 @@ from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
 from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
-from fugue_state.memory.checkpoint import MemoryHeader
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator

@@ -12,8 +12,9 @@ from fugue_state.audio.io import output_folder
 from fugue_state.config import Settings
 from fugue_state.corpus.fetch import cache_folder
 from fugue_state.errors import CheckpointError, InputError
+from fugue_state.memory.catalogue import SUFFIX, find_memory, shipped_memories
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
-from fugue_state.memory.memory import SUFFIX, Memory, find_memory, shipped_memories
+from fugue_state.memory.memory import Memory
 
 Tensors = dict[str, Tensor]
 

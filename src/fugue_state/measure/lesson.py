@@ -18,7 +18,7 @@ from fugue_state.measure.examine import Examiner, as_memory
 from fugue_state.measure.log import TensorBoardLog
 from fugue_state.measure.preview import memory_figure, write_preview
 from fugue_state.measure.trend import trend
-from fugue_state.memory.checkpoint import DataSource, MemoryHeader
+from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator

@@ -9,55 +9,29 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fugue_state.audio.io import replacing
-from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
-from fugue_state.errors import CheckpointError, InputError, OutputError
+from fugue_state.config import Settings
+from fugue_state.errors import CheckpointError, OutputError
+from fugue_state.memory.catalogue import (
+    FORMAT,
+    HEADER,
+    MEMORY_KIND,
+    VOCODER_KIND,
+    MemoryHeader,
+    VocoderHeader,
+    check_same_mel,
+    damaged,
+    read_envelope,
+    understood,
+)
 from fugue_state.memory.networks import BANDS, Generator
 from fugue_state.memory.vocoder import MagnitudeNet
 
-FORMAT = 1
-HEADER = "fugue_state"
-MEMORY_KIND, VOCODER_KIND = "memory", "vocoder"
 VOCODER_PREFIX = "vocoder."
-
-
-class DataSource(Settings):
-    """Sounds that a memory was learned from."""
-
-    name: str
-    clips: int = Field(ge=0)
-    licence: str = "unknown"
-
-
-class VocoderHeader(Settings):
-    """What a vocoder says about itself."""
-
-    config: VocoderConfig
-    mel: MelSpec
-    seed: int = Seed
-    steps: int = Field(default=0, ge=0)
-    data: tuple[DataSource, ...] = ()
-    metrics: dict[str, float] = Field(default_factory=dict)
-    version: str = VERSION
-
-
-class MemoryHeader(Settings):
-    """What a memory says about itself."""
-
-    name: str
-    model: ModelConfig
-    mel: MelSpec
-    seed: int = Seed
-    steps: int = Field(default=0, ge=0)
-    data: tuple[DataSource, ...] = ()
-    metrics: dict[str, float] = Field(default_factory=dict)
-    vocoder: VocoderHeader | None = None
-    version: str = VERSION
 
 
 def write_tensors(path: Path, kind: str, header: Settings, tensors: Mapping[str, Tensor]) -> None:
@@ -76,48 +50,13 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[st
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Read what `write_tensors` wrote.
-
-    Raises CheckpointError for a file that is missing, truncated, a pickle, of another kind or of
-    another format.
-    """
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such checkpoint")
-    with path.open("rb") as file:
-        start = file.read(9)
-    # A safetensors file begins with the length of its header, which may look like a pickle, and the header's brace.
-    if start[8:] != b"{" and start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise CheckpointError(f"{path}: a pickled checkpoint; it could run any code and is never loaded")
+    """Read what `write_tensors` wrote. Raises CheckpointError as `read_envelope` does."""
+    envelope = read_envelope(path, kind)
     try:
         with safe_open(path, "pt") as stored:
-            envelope = _envelope(path, kind, stored.metadata() or {})
             return envelope, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged or not a checkpoint ({error})") from None
-
-
-def kind_of(path: Path) -> str:
-    """Return what kind of checkpoint a file is; empty for none of ours."""
-    try:
-        with safe_open(path, "pt") as stored:
-            return str(json.loads((stored.metadata() or {})[HEADER])["kind"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
-        return ""
-
-
-def _envelope(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any]:
-    if HEADER not in metadata:
-        raise CheckpointError(f"{path}: a safetensors file, but not one of this project")
-    try:
-        envelope = json.loads(metadata[HEADER])
-        found, number, header = envelope["kind"], envelope["format"], dict(envelope["header"])
-    except (ValueError, KeyError, TypeError):
-        raise CheckpointError(f"{path}: its header is damaged") from None
-    if found != kind:
-        raise CheckpointError(f"{path}: holds a {found}, a {kind} is needed")
-    if number != FORMAT:
-        raise CheckpointError(f"{path}: format {number}, this version reads format {FORMAT}")
-    return header
+        raise damaged(path, error) from None
 
 
 def save_memory(
@@ -143,7 +82,7 @@ def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | Non
     Raises CheckpointError for anything but a whole memory.
     """
     values, tensors = read_tensors(path, MEMORY_KIND)
-    header = _understood(path, MemoryHeader, values)
+    header = understood(path, MemoryHeader, values)
     if header.mel.n_mels != BANDS:
         raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} bands, the networks make {BANDS}")
     whole = _single(path, tensors)
@@ -167,16 +106,8 @@ def save_vocoder(path: Path, net: MagnitudeNet, header: VocoderHeader) -> None:
 def load_vocoder(path: Path) -> tuple[MagnitudeNet, VocoderHeader]:
     """Read a vocoder by itself. Raises CheckpointError for anything else."""
     values, tensors = read_tensors(path, VOCODER_KIND)
-    header = _understood(path, VocoderHeader, values)
+    header = understood(path, VocoderHeader, values)
     return _filled_net(path, header, _single(path, tensors)), header
-
-
-def check_same_mel(one: MelSpec, other: MelSpec, what: str) -> None:
-    """Raise CheckpointError naming what differs, unless both describe the same mel (of whatever length)."""
-    ours, theirs = one.model_dump(exclude={"frames"}), other.model_dump(exclude={"frames"})
-    wrong = [f"{key} {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]]
-    if wrong:
-        raise CheckpointError(f"{what} is made for another MelSpec: {', '.join(wrong)}")
 
 
 def _single(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -190,18 +121,6 @@ def _filled_net(path: Path, header: VocoderHeader, tensors: Mapping[str, Tensor]
     net = MagnitudeNet(header.config, header.mel)
     fill(net, tensors, path)
     return net.eval()
-
-
-def read_header(path: Path) -> MemoryHeader:
-    """Read only what a memory says about itself. Raises CheckpointError as `load_memory` does."""
-    return _understood(path, MemoryHeader, read_tensors(path, MEMORY_KIND)[0])
-
-
-def _understood(path: Path, kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
-    try:
-        return checked(kind, values)
-    except InputError as error:
-        raise CheckpointError(f"{path}: its header is not understood ({error})") from None
 
 
 def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -30,16 +30,8 @@ from fugue_state.config import (
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, CorpusError, InputError, TrainingError
-from fugue_state.memory.checkpoint import (
-    DataSource,
-    VocoderHeader,
-    check_same_mel,
-    fill,
-    load_vocoder,
-    read_tensors,
-    save_vocoder,
-    write_tensors,
-)
+from fugue_state.memory.catalogue import DataSource, VocoderHeader, check_same_mel
+from fugue_state.memory.checkpoint import fill, load_vocoder, read_tensors, save_vocoder, write_tensors
 from fugue_state.memory.degrade import degrade, noise_like
 from fugue_state.memory.memory import VOCODER_FILE
 from fugue_state.memory.training import LossLog, Progress, begin_run, check_run, keyed_random, remaining_s, spent

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from importlib import resources
 from pathlib import Path
 from typing import Self, get_args
 
@@ -32,43 +31,21 @@ from fugue_state.config import (
 )
 from fugue_state.errors import InputError, unknown
 from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, per_unit, replacements
-from fugue_state.memory.checkpoint import (
+from fugue_state.memory.catalogue import (
+    SUFFIX,
     VOCODER_KIND,
     MemoryHeader,
     VocoderHeader,
     check_same_mel,
-    file_hash,
+    find_memory,
     kind_of,
-    load_memory,
-    load_vocoder,
 )
+from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
 from fugue_state.memory.networks import FACTOR, Generator
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 
-SHIPPED = "memories"
 LONGEST_S = 120.0
-SUFFIX = ".safetensors"
 VOCODER_FILE = f"vocoder{SUFFIX}"
-
-
-def shipped_memories() -> dict[str, Path]:
-    """Return the memories that come with the package, by name."""
-    folder = Path(str(resources.files("fugue_state"))) / SHIPPED
-    # What is kept beside a memory has one more ending.
-    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if "." not in path.stem}
-
-
-def find_memory(name_or_path: str | Path) -> Path:
-    """Return the checkpoint a name, a file or a run folder stands for; else raise InputError."""
-    path = Path(name_or_path)
-    if path.is_dir():
-        path = path / f"memory{SUFFIX}"
-    if path.is_file() or path.suffix or len(path.parts) > 1:
-        return path
-    shipped = shipped_memories()
-    if str(name_or_path) not in shipped:
-        raise unknown("memory", str(name_or_path), shipped)
-    return shipped[str(name_or_path)]
 
 
 def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]:

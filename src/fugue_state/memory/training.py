@@ -24,15 +24,8 @@ from fugue_state.audio import io
 from fugue_state.config import AnySettings, Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig, checked
 from fugue_state.errors import InputError, TrainingError
 from fugue_state.memory.augment import DRAWS, Augment
-from fugue_state.memory.checkpoint import (
-    DataSource,
-    MemoryHeader,
-    fill,
-    read_header,
-    read_tensors,
-    save_memory,
-    write_tensors,
-)
+from fugue_state.memory.catalogue import DataSource, MemoryHeader, read_header
+from fugue_state.memory.checkpoint import fill, read_tensors, save_memory, write_tensors
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
 from fugue_state.memory.networks import Discriminator, Generator, reestimate_statistics

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fugue_state.audio.compiled import in_threads
 from fugue_state.audio.io import Samples
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs, k_weighting
 from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
@@ -46,7 +48,7 @@ class Level:
         bands = [self._bands(mel) for mel in mels]
         even = np.ones(1, dtype=np.float32)
         peaks = np.array([_peaked_db(each) for each in bands])
-        sounds = np.array([_lufs(mel, stream) for mel in mels])
+        sounds = np.array(in_threads(lambda mel: _lufs(mel, stream), mels, at_once=os.cpu_count()))
         off = sounds - np.array([self._seeming(each, even) for each in bands])
         slope = np.polyfit(peaks, off, 1)[0] if np.ptp(peaks) > CLOSE_DB else 0.0
         ends = np.array([peaks.min(), peaks.max()])

@@ -59,6 +59,7 @@ const table = new Table($("#table"), (unit, kind) => {
 let rate = 44_100;
 let latency = 0; // samples, of the server
 let state = "reconnecting";
+let pressed = false; // before there was a memory to play
 let recording = false;
 let hinted = -HINT_MS;
 let memory = ""; // by its name
@@ -103,10 +104,10 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
   showState(welcome.state);
   showRecording();
   document.title = `${welcome.memory.name} · Fugue State`;
-  $("#start").disabled = false;
   if (!sound.context) $("#start-note").textContent = "its memory, under your hands";
+  if (pressed) begin();
   // After a reload some browsers go on at once; others wait for a press.
-  if (!sound.context && sessionStorage.getItem("sounded")) open();
+  else if (!sound.context && sessionStorage.getItem("sounded")) open();
   brush.point(0);
 });
 
@@ -250,7 +251,7 @@ controls.addEventListener("pressed", ({ detail: path }) => {
 async function open() {
   try {
     if (await sound.start()) {
-      $("#veil").hidden = true;
+      $("#veil").hidden = cells !== null;
       sessionStorage.setItem("sounded", "yes");
       return true;
     }
@@ -262,7 +263,16 @@ async function open() {
 }
 
 async function start() {
-  if ((await open()) && !controls.values.get("/play")) controls.set("/play", [1]);
+  if (await open()) begin();
+}
+
+/** Play, as soon as there is a memory. */
+function begin() {
+  pressed = cells === null;
+  $("#start").disabled = pressed;
+  $("#veil").hidden = !pressed;
+  if (pressed) $("#start-note").textContent = "The memory is loading; it sounds as soon as it is there.";
+  else if (!controls.values.get("/play")) controls.set("/play", [1]);
 }
 
 function mark() {

@@ -1,0 +1,144 @@
+"""The memories there are: where each is, and what it says about itself; known without loading any."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+from safetensors import SafetensorError, safe_open
+
+from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
+from fugue_state.errors import CheckpointError, InputError, unknown
+
+SHIPPED = "memories"
+SUFFIX = ".safetensors"
+FORMAT = 1
+HEADER = "fugue_state"
+MEMORY_KIND, VOCODER_KIND = "memory", "vocoder"
+
+
+class DataSource(Settings):
+    """Sounds that a memory was learned from."""
+
+    name: str
+    clips: int = Field(ge=0)
+    licence: str = "unknown"
+
+
+class VocoderHeader(Settings):
+    """What a vocoder says about itself."""
+
+    config: VocoderConfig
+    mel: MelSpec
+    seed: int = Seed
+    steps: int = Field(default=0, ge=0)
+    data: tuple[DataSource, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    version: str = VERSION
+
+
+class MemoryHeader(Settings):
+    """What a memory says about itself."""
+
+    name: str
+    model: ModelConfig
+    mel: MelSpec
+    seed: int = Seed
+    steps: int = Field(default=0, ge=0)
+    data: tuple[DataSource, ...] = ()
+    metrics: dict[str, float] = Field(default_factory=dict)
+    vocoder: VocoderHeader | None = None
+    version: str = VERSION
+
+
+def shipped_memories() -> dict[str, Path]:
+    """Return the memories that come with the package, by name."""
+    folder = Path(str(resources.files("fugue_state"))) / SHIPPED
+    # What is kept beside a memory has one more ending.
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if "." not in path.stem}
+
+
+def find_memory(name_or_path: str | Path) -> Path:
+    """Return the checkpoint a name, a file or a run folder stands for; else raise InputError."""
+    path = Path(name_or_path)
+    if path.is_dir():
+        path = path / f"memory{SUFFIX}"
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return path
+    shipped = shipped_memories()
+    if str(name_or_path) not in shipped:
+        raise unknown("memory", str(name_or_path), shipped)
+    return shipped[str(name_or_path)]
+
+
+def read_header(path: Path) -> MemoryHeader:
+    """Read what a memory says about itself. Raises CheckpointError for what is none, or is not understood."""
+    return understood(path, MemoryHeader, read_envelope(path, MEMORY_KIND))
+
+
+def read_envelope(path: Path, kind: str) -> dict[str, Any]:
+    """Return the header of a checkpoint.
+
+    Raises CheckpointError for a file that is missing, truncated, a pickle, of another kind or of another format.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    with path.open("rb") as file:
+        start = file.read(9)
+    # A safetensors file begins with the length of its header, which may look like a pickle, and the header's brace.
+    if start[8:] != b"{" and start[:2] in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise CheckpointError(f"{path}: a pickled checkpoint; it could run any code and is never loaded")
+    try:
+        with safe_open(path, "np") as stored:
+            return _envelope(path, kind, stored.metadata() or {})
+    except (SafetensorError, OSError) as error:
+        raise damaged(path, error) from None
+
+
+def damaged(path: Path, error: Exception) -> CheckpointError:
+    """Return what to raise for a file that cannot be read."""
+    return CheckpointError(f"{path}: damaged or not a checkpoint ({error})")
+
+
+def _envelope(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, Any]:
+    if HEADER not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not one of this project")
+    try:
+        envelope = json.loads(metadata[HEADER])
+        found, number, header = envelope["kind"], envelope["format"], dict(envelope["header"])
+    except (ValueError, KeyError, TypeError):
+        raise CheckpointError(f"{path}: its header is damaged") from None
+    if found != kind:
+        raise CheckpointError(f"{path}: holds a {found}, a {kind} is needed")
+    if number != FORMAT:
+        raise CheckpointError(f"{path}: format {number}, this version reads format {FORMAT}")
+    return header
+
+
+def understood(path: Path, kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
+    """Return what a header says. Raises CheckpointError for what it may not say."""
+    try:
+        return checked(kind, values)
+    except InputError as error:
+        raise CheckpointError(f"{path}: its header is not understood ({error})") from None
+
+
+def kind_of(path: Path) -> str:
+    """Return what kind of checkpoint a file is; empty for none of ours."""
+    try:
+        with safe_open(path, "np") as stored:
+            return str(json.loads((stored.metadata() or {})[HEADER])["kind"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+        return ""
+
+
+def check_same_mel(one: MelSpec, other: MelSpec, what: str) -> None:
+    """Raise CheckpointError naming what differs, unless both describe the same mel (of whatever length)."""
+    ours, theirs = one.model_dump(exclude={"frames"}), other.model_dump(exclude={"frames"})
+    wrong = [f"{key} {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]]
+    if wrong:
+        raise CheckpointError(f"{what} is made for another MelSpec: {', '.join(wrong)}")

@@ -168,6 +168,20 @@ class Page:
             moved = {"type": kind, "x": x, "y": y, "button": "left", "buttons": 1, "clickCount": 1}
             self.browser.execute_cdp_cmd("Input.dispatchMouseEvent", moved)
 
+    def middle(self, selector: str) -> tuple[float, float]:
+        """Return the middle of an element in the window."""
+        x, y = self.run(
+            "const box = document.querySelector(arguments[0]).getBoundingClientRect();"
+            "return [box.left + box.width / 2, box.top + box.height / 2]",
+            selector,
+        )
+        return x, y
+
+    def fingers(self, kind: str, *places: tuple[float, float]) -> None:
+        """Let fingers be at places: `touchStart`, `touchMove`, or `touchEnd` at none."""
+        points = [{"x": x, "y": y, "id": number} for number, (x, y) in enumerate(places)]
+        self.browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
     def leave(self) -> None:
         """Go, from all windows."""
         first, *others = self.browser.window_handles
@@ -319,6 +333,40 @@ def test_a_brush_touches_what_it_crosses(page: Page) -> None:
     page.until(lambda: np.flatnonzero(page.performance.frozen).tolist() == [602, 603])
     page.drag(page.cell(602), page.cell(602))
     page.until(lambda: np.flatnonzero(page.performance.frozen).tolist() == [603])
+
+
+def test_played_by_several_fingers(page: Page) -> None:
+    page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 5})
+    page.open(width=768, height=1024)  # where a page may scroll under a finger
+    page.fingers("touchStart", page.middle("#start"))
+    page.fingers("touchEnd")
+    page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
+    page.until(lambda: page.loudness() > 0.05)
+    x, y = page.middle("[data-path='/layer/2/forget']")
+    columns = page.run("return fugue.grid.bands[0].columns")
+    page.fingers("touchStart", (x, y))
+    page.fingers("touchStart", (x, y), page.cell(0))
+    for row in range(1, 5):  # one finger on a fader, another one in the grid
+        page.fingers("touchMove", (x, y - 16 * row), page.cell(columns * row))
+    page.fingers("touchEnd")
+    page.until(lambda: page.forgotten == [columns * row for row in range(5)])
+    page.until(lambda: page.performance.values["/layer/2/forget"] > 0.6)
+    page.fingers("touchStart", page.cell(3))
+    for row in range(1, 5):
+        page.fingers("touchMove", page.cell(3 + columns * row))
+    page.fingers("touchEnd")
+    page.until(lambda: page.forgotten == sorted(columns * row + unit for row in range(5) for unit in (0, 3)))
+    assert page.run("return document.documentElement.scrollHeight > innerHeight")
+    assert page.run("return scrollY") == 0
+    bank = page.middle("[data-bank='3']")
+    page.fingers("touchStart", bank)
+    page.until(lambda: "stored" in page.find("[data-bank='3']").get_attribute("class"))
+    page.fingers("touchEnd")
+    for did in ("armed", "fired"):
+        page.fingers("touchStart", bank)
+        page.fingers("touchEnd")
+        page.until(lambda did=did: did in page.find("[data-bank='3']").get_attribute("class"))
+    page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 
 def test_a_wide_stroke_is_one_message_and_touches_nothing_else(page: Page) -> None:

@@ -362,10 +362,12 @@ def test_played_by_several_fingers(page: Page) -> None:
     page.fingers("touchStart", bank)
     page.until(lambda: "stored" in page.find("[data-bank='3']").get_attribute("class"))
     page.fingers("touchEnd")
-    for did in ("armed", "fired"):
-        page.fingers("touchStart", bank)
-        page.fingers("touchEnd")
-        page.until(lambda did=did: did in page.find("[data-bank='3']").get_attribute("class"))
+    page.fingers("touchStart", bank)
+    page.fingers("touchEnd")
+    page.until(lambda: "armed" in page.find("[data-bank='3']").get_attribute("class"))
+    page.fingers("touchStart", bank)
+    page.fingers("touchEnd")
+    page.until(lambda: "fired" in page.find("[data-bank='3']").get_attribute("class"))
     page.browser.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
 
 

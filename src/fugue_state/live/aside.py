@@ -39,6 +39,7 @@ class Aside(Generic[Made]):
     def result(self) -> Made:
         """Return what it returns or raise what it raises; OutputError if its process is ended."""
         self._process.start()
+        _leave_room(self._process.pid)
         self._there.close()
         try:
             while (said := self._here.recv())[0] == TOLD:
@@ -63,7 +64,6 @@ class Aside(Generic[Made]):
 def _do(there: Connection, tells: bool, work: Callable[..., Any], *given: Any) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends in order, and waits
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing half-written is left
-    be_patient()
     tell = {"tell": lambda what: there.send((TOLD, what))} if tells else {}
     try:
         there.send((MADE, work(*given, **tell)))
@@ -76,3 +76,10 @@ def be_patient() -> None:
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
+
+
+def _leave_room(process: int | None) -> None:
+    """Let a process that has just begun have what nobody else wants, where the system can tell them apart."""
+    if sys.platform == "linux" and process is not None:
+        with contextlib.suppress(OSError):
+            os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))

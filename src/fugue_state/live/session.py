@@ -129,7 +129,9 @@ class Session:
         memory = await asyncio.to_thread(self.house.load, score.memory)
         performance = await asyncio.to_thread(self.house.perform, score, memory)
         self.part = self._part(memory, performance)
-        self.player = BlockClock(performance, self.config, self._from_clock(self._heard), self._from_clock(self._warn))
+        self.player = BlockClock(
+            performance, self.config, self._from_thread(self._heard), self._from_thread(self._warn)
+        )
         self.player.start()
         for client, hello in self._early:
             self._welcome(client, hello)
@@ -167,7 +169,7 @@ class Session:
             Units.of(performance),
         )
 
-    def _from_clock(self, hear: Callable[[Any], None]) -> Callable[[Any], None]:
+    def _from_thread(self, hear: Callable[[Any], None]) -> Callable[[Any], None]:
         def tell(told: Any) -> None:
             self._loop.call_soon_threadsafe(hear, told)
 
@@ -477,8 +479,8 @@ class Session:
             self.takes / name,
             made_by,
             self.config,
-            self._from_clock(self._warn),
-            self._from_clock(lambda complete: self._taken(recorder, complete)),
+            self._from_thread(self._warn),
+            self._from_thread(lambda complete: self._taken(recorder, complete)),
         )
         self.recorder, self._start_of_take = recorder, player.at
         self._finishing.add(recorder)
@@ -514,7 +516,7 @@ class Session:
             raise RefusedError("not_now", f"{self._rendering[0]} is being rendered; one at a time")
         if FINER in takes[name]:
             raise RefusedError("not_now", f"{name}.{FINER} is there already")
-        hear = self._from_clock(lambda share: self._tell_take("rendering", name, share=share))
+        hear = self._from_thread(lambda share: self._tell_take("rendering", name, share=share))
         work = Aside(self.house.render, self.takes / f"{name}.toml", hear=hear)
         self._rendering = name, work, self._keep(self._rendered(name, work))
 

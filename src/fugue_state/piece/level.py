@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -29,10 +28,10 @@ class Level:
 
     The power of a mel's bands, each weighted as the ear does, stands for that of the sound. How far one is from the
     other depends on how much of it are peaks: partials fill bands in another way than noise. It is measured on the
-    first chords.
+    first chords, so many `at_once`.
     """
 
-    def __init__(self, piece: Piece, stream: Stream) -> None:
+    def __init__(self, piece: Piece, stream: Stream, at_once: int = 1) -> None:
         spec = piece.memory.spec
         self._loudness = piece.score.loudness
         self._transform = MelTransform(spec)
@@ -41,14 +40,14 @@ class Level:
         self._weights = torch.from_numpy(k_weighting(centres).astype(np.float32))
         self._line = np.zeros(2), np.zeros(2)  # how much is peaks in dB, and what is missing in LU, at its ends
         if self._loudness.hold:
-            self._measure(piece, stream)
+            self._measure(piece, stream, at_once)
 
-    def _measure(self, piece: Piece, stream: Stream) -> None:
+    def _measure(self, piece: Piece, stream: Stream, at_once: int) -> None:
         mels = list(_heard(piece))
         bands = [self._bands(mel) for mel in mels]
         even = np.ones(1, dtype=np.float32)
         peaks = np.array([_peaked_db(each) for each in bands])
-        sounds = np.array(in_threads(lambda mel: _lufs(mel, stream), mels, at_once=os.cpu_count()))
+        sounds = np.array(in_threads(lambda mel: _lufs(mel, stream), mels, at_once))
         off = sounds - np.array([self._seeming(each, even) for each in bands])
         slope = np.polyfit(peaks, off, 1)[0] if np.ptp(peaks) > CLOSE_DB else 0.0
         ends = np.array([peaks.min(), peaks.max()])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -78,10 +79,11 @@ class Moment:
 class Player:
     """A memory at work: makes the events of a piece sound and keeps them true to what is asked for.
 
-    If `finer`, what they sound like is only known when they are over.
+    If `finer`, what they sound like is only known when they are over. What is to be measured before is shared between
+    so many `cores`.
     """
 
-    def __init__(self, piece: Piece, block: int | None = None, *, finer: bool = False) -> None:
+    def __init__(self, piece: Piece, block: int | None = None, *, finer: bool = False, cores: int = 1) -> None:
         self.piece, score, memory = piece, piece.score, piece.memory
         self.conductor = Conductor(piece, block)
         self.instrument = Instrument(memory, score)
@@ -89,7 +91,7 @@ class Player:
         plain = memory.stream(score.seed, learned=False)
         full = memory.stream(score.seed) if learned else plain
         self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
-        self._level = Level(piece, self._streams[score.quality])
+        self._level = Level(piece, self._streams[score.quality], cores)
         self.voices: list[Voice] = []
         self._finer = finer
         self._resting = 0  # blocks in which nothing is generated but what begins
@@ -174,7 +176,7 @@ class Performance:
         quality = "live" if score.quality == "final" and not finer else score.quality
         self._score = score.model_copy(update={"resolution": "block", "master": master, "quality": quality})
         with one_thread():
-            self._player = Player(Piece(self._score, memory), finer=finer)
+            self._player = Player(Piece(self._score, memory), finer=finer, cores=os.cpu_count() or 1)
         self.block, self.rate = self._player.conductor.block, self._player.conductor.rate
         self._limiter = Limiter(score.master.ceiling_dbtp, self.rate, LIVE_LOOK_AHEAD_S)
         self.latency: int = self._limiter.delay

@@ -128,6 +128,13 @@ class Page:
     def chord(self, held: str, key: str) -> None:
         ActionChains(self.browser).key_down(held).send_keys(key).key_up(held).perform()
 
+    def record(self) -> None:
+        """Keep a take."""
+        self.click("#record")
+        self.until(lambda: self.text("#record") > "Stop 0:00")
+        self.click("#record")
+        self.until(lambda: "take-001 kept" in self.text("#log"))
+
     def loudness(self) -> float:
         return float(self.run(LISTEN))
 
@@ -628,10 +635,7 @@ def test_another_memory_brings_its_own_grid(page: Page) -> None:
 
 def test_a_take_is_recorded_fetched_and_replayed(page: Page) -> None:
     page.start()
-    page.click("#record")
-    page.until(lambda: page.text("#record") > "Stop 0:00")
-    page.click("#record")
-    page.until(lambda: "take-001 kept" in page.text("#log"))
+    page.record()
     page.click("#takes-open")
     links = page.browser.find_elements(By.CSS_SELECTOR, "#takes-list a")
     assert [httpx.get(str(link.get_attribute("href"))).status_code for link in links] == [200, 200]
@@ -646,20 +650,14 @@ def test_a_take_is_recorded_fetched_and_replayed(page: Page) -> None:
 
 def test_a_take_is_rendered_finer_beside_what_plays(page: Page) -> None:
     page.start()
-    page.click("#record")
-    page.until(lambda: page.text("#record") > "Stop 0:00")
-    page.click("#record")
-    page.until(lambda: "take-001 kept" in page.text("#log"))
+    page.record()
     page.click("#takes-open")
     page.click("[data-path='/render'][data-value='take-001']")
     page.until(lambda: page.run("return document.querySelector('#takes-list progress')?.value") == 0.25)
     (page.stage.session.takes / "go").touch()
     page.until(lambda: "take-001 rendered" in page.text("#log"))
-    assert [link.text for link in page.browser.find_elements(By.CSS_SELECTOR, "#takes-list a")] == [
-        "toml",
-        "flac",
-        "wav",
-    ]
+    links = page.browser.find_elements(By.CSS_SELECTOR, "#takes-list a")
+    assert [link.text for link in links] == ["toml", "flac", "wav"]
     assert not page.browser.find_elements(By.CSS_SELECTOR, "#takes-list progress, [data-path='/render']")
 
 

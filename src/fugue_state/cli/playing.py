@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 import threading
 import webbrowser
@@ -71,7 +72,7 @@ def play(what: str, buffer: str, opens: bool, **settings: Any) -> None:
             threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
 
     sys.setswitchinterval(SWITCH_S)
-    gc.disable()  # until all is loaded: looking through it again and again takes half a second
+    gc.disable()  # until all is loaded: looking through it again and again takes time
     try:
         play(score, config, house, tell)
     finally:
@@ -109,8 +110,9 @@ def _house(first: str) -> House:
     def perform(score: Score, memory: Any) -> Any:
         from fugue_state.piece.performance import Performance
 
-        performance = Performance(score, memory)
-        if not gc.isenabled():
+        starting = not gc.isenabled()
+        performance = Performance(score, memory, cores=(os.cpu_count() or 1) if starting else 1)
+        if starting:
             gc.freeze()  # looking through all that was loaded takes longer than a buffer lasts
             gc.enable()
         return performance

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -168,15 +167,16 @@ class Performance:
     Its own changes are played at their times, so a take plays again as it was, and can be played on. The same
     score and changes give the same samples. What is heard comes `latency` samples after `position`, for the limiter.
     A score of quality `draft` is played without its vocoder. If `finer`, `advance` and `sound` go apart: what is
-    inverted as a whole sounds when all of it is known. Otherwise nothing is finer than `live`.
+    inverted as a whole sounds when all of it is known. Otherwise nothing is finer than `live`. It is made ready on so
+    many `cores`.
     """
 
-    def __init__(self, score: Score, memory: Memory, *, finer: bool = False) -> None:
+    def __init__(self, score: Score, memory: Memory, *, finer: bool = False, cores: int = 1) -> None:
         master = score.master.model_copy(update={"normalize": False})
         quality = "live" if score.quality == "final" and not finer else score.quality
         self._score = score.model_copy(update={"resolution": "block", "master": master, "quality": quality})
         with one_thread():
-            self._player = Player(Piece(self._score, memory), finer=finer, cores=os.cpu_count() or 1)
+            self._player = Player(Piece(self._score, memory), finer=finer, cores=cores)
         self.block, self.rate = self._player.conductor.block, self._player.conductor.rate
         self._limiter = Limiter(score.master.ceiling_dbtp, self.rate, LIVE_LOOK_AHEAD_S)
         self.latency: int = self._limiter.delay

@@ -10,6 +10,7 @@ there is a Chromium, a page is measured before, with a server of its own.
 - `start_s`: from the start of the command to the first block of sound.
 - `control_ms`: from sending a `set` to the arrival of the block in which it is first heard.
 - `load` of one core, smoothed over a second; `draft` is the share of the seconds in which quality had stepped down.
+- `rested`: how many of the blocks (43 a second) made nothing anew, as the one before had come late.
 - `underruns`, `gaps` in what arrives, samples that are `nan` or `over` the ceiling.
 - `clicks`: largest step from sample to sample, left alone and with jumps; the second at most twice the first.
 - `memory_mb` of the process, then and at the end.
@@ -360,6 +361,7 @@ async def perform(where: str, osc_port: int, seconds: float, process: subprocess
             "max": max(loads),
         },
         "draft": round(statistics.mean(one["quality"] == "draft" for one in player.stats), 3),
+        "rested": player.stats[-1]["rested"],
         "underruns": player.stats[-1]["underruns"],
         "gaps": heard.gaps,
         "nan": heard.nan,

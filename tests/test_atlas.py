@@ -117,9 +117,9 @@ class Known(nn.Module):
         self.mels = MelTransform(SPEC).encode(torch.from_numpy(sounds))
 
     def forward(
-        self, z: Tensor, label: Tensor, strengths: object, activations: dict[str, Tensor], frames: object, bends: object
+        self, z: Tensor, label: Tensor, strengths: object, activations: dict[str, Tensor], *_: object
     ) -> Tensor:
-        del label, strengths, frames, bends
+        del label, strengths
         activations["deconv1"] = torch.zeros(len(z), 1, 1)
         tilt = torch.linspace(-0.2, 0.2, SPEC.n_mels)[None, :, None] * z[:, 2, None, None]
         return (self.mels[kind(z)] + 0.05 * z[:, 1, None, None] + tilt).clamp(-1, 1)[:, None]

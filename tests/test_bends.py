@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from typing import Any, TypedDict
 
 import numpy as np
@@ -14,7 +15,7 @@ from fugue_state.errors import InputError
 from fugue_state.memory.bends import LENGTHS_KEPT, REPLACEMENTS, Bend, Source, UnitValues, noise_phases
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
+from fugue_state.memory.networks import Generator, Trail
 
 from .conftest import LABELS
 
@@ -303,6 +304,26 @@ def test_items_of_a_batch_do_not_touch_each_other(tiny_memory: Memory, name: str
     together = tiny_memory.generate(z, "C", s, frames, bend)
     for i in range(5):
         assert torch.equal(tiny_memory.generate(z[i : i + 1], "C", s[i : i + 1], frames, bend)[0], together[i])
+
+
+@pytest.mark.parametrize(("name", "frames"), [("zero", None), ("zero", 160), ("noise", None), ("frozen", 64)])
+def test_a_trail_changes_nothing_and_saves_layers(tiny_memory: Memory, name: str, frames: int | None) -> None:
+    z, bend, trail, layers = tiny_memory.latents(1, 2), bend_of(tiny_memory, name), Trail(), list(tiny_memory.layers)
+    made: list[str] = []
+    with ExitStack() as hooks:
+        for layer, module in tiny_memory.generator.deconv.items():
+            hook = module.register_forward_hook(lambda *_, layer=layer: made.append(layer))
+            hooks.callback(hook.remove)
+        now = torch.ones(tiny_memory.units)
+        for layer, strength, first in (
+            ("deconv5", 0.5, 0), ("deconv3", 0.0, 3), ("deconv3", 0.0, 5), ("deconv1", 0.7, 1), ("deconv4", 0.1, 4),
+        ):  # fmt: skip
+            now = torch.where(only(tiny_memory, layer, 0.0) == 0, strength, now)
+            expected = tiny_memory.observe(z, "Am", now, frames, bend, 7)
+            made.clear()
+            seen = tiny_memory.observe(z, "Am", now, frames, bend, 7, trail)
+            assert made == layers[first:]
+            assert all(torch.equal(one, other) for one, other in zip(expected, seen, strict=True))
 
 
 @pytest.mark.parametrize("name", REPLACEMENTS)

@@ -42,8 +42,9 @@ class Puppet(Generator):
         activations: dict[str, Tensor] | None = None,
         frames: int | None = None,
         bends: object = None,
+        trail: object = None,
     ) -> Tensor:
-        del strengths, frames, bends
+        del strengths, frames, bends, trail
         if activations is not None:
             activations["deconv1"] = torch.zeros(len(z), 1, 1)
         # The latent chooses, so that other latents give other mels.

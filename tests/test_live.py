@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -434,6 +435,16 @@ def test_quality_comes_back_to_busy_hands_but_later_each_time() -> None:
     assert work(0.55, 60) == "live"
     assert work(1.0, 3) == "draft"
     assert work(0.7, 600) == "draft"
+
+
+def test_a_clock_that_is_behind_lets_what_sounds_rest() -> None:
+    performance = FakePerformance(Score(memory="fake"), HOUSE.load("fake"))
+    clock = BlockClock(performance, LiveConfig(buffer_ms=2000.0), lambda _: None, lambda _: None)
+    block_s = performance.block / performance.rate
+    for behind_s, rests in ((-60.0, 0), (0.1, 0), (0.4, 1)):  # an eighth of the buffer is .25 s
+        clock._due = time.perf_counter() - block_s - behind_s
+        clock._keep_time(block_s)
+        assert [done["path"] for done in performance.log.since(0)] == ["/rest"] * rests
 
 
 def test_late_blocks_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def wild(seed: int, blocks: int, *, layers: int = 5) -> Hands:
             (f"/layer/{layer}/freeze", int(share < 0.3)), (f"/unit/{layer}/2/strength", share),
             (f"/unit/{layer}/1/freeze", int(share < 0.5)), (f"/grid/{layer}", grid), ("/freeze", int(share < 0.2)),
             ("/volume", share), ("/seed", int(random.integers(99))), ("/chord", "Am" if share < 0.5 else ""),
-            ("/play", int(share < 0.9)), *([("/hush",)] if share < 0.1 else []),
+            ("/play", int(share < 0.9)), ("/rest",), *([("/hush",)] if share < 0.1 else []),
         ]  # fmt: skip
         return choices[int(random.integers(len(choices)))]
 
@@ -226,6 +226,26 @@ def test_a_change_is_heard_at_once_and_not_before(
         # Frames lie anywhere in a block: what is not the gain waits for the next one.
         latest = EDGE if hold else 2 * EDGE
         assert at * EDGE <= moved[0] < at * EDGE + latest + performance.latency
+
+
+def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
+    def played_(*rests: int) -> list[Sounding]:
+        hands: Hands = {20: [("/forget", 1.0)]}
+        for at in rests:
+            hands[at] = [*hands.get(at, []), ("/rest",)]
+        performance = Performance(score(loudness={"hold": False}), voiced)
+        heard = play(performance, 60, hands)
+        assert np.array_equal(sound(heard), sound(play(Performance(performance.take(), voiced), 60)))
+        return heard
+
+    plain = played_()
+    assert [(one.strengths == 0).all() for one in plain[:22]] == [False] * 20 + [True] * 2
+    rested = played_(20)
+    assert np.array_equal(sound(plain)[: 20 * EDGE], sound(rested)[: 20 * EDGE])
+    assert [(one.strengths == 0).all() for one in rested[:22]] == [False] * 21 + [True]
+    begins = 44_100 // EDGE  # what begins is not kept waiting
+    new = played_(*range(20, 50))
+    assert [(one.strengths == 0).all() for one in new[:50]] == [False] * begins + [True] * (50 - begins)
 
 
 def test_a_gain_falls_at_once_and_rises_slowly(voiced: Memory) -> None:

@@ -94,10 +94,9 @@ class Known(nn.Module):
         label: Tensor,
         strengths: object,
         activations: dict[str, Tensor],
-        frames: int | None,
-        bends: object,
+        *_: object,
     ) -> Tensor:
-        del strengths, frames, bends
+        del strengths
         for name, layer in self.deconv.items():
             activations[name] = layer(z, label).mean(dim=2)
         return self.after("deconv5", torch.ones(len(z), 1, 1, 1), label)

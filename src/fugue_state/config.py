@@ -565,6 +565,7 @@ class LiveConfig(Settings):
     units_per_s: float = Field(default=4.0, gt=0)  # of what a score forgets by itself; what hands do is told at once
     lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
     blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
+    behind: float = Field(default=0.125, ge=0)  # of the buffer: from there on the next block makes nothing anew
     # Of the time that a block lasts: from where on the quality steps down, and below which, smoothed over so long, it
     # steps up again, twice as long each time: draft may save more than lies between them.
     load_high: float = Field(default=0.75, gt=0)

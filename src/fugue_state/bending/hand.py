@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -15,6 +16,7 @@ from fugue_state.score.model import Change
 from fugue_state.score.paths import find
 
 Planned = Callable[[float], Strengths]
+PlannedNow = Callable[[], Strengths]
 OrderOf = Callable[[str, str], Order]  # of the units of a layer, by the order's name and the layer's
 
 
@@ -59,7 +61,7 @@ class Hand:
         """What brushes have left of the units (U,)."""
         return self._brush.copy()
 
-    def play(self, change: Change, planned: Strengths) -> None:
+    def play(self, change: Change, planned: PlannedNow) -> None:
         """Take a change at once, without its time, when so much is planned (U,); InputError for one that cannot be."""
         self.check(change)
         self._apply(change, planned)
@@ -70,7 +72,7 @@ class Hand:
             self._reset()
         while self._done < len(self._changes) and self._changes[self._done][0] <= time_s:
             at_s, change = self._changes[self._done]
-            self._apply(change, None if planned is None else planned(at_s))
+            self._apply(change, None if planned is None else partial(planned, at_s))
             self._done += 1
         return self._left(None if planned is None else planned(time_s))
 
@@ -84,7 +86,7 @@ class Hand:
         left = left if planned is None else planned * left
         return np.where(self.frozen, self._held, left) if self.frozen.any() else left
 
-    def _apply(self, change: Change, planned: Strengths | None) -> None:
+    def _apply(self, change: Change, planned: PlannedNow | None) -> None:
         path, numbers = find(change.path)
         value, what = change.played, path.pattern.rpartition("/")[2]
         if path.pattern == "/forget":
@@ -103,7 +105,7 @@ class Hand:
             self._locked[self._units(change)] = bool(value)
         elif what == "freeze":
             # The plan itself may move: what is held is what is heard now.
-            now = self._left(planned)
+            now = self._left(None if planned is None else planned())
             units = self._units(change)
             self._held[units], self.frozen[units] = now[units], bool(value)
         elif isinstance(value, bytes):

@@ -18,7 +18,7 @@ from fugue_state.score.log import Done, Log
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value
 
-QUALITY = "/quality"
+QUALITY, REST = "/quality", "/rest"
 DRAFT: QualityName = "draft"
 SMOOTHED_S = 1.0  # over which the load is taken
 
@@ -177,6 +177,7 @@ class Health:
 
     load: float = 0.0
     underruns: int = 0
+    rested: int = 0  # blocks that made nothing anew, to catch up
     superseded: int = 0  # values that a newer one replaced before they were heard
 
 
@@ -378,6 +379,9 @@ class BlockClock(threading.Thread):
             self.health.underruns += 1
             self._due += late_s
         self._due += block_s
+        if time.perf_counter() - self._due > self._config.behind * self._config.buffer_ms / 1000.0:
+            self.performance.change(REST)  # a change of strengths can wait for a block, the sound cannot
+            self.health.rested += 1
         self._late = self._late + 1 if late_s > self._config.buffer_ms / 2000.0 else 0
         strained = self.health.load > self._config.load_high or self._late > self._config.late_blocks
         if strained:

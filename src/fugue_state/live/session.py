@@ -762,6 +762,7 @@ class Session:
         return {
             "load": round(player.health.load, 3),
             "underruns": player.health.underruns,
+            "rested": player.health.rested,
             "superseded": player.health.superseded,
             "left_out": sum(listener.left_out for listener in self.listeners),
             "buffer_ms": self.config.buffer_ms,

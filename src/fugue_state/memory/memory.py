@@ -41,7 +41,7 @@ from fugue_state.memory.catalogue import (
     kind_of,
 )
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
-from fugue_state.memory.networks import FACTOR, Generator
+from fugue_state.memory.networks import FACTOR, Generator, Trail
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 
 LONGEST_S = 120.0
@@ -184,10 +184,12 @@ class Memory:
         frames: int | None = None,
         bend: Bend | None = None,
         steps: int | None = None,
+        trail: Trail | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U).
 
         With `steps`, at least 1, its activation over time instead (B, U, steps), from the beginning to the end.
+        With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
         """
         if steps is not None and steps < 1:
             raise InputError(f"activations over time take at least 1 step, got {steps}")
@@ -200,7 +202,7 @@ class Memory:
         bends = None if bend is None else bend.layers(frames)
         activations: dict[str, Tensor] = {}
         with torch.inference_mode(), one_thread():
-            mel = self.generator(z, label, left, activations, frames, bends)[:, 0]
+            mel = self.generator(z, label, left, activations, frames, bends, trail)[:, 0]
             seen = [maps.mean(dim=2) if steps is None else _over_time(maps, steps) for maps in activations.values()]
         return mel, torch.cat(seen, dim=1)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -97,6 +98,30 @@ class Deconv(nn.Module):
         return functional.relu(self.norm(self.conv(x), label), inplace=True)
 
 
+class Trail:
+    """What a generation left on its way, for others that differ from it in strengths alone.
+
+    They begin with the first layer that is bent in another way: what leads there is the same to the bit.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[str, Tensor] = {}  # (B, C, H, W) by layer, before they are bent
+        self._strengths: dict[str, Tensor | None] = {}
+
+    def through(self, layer: str, strength: Tensor | None, make: Callable[[], Tensor]) -> Tensor:
+        """Return a layer's maps, made if need be; bent by another strength than before, those after it are no more."""
+        before = self._strengths.get(layer)
+        same = before is strength or (before is not None and strength is not None and torch.equal(before, strength))
+        if layer not in self._maps:
+            self._maps[layer] = make()
+        elif not same:
+            names = list(self._maps)
+            for name in names[names.index(layer) + 1 :]:
+                del self._maps[name]
+        self._strengths[layer] = strength
+        return self._maps[layer]
+
+
 class Generator(nn.Module):
     """DCGAN generator (Radford et al., 2016): latent (B, Z) and label (B,) to mel (B, 1, M, T).
 
@@ -124,6 +149,7 @@ class Generator(nn.Module):
         activations: dict[str, Tensor] | None = None,
         frames: int | None = None,
         bends: Mapping[str, Bender] | None = None,
+        trail: Trail | None = None,
     ) -> Tensor:
         """Generate mels in [-1, 1].
 
@@ -134,11 +160,15 @@ class Generator(nn.Module):
         (C,) or (B, C): the forgotten part is replaced by zero, or as `bends` has it for the layer.
         Unit activations over time (B, C, W), the mean of each column of the map after bending, are put into
         `activations` if it is given.
+
+        A `trail` is that of the same latents, labels, frames and bends, or new; what it has is not made again.
         """
         x = z[:, :, None, None]
         for name, layer in self.deconv.items():
             bend = remembered if bends is None else bends.get(name, remembered)
-            x = bend(layer(x, label), None if strengths is None else strengths.get(name))
+            strength = None if strengths is None else strengths.get(name)
+            make = partial(layer, x, label)
+            x = bend(make() if trail is None else trail.through(name, strength, make), strength)
             if activations is not None:
                 activations[name] = x.mean(dim=2)
             if name == "deconv1" and frames is not None and frames != self.frames:

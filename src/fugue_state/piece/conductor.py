@@ -33,14 +33,15 @@ Ramp = tuple[float, float]  # from a block's beginning to its end
 class Bar:
     """What is played in one block: events that begin in it, at what quality, strengths (U,), whether sound is held.
 
-    `gate` is what is let through of what sounds, before the room, `gain` of all after it. After a bar that is
-    `silenced` nothing rings on.
+    If it `rests`, strengths reach those events only. `gate` is what is let through of what sounds, before the room,
+    `gain` of all after it. After a bar that is `silenced` nothing rings on.
     """
 
     events: tuple[Event, ...]
     strengths: Strengths
     frozen: bool
     quality: QualityName
+    rests: bool
     gate: Ramp
     gain: Ramp
     silenced: bool
@@ -78,6 +79,7 @@ class Conductor:
         self._gate = 1.0
         self._gain = float(self.values["/volume"])
         self._hushed, self._hush_left = 1.0, 0
+        self._rests = False
         times = [(score.clock.seconds(change.at), change) for change in score.changes]
         self._scheduled = iter(sorted(times, key=lambda one: one[0]))
         self._due = next(self._scheduled, None)
@@ -97,7 +99,10 @@ class Conductor:
     @property
     def strengths(self) -> Strengths:
         """What is asked for of every unit now (U,)."""
-        return self._hand(0.0, lambda _: self._timeline(self._played / self.rate))
+        return self._hand(0.0, lambda _: self._planned())
+
+    def _planned(self) -> Strengths:
+        return self._timeline(self._played / self.rate)
 
     @property
     def brushed(self) -> Strengths:
@@ -119,7 +124,7 @@ class Conductor:
             self._piece.memory.label_index(str(value))
         if path.startswith(REACHING_UNITS):
             change = Change(at=self.position / self.rate, path=path, value=written(value))
-            self._hand.play(change, self._timeline(self._played / self.rate))
+            self._hand.play(change, self._planned)
         self.log.add(self.position, path, value)
         self._show(path, value)
         if path == "/hush":
@@ -127,6 +132,8 @@ class Conductor:
         elif path == "/seed":
             self._coming = self._onsets((self._played - 0.5) / self.rate)  # as onsets are rounded
             self._next = next(self._coming, None)
+        elif path == "/rest":
+            self._rests = True
 
     def carry_on(self, before: Conductor) -> None:
         """Begin with the controls that another one has, as far as they are known here; what sounds is not held."""
@@ -171,6 +178,7 @@ class Conductor:
     def step(self) -> Bar:
         """Go on by one block."""
         playing, frozen, quality = bool(self.values["/play"]), bool(self.values["/freeze"]), self.values["/quality"]
+        rests, self._rests = self._rests, False
         hushing = self._hush_left > 0
         gate = (self._gate, 1.0 if playing or (hushing and self._gate > 0.0) else 0.0)
         moving = max(gate) > 0.0 and not frozen
@@ -186,7 +194,7 @@ class Conductor:
         self.position += self.block
         self._played += self.block if moving else 0
         self._take_due()
-        return Bar(events, strengths, frozen, quality, gate, gain, silenced)
+        return Bar(events, strengths, frozen, quality, rests, gate, gain, silenced)
 
     def _events(self, strengths: Strengths) -> tuple[Event, ...]:
         """Return the events of the piece's next block, by the sample of the performance they begin at."""

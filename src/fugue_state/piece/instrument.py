@@ -23,6 +23,7 @@ from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH, HELD_LUFS, Envelop
 from fugue_state.errors import InputError
 from fugue_state.memory.bends import Bend
 from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Trail
 from fugue_state.score.model import Score
 
 
@@ -212,8 +213,13 @@ class Instrument:
         )
 
 
-def observed(memory: Memory, events: Iterable[Event]) -> Iterator[tuple[tuple[Event, ...], Tensor, Tensor]]:
-    """Generate events, those of one length and bend together; yield them with mels and activations over time."""
+def observed(
+    memory: Memory, events: Iterable[Event], trail: Trail | None = None
+) -> Iterator[tuple[tuple[Event, ...], Tensor, Tensor]]:
+    """Generate events, those of one length and bend together; yield them with mels and activations over time.
+
+    A `trail` is that of a single event, whose strengths alone have changed.
+    """
     for _, group in groupby(events, key=lambda e: (e.frames, id(e.bend))):
         alike = tuple(group)
         strengths = torch.from_numpy(np.stack([e.strengths for e in alike]))
@@ -221,7 +227,9 @@ def observed(memory: Memory, events: Iterable[Event]) -> Iterator[tuple[tuple[Ev
         latents = torch.stack([e.latent for e in alike])
         yield (
             alike,
-            *memory.observe(latents, named or None, strengths, alike[0].frames, alike[0].bend, steps=ACTIVATION_STEPS),
+            *memory.observe(
+                latents, named or None, strengths, alike[0].frames, alike[0].bend, steps=ACTIVATION_STEPS, trail=trail
+            ),
         )
 
 

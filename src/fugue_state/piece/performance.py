@@ -20,6 +20,7 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HELD_LUFS, LIVE_LOOK_AHEAD_S, SWAP_S, VOCODER, QualityName
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Trail
 from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.conductor import Bar, Conductor, Ramp
 from fugue_state.piece.instrument import Event, Instrument, observed
@@ -102,13 +103,13 @@ class Player:
             voice.hold(bar.frozen)
         for event in bar.events:
             self.voices.append(self._voice(event, bar.quality))
-        if bar.events or (not self._resting and self._renew(bar.strengths)):
+        if bar.events or (not self._resting and not bar.rests and self._renew(bar.strengths)):
             self._resting = RESTS[bar.quality]
         else:
             self._resting = max(0, self._resting - 1)
 
     def _voice(self, event: Event, quality: QualityName) -> Voice:
-        made, rate, stream = self._made(event), self.conductor.rate, self._streams[quality]
+        made, rate, stream = self._made(event, Trail()), self.conductor.rate, self._streams[quality]
         return Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else Voice(made, stream, rate)
 
     def _renew(self, strengths: Strengths) -> bool:
@@ -120,17 +121,17 @@ class Player:
         stale = [v for v in self.voices if self.reached(v) and not np.array_equal(v.event.strengths, strengths)]
         if stale:
             voice = max(stale, key=lambda v: (min(v.waited, 2 * len(self.voices)), v.event.onset))
-            voice.renew(self._made(replace(voice.event, strengths=strengths)))
+            voice.renew(self._made(replace(voice.event, strengths=strengths), voice.trail))
         return bool(stale)
 
     def reached(self, voice: Voice) -> bool:
         """Return whether forgetting reaches a voice."""
         return self.piece.score.voices[voice.event.voice].forgets
 
-    def _made(self, event: Event) -> Made:
+    def _made(self, event: Event, trail: Trail) -> Made:
         """Generate an event; what is not a number is silence."""
         memory = self.piece.memory
-        _, mels, activations = next(observed(memory, (event,)))
+        _, mels, activations = next(observed(memory, (event,), trail))
         mel = mels[0]
         if not bool(mel.isfinite().all()):
             self.failed = True
@@ -138,7 +139,7 @@ class Player:
         length = round(mel.shape[1] * memory.spec.hop * self.conductor.rate / memory.spec.sample_rate_hz)
         envelope, taken_db = self.instrument.envelope(length, event.envelope)
         gain = self._level(mel, event.level_db, envelope, HELD_LUFS - taken_db)
-        return Made(event, mel, np.nan_to_num(activations[0].numpy()), envelope, gain)
+        return Made(event, mel, np.nan_to_num(activations[0].numpy()), envelope, gain, trail)
 
     def passages(self, bar: Bar, position: int, block: int) -> list[Passage]:
         """Play on by a block, and return what is heard in it, before the room."""

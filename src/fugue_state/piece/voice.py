@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from torch import Tensor
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
+from fugue_state.memory.networks import Trail
 from fugue_state.memory.vocoder import Reading, Stream, StreamState
 from fugue_state.piece.instrument import Event
 
@@ -23,13 +24,17 @@ LONGEST = 4096  # frames that are inverted as a whole: more would take gigabytes
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What an event is made into: mel (M, T), activations (U, steps), envelope (N,) at the file's rate, and gain."""
+    """What an event is made into: mel (M, T), activations (U, steps), envelope (N,) at the file's rate, and gain.
+
+    Where only its strengths change, the `trail` saves work.
+    """
 
     event: Event
     mel: Tensor
     activations: npt.NDArray[np.float32]
     envelope: Samples
     gain: float
+    trail: Trail = field(default_factory=Trail)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,6 +81,11 @@ class Voice:
     def event(self) -> Event:
         """What it plays."""
         return self._made.event
+
+    @property
+    def trail(self) -> Trail:
+        """What making it left on the way."""
+        return self._made.trail
 
     @property
     def over(self) -> bool:

@@ -8,6 +8,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, get_args
 
 from fugue_state.config import PLAYED_VOLUME, SEED_MAX, LiveQualityName
@@ -18,6 +19,7 @@ Value = float | int | str | bytes | None
 QUALITY_NAMES: tuple[str, ...] = get_args(LiveQualityName)
 BANKS = 16
 MOST_UNITS = 4096  # of a layer, in one message
+KEPT = 8192  # paths whose control was found lately: each is asked for several times with every change
 NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
 
 
@@ -69,6 +71,7 @@ PATHS = (
     _switch("/play", "Time goes on, or the dry sound pauses.", 1),
     Path("/volume", "float", 0, 1, PLAYED_VOLUME, "Gain of all before the limiter: 1 is 0 dB, .5 is -6 dB."),
     Path("/seed", "int", 0, SEED_MAX, 0, "Seed of the latents from the next chords on."),
+    _does("/rest", "Nothing that sounds is made anew in the next block; the clock asks for it when it is behind."),
     Path(
         "/quality", "string", 1, 16, "live", "Care for the sound of all that begins from now on.", choices=QUALITY_NAMES
     ),
@@ -101,6 +104,7 @@ _FORMS = tuple(
 )
 
 
+@lru_cache(maxsize=KEPT)
 def find(path: str) -> tuple[Path, tuple[int, ...]]:
     """Return the control that a path names and the numbers in it, from 1 on; InputError for one there is not."""
     for known, form in _FORMS:

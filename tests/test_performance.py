@@ -229,7 +229,7 @@ def test_a_change_is_heard_at_once_and_not_before(
 
 
 def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
-    def played_(*rests: int) -> list[Sounding]:
+    def resting(*rests: int) -> list[Sounding]:
         hands: Hands = {20: [("/forget", 1.0)]}
         for at in rests:
             hands[at] = [*hands.get(at, []), ("/rest",)]
@@ -238,13 +238,13 @@ def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
         assert np.array_equal(sound(heard), sound(play(Performance(performance.take(), voiced), 60)))
         return heard
 
-    plain = played_()
+    plain = resting()
     assert [(one.strengths == 0).all() for one in plain[:22]] == [False] * 20 + [True] * 2
-    rested = played_(20)
+    rested = resting(20)
     assert np.array_equal(sound(plain)[: 20 * EDGE], sound(rested)[: 20 * EDGE])
     assert [(one.strengths == 0).all() for one in rested[:22]] == [False] * 21 + [True]
     begins = 44_100 // EDGE  # what begins is not kept waiting
-    new = played_(*range(20, 50))
+    new = resting(*range(20, 50))
     assert [(one.strengths == 0).all() for one in new[:50]] == [False] * begins + [True] * (50 - begins)
 
 

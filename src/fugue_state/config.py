@@ -9,11 +9,10 @@ from typing import Any, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from fugue_state.errors import InputError, unknown
+from fugue_state.errors import InputError, shown, unknown
 
 VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
-LONGEST_SHOWN = 60  # characters of a wrong value
 DEFAULT_MEMORY = "guitar"
 InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]
 VOCODER: InverterName = "vocoder"
@@ -119,13 +118,10 @@ def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, 
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         return place, str(unknown(name, first["input"], choices))
-    got = repr(first["input"])
-    shown = (
-        f" (got {got if len(got) <= LONGEST_SHOWN else got[:LONGEST_SHOWN] + '...'})" if name and inner is None else ""
-    )
+    got = f" (got {shown(first['input'])})" if name and inner is None else ""
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     message = inner.message if isinstance(inner, MisplacedError) else message
-    return place, f"{name + ': ' if name else ''}{message}{shown}"
+    return place, f"{name + ': ' if name else ''}{message}{got}"
 
 
 def path_of(place: Place) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+LONGEST_SHOWN = 80  # characters of a wrong value
+
 
 class FugueError(Exception):
     """Root of all errors raised on purpose; its text is one line that says what would be right."""
@@ -38,10 +40,19 @@ class OutputError(FugueError):
     """A file could not be written; nothing half-written is left."""
 
 
+def shown(value: object) -> str:
+    """Return a value as a message names it: at most LONGEST_SHOWN characters, in one line."""
+    try:
+        text = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str | bytes) else value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists without end
+        text = f"a very large {type(value).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
 def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:
     """Build the error for a name that is not among `choices`, suggesting the nearest one."""
     names = list(choices)
     by_fold = {name.casefold(): name for name in names}
-    near = difflib.get_close_matches(value.casefold(), by_fold, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(value[:LONGEST_SHOWN].casefold(), by_fold, n=1, cutoff=0.4)
     hint = f"; did you mean {by_fold[near[0]]!r}?" if near else ""
-    return InputError(f"unknown {what} {value!r}{hint} (known: {', '.join(names)})")
+    return InputError(f"unknown {what} {shown(value)}{hint} (known: {', '.join(names)})")

@@ -1,0 +1,28 @@
+"""How much may come from outside: sizes, counts, rates and times, each with the line that is said when it is passed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from fugue_state.errors import shown
+
+Area = Literal["sounds", "folders", "memories", "scores", "takes", "sockets", "OSC"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The most of something that is taken from outside.
+
+    `line` is what is said when there is more; `{got}` in it is the value, `{most}` the limit with its unit.
+    """
+
+    area: Area
+    what: str
+    most: float
+    unit: str
+    line: str
+
+    def passed(self, got: object) -> str:
+        """Return the line for a value above the limit."""
+        return self.line.format(got=shown(got), most=f"{self.most:,g} {self.unit}".strip())

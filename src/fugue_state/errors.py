@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 LONGEST_SHOWN = 80  # characters of a wrong value
 
@@ -12,6 +13,14 @@ class FugueError(Exception):
     """Root of all errors raised on purpose; its text is one line that says what would be right."""
 
     exit_code = 1
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Say how another process makes it again: as it is, whatever its class takes to be made."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[FugueError], args: tuple[Any, ...]) -> FugueError:
+    return kind.__new__(kind, *args)
 
 
 class InputError(FugueError):

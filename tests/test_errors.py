@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import importlib
+import inspect
+import pickle
+import pkgutil
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import fugue_state
+from fugue_state.config import MisplacedError
+from fugue_state.errors import FugueError
+from fugue_state.live.aside import aside
+
+GIVEN: dict[str, Any] = {"place": ("voices", 0, "chords"), "message": "no such chord"}
+
+
+def every_error() -> Iterator[type[FugueError]]:
+    """Yield every class of error there is, wherever it is defined."""
+    for module in pkgutil.walk_packages(fugue_state.__path__, "fugue_state."):
+        if not module.name.endswith("__main__"):
+            importlib.import_module(module.name)
+    waiting = [FugueError]
+    while waiting:
+        kind = waiting.pop()
+        waiting += kind.__subclasses__()
+        yield kind
+
+
+def made(kind: type[FugueError]) -> FugueError:
+    if kind.__init__ is FugueError.__init__:
+        return kind("what would be right")
+    takes = list(inspect.signature(kind).parameters)
+    return kind(*(GIVEN[name] for name in takes))
+
+
+@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+def test_every_error_comes_whole_from_another_process(protocol: int) -> None:
+    kinds = list(every_error())
+    assert MisplacedError in kinds
+    for kind in kinds:
+        error = made(kind)
+        again = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        assert type(again) is kind
+        assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+def misplaced() -> None:
+    raise MisplacedError(GIVEN["place"], GIVEN["message"])
+
+
+def test_what_is_misplaced_is_named_by_a_worker() -> None:
+    with pytest.raises(MisplacedError, match=r"voices\[1\]\.chords: no such chord") as caught:
+        aside(misplaced)
+    assert caught.value.place == GIVEN["place"]

@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from fugue_state.cli import main
-from fugue_state.live.server import address, is_local
+from fugue_state.live.guard import address, is_local
 
 
 @pytest.fixture

@@ -539,6 +539,7 @@ class LiveConfig(Settings):
 
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     port: int = Field(default=8000, ge=0, le=65_535)  # 0: any that is free
+    origins: tuple[str, ...] = ()  # of proxies, by which the page is reached
     osc: bool = True
     osc_host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     osc_port: int = Field(default=9700, ge=0, le=65_535)

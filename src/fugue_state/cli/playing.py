@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 import threading
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -31,11 +33,22 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
         "fugue play run --open",
         "fugue play piece.toml --buffer safe --takes tonight",
         "fugue play guitar --host 0.0.0.0 --no-osc",
+        "fugue play --origin https://stage.example",
     )
 )
 @click.argument("what", metavar="[MODEL|SCORE]", default=DEFAULT_MEMORY)
 @option(LiveConfig, "port", kind_of=int, about="Port of the page; 0 takes any that is free.")
 @option(LiveConfig, "host", about="Address to be reached at; from other machines only with a token.")
+@click.option(
+    "--origin",
+    "origins",
+    multiple=True,
+    metavar="URL",
+    help="Address of a proxy that leads here, like https://stage.example; repeatable. By it, too, only with a token.",
+)
+@click.option(
+    "--qr/--no-qr", default=None, help="Draw the address as a QR code; by itself for a network, on a terminal."
+)
 @click.option(
     "--buffer",
     default="live",
@@ -50,26 +63,31 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
     LiveConfig, "quality", kind_of=click.Choice(get_args(LiveQualityName)), about="Care for the sound, at what cost."
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
-def play(what: str, buffer: str, opens: bool, **settings: Any) -> None:
+def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) -> None:
     """Play the memory of MODEL (a name, checkpoint or run folder), or a SCORE, live: by a page, MIDI and OSC.
 
     Ctrl-C ends it and keeps the take that is being recorded.
     """
     from fugue_state.audio.io import output_folder
-    from fugue_state.live.server import is_local, play
+    from fugue_state.live.guard import is_local
+    from fugue_state.live.server import play
 
-    reply = min(settings["osc_port"] + 1, 65_535)
-    config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), "osc_reply_port": reply})
+    config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
     score = _score(what, config.quality)
     house = _house(score.memory)
     output_folder(config.takes)
     if config.osc and not is_local(config.osc_host):
         note("OSC knows no token: whoever reaches its port plays along")
 
-    def tell(address: str) -> None:
-        say(f"play {score.memory} at {address} (Ctrl-C ends)")
+    def tell(addresses: Sequence[str]) -> None:
+        say(f"play {score.memory} at {addresses[0]} (Ctrl-C ends)")
+        for other in addresses[1:]:
+            say(f"also at {other}")
+        by_network = "?token=" in addresses[0] and sys.stderr.isatty()
+        if by_network if qr is None else qr:
+            say(_drawn(addresses[0], sys.stderr.encoding))
         if opens:
-            threading.Thread(target=webbrowser.open, args=(address,), daemon=True).start()
+            threading.Thread(target=webbrowser.open, args=(addresses[-1],), daemon=True).start()
 
     sys.setswitchinterval(SWITCH_S)
     gc.disable()  # until all is loaded: looking through it again and again takes time
@@ -86,6 +104,24 @@ def _buffer_ms(buffer: str) -> float:
         return BUFFERS_MS[buffer] if buffer in BUFFERS_MS else float(buffer)
     except ValueError:
         raise InputError(f"--buffer is {', '.join(BUFFERS_MS)} or milliseconds, not {buffer!r}") from None
+
+
+def _replies(osc_port: int) -> dict[str, int]:
+    """Return the setting of the port that OSC is answered at: the next one, and never the port itself."""
+    return {"osc_reply_port": osc_port + 1 if osc_port < 65_535 else osc_port - 1} if osc_port else {}
+
+
+def _drawn(address: str, encoding: str | None) -> str:
+    """Return a QR code in lines of text, or why there is none."""
+    import segno
+
+    drawn = io.StringIO()
+    segno.make(address, error="l", micro=False).terminal(drawn, border=2, compact=True)
+    try:
+        drawn.getvalue().encode(encoding or "ascii")
+    except UnicodeError:
+        return f"this terminal, in {encoding}, cannot show a QR code"
+    return drawn.getvalue()
 
 
 def _score(what: str, quality: LiveQualityName) -> Score:

@@ -4,33 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hmac
-import ipaddress
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from http.cookies import CookieError, SimpleCookie
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
-from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
-from fugue_state.errors import InputError
+from fugue_state.errors import LONGEST_SHOWN, InputError
 from fugue_state.live import takes
 from fugue_state.live.clients import Listener
+from fugue_state.live.guard import CLOSED, Guard, Origin, address, is_local
 from fugue_state.live.osc import OscDoor, described
 from fugue_state.live.protocol import RefusedError, read_audio, write
 from fugue_state.live.session import House, Session
@@ -38,101 +33,6 @@ from fugue_state.look.theme import FONTS, Theme, find_theme
 from fugue_state.score.model import Score
 
 STATIC = "live/static"
-COOKIE = "fugue"
-LOCAL = ("localhost", "127.0.0.1", "::1")
-HEADERS = (
-    (b"content-security-policy", b"default-src 'self'; img-src 'self' data:; frame-ancestors 'none'"),
-    (b"cross-origin-resource-policy", b"same-origin"),
-    (b"referrer-policy", b"no-referrer"),
-    (b"x-content-type-options", b"nosniff"),
-    (b"cache-control", b"no-cache"),
-)
-CLOSED = 1008  # a socket that breaks the rules
-
-
-def is_local(host: str) -> bool:
-    """Say whether an address can only be reached from this machine."""
-    if host in LOCAL:
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class Guard:
-    """Lets in who comes from this server's own pages, or from no page at all, and knows the token if there is one.
-
-    The Host must be one of this server's: a name that someone else has made point here is refused, an address in
-    numbers can belong to nobody else. The Origin, which browsers add and pages cannot change, must be the same.
-    """
-
-    def __init__(self, app: ASGIApp, hosts: tuple[str, ...], token: str | None) -> None:
-        self._app, self._hosts, self._token = app, hosts, token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what may come in."""
-        if scope["type"] == "lifespan":
-            await self._app(scope, receive, send)
-            return
-        headers = Headers(scope=scope)
-        wrong = self._wrong(scope, headers)
-        if wrong and scope["type"] == "websocket":
-            await WebSocket(scope, receive, send).close(CLOSED, wrong)
-        elif wrong:
-            await PlainTextResponse(f"{wrong}\n", 403)(scope, receive, self._adding(send, ()))
-        else:
-            await self._app(scope, receive, self._adding(send, self._cookies(scope)))
-
-    def _wrong(self, scope: Scope, headers: Headers) -> str:
-        host = headers.get("host", "")
-        if not self._is_ours(host):
-            return "this name is not one of this server's"
-        origin = headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc != host:
-            return "another page may not reach this server"
-        if self._token is not None and not any(hmac.compare_digest(t, self._token) for t in _tokens(scope, headers)):
-            return "the token is missing; use the address that was printed at the start"
-        return ""
-
-    def _is_ours(self, host: str) -> bool:
-        try:
-            name = urlsplit(f"//{host}").hostname or ""
-            if name in self._hosts:
-                return True
-            ipaddress.ip_address(name)
-        except ValueError:
-            return False
-        return self._token is not None
-
-    def _cookies(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
-        """Let the page's own requests, which do not say the token, bring it along."""
-        if self._token is None or scope["type"] != "http" or scope["path"] != "/":
-            return ()
-        return ((b"set-cookie", f"{COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/".encode()),)
-
-    @staticmethod
-    def _adding(send: Send, more: tuple[tuple[bytes, bytes], ...]) -> Send:
-        async def adding(message: Any) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *HEADERS, *more]
-            await send(message)
-
-        return adding
-
-
-def _tokens(scope: Scope, headers: Headers) -> list[str]:
-    """Return what a request says its token is: in the address, or in the cookie."""
-    said = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
-    with contextlib.suppress(CookieError):
-        cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-        said += [cookie.value] if cookie else []
-    return [token for token in said if token.isascii()]
-
-
-def hosts_of(config: LiveConfig) -> tuple[str, ...]:
-    """Return the names that this server goes by."""
-    return (*LOCAL, config.host) if is_local(config.host) else (*LOCAL, config.host, socket.gethostname())
 
 
 class Pages:
@@ -259,11 +159,11 @@ class Server(uvicorn.Server):
     `problems` are what kept it from being opened; then it ends.
     """
 
-    def __init__(self, session: Session, score: Score, token: str | None) -> None:
+    def __init__(self, session: Session, score: Score, token: str | None, origins: Sequence[Origin] = ()) -> None:
         app = Starlette(routes=Pages(session, find_theme()).routes(), lifespan=self._lifespan)
         super().__init__(
             uvicorn.Config(
-                Guard(app, hosts_of(session.config), token),
+                Guard(app, session.config.host, token, origins),
                 log_level="warning",
                 lifespan="on",
                 ws="websockets-sansio",
@@ -311,37 +211,40 @@ class Server(uvicorn.Server):
 
 def bound(host: str, port: int) -> socket.socket:
     """Return a socket that listens; InputError if the address is taken or not this machine's."""
+    host = host.removeprefix("[").removesuffix("]")
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(kind)
     if sys.platform != "win32":  # where it would share the port with another server
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if kind == socket.AF_INET6:
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" is all networks, old and new
     try:
         listening.bind((host, port))
         listening.listen()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name whose parts are too long is no OSError
         listening.close()
-        raise InputError(f"{host}:{port} cannot be used ({error.strerror}); choose another --port or --host") from None
+        why = getattr(error, "strerror", None) or "no name of a machine"
+        raise InputError(
+            f"{host[:LONGEST_SHOWN]}:{port} cannot be used ({why}); choose another --port or --host"
+        ) from None
     return listening
 
 
-def play(score: Score, config: LiveConfig, house: House, tell: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C; `tell` is told the address.
+def play(score: Score, config: LiveConfig, house: House, tell: Callable[[Sequence[str]], None]) -> None:
+    """Serve until Ctrl-C; `tell` is told the addresses of the page, the best one first.
 
+    Who comes by the network, or by a proxy at one of the origins of `config`, needs the token in them.
     Raises InputError for an address that cannot be used, or a score that cannot be played.
     """
+    origins = [Origin.named(text) for text in config.origins]
     session = Session(config, house)
     listening = bound(config.host, config.port)
-    token = None if is_local(config.host) else secrets.token_urlsafe(12)
-    server = Server(session, score, token)
-    tell(address(config.host, listening.getsockname()[1], token))
+    opened = not all(is_local(host) for host in (config.host, *(origin.name for origin in origins)))
+    token = secrets.token_urlsafe(12) if opened else None
+    server = Server(session, score, token, origins)
+    port = listening.getsockname()[1]
+    tell([address(config.host, port, token, origin) for origin in (*origins, None)])
     with listening:
         server.run(sockets=[listening])
     for error in server.problems:
         raise error
-
-
-def address(host: str, port: int, token: str | None) -> str:
-    """Return the address of the page."""
-    shown = socket.gethostname() if host in {"0.0.0.0", "::"} else host  # noqa: S104 - only compared
-    shown = f"[{shown}]" if ":" in shown else shown
-    return f"http://{shown}:{port}/" + (f"?token={token}" if token else "")

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fugue_state.audio.io import read_channels
+from fugue_state.audio.reading import read_channels
 from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, checked
 from fugue_state.measure.chords import name_chord

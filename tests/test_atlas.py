@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AtlasConfig, MelSpec, ModelConfig
 from fugue_state.errors import InputError
@@ -456,7 +456,7 @@ def test_the_command_plays_what_is_like_a_description(tmp_path: Path, unlabelled
     assert told["memory_sha256"] == memory.fingerprint
     place = Atlas.of(memory, unlabelled_path, AtlasConfig.model_validate(told["atlas"]))[told["sounds"][0]["index"]]
     sound = memory.invert(memory.generate(place.z[None]))[0].numpy()
-    stored = io.read(tmp_path / "s" / files[0])[0]
+    stored = reading.read(tmp_path / "s" / files[0])[0]
     assert np.corrcoef(sound, stored)[0, 1] > 0.99
     refused(run(*words, "--chord", name, "-n", 1, "-o", tmp_path / "s"), 2, "exists already")
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.errors import AudioError, InputError, OutputError
 
 from .conftest import RATE, Sound, pluck
@@ -19,7 +19,7 @@ def test_round_trip_keeps_samples_and_rate(tmp_path: Path) -> None:
     sound = pluck(57)
     for name, bound in (("a.wav", 2e-7), ("a.flac", 2e-7)):
         io.write(tmp_path / name, sound, RATE)
-        back, rate = io.read(tmp_path / name)
+        back, rate = reading.read(tmp_path / name)
         assert rate == RATE
         assert np.abs(back - sound).max() < bound
 
@@ -27,8 +27,8 @@ def test_round_trip_keeps_samples_and_rate(tmp_path: Path) -> None:
 def test_stereo_is_mixed_or_kept(tmp_path: Path) -> None:
     left, right = pluck(57), pluck(64)
     io.write(tmp_path / "s.wav", np.stack([left, right], axis=1), RATE)
-    mono, _ = io.read(tmp_path / "s.wav")
-    both, _ = io.read(tmp_path / "s.wav", stereo=True)
+    mono, _ = reading.read(tmp_path / "s.wav")
+    both, _ = reading.read(tmp_path / "s.wav", stereo=True)
     assert np.abs(mono - (left + right) / 2).max() < 1e-6
     assert np.abs(both[:, 1] - right).max() < 1e-6
 
@@ -37,7 +37,7 @@ def test_stereo_is_mixed_or_kept(tmp_path: Path) -> None:
 def test_resampling_keeps_a_tone(tmp_path: Path, rate: int) -> None:
     time = np.arange(rate) / rate
     io.write(tmp_path / "tone.wav", (0.5 * np.sin(2 * np.pi * 440 * time)).astype(np.float32), rate)
-    back, _ = io.read(tmp_path / "tone.wav", RATE)
+    back, _ = reading.read(tmp_path / "tone.wav", RATE)
     assert len(back) == RATE
     middle = slice(2000, -2000)
     truth = 0.5 * np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE)
@@ -67,7 +67,7 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
         "nan.wav": "not numbers",
         "one.wav": "too few",
     }.items():
-        for read in (io.read, io.read_channels):
+        for read in (reading.read, reading.read_channels):
             with pytest.raises(AudioError, match=message) as caught:
                 read(tmp_path / name)
             assert name in str(caught.value)
@@ -76,7 +76,7 @@ def test_unusable_files_are_named(tmp_path: Path) -> None:
 def test_every_channel_is_read_at_the_rate_of_the_file(tmp_path: Path) -> None:
     sound = np.stack([pluck(45), pluck(57), pluck(60)], axis=1)
     io.write(tmp_path / "three.wav", sound, 16_000, subtype="FLOAT")
-    read, rate = io.read_channels(tmp_path / "three.wav")
+    read, rate = reading.read_channels(tmp_path / "three.wav")
     assert rate == 16_000
     assert np.array_equal(read, sound)
 
@@ -122,7 +122,7 @@ def test_float_wav_has_no_date_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
     at = data.find(b"PEAK")
     assert at > 0
     assert data[at + 12 : at + 16] == bytes(4)
-    assert np.abs(io.read(tmp_path / "a.wav")[0] - pluck(57)).max() < 1e-7
+    assert np.abs(reading.read(tmp_path / "a.wav")[0] - pluck(57)).max() < 1e-7
 
 
 def test_outputs_are_checked_before_work(tmp_path: Path) -> None:
@@ -165,4 +165,4 @@ def test_what_is_too_large_for_wav_becomes_rf64(tmp_path: Path, monkeypatch: pyt
     io.write(tmp_path / "large.wav", pluck(57), RATE)
     assert soundfile.info(tmp_path / "small.wav").format == "WAV"
     assert soundfile.info(tmp_path / "large.wav").format == "RF64"
-    assert np.abs(io.read(tmp_path / "large.wav")[0] - pluck(57)).max() < 2e-7
+    assert np.abs(reading.read(tmp_path / "large.wav")[0] - pluck(57)).max() < 2e-7

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from scipy.io import wavfile
 
-from fugue_state.audio import io, riff
+from fugue_state.audio import io, reading, riff
 from fugue_state.audio.riff import Marker, read_comment
 from fugue_state.errors import InputError, OutputError
 
@@ -80,7 +80,7 @@ def test_markers_are_where_they_should_be_and_change_no_sample(
     assert soundfile.info(path).format == kind
     assert rate == RATE
     assert np.abs(read - pluck(57)[:22_051]).max() < (4e-5 if subtype == "PCM_16" else 2e-7)
-    assert np.array_equal(io.read(path)[0], read)
+    assert np.array_equal(reading.read(path)[0], read)
 
 
 @pytest.mark.filterwarnings("ignore:Chunk .non-data. not understood")

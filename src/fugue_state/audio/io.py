@@ -1,11 +1,10 @@
-"""Sound files in and out: mono or stereo float32 arrays, written beside and then renamed."""
+"""Sound files written: float32 arrays into a file beside, which is then renamed; and what all writing needs."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import glob
-import math
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -20,84 +19,13 @@ import soxr
 
 from fugue_state.audio import riff
 from fugue_state.audio.riff import Marker
-from fugue_state.errors import AudioError, InputError, OutputError, unknown
+from fugue_state.errors import InputError, OutputError, unknown
 
 Samples = npt.NDArray[np.float32]
 
-SUFFIXES = (".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".au", ".w64", ".caf")
 OUTPUT_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 LARGEST_WAV = 2**32 - 2**20  # with room for the header
-SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
-
-
-def read(
-    path: str | Path,
-    sample_rate_hz: int | None = None,
-    *,
-    stereo: bool = False,
-    fewest: int = 2,
-    longest_s: float = math.inf,
-) -> tuple[Samples, int]:
-    """Read a whole sound file.
-
-    Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
-    Raises AudioError for a file that is missing, unreadable, empty, silent, not finite, of fewer than
-    `fewest` samples or longer than `longest_s`.
-    """
-    data, rate = _decoded(Path(path), longest_s)
-    sound = data[:, [0, -1]] if stereo else data.mean(axis=1, dtype=np.float32)
-    target = sample_rate_hz or rate
-    return resample(check(sound, str(path), fewest), rate, target), target
-
-
-def read_channels(path: str | Path) -> tuple[Samples, int]:
-    """Read every channel of a whole sound file: samples (N, channels) and their rate in Hz.
-
-    Raises AudioError as `read` does.
-    """
-    data, rate = _decoded(Path(path), math.inf)
-    return check(data, str(path)), rate
-
-
-def _decoded(path: Path, longest_s: float) -> tuple[Samples, int]:
-    """Return all samples (N, channels) of a file that is whole."""
-    if not path.is_file():
-        raise AudioError(f"{path}: no such file")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty (0 bytes)")
-    try:
-        with soundfile.SoundFile(path) as file:
-            rate, announced = file.samplerate, file.frames
-            if announced > longest_s * rate:
-                raise AudioError(f"{path}: {announced / rate:.1f} s are too long (at most {longest_s:g} s)")
-            data: Samples = file.read(dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError, ValueError) as error:
-        reason = str(error).rsplit(": ", maxsplit=1)[-1].strip().rstrip(".")
-        raise AudioError(f"{path}: not a readable sound file ({reason})") from None
-    if len(data) < announced or _is_cut(path):
-        raise AudioError(f"{path}: cut short, the file is not whole")
-    return data, rate
-
-
-def _is_cut(path: Path) -> bool:
-    """Say whether a RIFF file is shorter than it says; the decoder would not mind."""
-    with path.open("rb") as file:
-        name, size = file.read(4), int.from_bytes(file.read(4), "little")
-    # Recorders that stream leave the largest number, or none.
-    return name == b"RIFF" and 0 < size < 0x7FFF_0000 and size + 8 > path.stat().st_size + 1
-
-
-def check(samples: Samples, name: str, fewest: int = 2) -> Samples:
-    """Return `samples` if they can be used as sound, else raise AudioError that names them."""
-    if len(samples) < fewest:
-        raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
-    if not np.isfinite(samples).all():
-        raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")
-    peak = float(np.abs(samples).max())
-    if peak < SILENCE:
-        raise AudioError(f"{name}: silent (peak {20 * np.log10(max(peak, 1e-9)):.0f} dBFS)")
-    return samples
 
 
 def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
@@ -106,14 +34,6 @@ def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
         return samples
     result: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ")
     return result
-
-
-def sound_files(folder: str | Path) -> list[Path]:
-    """Return all sound files below a folder, sorted; AudioError if the folder is missing."""
-    folder = Path(folder)
-    if not folder.is_dir():
-        raise AudioError(f"{folder}: no such folder")
-    return sorted(p for p in folder.rglob("*") if p.suffix.casefold() in SUFFIXES and p.is_file())
 
 
 def output_path(path: str | Path, *, force: bool, suffixes: tuple[str, ...] = ()) -> Path:

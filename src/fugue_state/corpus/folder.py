@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fugue_state.audio import io
+from fugue_state.audio import reading
 from fugue_state.errors import CorpusError
 
 SPLITS = {"training": "Training", "train": "Training", "test": "Test"}
@@ -60,7 +60,7 @@ def read_corpus(root: str | Path) -> Corpus:
     for folder, split in splits or [(root, "Training")]:
         corpus.clips += _read_split(folder, split, labels, corpus.warnings)
     if not corpus.clips:
-        raise CorpusError(f"{root}: no sound file in it (looked for {', '.join(io.SUFFIXES)})")
+        raise CorpusError(f"{root}: no sound file in it (looked for {', '.join(reading.ENDINGS)})")
     corpus.labels = tuple(sorted(labels.values()))
     corpus.clips = _merge_guitars(corpus.clips)
     if splits and not any((folder.parent / MANIFEST).is_file() for folder, _ in splits):
@@ -83,9 +83,9 @@ def _splits(folder: Path, depth: int = 0) -> list[tuple[Path, str]]:
 
 def _read_split(folder: Path, split: str, labels: dict[str, str], warnings: list[str]) -> list[Clip]:
     """Read one split: class folders if any holds a sound, else flat. `labels` grows by fold."""
-    by_class = {p: io.sound_files(p) for p in sorted(folder.iterdir()) if p.is_dir()}
+    by_class = {p: reading.sound_files(p) for p in sorted(folder.iterdir()) if p.is_dir()}
     by_class = {p: files for p, files in by_class.items() if files}
-    loose = [p for p in io.sound_files(folder) if p.parent == folder]
+    loose = [p for p in reading.sound_files(folder) if p.parent == folder]
     if not by_class:
         return [Clip(path, None, guitar_of(path, ""), split) for path in loose]
     if loose:
@@ -100,7 +100,7 @@ def _read_split(folder: Path, split: str, labels: dict[str, str], warnings: list
 def guitar_of(path: Path, label: str) -> str:
     """Return the guitar a file name tells of: the name without chord and take, spelt one way."""
     stem = path.name
-    while Path(stem).suffix.casefold() in io.SUFFIXES:
+    while Path(stem).suffix.casefold() in reading.ENDINGS:
         stem = Path(stem).stem
     name = re.sub(r"\s+", "", stem).casefold()
     name = name.removeprefix(f"{label.casefold()}_") if label else name

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 import torch
 
-from fugue_state.audio import io
+from fugue_state.audio import reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, advise, clip_facts
@@ -54,7 +54,7 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
     learned: list[tuple[ClipFacts, str]] = []
     for clip in track(corpus.clips, len(corpus.clips), "reading"):
         try:
-            samples, rate = io.read(clip.path)
+            samples, rate = reading.read(clip.path)
         except AudioError as error:
             unreadable[str(clip.path)] = str(error).removeprefix(f"{clip.path}: ")
             continue
@@ -89,7 +89,7 @@ def corpus_figure(corpus: Corpus, spec: MelSpec, theme: Theme = DEFAULT) -> Figu
         mels = []
         for clip in clips[:: max(1, len(clips) // SHEET_COLUMNS)][:SHEET_COLUMNS]:
             try:
-                samples, _ = io.read(clip.path, spec.sample_rate_hz)
+                samples, _ = reading.read(clip.path, spec.sample_rate_hz)
             except AudioError:
                 continue
             ready = prepare(samples, spec.sample_rate_hz, spec.samples, config)

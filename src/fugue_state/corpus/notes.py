@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fugue_state.audio import io
+from fugue_state.audio import reading
 from fugue_state.audio.io import Samples
 from fugue_state.config import ClipConfig
 from fugue_state.corpus.clips import loudest_rms, onset
@@ -100,12 +100,12 @@ def read_guitars(
     Returns the guitars by name and the files left out, each with its reason.
     Raises CorpusError if nothing usable is found, AudioError for a folder that is missing.
     """
-    paths = [path for folder in folders for path in io.sound_files(folder)]
+    paths = [path for folder in folders for path in reading.sound_files(folder)]
     guitars: dict[str, Guitar] = {}
     left_out: list[tuple[Path, str]] = []
     for path in track(paths, len(paths), "reading notes"):
         try:
-            samples, _ = io.read(path, sample_rate_hz)
+            samples, _ = reading.read(path, sample_rate_hz)
             note = make_note(samples, sample_rate_hz, named_pitch_classes(path.stem))
         except AudioError as error:
             left_out.append((path, str(error).removeprefix(f"{path}: ")))

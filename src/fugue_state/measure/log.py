@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import torch
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.config import LOG_EVERY_STEPS
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class TensorBoardLog:
 
         with Image.open(sheet) as image:
             self._writer.add_image("sheet", np.asarray(image.convert("RGB")), step, dataformats="HWC")
-        samples, rate = io.read(sound)
+        samples, rate = reading.read(sound)
         self._writer.add_audio("sound", torch.from_numpy(samples)[None], step, rate)
 
     def close(self) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fugue_state.audio import io
+from fugue_state.audio import reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig, MelSpec
 from fugue_state.corpus.clips import prepare
@@ -81,7 +81,7 @@ def real(clips: Sequence[Clip], spec: MelSpec, per_class: int, seed: int, track:
     kept, sounds = [], []
     for clip in track(chosen, len(chosen), "reading clips"):
         try:
-            samples, _ = io.read(clip.path, spec.sample_rate_hz)
+            samples, _ = reading.read(clip.path, spec.sample_rate_hz)
         except AudioError:
             continue
         kept.append(clip)

@@ -14,7 +14,7 @@ from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, clip_facts
@@ -159,7 +159,7 @@ def _make_part(clips: list[Clip], spec: MelSpec, config: ClipConfig) -> _Part:
     part = _Part(torch.empty(0, spec.n_mels, spec.frames, dtype=torch.float16), [], [], [])
     for clip in clips:
         try:
-            samples, rate = io.read(clip.path)
+            samples, rate = reading.read(clip.path)
         except AudioError as error:
             part.left_out.append((str(clip.path), str(error).removeprefix(f"{clip.path}: ")))
             continue

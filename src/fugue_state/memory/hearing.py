@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.audio.integrate import Grid, realtime_phase
 from fugue_state.config import (
     COMPARED_HZ,
@@ -77,7 +77,7 @@ def _read(clips: list[Clip], spec: MelSpec) -> Tensor:
     length, found = round(SPARE * spec.samples), []
     for clip in clips:
         try:
-            samples, rate = io.read(clip.path)
+            samples, rate = reading.read(clip.path)
         except AudioError:
             continue
         sound = prepare(io.resample(samples, rate, spec.sample_rate_hz), spec.sample_rate_hz, length, ClipConfig())

@@ -13,7 +13,7 @@ from typing import IO
 import numpy as np
 import torch
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import VERSION, ClipConfig, ResynthConfig
@@ -66,7 +66,7 @@ def resynth_file(
     """
     config = config or ResynthConfig()
     path = io.output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
-    sound, rate = io.read_channels(source)
+    sound, rate = reading.read_channels(source)
     channels = sound.shape[1]
     if path.suffix.casefold() == ".flac" and channels > FLAC_CHANNELS:
         raise InputError(f"FLAC holds up to {FLAC_CHANNELS} channels, {source} has {channels}; choose a .wav file")
@@ -209,7 +209,7 @@ class _Losses:
 
     def add(self, reference: Samples, sound: Samples) -> None:
         """Compare two blocks (n, channels) at the rate of the mel."""
-        heard = np.abs(reference).max(axis=0) >= io.SILENCE
+        heard = np.abs(reference).max(axis=0) >= reading.SILENCE
         if not heard.any():
             return
         one, other = (

@@ -1,0 +1,314 @@
+"""Sound files opened by whichever library can, and read block by block to where their samples truly end.
+
+What a header says of the length is never believed: some hold a guess, some nothing, some a lie.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from fugue_state.audio import speakers, wave
+from fugue_state.audio.io import Samples
+from fugue_state.errors import AudioError, FugueError, shown
+from fugue_state.limits import SOUND_CHANNELS, SOUND_RATE
+
+if TYPE_CHECKING:
+    from av import AudioFrame
+    from av.audio.stream import AudioStream
+    from av.container import InputContainer
+
+LOWEST_HZ = 1000  # below, nothing is heard that a memory could learn
+BLOCK = 2**18  # values that are read at once
+LENGTH_UNKNOWN = 2**62  # frames; libsndfile says about so many of a FLAC that was written into a pipe
+LIBSNDFILE_FIRST = (
+    b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b".snd", b"dns.", b"caff", b"riff", b"OggS",
+    b"Crea", b"NIST", b"PVF1", b" paf", b"fap ", b"2BIT", b"d\xa3\x01\x00", b"d\xa3\x02\x00", b"\x00\x01\xa3d",
+)  # fmt: skip
+FFMPEG_CODECS = {0x50, 0x55}  # MPEG layers in a WAV file: libsndfile guesses their length
+# Formats of FFmpeg that hold sound and point to no other file or address.
+FFMPEG_FORMATS = (
+    "aac,ac3,aiff,aax,act,adx,aea,afc,amr,amrnb,amrwb,ape,aptx,asf,asf_o,ast,au,avi,avr,bonk,caf,codec2,dff,dsf,dss,dts,dtshd,"
+    "dv,eac3,epaf,flac,flv,g722,gsm,gxf,hca,iff,ilbc,ircam,iv8,loas,latm,lc3,lvf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mlp,"
+    "mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nsv,nut,nuv,ogg,oma,osq,paf,pva,pvf,qcp,qoa,rka,rl2,rm,rso,sbc,sds,shn,siff,smjpeg,"
+    "sol,sox,spdif,svs,swf,tak,truehd,tta,vag,voc,vqf,w64,wav,wavarc,wsd,wsvqa,wtv,wv,wve,xa,xwma"
+)
+
+
+class Source(Protocol):
+    """An open sound file. `speakers` says what its channels are for, empty if nobody knows."""
+
+    sample_rate_hz: int
+    channels: int
+    speakers: tuple[str, ...]
+
+    def blocks(self, start: int = 0) -> Iterator[Samples]:
+        """Yield the samples (n, channels) from `start` on, to the true end; call it once.
+
+        Raises AudioError at the end of a file that is cut short.
+        """
+
+    def quick_length(self) -> int | None:
+        """Return the number of samples if it is certain without reading them all; call it before `blocks`."""
+
+
+@contextlib.contextmanager
+def opened(path: str | Path) -> Iterator[Source]:
+    """Open a sound file, whatever its name, with the library that its first bytes ask for, else with the other.
+
+    Raises AudioError, also for whatever goes wrong in the block: a decoder may fail at any sample.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise AudioError(f"{path}: no such file")
+    with contextlib.ExitStack() as stack, _told(path):
+        file = stack.enter_context(path.open("rb"))
+        head = file.read(12)
+        if not head:
+            raise AudioError(f"{path}: the file is empty (0 bytes)")
+        ways: tuple[Callable[[Path, BinaryIO, contextlib.ExitStack], Source], ...] = (_by_libsndfile, _by_ffmpeg)
+        source = _first_of(ways if head[:4] in LIBSNDFILE_FIRST else ways[::-1], path, file, stack)
+        _check(source, path)
+        yield source
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises into one line that names the file."""
+    try:
+        yield
+    except FugueError:
+        raise
+    except MemoryError:
+        raise AudioError(f"{path}: takes more memory than there is") from None
+    # Two libraries and their bindings raise errors of many unrelated classes, and new ones in each version.
+    except Exception as error:  # noqa: BLE001
+        raise AudioError(f"{path}: not a readable sound file ({_reason(error)})") from None
+
+
+def _reason(error: Exception) -> str:
+    text = getattr(error, "strerror", None) or str(error).rsplit(": ", maxsplit=1)[-1]
+    return shown(" ".join(text.split()).rstrip(".") or type(error).__name__)[1:-1]
+
+
+def _first_of(
+    ways: tuple[Callable[[Path, BinaryIO, contextlib.ExitStack], Source], ...],
+    path: Path,
+    file: BinaryIO,
+    stack: contextlib.ExitStack,
+) -> Source:
+    """Open with the first library that can; the error of the first one if none can."""
+    failed: Exception | None = None
+    for way in ways:
+        with contextlib.ExitStack() as own:
+            try:
+                source = way(path, file, own)
+            except Exception as error:  # noqa: BLE001 - as in `_told`
+                failed = failed if failed is not None and not isinstance(error, FugueError) else error
+                continue
+            stack.push(own.pop_all())
+            return source
+    assert failed is not None  # noqa: S101
+    raise failed
+
+
+def _check(source: Source, path: Path) -> None:
+    """Raise AudioError for a rate or a number of channels that is absurd."""
+    if source.channels > SOUND_CHANNELS.most:
+        raise AudioError(f"{path}: {SOUND_CHANNELS.passed(source.channels)}")
+    if source.sample_rate_hz > SOUND_RATE.most:
+        raise AudioError(f"{path}: {SOUND_RATE.passed(source.sample_rate_hz)}")
+    if source.sample_rate_hz < LOWEST_HZ:
+        raise AudioError(f"{path}: {source.sample_rate_hz} Hz is too low a sample rate (at least {LOWEST_HZ} Hz)")
+
+
+class _Libsndfile:
+    """A file that libsndfile reads; `cut` if its samples are known to be fewer than they should be."""
+
+    def __init__(self, file: soundfile.SoundFile, path: Path, names: tuple[str, ...], *, cut: bool) -> None:
+        self._file, self._path, self._cut = file, path, cut
+        self.sample_rate_hz, self.channels, self.speakers = file.samplerate, file.channels, names
+
+    def blocks(self, start: int = 0) -> Iterator[Samples]:
+        size = max(1, BLOCK // self.channels)
+        at = self._file.seek(min(start, self._file.frames)) if start else 0
+        while len(block := self._file.read(size, dtype="float32", always_2d=True)):
+            at += len(block)
+            yield block
+        if self._cut or at < self._file.frames:
+            raise AudioError(f"{self._path}: cut short, the file is not whole")
+
+    def quick_length(self) -> int | None:
+        frames: int = self._file.frames
+        if self._cut or frames <= 0 or not self._file.seekable():
+            return None
+        with contextlib.suppress(soundfile.LibsndfileError):
+            self._file.seek(frames - 1)
+            if len(self._file.read(2)) == 1:
+                self._file.seek(0)
+                return frames
+        self._file.seek(0)
+        return None
+
+
+def _by_libsndfile(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Source:
+    found = wave.find(file)
+    if found is not None and found.codec in FFMPEG_CODECS:
+        raise ValueError("a codec that libsndfile guesses the length of")
+    if found is None:
+        sound = stack.enter_context(_without_name(path, file))
+        if sound.frames >= LENGTH_UNKNOWN:
+            raise ValueError("no length: the bindings of libsndfile cannot read on")
+        names = _speakers(path, file, sound)
+        return _Libsndfile(sound, path, names, cut=False)
+    if found.channels > SOUND_CHANNELS.most:
+        raise AudioError(f"{path}: {SOUND_CHANNELS.passed(found.channels)}")
+    mended = path if found.plain else wave.Mended(found.header(), file, found.start, found.size)
+    sound = stack.enter_context(soundfile.SoundFile(mended))
+    return _Libsndfile(sound, path, found.speakers, cut=found.cut)
+
+
+def _without_name(path: Path, file: BinaryIO) -> soundfile.SoundFile:
+    """Open a file by what is in it: where that does not help, libsndfile goes by the name's ending."""
+    file.seek(0)
+    return soundfile.SoundFile(path if file.read(4) in LIBSNDFILE_FIRST else file)
+
+
+def _speakers(path: Path, file: BinaryIO, sound: soundfile.SoundFile) -> tuple[str, ...]:
+    """Return what the channels of a file that libsndfile reads are for."""
+    if sound.channels <= 2:
+        return ()
+    if sound.format == "OGG":
+        raise ValueError("an order of channels that libsndfile keeps to itself")
+    names: tuple[str, ...] = ()
+    with contextlib.suppress(Exception), contextlib.ExitStack() as stack:  # then nobody knows
+        names = _by_ffmpeg(path, file, stack).speakers
+    return names if len(names) == sound.channels else speakers.USUAL.get(sound.channels, ())
+
+
+class _Ffmpeg:
+    """A file whose first stream of sound FFmpeg reads; rate and channels are those of what is first decoded."""
+
+    def __init__(self, path: Path, container: InputContainer, stream: AudioStream, *, cut: bool) -> None:
+        self._path, self._container, self._stream, self._cut = path, container, stream, cut
+        self._frames = self._decoded()
+        first = next(self._frames, None)
+        if first is None:
+            raise ValueError("nothing of it can be decoded")
+        self._first, self._alike = first, _kind(first)
+        self.sample_rate_hz, self.channels = first.sample_rate, first.layout.nb_channels
+        names = tuple(channel.name for channel in first.layout.channels)
+        self.speakers = speakers.USUAL.get(self.channels, ()) if set(names) == {"NONE"} else names
+
+    def _decoded(self) -> Iterator[AudioFrame]:
+        """Yield frame after frame; what is damaged between them is left out, as players do."""
+        import av
+
+        with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):  # of a file that ends within a packet
+            for packet in self._container.demux(self._stream):
+                with contextlib.suppress(av.error.InvalidDataError):
+                    yield from packet.decode()
+
+    def blocks(self, start: int = 0) -> Iterator[Samples]:
+        size, end = max(1, BLOCK // self.channels), self._end()
+        held: list[Samples] = []
+        count = at = 0
+        for part in map(_samples, self._even(itertools.chain([self._first], self._frames))):
+            kept = part[max(0, start - at) : max(0, end - at)]
+            at += len(part)
+            held.append(kept)
+            count += len(kept)
+            if count >= size:
+                yield np.concatenate(held)
+                held, count = [], 0
+        if count:
+            yield np.concatenate(held)
+        if self._cut:
+            raise AudioError(f"{self._path}: cut short, the file is not whole")
+
+    def quick_length(self) -> int | None:
+        return None
+
+    def _end(self) -> int:
+        """Return where the sound ends by what MP4 files say, as their last packet is filled up with silence."""
+        stream = self._stream
+        if "mp4" not in self._container.format.name or not stream.duration or stream.time_base is None:
+            return LENGTH_UNKNOWN
+        end = round(stream.duration * stream.time_base * self.sample_rate_hz)
+        return end if stream.frames else LENGTH_UNKNOWN
+
+    def _even(self, frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
+        """Yield frames of one rate and one set of channels: streams may change them on their way."""
+        import av
+
+        for kind, alike in itertools.groupby(frames, _kind):
+            if kind == self._alike:
+                yield from alike
+                continue
+            resampler = av.AudioResampler("flt", self._first.layout, self.sample_rate_hz)
+            for frame in itertools.chain(alike, [None]):
+                yield from resampler.resample(frame)
+
+
+def _kind(frame: AudioFrame) -> tuple[int, str]:
+    return frame.sample_rate, frame.layout.name
+
+
+def _samples(frame: AudioFrame) -> Samples:
+    """Return the samples of a frame (n, channels), full scale at 1."""
+    found: npt.NDArray[Any] = frame.to_ndarray()
+    found = found.T if frame.format.is_planar else found.reshape(-1, frame.layout.nb_channels)
+    if found.dtype.kind == "f":
+        return found.astype(np.float32)
+    bits = 8 * found.dtype.itemsize
+    middle = 2.0 ** (bits - 1) if found.dtype.kind == "u" else 0.0
+    whole: npt.NDArray[np.float64] = (found - middle) / 2.0 ** (bits - 1)
+    return whole.astype(np.float32)
+
+
+class _Nameless:
+    """An open file that does not tell its name, so that its content alone decides what it is."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+
+
+def _by_ffmpeg(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Source:
+    import av
+
+    file.seek(0)
+    container = stack.enter_context(
+        av.open(
+            _Nameless(file),
+            "r",
+            metadata_errors="replace",
+            container_options={"format_whitelist": FFMPEG_FORMATS, "protocol_whitelist": "file"},
+        )
+    )
+    stream = next(iter(container.streams.audio), None)
+    if stream is None:
+        raise AudioError(f"{path}: holds no sound")
+    if stream.codec_context is None:
+        raise AudioError(f"{path}: there is no decoder here for its sound")
+    return _Ffmpeg(path, container, stream, cut="mp4" in container.format.name and _boxes_missing(file))
+
+
+def _boxes_missing(file: BinaryIO) -> bool:
+    """Say whether an MP4 file is shorter than its parts say they are."""
+    back = file.tell()
+    whole, at = file.seek(0, os.SEEK_END), 0
+    while 0 <= at <= whole - 8:
+        file.seek(at)
+        size, _, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
+        at += whole - at if size == 0 else max(8, long if size == 1 else size)
+    file.seek(back)
+    return at > whole

@@ -1,0 +1,205 @@
+"""Sound files read: mono or stereo float32 arrays, whole or in part, resampled if asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from fugue_state.audio import speakers
+from fugue_state.audio.decoding import Source, opened
+from fugue_state.audio.io import Samples, resample
+from fugue_state.errors import AudioError
+from fugue_state.limits import SOUND_HELD, SOUND_LENGTH
+
+# The endings of files that are looked for in a folder; what is in a file decides how it is read.
+ENDINGS = (
+    ".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".au", ".w64", ".caf",
+    ".wave", ".bwf", ".bw64", ".rf64", ".aifc", ".aiffc", ".snd", ".voc", ".sph", ".nist", ".oga", ".opus", ".spx",
+    ".m4a", ".m4b", ".m4r", ".mp4", ".m4v", ".mov", ".3gp", ".3gpp", ".3g2", ".aac", ".adts", ".alac",
+    ".mp2", ".mp1", ".mpga", ".mpg", ".mpeg", ".ts", ".mts", ".m2ts", ".webm", ".weba", ".mkv", ".mka", ".ogv", ".ogx",
+    ".wma", ".wmv", ".asf", ".avi", ".flv", ".amr", ".ac3", ".eac3", ".dts", ".wv", ".ape", ".tta", ".tak", ".mpc",
+    ".dsf", ".dff",
+)  # fmt: skip
+SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
+FEWEST = 2
+
+
+@dataclass(frozen=True)
+class SoundFacts:
+    """What a sound file truly holds."""
+
+    samples: int
+    sample_rate_hz: int
+    channels: int
+
+    @property
+    def duration_s(self) -> float:
+        """How long it is."""
+        return self.samples / self.sample_rate_hz
+
+
+def is_sound(path: str | Path) -> bool:
+    """Say whether a file's ending is one of a sound file."""
+    return Path(path).suffix.casefold() in ENDINGS
+
+
+def sound_files(folder: str | Path) -> list[Path]:
+    """Return all sound files below a folder, sorted; AudioError if the folder is missing."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise AudioError(f"{folder}: no such folder")
+    return sorted(p for p in folder.rglob("*") if is_sound(p) and p.is_file())
+
+
+def probe(path: str | Path) -> SoundFacts:
+    """Return a file's true length, rate and channels; it is read to its end if its header cannot be trusted.
+
+    Raises AudioError for a file that is missing, unreadable or cut short.
+    """
+    with opened(path) as source:
+        count = source.quick_length()
+        if count is None:
+            count = sum(len(block) for block in _within(source, path))
+        return SoundFacts(count, source.sample_rate_hz, source.channels)
+
+
+def read(
+    path: str | Path,
+    sample_rate_hz: int | None = None,
+    *,
+    stereo: bool = False,
+    longest_s: float = math.inf,
+) -> tuple[Samples, int]:
+    """Read a whole sound file.
+
+    Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
+    Channels are mixed by what they are for. Raises AudioError for a file that is missing, unreadable, empty, silent,
+    not finite, cut short, of fewer than two samples or longer than `longest_s`.
+    """
+    sound, rate, _ = _whole(path, stereo=stereo, longest_s=longest_s)
+    target = sample_rate_hz or rate
+    return resample(check(sound, str(path)), rate, target), target
+
+
+def read_with_facts(path: str | Path) -> tuple[Samples, SoundFacts]:
+    """Read a whole sound file as `read` does, at its own rate, and say what it holds."""
+    sound, rate, channels = _whole(path)
+    return check(sound, str(path)), SoundFacts(len(sound), rate, channels)
+
+
+def read_impulse(path: str | Path, sample_rate_hz: int, longest_s: float) -> Samples:
+    """Read the impulse response (N, 2) of a room; one sample is enough, as long as it is not zero."""
+    sound, rate, _ = _whole(path, stereo=True, longest_s=longest_s)
+    return resample(check(sound, str(path), fewest=1, offset=True), rate, sample_rate_hz)
+
+
+def read_channels(path: str | Path) -> tuple[Samples, int]:
+    """Read every channel of a whole sound file: samples (N, channels) and their rate in Hz.
+
+    Raises AudioError as `read` does.
+    """
+    with opened(path) as source:
+        return check(_joined(_within(source, path), path), str(path)), source.sample_rate_hz
+
+
+def read_parts(
+    path: str | Path, parts: Sequence[tuple[float, float]], sample_rate_hz: int | None = None
+) -> Iterator[tuple[Samples, int]]:
+    """Yield parts (start and length in s, in order of their starts) of a file in one go, mixed to mono (N,).
+
+    Each with its rate, resampled when one is given; shorter, or empty, where the file ends before. They may overlap.
+    They are not checked for silence: what is quiet here may belong to a sound. Raises AudioError as `read` does.
+    """
+    with opened(path) as source:
+        rate = source.sample_rate_hz
+        spans = [(round(start * rate), round((start + length) * rate)) for start, length in parts]
+        target = sample_rate_hz or rate
+        for sound in _spans(source, path, spans):
+            yield resample(sound, rate, target), target
+
+
+def read_part(
+    path: str | Path, start_s: float, length_s: float, sample_rate_hz: int | None = None
+) -> tuple[Samples, int]:
+    """Return one part of a file as `read_parts` does; what comes after it is not read."""
+    return next(read_parts(path, [(start_s, length_s)], sample_rate_hz))
+
+
+def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.inf) -> tuple[Samples, int, int]:
+    """Return all samples of a file that is whole, its rate and number of channels."""
+    mix = speakers.stereo if stereo else speakers.mono
+    with opened(path) as source:
+        length_s = (source.quick_length() or 0) / source.sample_rate_hz
+        if length_s > longest_s:
+            raise AudioError(f"{path}: {length_s:.1f} s are too long (at most {longest_s:g} s)")
+        mixed = map(partial(mix, speakers=source.speakers), _within(source, path, longest_s))
+        return _joined(mixed, path), source.sample_rate_hz, source.channels
+
+
+def _within(source: Source, path: str | Path, longest_s: float = math.inf, start: int = 0) -> Iterator[Samples]:
+    """Yield the blocks of a file; AudioError as soon as it is longer than it may be."""
+    count = start
+    for block in source.blocks(start):
+        count += len(block)
+        if count > longest_s * source.sample_rate_hz:
+            raise AudioError(f"{path}: more than {longest_s:g} s are too long (at most {longest_s:g} s)")
+        if count > SOUND_LENGTH.most * source.sample_rate_hz:
+            raise AudioError(f"{path}: {SOUND_LENGTH.passed(count / source.sample_rate_hz)}")
+        yield block
+
+
+def _joined(blocks: Iterable[Samples], path: str | Path) -> Samples:
+    """Return blocks as one array; AudioError if it would be too large."""
+    held: list[Samples] = []
+    values = 0
+    for block in blocks:
+        values += block.size
+        if values > SOUND_HELD.most:
+            raise AudioError(f"{path}: {SOUND_HELD.passed(values)}")
+        held.append(block)
+    if not held:
+        raise AudioError(f"{path}: 0 sample(s) are too few to be a sound")
+    return held[0] if len(held) == 1 else np.concatenate(held)
+
+
+def _spans(source: Source, path: str | Path, spans: Sequence[tuple[int, int]]) -> Iterator[Samples]:
+    """Yield spans (start, end), in order of their starts, of a sound as mono (n,)."""
+    if not spans:
+        return
+    mix: Callable[[Samples], Samples] = partial(speakers.mono, speakers=source.speakers)
+    at = spans[0][0]
+    held, blocks = np.zeros(0, dtype=np.float32), _within(source, path, start=at)
+    for start, end in spans:
+        needed, count = [held], len(held)
+        while at + count < end and (block := next(blocks, None)) is not None:
+            needed.append(mix(block))
+            count += len(block)
+            while needed and at + len(needed[0]) <= start:
+                at, count = at + len(needed[0]), count - len(needed.pop(0))
+            if count > SOUND_HELD.most:
+                raise AudioError(f"{path}: {SOUND_HELD.passed(count)}")
+        joined = np.concatenate([*needed, held[:0]])
+        held = joined[max(0, start - at) :]
+        at += len(joined) - len(held)
+        yield held[: max(0, end - start)]
+
+
+def check(samples: Samples, name: str, fewest: int = FEWEST, *, offset: bool = False) -> Samples:
+    """Return `samples` (N,) or (N, channels) if they can be used as sound, else raise AudioError that names them.
+
+    What never moves is silent, unless a mere `offset` counts.
+    """
+    if len(samples) < fewest:
+        raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
+    if not np.isfinite(samples).all():
+        raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")
+    middle = 0.0 if offset else samples.mean(axis=0, dtype=np.float64)
+    peak = float(np.maximum(samples.max(axis=0) - middle, middle - samples.min(axis=0)).max())
+    if peak < SILENCE:
+        raise AudioError(f"{name}: silent (peak {20 * np.log10(max(peak, 1e-9)):.0f} dBFS)")
+    return samples

@@ -1,0 +1,58 @@
+"""What the channels of a sound file are for, and how they become one or two."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fugue_state.audio.io import Samples
+
+LEFT = frozenset({"FL", "FLC", "BL", "SL", "TFL", "TBL", "TSL", "WL", "DL", "SDL", "BFL", "SSL", "TTL"})
+RIGHT = frozenset(name[:-1] + "R" for name in LEFT - {"FLC"}) | {"FRC"}
+CENTRE = frozenset({"FC", "BC", "TC", "TFC", "TBC", "BFC"})
+LOW = frozenset({"LFE", "LFE2"})  # what a subwoofer plays besides: no part of the music by itself
+WHOLE = frozenset({"FL", "FR", "DL", "DR"})
+PART = 0.5**0.5  # of centre and surrounds (ITU-R BS.775)
+
+# The speakers of a WAV file's mask, from its lowest bit.
+MASK = (
+    "FL", "FR", "FC", "LFE", "BL", "BR", "FLC", "FRC", "BC", "SL", "SR",
+    "TC", "TFL", "TFC", "TFR", "TBL", "TBC", "TBR",
+)  # fmt: skip
+# What six and eight channels without names are for everywhere; three, four, five or seven may be anything.
+USUAL = {6: MASK[:6], 8: (*MASK[:6], "SL", "SR")}
+
+
+def of_mask(mask: int) -> tuple[str, ...]:
+    """Return the speakers of a WAV file's channel mask."""
+    return tuple(name for bit, name in enumerate(MASK) if mask >> bit & 1)
+
+
+def mono(block: Samples, speakers: Sequence[str]) -> Samples:
+    """Mix a block (n, channels) into one channel (n,), by what the channels are for; else their mean."""
+    ears = _ears(speakers, block.shape[1])
+    if ears is None:
+        mean: Samples = block.mean(axis=1, dtype=np.float32)
+        return mean
+    return np.asarray(block @ ears.mean(axis=1), dtype=np.float32)
+
+
+def stereo(block: Samples, speakers: Sequence[str]) -> Samples:
+    """Mix a block (n, channels) into left and right (n, 2), by what the channels are for; else the first and last."""
+    ears = _ears(speakers, block.shape[1])
+    return block[:, [0, -1]] if ears is None else np.asarray(block @ ears, dtype=np.float32)
+
+
+def _ears(speakers: Sequence[str], channels: int) -> Samples | None:
+    """Return what of each channel goes to each ear (channels, 2), no louder than one channel; None if unknown."""
+    known = LEFT | RIGHT | CENTRE | LOW
+    if channels <= 2 or len(speakers) != channels or not known.issuperset(speakers):
+        return None
+    parts = [1.0 if name in WHOLE else PART for name in speakers]
+    ears = np.array(
+        [(p * (s in LEFT | CENTRE), p * (s in RIGHT | CENTRE)) for s, p in zip(speakers, parts, strict=True)],
+        dtype=np.float32,
+    )
+    heard = float(ears.sum(axis=0).max())
+    return ears / np.float32(heard) if heard > 0.0 else None

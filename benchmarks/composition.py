@@ -29,8 +29,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fugue_state.audio.reading import read_channels
 from fugue_state.audio.loudness import LoudnessMeter
+from fugue_state.audio.reading import read_channels
 from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, checked
 from fugue_state.measure.chords import name_chord
 from fugue_state.measure.curve import mel_distance_db

@@ -42,3 +42,23 @@ SOUND_HELD = Limit(
 SOUND_LENGTH = Limit(
     "sounds", "length of a file of which parts are read", 48 * 3600, "s", "too long: it goes on after {most}"
 )
+
+# OSC: what one datagram may hold, what may wait, and who may be told.
+OSC_BYTES = Limit("OSC", "bytes of a datagram", 8192, "bytes", "{got} bytes are too many: at most {most}")
+OSC_MESSAGES = Limit("OSC", "messages of a bundle", 512, "messages", "{got} messages are too many: at most {most}")
+OSC_NESTED = Limit("OSC", "bundles within each other", 8, "deep", "bundles {got} deep: at most {most}")
+OSC_PATTERN = Limit("OSC", "length of an address", 256, "characters", "an address of {got} characters: at most {most}")
+OSC_WILDCARDS = Limit("OSC", "wildcards of a part", 8, "wildcards", "{got} wildcards in a part: at most {most}")
+OSC_MATCHES = Limit("OSC", "addresses of a pattern", 1024, "addresses", "it stands for {got} addresses: at most {most}")
+OSC_AHEAD_S = Limit(
+    "OSC", "time of a bundle", 600, "s ahead", "it is for {got} s from now: at most {most}; is a clock wrong?"
+)
+OSC_WAITING = Limit("OSC", "messages that wait", 8192, "messages", "{got} messages wait already: at most {most}")
+OSC_WAITING_EACH = Limit("OSC", "of one sender", 2048, "messages", "{got} of yours wait already: at most {most}")
+OSC_EACH_TURN = Limit("OSC", "messages followed in a turn of the loop", 64, "messages", "{got} at once: at most {most}")
+OSC_SENDERS = Limit("OSC", "senders that are remembered", 64, "senders", "{got} senders: at most {most}")
+OSC_LEASES = Limit("OSC", "subscriptions", 32, "subscriptions", "{got} subscriptions are too many: at most {most}")
+OSC_LEASES_EACH = Limit("OSC", "of one machine", 8, "subscriptions", "{got} of one machine: at most {most}")
+OSC_PROOF_S = Limit("OSC", "age of a proof", 300, "s", "a proof {got} s old: at most {most}")
+OSC_PROOFS_PER_S = Limit("OSC", "wrong answers in a second", 20, "answers", "{got} are wrong: at most {most} a second")
+OSC_UNPROVED = Limit("OSC", "bytes told for one that was heard, unproved", 3, "bytes", "{got} bytes: at most {most}")

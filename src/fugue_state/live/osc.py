@@ -4,48 +4,71 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Self, cast
 
-from pythonosc.osc_message import OscMessage
 from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
-from pythonosc.osc_packet import OscPacket, ParseError
 
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, shown
+from fugue_state.limits import OSC_SENDERS, OSC_UNPROVED
+from fugue_state.live.addresses import ROOT, Node, is_pattern, matching
+from fugue_state.live.agenda import Agenda, Job
 from fugue_state.live.clients import Client
+from fugue_state.live.guard import is_local
+from fugue_state.live.leases import Address, Leases, is_own
+from fugue_state.live.packet import Heard, PacketError, read_packet
 from fugue_state.live.protocol import RefusedError
 from fugue_state.live.session import Session
-from fugue_state.score.paths import BANKS, PATHS, Path, find
+from fugue_state.score.paths import Path, Value, check, find, pressed
 
-ROOT = "/fugue"
-SENDERS = 64  # that are remembered
-LONGEST = 8192  # bytes of a datagram that is read
 TELLS_GONE = 64  # units, of those that go at once
-TAGS = {"float": "f", "int": "i", "string": "s", "bytes": "b", "trigger": ""}
-# What may be sent without a value, and then is no question.
-OPTIONAL = {"/bank/<b>/fire", "/subscribe"}
-Address = tuple[str, int]
+MOST_ALLOWED = 65_536  # bytes to one who has not proved that they receive, after all that they sent
+LONGEST_ERROR = 200  # characters
+# What may be sent without a value, and then is no question. Buttons send 0 when they are let go: then nothing is done.
+BUTTONS: dict[str, tuple[Value, ...]] = {"/bank/<b>/fire": (), "/mark": ("",)}
+SUBSCRIBE = "/subscribe"
 
 
 class Sender(Client):
-    """Someone who sends OSC; answers go to their machine, at the port they asked for."""
+    """Someone who sends OSC; answers go to their machine, at the port they asked for.
+
+    Who sent a datagram can be forged. Where an address has not proved that it receives, no more goes there than a few
+    times what came from there.
+    """
 
     def __init__(self, door: OscDoor, address: Address) -> None:
         super().__init__(door.session.config, "osc")
+        self.address = address
         self.answers = (address[0], door.session.config.osc_reply_port)
-        self.until = 0.0  # when a subscription ends
         self._door = door
+        self._allowed = 0.0  # bytes to an address that has not proved that it receives
+
+    def heard(self, size: int) -> None:
+        """Note that so many bytes came."""
+        self._allowed = min(self._allowed + size * OSC_UNPROVED.most, MOST_ALLOWED)
 
     def answer(self, kind: str, **values: Any) -> None:
         """Send what went wrong; what went right is silent."""
         if kind == "nack":
-            self.send("/error", values["message"])
+            self.refuse(values["message"])
 
-    def send(self, path: str, *values: Any) -> None:
-        """Send a message."""
-        self._door.send(self.answers, path, values)
+    def refuse(self, why: str) -> None:
+        """Send what is wrong, as much of it as may be told."""
+        longest = LONGEST_ERROR
+        while longest and not self.send("/error", why[:longest]):
+            longest //= 2
+
+    def send(self, path: str, *values: Any) -> bool:
+        """Send a message; False if it is more than this address may be sent."""
+        data = written(path, values)
+        if not is_local(self.answers[0]) and self.answers not in self._door.leases:
+            if len(data) > self._allowed:
+                return False
+            self._allowed -= len(data)
+        self._door.send(self.answers, data)
+        return True
 
 
 class OscDoor(asyncio.DatagramProtocol):
@@ -53,103 +76,200 @@ class OscDoor(asyncio.DatagramProtocol):
 
     def __init__(self, session: Session) -> None:
         self.session = session
+        self.leases = Leases(session.config.lease_s)
+        self.port = session.config.osc_port
+        self._agenda = Agenda(asyncio.get_running_loop())
         self._senders: OrderedDict[Address, Sender] = OrderedDict()
+        self._is_full = False
 
     @classmethod
     async def open(cls, session: Session) -> Self:
         """Listen at the port of the session's settings; InputError if it is taken."""
         config = session.config
+        host = config.osc_host.removeprefix("[").removesuffix("]")
         try:
             _, door = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: cls(session), (config.osc_host, config.osc_port)
+                lambda: cls(session), (host, config.osc_port)
             )
-        except OSError as error:
-            where = f"{config.osc_host}:{config.osc_port}"
-            raise InputError(f"OSC cannot be heard at {where} ({error.strerror}); choose another --osc-port") from None
+        except (OSError, UnicodeError) as error:
+            where, why = f"{config.osc_host}:{config.osc_port}", getattr(error, "strerror", None) or "no machine's name"
+            raise InputError(f"OSC cannot be heard at {where} ({why}); choose another --osc-port") from None
         session.followers.append(door.follow)
         return door
 
     def close(self) -> None:
         """Hear no more."""
         self.session.followers.remove(self.follow)
+        self._agenda.close()
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep where to send."""
         self._transport = cast("asyncio.DatagramTransport", transport)
+        self.port = int(transport.get_extra_info("sockname")[1])
+
+    def pause_writing(self) -> None:
+        """Send no more until the system has taken what it was given."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Send on."""
+        self._is_full = False
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Follow all messages of a datagram, or say what is wrong."""
+        """Follow all messages of a datagram, each at its time, or say what is wrong."""
         sender = self._sender((addr[0], addr[1]))
+        sender.heard(len(data))
         try:
-            if len(data) > LONGEST:
-                raise ParseError(f"more than {LONGEST} bytes")
-            messages = [timed.message for timed in OscPacket(data).messages]
-        except (ParseError, ValueError, ArithmeticError, LookupError, RecursionError) as error:
-            sender.send("/error", f"not an OSC message ({error})"[:200])
+            messages = read_packet(data)
+        except PacketError as error:
+            sender.refuse(f"not an OSC message ({error})")
             return
-        if not messages:
-            sender.send("/error", "a bundle of nothing")
-        for message in messages:
-            try:
-                self._follow(sender, message)
-            except RefusedError as refused:
-                sender.send("/error", refused.message)
+        try:
+            for message in messages:
+                self._agenda.add(partial(self._follow, sender, message), sender.address, message.when)
+        except RefusedError as refused:
+            sender.refuse(refused.message)
 
     def _sender(self, address: Address) -> Sender:
         sender = self._senders.pop(address, None) or Sender(self, address)
         self._senders[address] = sender
-        if len(self._senders) > SENDERS:
+        if len(self._senders) > OSC_SENDERS.most:
             self._senders.popitem(last=False)
         return sender
 
-    def _follow(self, sender: Sender, message: OscMessage) -> None:
-        if not message.address.startswith(f"{ROOT}/"):
-            raise RefusedError("unknown_path", f"unknown address {message.address[:64]!r}; all begin with {ROOT}/")
-        path, args = message.address.removeprefix(ROOT), message.params
+    def _follow(self, sender: Sender, message: Heard) -> Iterable[Job] | None:
+        """Follow a message, or return what follows from a pattern."""
+        if message.address == f"{ROOT}/error":
+            return None  # another server's; to answer would never end
+        if is_pattern(message.address):
+            return self._all(sender, message)
+        self._try(sender, message.address, message.args, [])
+        return None
+
+    def _all(self, sender: Sender, message: Heard) -> Iterable[Job]:
+        """Return all that a pattern asks for; what goes wrong is told once."""
+        session, told = self.session, list[str]()
+        if not session.ready:
+            sender.refuse("the memory is loading")
+            return ()
+        try:
+            nodes = matching(message.address, tuple(session.part.memory.layers.values()))
+        except InputError as error:
+            sender.refuse(str(error))
+            return ()
+        chosen = [node for node in nodes if self._is_meant(node, bool(message.args))] or nodes[:1]
+        if not message.args and any(self._is_asked(node) for node in chosen):  # then nothing is pressed by the way
+            chosen = [node for node in chosen if self._is_asked(node)]
+        return [partial(self._try, sender, node.address, message.args, told) for node in chosen]
+
+    def _is_meant(self, node: Node, sets: bool) -> bool:
+        known = node.known
+        return known is not None and known.pattern != SUBSCRIBE and not (sets and known.told)
+
+    def _is_asked(self, node: Node) -> bool:
+        """Say whether an address has a value to tell."""
+        return self.session.value(node.address.removeprefix(ROOT)) is not None
+
+    def _try(self, sender: Sender, address: str, args: Sequence[Any], told: list[str]) -> None:
+        """Do what a message asks of one address, and tell what is wrong, once for all that belong together."""
+        if "too_fast" in told:
+            return
+        try:
+            self._do(sender, address, args)
+        except RefusedError as refused:
+            if not told:
+                sender.refuse(refused.message)
+            told.append(refused.code)
+
+    def _do(self, sender: Sender, address: str, args: Sequence[Any]) -> None:
+        if not address.startswith(f"{ROOT}/"):
+            raise RefusedError("unknown_path", f"unknown address {shown(address)}; all begin with {ROOT}/")
+        path = address.removeprefix(ROOT)
         try:
             known, _ = find(path)
         except InputError as error:
-            raise RefusedError("unknown_path", str(error)[:200]) from None
-        if not args and known.kind != "trigger" and known.pattern not in OPTIONAL:
+            raise RefusedError("unknown_path", str(error)) from None
+        if path == SUBSCRIBE:
+            self._subscribe(sender, args)
+            return
+        try:
+            acts = pressed(path, args)
+        except InputError as error:
+            raise RefusedError("bad_value", str(error)) from None
+        if known.pattern in BUTTONS:
+            acts, args = _button(known, args)
+        elif not args and known.kind != "trigger":
             sender.send(path, self._asked(path, known))
+            return
+        if not acts:
             return
         self.session.set(sender, path, args, 0)
         if path == "/ping":
             sender.send("/pong")
-        elif path == "/subscribe":
-            sender.answers = (sender.answers[0], int(args[0]) if args else self.session.config.osc_reply_port)
-            sender.until = time.monotonic() + self.session.config.lease_s
-            for told, value in self.session.values.items():
-                sender.send(told, value)
+
+    def _subscribe(self, sender: Sender, args: Sequence[Any]) -> None:
+        """Tell someone of everything, once it is sure that they asked for it."""
+        if not sender.bucket.take():
+            raise RefusedError("too_fast", f"more than {self.session.config.messages_per_s:g} messages in a second")
+        try:
+            port = int(cast("int", check(SUBSCRIBE, args[:1]))) if args else self.session.config.osc_reply_port
+        except InputError as error:
+            raise RefusedError("bad_value", str(error)) from None
+        target = (sender.address[0], port)
+        if is_own(target, self.port):
+            raise RefusedError("bad_value", f"port {port} is the server's own: what is told would come back")
+        answer = args[1] if len(args) == 2 and isinstance(args[1], int) else None
+        if not self.leases.take(target, answer):
+            self.send(target, written("/challenge", [self.leases.challenge(target)]))
+            return
+        sender.answers = target
+        for told, value in self.session.values.items() if self.session.ready else ():
+            sender.send(told, value)
 
     def _asked(self, path: str, known: Path) -> Any:
         """Return the value of a control that is asked for."""
         value = self.session.value(path)
         if value is None:
             raise RefusedError("not_now", f"{path} has no value to tell")
-        return base64.b64decode(value) if known.kind == "bytes" else value
+        if known.kind == "bytes":
+            return base64.b64decode(value)
+        return int(value) if known.kind == "int" else value
 
-    def send(self, address: Address, path: str, values: Any) -> None:
-        """Send a message; where nobody hears, it is lost."""
-        builder = OscMessageBuilder(f"{ROOT}{path}")
-        try:
-            for value in values:
-                builder.add_arg(value)
-            data = builder.build().dgram
-        except (BuildError, ValueError):
-            return  # a number too large for OSC
+    def send(self, address: Address, data: bytes) -> None:
+        """Send a message; where nobody hears it is lost, and nothing is sent to this port itself."""
+        if not data or self._is_full or is_own(address, self.port):
+            return
         self._transport.sendto(data, address)
 
     def follow(self, kind: str, values: Mapping[str, Any]) -> None:
         """Send on what all are told, to those who subscribed."""
-        now = time.monotonic()
-        subscribed = [sender for sender in self._senders.values() if sender.until > now]
-        if not subscribed:
+        targets = self.leases.targets()
+        if not targets:
             return
         for path, *told in _told(kind, values):
-            for sender in subscribed:
-                sender.send(path, *told)
+            data = written(path, told)
+            for target in targets:
+                self.send(target, data)
+
+
+def written(path: str, values: Iterable[Any]) -> bytes:
+    """Return a message; nothing if one of its values is too large for OSC."""
+    builder = OscMessageBuilder(f"{ROOT}{path}")
+    try:
+        for value in values:
+            builder.add_arg(value)
+        return bytes(builder.build().dgram)
+    except (BuildError, ValueError):
+        return b""
+
+
+def _button(known: Path, args: Sequence[Any]) -> tuple[bool, Sequence[Any]]:
+    """Return whether a button that may also say something acts, and what it says."""
+    if args and isinstance(args[0], int | float) and not args[0]:
+        return False, args
+    says_nothing = not args or args[0] is True or (known.kind == "string" and isinstance(args[0], int | float))
+    return True, BUTTONS[known.pattern] if says_nothing else args
 
 
 def _told(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
@@ -168,51 +288,3 @@ def _told(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
     elif kind == "event" and values["what"] == "forgotten":
         for unit in values["units"][:TELLS_GONE]:
             yield "/event/forgotten", values["layer"], unit
-
-
-def described(session: Session, *, host_info: bool = False) -> dict[str, Any]:
-    """Return the OSCQuery description of every address: type, range, value; or that of the server itself."""
-    config = session.config
-    if host_info:
-        return {
-            "NAME": "Fugue State",
-            "OSC_IP": config.osc_host,
-            "OSC_PORT": config.osc_port,
-            "OSC_TRANSPORT": "UDP",
-            "EXTENSIONS": {"ACCESS": True, "VALUE": True, "RANGE": True, "DESCRIPTION": True},
-        }
-    top: dict[str, Any] = {"FULL_PATH": "/", "CONTENTS": {}}
-    for known in PATHS:
-        for path in _filled(known.pattern, list(session.part.memory.layers.values())):
-            _place(top, f"{ROOT}{path}", _described(known, session.value(path)))
-    return top
-
-
-def _filled(pattern: str, sizes: list[int]) -> Iterator[str]:
-    """Yield every path that a pattern stands for."""
-    if "<b>" in pattern:
-        yield from (pattern.replace("<b>", str(b)) for b in range(1, BANKS + 1))
-    elif "<n>" in pattern:
-        for n, size in enumerate(sizes, 1):
-            layer = pattern.replace("<n>", str(n))
-            yield from (layer.replace("<k>", str(k)) for k in range(1, size + 1)) if "<k>" in layer else (layer,)
-    else:
-        yield pattern
-
-
-def _described(known: Path, value: Any) -> dict[str, Any]:
-    access = 1 if known.told else 2 if known.kind == "trigger" or not known.recorded else 3
-    told: dict[str, Any] = {"TYPE": TAGS[known.kind], "ACCESS": access, "DESCRIPTION": known.about}
-    if known.kind in {"float", "int"} and not known.told:
-        told["RANGE"] = [{"MIN": known.minimum, "MAX": known.maximum}]
-    if value is not None and access == 3:
-        told["VALUE"] = [value]
-    return told
-
-
-def _place(top: dict[str, Any], path: str, told: Mapping[str, Any]) -> None:
-    node, full = top, ""
-    for part in path.split("/")[1:]:
-        full = f"{full}/{part}"
-        node = node.setdefault("CONTENTS", {}).setdefault(part, {"FULL_PATH": full})
-    node.update(told)

@@ -24,22 +24,29 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from fugue_state.config import LiveConfig
 from fugue_state.errors import LONGEST_SHOWN, InputError
 from fugue_state.live import takes
+from fugue_state.live.addresses import ROOT
 from fugue_state.live.clients import Listener
 from fugue_state.live.guard import CLOSED, Guard, Origin, address, is_local
-from fugue_state.live.osc import OscDoor, described
+from fugue_state.live.osc import OscDoor
 from fugue_state.live.protocol import RefusedError, read_audio, write
+from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query
 from fugue_state.live.session import House, Session
 from fugue_state.look.theme import FONTS, Theme, find_theme
 from fugue_state.score.model import Score
 
 STATIC = "live/static"
+JSON = "application/json"
 
 
 class Pages:
-    """What is served: page, files, takes, the list of OSC addresses, and the sockets."""
+    """What is served: page, files, takes, the list of OSC addresses, and the sockets.
 
-    def __init__(self, session: Session, theme: Theme) -> None:
-        self._session, self._theme = session, theme
+    `osc_port` says where OSC is heard, if it is.
+    """
+
+    def __init__(self, session: Session, theme: Theme, osc_port: Callable[[], int | None]) -> None:
+        self._session, self._theme, self._osc_port = session, theme, osc_port
+        self._query = Query(session)
         self._folder = Path(str(resources.files("fugue_state")))
 
     def routes(self) -> list[Route | Mount | WebSocketRoute]:
@@ -48,6 +55,8 @@ class Pages:
             Route("/", self._page),
             Route("/health", self._health),
             Route("/osc", self._osc),
+            Route(ROOT, self._osc),
+            Route(f"{ROOT}/{{path:path}}", self._osc),
             Route("/takes/{name}", self._take),
             Route("/static/theme.css", self._colours),
             Mount("/static/fonts", StaticFiles(directory=self._folder / FONTS)),
@@ -56,7 +65,11 @@ class Pages:
             WebSocketRoute("/ws/audio", self._audio),
         ]
 
-    async def _page(self, _: Request) -> Response:
+    async def _page(self, request: Request) -> Response:
+        """Return the page; all addresses to a client of OSCQuery, which does not ask for HTML as browsers do."""
+        for_people = "text/html" in request.headers.get("accept", "")
+        if request.query_params.keys() & {HOST_INFO, *ATTRIBUTES} or (not for_people and self._session.ready):
+            return await self._osc(request)
         page = self._folder / STATIC / "index.html"
         return FileResponse(page) if page.is_file() else PlainTextResponse("Fugue State is here; it has no page.\n")
 
@@ -64,9 +77,16 @@ class Pages:
         return JSONResponse({"state": self._session.state})
 
     async def _osc(self, request: Request) -> Response:
+        asked = set(request.query_params)
+        if HOST_INFO in asked:
+            return Response(self._query.host(self._osc_port()), media_type=JSON)
         if not self._session.ready:
             return JSONResponse({"state": self._session.state}, 503)
-        return JSONResponse(described(self._session, host_info="HOST_INFO" in request.query_params))
+        path = request.url.path
+        found = self._query.one("/" if path == "/osc" else path, asked & ATTRIBUTES)
+        if found is None:
+            return JSONResponse({"error": "there is no such address"}, 404)
+        return Response(found, media_type=JSON) if found else Response(status_code=204)
 
     async def _take(self, request: Request) -> Response:
         name, folder = request.path_params["name"], self._session.takes
@@ -160,7 +180,7 @@ class Server(uvicorn.Server):
     """
 
     def __init__(self, session: Session, score: Score, token: str | None, origins: Sequence[Origin] = ()) -> None:
-        app = Starlette(routes=Pages(session, find_theme()).routes(), lifespan=self._lifespan)
+        app = Starlette(routes=Pages(session, find_theme(), self._osc_port).routes(), lifespan=self._lifespan)
         super().__init__(
             uvicorn.Config(
                 Guard(app, session.config.host, token, origins),
@@ -188,6 +208,9 @@ class Server(uvicorn.Server):
         if self._session.config.osc:
             self._door = await OscDoor.open(self._session)
         await asyncio.gather(self._session.open(self._score), self._session.recover())
+
+    def _osc_port(self) -> int | None:
+        return None if self._door is None else self._door.port
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
         """End if the session could not be opened, whatever the reason."""

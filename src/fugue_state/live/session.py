@@ -37,7 +37,7 @@ from fugue_state.live.protocol import (
 )
 from fugue_state.live.takes import FINER, Recorder, listed, recover, render_finer, unfinished, unused
 from fugue_state.score.model import Score
-from fugue_state.score.paths import Value, check, find, written
+from fugue_state.score.paths import Value, check, find, pressed, written
 from fugue_state.score.text import load_score
 
 QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
@@ -327,11 +327,14 @@ class Session:
         if client.view:
             raise RefusedError("view_only", "watchers cannot set anything")
         try:
-            value = check(path, args)
+            acts, value = pressed(path, args), check(path, args)
         except InputError as error:
             raise RefusedError("bad_value", str(error)) from None
         if not self.ready:
             raise RefusedError("not_now", "the memory is loading")
+        if not acts:
+            self._acknowledge(client, number, self.player.at)
+            return
         if len(self._later) >= self.config.waiting:
             raise RefusedError("too_fast", "too much waits to be done")
         wish = Wish(client, path, value, number, by or client.name)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import Literal, get_args
 
 from fugue_state.config import PLAYED_VOLUME, SEED_MAX, LiveQualityName
-from fugue_state.errors import InputError, unknown
+from fugue_state.errors import InputError, shown, unknown
 
 Kind = Literal["float", "int", "string", "trigger", "bytes"]
 Value = float | int | str | bytes | None
@@ -136,6 +136,20 @@ def check(path: str, args: Sequence[object]) -> Value:
     if known.kind == "bytes":
         return _bytes(path, known, args[0])
     return _text(path, known, args[0]) if known.kind == "string" else _number(path, known, args[0])
+
+
+def pressed(path: str, args: Sequence[object]) -> bool:
+    """Say whether what a button sends does something: 0 or False on a trigger, when it is let go, does nothing.
+
+    Without a value, or with any other number, it acts. Raises InputError for what no button sends.
+    """
+    known, _ = find(path)
+    if known.kind != "trigger" or not args:
+        return True
+    value = args[0]
+    if not isinstance(value, int | float) or math.isnan(value):
+        raise InputError(f"{path} acts without a value or with 1, and 0 does nothing; got {shown(value)}")
+    return value != 0
 
 
 def _number(path: str, known: Path, value: object) -> float | int:

@@ -126,7 +126,7 @@ def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, 
 
 def path_of(place: Place) -> str:
     """Return a place as one writes it: `voices[1].chords[2].beats`; lists count from 1."""
-    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{part}" for part in place]
+    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in place]
     return "".join(parts).removeprefix(".")
 
 
@@ -463,7 +463,9 @@ class ReverbConfig(Settings):
     damping_hz: float = Field(default=5000.0, ge=200, le=20_000, description="What is above counts as high.")
     pre_delay_s: float = Field(default=0.02, ge=0, le=1, description="Seconds before it sets in.")
     wet_db: float = Field(default=-9.0, ge=-120, le=12, description="Its level.")
-    impulse: str | None = Field(None, description="Impulse response (sound file) instead of the synthetic room.")
+    impulse: str | None = Field(
+        None, max_length=1024, description="Impulse response (sound file) instead of the synthetic room."
+    )
 
 
 class MasterConfig(Settings):

@@ -25,7 +25,7 @@ class Limit:
 
     def passed(self, got: object) -> str:
         """Return the line for a value above the limit."""
-        return self.line.format(got=shown(got), most=f"{self.most:,g} {self.unit}".strip())
+        return self.line.format(got=shown(got), most=f"{self.most:,.12g} {self.unit}".strip())
 
 
 SOUND_CHANNELS = Limit("sounds", "channels of a file", 64, "channels", "{got} channels are too many (at most {most})")
@@ -62,3 +62,37 @@ OSC_LEASES_EACH = Limit("OSC", "of one machine", 8, "subscriptions", "{got} of o
 OSC_PROOF_S = Limit("OSC", "age of a proof", 300, "s", "a proof {got} s old: at most {most}")
 OSC_PROOFS_PER_S = Limit("OSC", "wrong answers in a second", 20, "answers", "{got} are wrong: at most {most} a second")
 OSC_UNPROVED = Limit("OSC", "bytes told for one that was heard, unproved", 3, "bytes", "{got} bytes: at most {most}")
+
+# Scores.
+SCORE_BYTES = Limit(
+    "scores", "size of a file", 16_000_000, "bytes", "{got} bytes are too many for a score: at most {most}"
+)
+SCORE_NESTING = Limit("scores", "brackets within brackets", 64, "", "brackets within brackets: at most {most} deep")
+SCORE_DIGITS = Limit(
+    "scores", "digits of a number", 4000, "digits", "a number of {got} digits is too long: at most {most}"
+)
+SCORE_TIME_S = Limit("scores", "any time", 604_800, "seconds", "a time of {got} s is too long: at most {most}")
+SCORE_NAME = Limit(
+    "scores", "a name, a line or a path", 1024, "characters", "{got} characters are too many: at most {most}"
+)
+SCORE_TEXT = Limit(
+    "scores", "what a score is about", 20_000, "characters", "{got} characters are too many: at most {most}"
+)
+SCORE_VOICES = Limit("scores", "voices", 16, "voices", "{got} voices are too many: at most {most}")
+SCORE_STEPS = Limit("scores", "chords of a voice's loop", 4096, "chords", "{got} chords are too many: at most {most}")
+SCORE_CHORDS = Limit(
+    "scores",
+    "chords that sound in a piece",
+    1_000_000,
+    "in all",
+    "about {got} chords would sound, too many: {most}, so it needs longer beats, fewer voices or a shorter piece",
+)
+SCORE_CUES = Limit("scores", "cues", 10_000, "cues", "{got} cues are too many: at most {most}")
+SCORE_EVEN = Limit(
+    "scores", "cues of the pace even", 100, "cues", '{got} cues of the pace "even", each measured, are too many: {most}'
+)
+SCORE_POINTS = Limit(
+    "scores", "points of a pace or a plan", 1000, "points", "{got} points are too many: at most {most}"
+)
+SCORE_UNITS = Limit("scores", "names of units", 10_000, "names", "{got} names of units are too many: at most {most}")
+SCORE_BENDS = Limit("scores", "bends", 1000, "bends", "{got} bends are too many: at most {most}")

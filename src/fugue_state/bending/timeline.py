@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -125,13 +125,15 @@ def compose(
     plans = sorted(_plans(score), key=lambda plan: plan.start_s)
     holds = [span for span in spans(score.cues, score.clock) if span.cue.do == "hold"]
     moves: list[Move] = []
+    begun = _Begun(units, moves)
     forgetting: Move | None = None
     for plan, after in zip(plans, [*plans[1:], None], strict=True):
         ends_s = last_s if after is None else after.start_s
         pauses = _pauses(holds, plan.start_s, math.inf if after is None else ends_s)
         paused_s = sum(min(length, max(0.0, ends_s - at)) for at, length in pauses)
         length_s = max(0.0, ends_s - plan.start_s - paused_s) if plan.length_s is None else plan.length_s
-        path = _path(score, plan, Timeline(units, tuple(moves)), orders)
+        path = _path(score, plan, begun, len(moves), orders)
+        begun.starts_s.append(plan.start_s)
         adaptive = plan.place == FORGETTING and score.forgetting.adaptive is not None
         shape = _shape(plan, path, even, partial(_listened, listened, length_s) if adaptive else None)
         moves.append(Move(plan.start_s, length_s, path, shape, pauses))
@@ -173,12 +175,32 @@ def _plans(score: Score) -> Iterator[_Plan]:
 
 def _pauses(holds: Sequence[CueSpan], start_s: float, end_s: float) -> tuple[tuple[float, float], ...]:
     """Return the holds that begin within a span, as (start, length)."""
-    inside = [hold for hold in holds if start_s <= hold.start_s < end_s]
+    first, last = (bisect_left(holds, time_s, key=lambda hold: hold.start_s) for time_s in (start_s, end_s))
+    inside = holds[first:last]
     return tuple((hold.start_s, (end_s if hold.end_s is None else hold.end_s) - hold.start_s) for hold in inside)
 
 
-def _path(score: Score, plan: _Plan, before: Timeline, orders: Orders) -> Path:
-    """Return the way of a plan from where the timeline before it is when it begins.
+@dataclass(frozen=True)
+class _Begun:
+    """What is remembered when each move begins, found one after the other: thousands of cues may lie between chords."""
+
+    units: int
+    moves: Sequence[Move]
+    starts_s: list[float] = field(default_factory=list)
+    _found: list[Strengths] = field(default_factory=list)
+
+    def __call__(self, number: int) -> Strengths:
+        """Return the strengths (U,) that a move begins with, by its number."""
+        while len(self._found) <= number:
+            following = len(self._found)
+            before = self.moves[following - 1] if following else None
+            intact = np.ones(self.units, dtype=np.float32)
+            self._found.append(intact if before is None else before.strengths(self.starts_s[following]))
+        return self._found[number]
+
+
+def _path(score: Score, plan: _Plan, before: _Begun, number: int, orders: Orders) -> Path:
+    """Return the way of a plan from where the move before it is when it begins.
 
     That is asked for when the way is first gone: an adaptive forgetting has to have been heard until then.
     """
@@ -197,7 +219,7 @@ def _path(score: Score, plan: _Plan, before: Timeline, orders: Orders) -> Path:
 
     @cache
     def begun() -> Path:
-        return along(before.planned(plan.start_s), order, to, direction)
+        return along(before(number), order, to, direction)
 
     def path(share: float) -> Strengths:
         return begun()(share)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import cycle
 
 import numpy as np
 import torch
@@ -84,13 +86,18 @@ class Line:
             if step.entry >= known.count:
                 raise InputError(f"the atlas has no entry {step.entry}: it has 0 to {known.count - 1}")
             label = step.chord or (labels[step.entry % len(labels)] if labels else None)
-            return label, memory.latents(known.count, known.seed)[step.entry : step.entry + 1]
+            return label, self._described[step.entry : step.entry + 1]
         if step.seed is not None:
             return label, memory.latents(1, step.seed)
         if not step.rest and (self.voice.like or (step.chord and not labels)):
             found = self._atlas().choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
             return label, torch.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
+
+    @cached_property
+    def _described(self) -> Tensor:
+        """The latents that the atlas describes (n, Z)."""
+        return self._memory.latents(AtlasConfig().count, AtlasConfig().seed)
 
     def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
         """Yield when the voice sounds; its last event begins early enough to ring out within the piece.
@@ -101,18 +108,17 @@ class Line:
         clock = score.clock
         last_s = max(0.0, score.duration_s - self.length_s) if last_s is None else last_s
         until_s = math.inf if voice.until is None else clock.seconds(voice.until)
-        start_s, beats, index = clock.seconds(voice.start), 0.0, 0
-        while True:
-            turn = index % len(self.turns)
-            step = self.turns[turn].step
-            length = step.beats or voice.beats
-            late = voice.swing * length if index % 2 else 0.0
-            time_s = start_s + (beats + late) * score.beat_s
+        start_s, beats, beat_s, swing = clock.seconds(voice.start), 0.0, score.beat_s, voice.swing
+        # Of a long night there are a million.
+        loop = [(turn, one.step.beats or voice.beats, one.step.rest) for turn, one in enumerate(self.turns)]
+        for index, (turn, length, rest) in enumerate(cycle(loop)):
+            late = swing * length if index % 2 else 0.0
+            time_s = start_s + (beats + late) * beat_s
             if time_s > last_s or time_s >= until_s:
                 return
-            if not step.rest:
+            if not rest:
                 yield Onset(time_s, turn, index)
-            beats, index = beats + length, index + 1
+            beats += length
 
     def latents(
         self, last_s: float, begin_s: float = 0.0, end_s: float | None = None

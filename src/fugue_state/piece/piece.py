@@ -51,10 +51,11 @@ class Piece:
         check_made_for(score, memory)
         self.score, self.memory, self._track, self._say = score, memory, track, say
         self.lines = tuple(self.line(number) for number in range(len(score.voices)))
-        onsets = [onset.time_s for line in self.lines for onset in line.onsets()]
-        if not onsets:
+        last_s = max((onset.time_s for line in self.lines for onset in line.onsets()), default=None)
+        if last_s is None:
             raise MisplacedError(("voices",), "no chord falls within the piece")
-        self.last_s = max(onsets)
+        self.last_s = last_s
+        self._orders: dict[tuple[object, ...], Order] = {}
         self._shapes: dict[Place, Shape] = {}
         self._decided: Governor | None = None
         with placed(("changes",)):
@@ -157,11 +158,14 @@ class Piece:
 
     def planned_lu(self, time_s: float) -> float:
         """Return the planned level at a time, in LU beside the beginning's."""
+        return float(np.interp(time_s, *self._levels)) if self.score.loudness.plan else 0.0
+
+    @cached_property
+    def _levels(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The planned levels: their times and what they are."""
         plan = self.score.loudness.plan
-        if not plan:
-            return 0.0
-        times, levels = zip(*((self.score.clock.seconds(time), level) for time, level in plan), strict=True)
-        return float(np.interp(time_s, times, levels))
+        times = [self.score.clock.seconds(time) for time, _ in plan]
+        return np.array(times), np.array([level for _, level in plan])
 
     @cached_property
     def _atlas(self) -> Atlas:
@@ -183,9 +187,11 @@ class Piece:
     def _order(
         self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
     ) -> Order:
-        locks = self.score.forgetting.locks
+        locks, known = self.score.forgetting.locks, (name, reverse, tuple(units), tuple(scope))
+        if known in self._orders:
+            return self._orders[known]
         with placed(place):
-            return make_order(
+            self._orders[known] = make_order(
                 name,
                 self.memory.layers,
                 self.score.seed,
@@ -195,6 +201,7 @@ class Piece:
                 reverse=reverse,
                 measured=self._measured(name, units, scope, locks),
             )
+        return self._orders[known]
 
     def _bend(self, frozen: Strengths | None) -> Bend | None:
         """Return what is done to units besides forgetting; None where forgotten ones are simply gone."""

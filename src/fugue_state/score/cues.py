@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from fugue_state.config import MisplacedError, OrderName, Settings
+from fugue_state.errors import shown
+from fugue_state.limits import SCORE_NAME, SCORE_POINTS, SCORE_UNITS, Limit
 from fugue_state.score.times import Clock, Time, told
+
+
+def at_most(limit: Limit) -> Callable[[Any], Any]:
+    """Return what refuses text or lists longer than a limit, before anything in them is looked at."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, str | list | tuple | dict) and len(value) > limit.most:
+            raise ValueError(limit.passed(len(value)))
+        return value
+
+    return check
+
 
 PaceName = Literal["linear", "exponential", "sigmoid", "steps", "points", "even"]
 PACE = "linear, exponential, sigmoid, steps, points, or even: as much change in every minute."
 CueName = Literal["forget", "recall", "hold", "jump"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-Texts = Annotated[tuple[str, ...], BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)]
+ShortText = Annotated[str, BeforeValidator(at_most(SCORE_NAME))]
+Texts = Annotated[
+    tuple[ShortText, ...],
+    BeforeValidator(at_most(SCORE_UNITS)),
+    BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+]
+MOST_TOLD = 5  # names in a message
 
 
 class Course(Settings):
@@ -24,7 +44,7 @@ class Course(Settings):
     pace: PaceName = Field("linear", description=PACE)
     steepness: float = Field(4.0, ge=-20, le=20, description="Of exponential (negative: fast first) and sigmoid.")
     steps: int = Field(8, ge=1, le=10_000, description="Jumps of the pace `steps`.")
-    points: tuple[tuple[Share, Share], ...] = Field(
+    points: Annotated[tuple[tuple[Share, Share], ...], BeforeValidator(at_most(SCORE_POINTS))] = Field(
         (), description="Of the pace `points`: pairs of time within the move and share of its way, 0 to 1."
     )
 
@@ -34,7 +54,7 @@ class Course(Settings):
             raise ValueError('pace = "points" and points go together')
         times = [time for time, _ in self.points]
         if times != sorted(set(times)):
-            raise MisplacedError(("points",), f"the times of points must rise, got {times}")
+            raise MisplacedError(("points",), f"the times of points must rise, got {shown(times)}")
         return self
 
 
@@ -43,8 +63,8 @@ class Cue(Course):
 
     do: CueName = Field(description="forget, recall, hold or jump.")
     at: Time = Field(0.0, description="When; after the cue named in `after`, how much later.")
-    after: str | None = Field(None, description="Name of the cue whose end it follows.")
-    name: str = Field("", description="What markers and `after` call it.")
+    after: ShortText | None = Field(None, description="Name of the cue whose end it follows.")
+    name: ShortText = Field("", description="What markers and `after` call it.")
     over: Time | None = Field(None, description="How long it takes; default: until the next cue or the last chord.")
     to: Share | None = Field(
         None, description="Fraction forgotten at its end; default: all for forget, none for recall."
@@ -83,7 +103,7 @@ class CueSpan:
     def told(self) -> str:
         """Name and times, for a message."""
         end = "" if self.end_s is None else f" to {told(self.end_s)}"
-        return f"{self.cue.title} at {told(self.start_s)}{end}"
+        return f"{shown(self.cue.title)[1:-1]} at {told(self.start_s)}{end}"
 
 
 def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
@@ -92,7 +112,7 @@ def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
     A hold may fall into another cue, which then ends so much later. Raises MisplacedError for cues that wait for
     each other or for one that there is not, that overlap, or that begin past the end.
     """
-    found = [CueSpan(cue, i, _start(cues, clock, i, ()), _end(cues, clock, i, ())) for i, cue in enumerate(cues)]
+    found = [CueSpan(cue, i, *times) for i, (cue, times) in enumerate(zip(cues, _times(cues, clock), strict=True))]
     found.sort(key=lambda span: span.start_s)
     running: CueSpan | None = None
     holding: CueSpan | None = None
@@ -119,29 +139,63 @@ def _overlap(span: CueSpan, other: CueSpan) -> MisplacedError:
     return MisplacedError(("cues", span.index), f"{span.told} begins before {other.told} has ended")
 
 
-def _start(cues: Sequence[Cue], clock: Clock, index: int, waiting: tuple[int, ...]) -> float:
+Times = tuple[float, float | None]
+
+
+def _times(cues: Sequence[Cue], clock: Clock) -> list[Times]:
+    """Return when each cue starts and ends, in one pass over all, however long the chains of `after` are."""
+    named: dict[str, list[int]] = {}
+    for i, cue in enumerate(cues):
+        named.setdefault(cue.name, []).append(i)
+    found: dict[int, Times] = {}
+    for i in range(len(cues)):
+        for waiting in reversed(list(_chain(cues, named, i, found))):
+            found[waiting] = _timed(cues, clock, named, waiting, found)
+    return [found[i] for i in range(len(cues))]
+
+
+def _chain(cues: Sequence[Cue], named: dict[str, list[int]], index: int, found: dict[int, Times]) -> Iterator[int]:
+    """Yield a cue, the one it waits for, the one that waits for, as far as their times are not known."""
+    chain: dict[int, None] = {}
+    while index not in found:
+        if index in chain:
+            place = list(chain).index(index)
+            circle = [cues[i].title for i in (*list(chain)[place:], index)]
+            middle = [f"({len(circle) - MOST_TOLD} more)"] if len(circle) > MOST_TOLD else []
+            told_of = [*circle[: MOST_TOLD - 1], *middle, circle[-1]] if middle else circle
+            names = " -> ".join(shown(title)[1:-1] for title in told_of)
+            raise MisplacedError(("cues", index, "after"), f"cues wait for each other: {names}")
+        chain[index] = None
+        yield index
+        if cues[index].after is None:
+            return
+        index = _followed(cues, named, index)
+
+
+def _followed(cues: Sequence[Cue], named: dict[str, list[int]], index: int) -> int:
+    """Return the number of the cue that one follows."""
+    after = cues[index].after or ""
+    candidates = named.get(after, []) if after else []
+    if len(candidates) == 1:
+        return candidates[0]
+    many = "more than one" if candidates else "no"
+    names = sorted(name for name in named if name)
+    more = f", and {len(names) - MOST_TOLD} more" if len(names) > MOST_TOLD else ""
+    there = ", ".join(shown(name)[1:-1] for name in names[:MOST_TOLD]) + more if names else "none has a name"
+    raise MisplacedError(("cues", index, "after"), f"{many} cue is called {shown(after)} (there are: {there})")
+
+
+def _timed(
+    cues: Sequence[Cue], clock: Clock, named: dict[str, list[int]], index: int, found: dict[int, Times]
+) -> Times:
+    """Return when a cue starts and ends; what it follows is found already."""
     cue = cues[index]
-    at_s = clock.seconds(cue.at)
-    if cue.after is None:
-        return at_s
-    place = ("cues", index, "after")
-    if index in waiting:
-        circle = " -> ".join(cues[i].title for i in (*waiting[waiting.index(index) :], index))
-        raise MisplacedError(place, f"cues wait for each other: {circle}")
-    named = [i for i, other in enumerate(cues) if other.name == cue.after]
-    if len(named) != 1:
-        names = ", ".join(sorted({other.name for other in cues if other.name})) or "none has a name"
-        raise MisplacedError(
-            place, f"{'more than one' if named else 'no'} cue is called {cue.after!r} (there are: {names})"
-        )
-    end_s = _end(cues, clock, named[0], (*waiting, index))
-    if end_s is None:
-        raise MisplacedError(place, f"{cue.after!r} has no end of its own: give it `over`")
-    return end_s + at_s
-
-
-def _end(cues: Sequence[Cue], clock: Clock, index: int, waiting: tuple[int, ...]) -> float | None:
-    cue, start_s = cues[index], _start(cues, clock, index, waiting)
+    start_s = clock.seconds(cue.at)
+    if cue.after is not None:
+        ends_s = found[_followed(cues, named, index)][1]
+        if ends_s is None:
+            raise MisplacedError(("cues", index, "after"), f"{shown(cue.after)} has no end of its own: give it `over`")
+        start_s += ends_s
     if cue.do == "jump":
-        return start_s
-    return None if cue.over is None else start_s + clock.seconds(cue.over)
+        return start_s, start_s
+    return start_s, None if cue.over is None else start_s + clock.seconds(cue.over)

@@ -28,8 +28,19 @@ from fugue_state.config import (
     ToneConfig,
     placed,
 )
-from fugue_state.errors import InputError
-from fugue_state.score.cues import PACE, Course, Cue, PaceName, Share, Texts, spans
+from fugue_state.errors import InputError, shown
+from fugue_state.limits import (
+    SCORE_BENDS,
+    SCORE_CHORDS,
+    SCORE_CUES,
+    SCORE_EVEN,
+    SCORE_NAME,
+    SCORE_POINTS,
+    SCORE_STEPS,
+    SCORE_TEXT,
+    SCORE_VOICES,
+)
+from fugue_state.score.cues import PACE, Course, Cue, PaceName, Share, ShortText, Texts, at_most, spans
 from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
 
@@ -47,6 +58,8 @@ def _step(value: Any) -> Any:
     """Read a step from its short form: `Am`, `Am*2` (beats), `Am@12` (atlas entry), `-` (rest)."""
     if not isinstance(value, str):
         return value
+    if len(value) > SCORE_NAME.most:
+        raise ValueError(SCORE_NAME.passed(len(value)))
     found = STEP.match(value.strip())
     if found is None:
         raise ValueError("a step is like Am, Am*2 (beats), Am@12 (atlas entry) or - (rest)")
@@ -59,7 +72,7 @@ def _step(value: Any) -> Any:
 class Step(Settings):
     """One chord of a progression, or a rest."""
 
-    chord: str | None = Field(None, description="Its name; without one, what the memory plays by itself.")
+    chord: ShortText | None = Field(None, description="Its name; without one, what the memory plays by itself.")
     beats: float | None = Field(None, gt=0, le=1024, description="Beats until the next step; default: the voice's.")
     rest: bool = Field(False, description="Nothing sounds.")
     entry: int | None = Field(None, ge=0, description="Entry of the memory's atlas to take the latent from.")
@@ -85,8 +98,8 @@ Steps = Annotated[Step, BeforeValidator(_step)]
 class Voice(Settings):
     """One line of chords, looped."""
 
-    name: str = Field("", description="What stems and pictures call it.")
-    chords: tuple[Steps, ...] = Field(
+    name: ShortText = Field("", description="What stems and pictures call it.")
+    chords: Annotated[tuple[Steps, ...], BeforeValidator(at_most(SCORE_STEPS))] = Field(
         (), description="The loop; empty: a familiar one, or what the memory knows of it."
     )
     beats: float = Field(1.0, gt=0, le=1024, description="Beats from a chord to the next.")
@@ -167,9 +180,11 @@ class Forgetting(Course):
     other_seed: int | None = Field(
         None, ge=0, le=SEED_MAX, description="Seed of the latent of `other`; default: the next."
     )
-    other_chord: str | None = Field(None, description="Chord of the `other` latent; default: the first one.")
+    other_chord: ShortText | None = Field(None, description="Chord of the `other` latent; default: the first one.")
     adaptive: Adaptive | None = Field(None, description="Listens, instead of keeping a pace.")
-    bends: tuple[BendConfig, ...] = Field((), description="What is done to units besides.")
+    bends: Annotated[tuple[BendConfig, ...], BeforeValidator(at_most(SCORE_BENDS))] = Field(
+        (), description="What is done to units besides."
+    )
 
     @model_validator(mode="after")
     def _listed(self) -> Self:
@@ -185,9 +200,9 @@ class Loudness(Settings):
 
     hold: bool = Field(True, description="Keep the level while units go, as far as `lift_db` allows.")
     lift_db: float = Field(24.0, ge=0, le=60, description="Most that a sound that has become quiet is lifted.")
-    plan: tuple[tuple[Time, Annotated[float, Field(ge=-60, le=12)]], ...] = Field(
-        (), description='Level over time, e.g. [[0, 0], ["50 %", 0], ["100 %", -12]] in LU; empty: even.'
-    )
+    plan: Annotated[
+        tuple[tuple[Time, Annotated[float, Field(ge=-60, le=12)]], ...], BeforeValidator(at_most(SCORE_POINTS))
+    ] = Field((), description='Level over time, e.g. [[0, 0], ["50 %", 0], ["100 %", -12]] in LU; empty: even.')
 
 
 class MadeFor(Settings):
@@ -224,12 +239,12 @@ class Change(Settings):
 class Score(Settings):
     """Everything that decides how a piece sounds; the same score and memory give the same samples."""
 
-    title: str = Field("", description="Its name.")
-    about: str = Field("", description="What it is about.")
+    title: ShortText = Field("", description="Its name.")
+    about: Annotated[str, BeforeValidator(at_most(SCORE_TEXT))] = Field("", description="What it is about.")
     credits: tuple[Annotated[str, Field(max_length=120)], ...] = Field(
         (), max_length=12, description="Lines that close its film: who made it."
     )
-    memory: str = Field(DEFAULT_MEMORY, description="Name of a memory that ships, or a checkpoint or run folder.")
+    memory: ShortText = Field(DEFAULT_MEMORY, description="Name of a memory that ships, or a checkpoint or run folder.")
     duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
     seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")
     quality: QualityName = Field(DEFAULT_QUALITY, description="Care for the phase: draft, live or final.")
@@ -242,11 +257,11 @@ class Score(Settings):
     )
     tempo_bpm: float = Field(50.0, ge=0.05, le=600, description="Beats in a minute.")
     beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar; what times like "bar 5" count.')
-    voices: tuple[Voice, ...] = Field(
-        (Voice(),), min_length=1, max_length=16, description="Lines of chords that sound together."
+    voices: Annotated[tuple[Voice, ...], BeforeValidator(at_most(SCORE_VOICES))] = Field(
+        (Voice(),), min_length=1, description="Lines of chords that sound together."
     )
     forgetting: Forgetting = Field(Forgetting(), description="What is taken away, and how.")
-    cues: tuple[Cue, ...] = Field((), max_length=10_000, description="What happens when.")
+    cues: Annotated[tuple[Cue, ...], BeforeValidator(at_most(SCORE_CUES))] = Field((), description="What happens when.")
     changes: tuple[Change, ...] = Field((), description="What a performer did: a score with changes is a take.")
     played_s: Seconds | None = Field(
         None, gt=0, description="How long a take was played; its loop does not end with the piece. Default: so long."
@@ -288,19 +303,27 @@ class Score(Settings):
     def _fits(self) -> Self:
         self._check_times()
         spans(self.cues, self.clock)
+        even = [i for i, cue in enumerate(self.cues) if cue.pace == "even"]
+        if len(even) > SCORE_EVEN.most:
+            raise MisplacedError(("cues", even[int(SCORE_EVEN.most)], "pace"), SCORE_EVEN.passed(len(even)))
         for i, cue in enumerate(self.cues):
             if self.forgetting.adaptive is not None and cue.pace == "even":
                 why = "where an adaptive forgetting has come to is known only when it is there"
                 raise MisplacedError(("cues", i, "pace"), f"even cannot be measured: {why}")
+        chords = 0.0
         for i, voice in enumerate(self.voices):
             lengths = [step.beats or voice.beats for step in voice.chords] or [voice.beats]
             average_s = self.beat_s * sum(lengths) / len(lengths)
             if average_s < SHORTEST_S:
                 why = f"chords every {average_s:.3g} s are too many: {SHORTEST_S:g} s is the least on average"
                 raise MisplacedError(("voices", i, "beats"), why)
+            end_s = self.duration_s if voice.until is None else self.clock.seconds(voice.until)
+            chords += (end_s - self.clock.seconds(voice.start)) / average_s
+            if chords > SCORE_CHORDS.most:
+                raise MisplacedError(("voices", i), SCORE_CHORDS.passed(round(chords)))
         names = [voice.name for voice in self.voices if voice.name]
         if len(set(names)) != len(names):
-            raise MisplacedError(("voices",), f"names of voices must differ, got {names}")
+            raise MisplacedError(("voices",), f"names of voices must differ, got {shown(names)}")
         return self
 
     def _check_times(self) -> None:

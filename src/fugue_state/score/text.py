@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import re
 import tomllib
@@ -14,10 +15,11 @@ from pydantic import ValidationError
 from pydantic_core import to_jsonable_python
 
 from fugue_state.config import MisplacedError, Place, Settings, first_problem, kinds
-from fugue_state.errors import InputError
+from fugue_state.errors import LONGEST_SHOWN, InputError, shown
+from fugue_state.limits import SCORE_BYTES, SCORE_DIGITS, SCORE_NESTING
 from fugue_state.score.model import Score, Step
 
-HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
+HEADER = re.compile(r"^\s*(\[\[?)([^\]]+)\]\]?\s*(?:#.*)?$")
 BEGINNING = """\
 title = "A loop forgets"
 duration_s = "1:30"
@@ -40,14 +42,23 @@ KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"
 
 def load_score(path: str | Path) -> Score:
     """Read a score; InputError with file, line and key of the first mistake."""
-    path = Path(path)
+    return parse_score(_read(Path(path)), str(path))
+
+
+def _read(path: Path) -> str:
+    """Return the text of a score, with or without a byte order mark before it."""
     if not path.is_file():
-        raise InputError(f"{path}: no such score")
+        raise InputError(f"{path}: is a folder, a score is a file" if path.is_dir() else f"{path}: no such score")
+    if (size := path.stat().st_size) > SCORE_BYTES.most:
+        raise InputError(f"{path}: {SCORE_BYTES.passed(size)}")
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start[:2] in {codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE} or start[:3:2] == b"\0\0" or start[1::2] == b"\0\0":
+        raise InputError(f"{path}: text in UTF-16 or UTF-32; save it as UTF-8")
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"{path}: not a score (not text in UTF-8)") from None
-    return parse_score(text, str(path))
 
 
 def parse_score(text: str, name: str = "score") -> Score:
@@ -57,7 +68,11 @@ def parse_score(text: str, name: str = "score") -> Score:
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"\(at line (\d+), column (\d+)\)$", str(error))
         line = f":{where[1]}" if where else ""
-        raise InputError(f"{name}{line}: not TOML: {str(error).split(' (at ')[0]}") from None
+        raise InputError(f"{name}{line}: not TOML: {str(error).split(' (at ')[0][:LONGEST_SHOWN]}") from None
+    except RecursionError:
+        raise InputError(f"{_at_line(name, text, _deepest(text))}: {SCORE_NESTING.passed('')}") from None
+    except ValueError:  # Python turns no text of thousands of digits into a number
+        raise _too_many_digits(name, text) from None
     try:
         return Score.model_validate(values)
     except ValidationError as error:
@@ -71,8 +86,30 @@ def located(path: str | Path) -> Iterator[None]:
     try:
         yield
     except MisplacedError as error:
-        text = Path(path).read_text(encoding="utf-8")
-        raise InputError(f"{_at(str(path), text, error.place)}: {error}") from None
+        raise InputError(f"{_at(str(path), _read(Path(path)), error.place)}: {error}") from None
+
+
+def _too_many_digits(name: str, text: str) -> InputError:
+    """Return the error for a number that is longer than Python reads."""
+    longest = max(re.finditer(r"[0-9_]+", text), key=lambda found: len(found[0]))
+    return InputError(f"{_at_line(name, text, longest.start())}: {SCORE_DIGITS.passed(len(longest[0]))}")
+
+
+def _deepest(text: str) -> int:
+    """Return where brackets first lie too deep within each other; brackets in text count, too."""
+    depth = 0
+    for bracket in re.finditer(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
+        if depth > SCORE_NESTING.most:
+            return bracket.start()
+    return 0
+
+
+def _at_line(name: str, text: str, position: int) -> str:
+    """Return the name of a score with the line, and the key if it stands there, of a position in its text."""
+    number = text.count("\n", 0, position) + 1
+    key = KEY.match(text.split("\n")[number - 1])
+    return f"{name}:{number}: {shown(key[1])[1:-1]}" if key else f"{name}:{number}"
 
 
 def _at(name: str, text: str, place: Place) -> str:
@@ -101,7 +138,7 @@ def _keys(text: str) -> Iterator[tuple[int, Place]]:
     """Find tables and keys with their lines; tables of an array count from 0."""
     table: Place = ()
     counts: dict[Place, int] = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if header := HEADER.match(line):
             table = _resolved(_parts(header[2]), counts, new=header[1] == "[[")
             yield number, table

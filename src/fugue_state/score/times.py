@@ -9,10 +9,13 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-CLOCK = re.compile(r"^(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)$")
-PERCENT = re.compile(r"^(\d+(?:\.\d+)?) *%$")
-BAR = re.compile(r"^bar +(\d+(?:\.\d+)?)$")
-BARS = re.compile(r"^(\d+(?:\.\d+)?) +bars?$")
+from fugue_state.limits import SCORE_NAME, SCORE_TIME_S
+
+NUMBER = r"(\d{1,9}(?:\.\d{1,20})?)"
+CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,20})?)")
+PERCENT = re.compile(rf"{NUMBER} *%")
+BAR = re.compile(rf"bar +{NUMBER}")
+BARS = re.compile(rf"{NUMBER} +bars?")
 KNOWN = '90, "1:30", "25 %", "bar 5" or "2 bars"'
 
 
@@ -21,17 +24,27 @@ def _clock(value: Any) -> Any:
     if isinstance(value, bool):
         raise ValueError(f"a time is {KNOWN}")  # noqa: TRY004 - pydantic turns only these into its own
     if isinstance(value, str):
+        if len(value) > SCORE_NAME.most:
+            raise ValueError(SCORE_NAME.passed(len(value)))
         text = value.strip().casefold()
-        if found := CLOCK.match(text):
+        if found := CLOCK.fullmatch(text):
             hours, minutes, seconds = found[1] or 0, found[2], found[3]
             if float(seconds) >= 60 or (found[1] and int(minutes) >= 60):
                 raise ValueError("minutes and seconds after a colon go up to 59")
-            return 3600 * int(hours) + 60 * int(minutes) + float(seconds)
+            return _bounded(3600 * int(hours) + 60 * int(minutes) + float(seconds))
         try:
-            return float(text)
+            number = float(text)
         except ValueError:
             return text
-    return value
+        return _bounded(number)
+    return _bounded(value) if isinstance(value, int | float) else value
+
+
+def _bounded(seconds: float) -> float:
+    """Return seconds as a number; an integer may be larger than any number that can be counted with."""
+    if abs(seconds) > SCORE_TIME_S.most and not (isinstance(seconds, float) and math.isinf(seconds)):
+        raise ValueError(SCORE_TIME_S.passed(seconds))
+    return float(seconds)
 
 
 def _time(value: Any) -> float | str:
@@ -41,8 +54,8 @@ def _time(value: Any) -> float | str:
         if not math.isfinite(known) or known < 0:
             raise ValueError(f"a time is finite and not negative: {KNOWN}")
         return float(known)
-    if isinstance(known, str) and (PERCENT.match(known) or BAR.match(known) or BARS.match(known)):
-        if (found := BAR.match(known)) and float(found[1]) < 1:
+    if isinstance(known, str) and (PERCENT.fullmatch(known) or BAR.fullmatch(known) or BARS.fullmatch(known)):
+        if (found := BAR.fullmatch(known)) and float(found[1]) < 1:
             raise ValueError("bars count from 1")
         return known
     raise ValueError(f"a time is {KNOWN}")
@@ -63,11 +76,11 @@ class Clock:
         """Return the seconds that a checked time stands for."""
         if not isinstance(time, str):
             return time
-        if found := PERCENT.match(time):
+        if found := PERCENT.fullmatch(time):
             return float(found[1]) / 100.0 * self.duration_s
-        if found := BAR.match(time):
+        if found := BAR.fullmatch(time):
             return (float(found[1]) - 1.0) * self.bar_s
-        found = BARS.match(time)
+        found = BARS.fullmatch(time)
         if found is None:
             raise ValueError(f"a time is {KNOWN}, got {time!r}")
         return float(found[1]) * self.bar_s

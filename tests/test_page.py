@@ -22,8 +22,8 @@ from selenium.webdriver.support.select import Select
 
 from fugue_state.errors import CheckpointError
 from fugue_state.live.clients import Listener
-from fugue_state.live.protocol import Credit, Format
-from fugue_state.live.session import House
+from fugue_state.live.protocol import Credit, Format, RefusedError
+from fugue_state.live.session import House, Session
 from fugue_state.score.paths import check
 
 from .fake_performance import FakePerformance, fake_memory
@@ -743,7 +743,7 @@ def test_the_table_does_what_the_grid_does(page: Page) -> None:
     page.until(lambda: rows[2].text.split()[1:3] == ["0", "%"])
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (768, 1024)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (768, 1024), (360, 740)])
 def test_nothing_is_cut_off(page: Page, width: int, height: int) -> None:
     page.open("", width, height)
     wide, high = page.run("const all = document.scrollingElement; return [all.scrollWidth, all.scrollHeight]")
@@ -793,6 +793,310 @@ def test_whatever_happens_a_layer_does_not_flash(page: Page) -> None:
         });
     """)
     assert 0.1 < steepest <= 0.51
+
+
+def test_two_starts_at_once_give_one_sound(page: Page) -> None:
+    page.open()
+    page.keys("f")  # a hand is there
+    page.run("const start = document.querySelector('#start'); start.click(); start.click(); fugue.sound.start()")
+    page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
+    page.wait_for("fugue.sound.start().then(done)")
+    page.until(lambda: page.loudness() > 0.05)
+    assert len(page.stage.session.listeners) == 1
+    page.until(lambda: page.loudness() < 0.08)
+
+
+def test_sound_that_cannot_be_fetched_is_opened_by_a_later_press(page: Page) -> None:
+    page.open()
+    page.run("globalThis.RightWorker = Worker; Worker = class extends RightWorker {"
+             "constructor(from, how) { super(new URL('/static/nothing.js', from), how); } }")  # fmt: skip
+    page.click("#start")
+    page.until(lambda: "Sound cannot be opened: the server does not answer" in page.text("#start-note"))
+    page.run("Worker = RightWorker")
+    page.click("#start")
+    page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
+    page.until(lambda: page.loudness() > 0.05)
+
+
+def test_sound_that_the_browser_pauses_goes_on(page: Page) -> None:
+    page.start()
+    page.until(lambda: page.loudness() > 0.05)
+    page.run("fugue.sound.context.suspend()")
+    page.until(lambda: page.run("return fugue.sound.context.state") == "running")
+    page.until(lambda: page.loudness() > 0.05)
+
+
+@pytest.mark.parametrize("wakes", ["visibilitychange", "pageshow", "key", "press"])
+def test_sound_that_stays_paused_says_so_and_wakes(page: Page, wakes: str) -> None:
+    page.start()
+    page.until(lambda: page.text("#state") == "playing")
+    page.run("fugue.sound.context.resume = () => Promise.reject(new Error()); fugue.sound.context.suspend()")
+    page.until(lambda: page.text("#state") == "sound paused")
+    page.until(lambda: "The browser has paused the sound" in page.text("#notice"))
+    assert "sound paused by the browser" in page.text("#status")
+    page.run("delete fugue.sound.context.resume")
+    if wakes == "key":
+        page.keys("f")
+    elif wakes == "press":
+        page.drag(page.middle("#log-head"), page.middle("#log-head"))
+    else:
+        page.run("(arguments[0] === 'pageshow' ? window : document).dispatchEvent(new Event(arguments[0], "
+                 "{bubbles: true}))", wakes)  # fmt: skip
+    page.until(lambda: page.text("#state") == "playing")
+    page.until(lambda: page.run("return fugue.sound.context.state") == "running")
+
+
+def cut(page: Page) -> None:
+    """Let the page lose the server until `mend`."""
+    page.run("fugue.right = fugue.control.address; fugue.control.address += '/nowhere';"
+             "fugue.control.socket.close()")  # fmt: skip
+    page.until(lambda: not page.run("return fugue.control.open"))
+
+
+def mend(page: Page) -> None:
+    page.run("fugue.control.address = fugue.right; fugue.control.wait = 50")
+    page.until(lambda: page.run("return fugue.control.open"))
+    page.until(lambda: page.run("return fugue.control.sent.size + fugue.control.queue.size") == 0)
+
+
+@pytest.mark.parametrize(
+    ("path", "args", "called"),
+    [
+        ("/bank/3/fire", [2], "Fire bank 3"),
+        ("/bank/3/store", [], "Store bank 3"),
+        ("/bank/3/arm", [], "Arm bank 3"),
+        ("/replay", ["take-001"], "Replay"),
+        ("/render", ["take-001"], "Render"),
+        ("/memory", ["small"], "Memory"),
+        ("/mark", ["here"], "Mark"),
+        ("/rec/start", [], "Record"),
+        ("/rec/stop", [], "Stop"),
+        ("/undo", [], "Undo"),
+        ("/redo", [], "Redo"),
+        ("/recall", [], "Recall all"),
+        ("/hush", [], "the server was not hushed"),
+        ("/play", [1], "Play"),
+        ("/freeze", [1], "Freeze"),
+        ("/chord", ["Am"], "Chord"),
+        ("/seed", [5], "Seed"),
+        ("/layer/1/lock", [1], "Lock layer 1"),
+        ("/layer/1/order", ["random"], "Order layer 1"),
+        ("/unit/1/1/freeze", [1], "Freeze"),
+    ],
+)
+def test_what_is_pressed_without_a_connection_is_refused_for_good(
+    page: Page, path: str, args: list[Any], called: str
+) -> None:
+    page.open()
+    before = page.run("return fugue.controls.values.get(arguments[0]) ?? null", path)
+    cut(page)
+    page.run("fugue.controls.set(arguments[0], arguments[1])", path, args)
+    page.until(lambda: called in page.text("#notice"))
+    assert page.text("#notice").startswith("No connection: ")
+    assert page.text("#log").count(called) == 1
+    assert page.run("return fugue.controls.values.get(arguments[0]) ?? null", path) == before
+    page.run("fugue.controls.set('/layer/2/forget', [0.25]); fugue.controls.set('/layer/2/forget', [0.5])")
+    mend(page)
+    assert page.sets == [("/layer/2/forget", [0.5])]
+
+
+def test_a_choice_that_is_refused_is_shown_as_it_was(page: Page) -> None:
+    page.open()
+    cut(page)
+    Select(page.find("[data-path='/memory']")).select_by_visible_text("small")
+    assert page.run("return document.querySelector(`[data-path='/memory']`).value") == "fake"
+    page.find("[data-path='/seed']").send_keys("7", Keys.ENTER)
+    assert page.run("return document.querySelector(`[data-path='/seed']`).value") == "0"
+    page.click("[data-path='/freeze']")
+    assert page.find("[data-path='/freeze']").get_attribute("aria-pressed") == "false"
+    page.click("#watch")
+    page.click("[data-brush=freeze]")
+    page.drag(page.cell(600), page.cell(604))
+    assert page.run("return fugue.cells().frozen.every((one) => one === 0)")
+    assert page.text("#log").count("“Freeze” was not done") <= 2  # one line for many units
+    mend(page)
+    assert page.sets == []
+
+
+def test_a_pedal_that_is_let_go_without_a_connection_does_not_stay_down(page: Page) -> None:
+    page.open()
+    page.run("fugue.midi.take([0xb0, 64, 127])")
+    page.until(lambda: page.performance.values["/freeze"] == 1)
+    cut(page)
+    page.run("fugue.midi.take([0xb0, 64, 0])")
+    mend(page)
+    page.until(lambda: page.performance.values["/freeze"] == 0)
+
+
+def test_what_was_under_way_when_the_connection_broke_is_not_sent_again(page: Page) -> None:
+    page.open()
+    page.stage.session.deaf = True
+    page.run("for (const [path, ...args] of [['/bank/3/store'], ['/mark', 'here'], ['/play', 1], "
+             "['/layer/2/forget', 0.5]]) fugue.controls.set(path, args)")  # fmt: skip
+    page.until(lambda: page.run("return fugue.control.sent.size") == 4)
+    cut(page)
+    page.stage.session.deaf = False
+    for name in ("Store bank 3", "Mark", "Play"):
+        assert f"“{name}” may not have been done" in page.text("#log")
+    mend(page)
+    assert page.sets == [("/layer/2/forget", [0.5])]
+    assert page.run("return fugue.controls.values.get('/play')") == 0
+    page.run("fugue.control.socket.close()")
+    page.until(lambda: page.run("return fugue.control.open"))
+    assert page.sets == [("/layer/2/forget", [0.5])]
+
+
+def test_what_is_pressed_twice_at_once_is_done_twice(page: Page) -> None:
+    page.open()
+    page.run("for (const text of ['one', 'two']) fugue.controls.set('/mark', [text]);"
+             "for (const value of [0.1, 0.2, 0.3]) fugue.controls.set('/layer/2/forget', [value]);"
+             "for (let i = 0; i < 2; i++) fugue.controls.set('/bank/1/store')")  # fmt: skip
+    page.until(lambda: page.run("return fugue.control.sent.size + fugue.control.queue.size") == 0)
+    assert [args for path, args in page.sets if path == "/mark"] == [["one"], ["two"]]
+    assert [path for path, _ in page.sets].count("/bank/1/store") == 2
+    assert [args for path, args in page.sets if path == "/layer/2/forget"] == [[0.3]]
+
+
+def test_an_armed_bank_that_is_pressed_twice_fires_once(page: Page) -> None:
+    page.start()
+    page.run("fugue.controls.set('/bank/5/store'); fugue.controls.set('/bank/5/arm')")
+    page.until(lambda: page.run("return fugue.banks.armed") == 5)
+    page.run("const pad = document.querySelector(`[data-bank='5']`); pad.click(); pad.click(); fugue.banks.fire()")
+    page.until(lambda: page.find("[data-bank='5']").get_attribute("aria-label") == "Bank 5, stored, fired")
+    page.until(lambda: page.run("return fugue.control.sent.size + fugue.control.queue.size") == 0)
+    assert [path for path, _ in page.sets].count("/bank/5/fire") == 1
+    page.click("[data-bank='5']")
+    page.until(lambda: page.run("return fugue.banks.armed") == 5)
+    page.click("[data-bank='5']")
+    page.until(lambda: [path for path, _ in page.sets].count("/bank/5/fire") == 2)
+
+
+def test_what_comes_too_fast_is_said_or_sent_again(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.open()
+    left = [3]
+
+    def full(_: Any, client: Any) -> None:  # noqa: ARG001 - the session's
+        left[0] -= 1
+        if left[0] >= 0:
+            raise RefusedError("too_fast", "too fast")
+
+    monkeypatch.setattr(Session, "_let_through", full)
+    page.run("for (const [path, ...args] of [['/layer/1/forget', 0.5], ['/layer/2/forget', 0.5], ['/undo']])"
+             "fugue.controls.set(path, args); fugue.controls.set('/layer/1/forget', [0.75])")  # fmt: skip
+    page.until(lambda: "Too much at once: “Undo” was not done. Press it again." in page.text("#notice"))
+    page.until(lambda: page.performance.values["/layer/2/forget"] == 0.5)
+    page.until(lambda: page.performance.values["/layer/1/forget"] == 0.75)
+    assert [path for path, _ in page.sets].count("/undo") <= 1
+
+
+def test_what_the_server_refuses_is_shown_as_it_is(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    page.open()
+
+    def refuse(*_: Any) -> None:
+        raise RefusedError("not_now", "a take is replaying; end it first")
+
+    monkeypatch.setattr(Session, "_do", refuse)
+    page.click("[data-path='/freeze']")
+    page.until(lambda: page.text("#notice") == "a take is replaying; end it first")
+    assert page.find("[data-path='/freeze']").get_attribute("aria-pressed") == "false"
+
+
+# Pads and a synthesizer with a way in and out, a port that gives back what it gets, and one that only sounds.
+MIDI = """
+    fugue.out = { pads: [], synth: [], loop: [], other: [] };
+    const port = (name, more) => ({ name, manufacturer: name, state: 'connected', ...more });
+    const inputs = new Map(['pads', 'synth', 'loop'].map((name) => [`${name} in`, port(name)]));
+    const outputs = new Map(['other', 'loop', 'synth', 'pads'].map((name) => [name, port(`${name} MIDI Out`, {
+      manufacturer: name, send: (data) => {
+        fugue.out[name].push([...data]);
+        if (name === 'loop') setTimeout(() => inputs.get('loop in').onmidimessage({ data: Uint8Array.from(data) }), 2);
+      } })]));
+    fugue.opened = 0;
+    navigator.requestMIDIAccess = async () => { fugue.opened += 1; return { inputs, outputs }; };
+    fugue.play = (name, ...data) => inputs.get(`${name} in`).onmidimessage({ data: Uint8Array.from(data) });
+"""
+
+
+def test_lights_go_to_what_plays_and_an_echo_plays_nothing(page: Page) -> None:
+    page.start()
+    page.run(MIDI)
+    page.wait_for("Promise.all([fugue.midi.open(), fugue.midi.open()]).then(done)")
+    assert page.run("return fugue.opened") == 1
+    page.run("fugue.controls.set('/bank/1/store')")
+    page.until(lambda: page.run("return fugue.midi.lights.get('note:36') > 0"))
+    page.run("fugue.play('synth', 0x90, 90, 100); fugue.play('synth', 0xb0, 1, 0); fugue.play('loop', 0x90, 36, 99)")
+    page.until(lambda: [0x90, 36, 38] in page.run("return fugue.out.loop"))
+    page.run("fugue.play('pads', 0x90, 36, 100)")
+    page.until(lambda: [0x90, 36, 38] in page.run("return fugue.out.pads"))
+    page.run("fugue.controls.set('/bank/1/arm'); fugue.controls.set('/freeze', [1])")
+    page.until(lambda: [0x90, 36, 127] in page.run("return fugue.out.loop"))
+    page.run("fugue.controls.set('/volume', [0.5]); fugue.controls.set('/mark', ['end'])")
+    page.until(lambda: page.asked("/mark") == "end")
+    page.until(lambda: page.run("return fugue.control.sent.size + fugue.control.queue.size") == 0)
+    page.wait_for("setTimeout(done, 300)")  # for several rounds of what would go round
+    assert [path for path, _ in page.sets].count("/bank/1/fire") == 2
+    assert page.run("return fugue.out.other") == []
+    # Nothing that a synthesizer would play, or be held by.
+    assert {tuple(message[:2]) for message in page.run("return fugue.out.synth")} <= {
+        (0xB0, number) for number in (1, *range(20, 25))
+    }
+    page.run("dispatchEvent(new PageTransitionEvent('pagehide'))")
+    for name in ("pads", "loop"):
+        sounding = set()
+        for status, key, level in page.run("return fugue.out[arguments[0]]", name):
+            if status == 0x90 and level:
+                sounding.add(key)
+            elif status in {0x80, 0x90}:
+                sounding.discard(key)
+        assert not sounding
+
+
+def test_lights_can_be_turned_off_and_a_motor_goes_back(page: Page) -> None:
+    page.open()
+    page.run(MIDI)
+    page.wait_for("fugue.midi.open().then(done)")
+    page.run("fugue.play('pads', 0xb0, 20, 0)")
+    page.until(lambda: page.run("return fugue.control.sent.size") == 0)
+    light = "return fugue.out.pads.filter(([status, key]) => status === 0xb0 && key === 20).map((one) => one[2])"
+    page.until(lambda: page.run("return performance.now() - fugue.midi.places.get('cc:20').moved > 400"))
+    with page.stage.hand() as other:
+        other.done("/layer/1/forget", 0.5)
+        page.until(lambda: page.run(light) == [64])
+        page.run("fugue.play('pads', 0xb0, 20, 100)")
+        page.run("fugue.play('pads', 0xb0, 20, 64); fugue.play('pads', 0xb0, 20, 90)")
+        page.until(lambda: page.performance.values["/layer/1/forget"] == pytest.approx(90 / 127))
+        page.until(lambda: page.run("return performance.now() - fugue.midi.places.get('cc:20').moved > 400"))
+        other.done("/layer/1/forget", 0.5)
+        page.until(lambda: page.run(light) == [64, 64])
+        page.run("fugue.midi.light(false)")
+        other.done("/layer/1/forget", 0.1)
+        page.until(lambda: page.run("return fugue.controls.values.get('/layer/1/forget')") == 0.1)
+        page.wait_for("setTimeout(done, 100)")
+        assert page.run(light) == [64, 64]
+
+
+@pytest.mark.parametrize(
+    "blocked",
+    [
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, "
+        "{ get() { throw new DOMException('denied', 'SecurityError'); } });",
+        "for (const name of ['localStorage', 'sessionStorage']) Object.defineProperty(window, name, { value: null });",
+        "Storage.prototype.setItem = () => { throw new DOMException('full', 'QuotaExceededError'); };",
+        "Storage.prototype.getItem = () => '{damaged';",
+        "Storage.prototype.getItem = () => '[1, null]';",
+    ],
+)
+def test_the_page_works_without_what_the_browser_keeps(page: Page, blocked: str) -> None:
+    added = page.browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": blocked})
+    try:
+        page.start()
+        page.until(lambda: page.loudness() > 0.05)
+        page.run("fugue.log.add(0, 'here'); fugue.midi.reset()")
+        page.run("fugue.midi.take([0xb0, 20, 0]); fugue.midi.take([0xb0, 20, 64])")
+        page.until(lambda: page.performance.values["/layer/1/forget"] > 0.4)
+        assert ("keeps nothing for this page" in page.text("#log")) == ("getItem" not in blocked)
+    finally:
+        page.browser.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", added)
 
 
 # The worklet alone, on a clock of its own: blocks of a sine come as they would, and what it plays comes back.

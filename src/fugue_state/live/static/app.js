@@ -12,13 +12,16 @@ import { KEYS, listen } from "./keys.js";
 import { clock, Log } from "./log.js";
 import { Mel } from "./mel.js";
 import { Midi } from "./midi.js";
+import { Notices, refusal } from "./notices.js";
 import { Sound } from "./audio.js";
+import { ofBrowser, ofTab } from "./storage.js";
 import { Table } from "./table.js";
 
 const QUEUE = 256; // frames that wait to be heard
 const LATE_S = 3; // a frame further from what is heard than this is shown at once
 const LATE_NOTE_S = 10; // a note on something longer ago says when that was
 const PLAYING = new Set(["playing", "frozen", "replaying"]);
+const PAUSED_MS = 1000; // before the page asks for a press
 const HINT_MS = 10_000; // between two hints
 const APART = 8; // units of a layer that a brush sets one by one in any case
 const WORDS_MS = 200; // between two changes of the words that follow the sound
@@ -44,6 +47,7 @@ const grid = new Grid($("#grid"));
 const brush = new Brush(grid, stroke);
 const mel = new Mel($("#mel"));
 const log = new Log($("#log"));
+const notices = new Notices($("#notice"));
 const banks = new Banks($("#banks"), controls, () => Number($("#morph input").value));
 const midi = new Midi(controls, banks);
 const table = new Table($("#table"), (unit, kind) => {
@@ -59,6 +63,7 @@ const table = new Table($("#table"), (unit, kind) => {
 let rate = 44_100;
 let latency = 0; // samples, of the server
 let state = "reconnecting";
+let warned = false; // that the browser keeps nothing
 let pressed = false; // before there was a memory to play
 let recording = false;
 let hinted = -HINT_MS;
@@ -69,8 +74,8 @@ let memory = ""; // by its name
 
 /** A name that stays with this tab, so that others see who did what. */
 function nameOfPage() {
-  const name = sessionStorage.getItem("name") ?? `page ${Math.random().toString(36).slice(2, 6)}`;
-  sessionStorage.setItem("name", name);
+  const name = ofTab.get("name") ?? `page ${Math.random().toString(36).slice(2, 6)}`;
+  ofTab.set("name", name);
   return name;
 }
 
@@ -101,19 +106,27 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
   stored = welcome.banks;
   banks.show(stored, welcome.armed ?? 0);
   log.open(welcome.session);
+  sayWhatIsNotKept();
   showState(welcome.state);
   showRecording();
   document.title = `${welcome.memory.name} · Fugue State`;
   if (!sound.context) $("#start-note").textContent = "its memory, under your hands";
   if (pressed) begin();
   // After a reload some browsers go on at once; others wait for a press.
-  else if (!sound.context && sessionStorage.getItem("sounded")) open();
+  else if (!sound.context && ofTab.get("sounded")) open();
   brush.point(0);
 });
 
 control.addEventListener("link", ({ detail: open }) => {
-  if (!open) showState("reconnecting");
+  if (open) return;
+  showState("reconnecting");
+  if (!pressed) return;
+  pressed = false;
+  $("#start").disabled = false;
+  note("The connection broke before the memory was there. Press Start sound again.", "warning");
 });
+
+control.addEventListener("refused", ({ detail: { why, path } }) => note(refusal(why, path), "warning"));
 
 control.addEventListener("patch", ({ detail: { changes, at_sample: at } }) => {
   for (const [path, value] of Object.entries(changes)) change(path, value, at);
@@ -126,6 +139,7 @@ control.addEventListener("ack", ({ detail: { path, at_sample: at } }) => {
 control.addEventListener("nack", ({ detail: { code, message, path } }) => {
   if (code === "too_fast") return; // it is sent again
   for (const unit of expected(path)) cells.due[unit] = 0;
+  controls.refuse(path);
   note(message, "warning");
 });
 
@@ -221,8 +235,8 @@ function stroke(units, kind, amount, freezing) {
     const path = (unit, what) => `/unit/${layer.number + 1}/${unit - layer.start + 1}/${what}`;
     if (kind === "freeze") {
       for (const unit of touched) {
-        cells.frozen[unit] = freezing ? 1 : 0;
-        controls.set(path(unit, "freeze"), [cells.frozen[unit]]);
+        const on = freezing ? 1 : 0;
+        if (controls.set(path(unit, "freeze"), [on])) cells.frozen[unit] = on;
       }
       continue;
     }
@@ -252,7 +266,7 @@ async function open() {
   try {
     if (await sound.start()) {
       $("#veil").hidden = cells !== null;
-      sessionStorage.setItem("sounded", "yes");
+      ofTab.set("sounded", "yes");
       return true;
     }
     $("#start-note").textContent = "The browser keeps sound back until you press the button.";
@@ -265,6 +279,14 @@ async function open() {
 async function start() {
   if (await open()) begin();
 }
+
+ofBrowser.addEventListener("refused", sayWhatIsNotKept);
+sound.addEventListener("change", () => {
+  showState(state);
+  setTimeout(() => {
+    if (sound.paused && !document.hidden) note("The browser has paused the sound. Press any key or touch the page.", "warning");
+  }, PAUSED_MS);
+});
 
 /** Play, as soon as there is a memory. */
 function begin() {
@@ -322,6 +344,7 @@ $("#midi-learn").addEventListener("click", learn);
 $("#midi-reset").addEventListener("click", () => midi.reset());
 $("#midi-pickup").addEventListener("change", ({ target }) => (midi.pickup = target.checked));
 $("#midi-ask").addEventListener("click", async () => ($("#midi-state").textContent = await midi.open()));
+$("#midi-lights").addEventListener("change", ({ target }) => midi.light(target.checked));
 $("#dice").addEventListener("click", () => controls.set("/seed", [Math.floor(Math.random() * 2 ** 31)]));
 $("#takes-open").addEventListener("click", () => {
   showTakes();
@@ -359,8 +382,9 @@ document.addEventListener(
 
 function showState(word) {
   state = word;
-  document.body.dataset.state = word;
-  const words = controls.view ? "watching" : word;
+  const paused = sound.paused && word !== "reconnecting";
+  document.body.dataset.state = paused ? "paused" : word;
+  const words = paused ? "sound paused" : controls.view ? "watching" : word;
   if ($("#state").textContent !== words) $("#state").textContent = words;
   // While the server is away, what was expected before still is.
   if (word !== "reconnecting") sound.expect(PLAYING.has(word));
@@ -471,7 +495,7 @@ function showMemories(names) {
 }
 
 function showMidi() {
-  if (midi.access) $("#midi-state").textContent = midi.devices;
+  if (midi.access) $("#midi-state").textContent = midi.connected;
   const lines = Object.entries(midi.map).map(([key, path]) => {
     const line = document.createElement("li");
     line.textContent = `${key.replace("cc:", "CC ").replace("note:", "note ")} → ${path}`;
@@ -486,12 +510,21 @@ function logMark(at, text) {
   if (!own) log.add(at, `mark: ${text}`);
 }
 
+/** Write a line in the log; what went wrong is shown and spoken at once, too. */
 function note(text, level) {
   if (!cells) {
     $("#start-note").textContent = text;
     return;
   }
+  if (["warning", "error"].includes(level) && !notices.say(text)) return;
   log.add((shown?.at_sample ?? 0) / rate, text, level);
+}
+
+/** Say once that the browser keeps nothing. */
+function sayWhatIsNotKept() {
+  if (warned || !cells || !ofBrowser.refused) return;
+  warned = true;
+  note("The browser keeps nothing for this page: save the log before you leave or reload it.", "info");
 }
 
 /** Words that follow the sound, now and then. @param {number | null} heard */
@@ -513,6 +546,7 @@ function showWords(heard) {
 
 function soundWord(report, heard) {
   if (!report) return "sound off";
+  if (sound.paused) return "sound paused by the browser";
   if (report.holding) return "sound held";
   return heard === null ? "sound waits" : "sound on";
 }
@@ -525,7 +559,7 @@ function showStatus(heard) {
   const degraded = stats.quality === "draft";
   const says = [
     [control.open ? "connected" : "reconnecting", !control.open],
-    [soundWord(report, heard), report?.holding],
+    [soundWord(report, heard), report?.holding || sound.paused],
     [`hand to sound <b>${report ? total : "–"}</b> ms`],
     [`cushion <b>${Math.round(report?.cushion_ms ?? 0)}</b> ms`],
     [`underruns <b>${lost}</b>`, lost > 0],
@@ -595,4 +629,4 @@ greet();
 requestAnimationFrame(tick);
 
 /** For the console, and for tests that listen to the sound. */
-Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, midi, log, cells: () => cells } });
+Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, banks, midi, log, cells: () => cells } });

@@ -1,4 +1,8 @@
-/** Sound: the audio context, its worklet and its feed, and which sample of the stream is heard now. */
+/**
+ * Sound: the audio context, its worklet and its feed, and which sample of the stream is heard now. A browser may pause
+ * a context (a call, a locked screen, a tab put aside): it is resumed as soon as that is possible, at any press at the
+ * latest. Dispatches `change` when that happens.
+ */
 
 /**
  * What the worklet tells: which sample of the stream, of so many a second, it plays at a time of the context.
@@ -7,10 +11,13 @@
  */
 
 const STALE_S = 0.5;
+const REFUSED_MS = 400; // a resume that is refused stays pending until a press
+const WAKING = ["pointerdown", "pointerup", "keydown", "visibilitychange", "pageshow", "focus"];
 
-export class Sound {
+export class Sound extends EventTarget {
   /** @param {string} address of the audio socket */
   constructor(address) {
+    super();
     this.address = address;
     /** @type {AudioContext | null} */ this.context = null;
     /** @type {AudioWorkletNode | null} */ this.node = null;
@@ -19,11 +26,27 @@ export class Sound {
     this.expected = false;
   }
 
-  /** Open the way to the speakers; true once sound may play. Browsers refuse it until someone has pressed something. */
-  async start() {
-    this.context ??= new AudioContext({ latencyHint: "interactive" });
-    // A refused resume stays pending until a press; it must not keep the page waiting.
-    await Promise.race([this.context.resume(), new Promise((done) => setTimeout(done, 400))]);
+  /**
+   * Open the way to the speakers; true once sound may play. Browsers refuse it until someone has pressed something.
+   * Who asks while it is being opened waits for that, and asks anew if it was refused: a press may have come between.
+   * @returns {Promise<boolean>}
+   */
+  start() {
+    if (this.starting) {
+      this.context?.resume().catch(() => {}); // now, within the press
+      return this.starting.then((open) => open || this.start());
+    }
+    this.starting = this.#start().finally(() => (this.starting = null));
+    return this.starting;
+  }
+
+  async #start() {
+    if (!globalThis.AudioContext) throw new Error("this browser has no Web Audio; a newer one has");
+    if (!this.context) {
+      this.context = new AudioContext({ latencyHint: "interactive" });
+      this.context.onstatechange = () => this.#changed();
+    }
+    await Promise.race([this.context.resume(), new Promise((done) => setTimeout(done, REFUSED_MS))]);
     if (this.context.state !== "running") return false;
     if (!this.node) await this.#connect(this.context);
     return true;
@@ -31,16 +54,34 @@ export class Sound {
 
   /** @param {AudioContext} context */
   async #connect(context) {
+    if (!context.audioWorklet) throw new Error("the browser allows it only to https and to localhost");
     await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
-    const node = new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [2] });
     const { port1, port2 } = new MessageChannel();
-    node.port.postMessage({ feed: port1 }, [port1]);
-    node.port.onmessage = ({ data }) => (this.report = data);
-    this.feed = new Worker(new URL("feed.js", import.meta.url), { type: "module" });
+    this.feed = await opened(new Worker(new URL("feed.js", import.meta.url), { type: "module" }));
     this.feed.postMessage({ address: this.address, player: port2 }, [port2]);
     this.expect(this.expected);
+    const node = new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [2] });
+    node.port.postMessage({ feed: port1 }, [port1]);
+    node.port.onmessage = ({ data }) => (this.report = data);
     node.connect(context.destination);
     this.node = node;
+    for (const happens of WAKING) addEventListener(happens, () => this.wake(), true);
+  }
+
+  /** Whether the browser has paused the sound after it had been opened. */
+  get paused() {
+    return this.node !== null && this.context.state !== "running";
+  }
+
+  /** Go on, if the browser has paused the sound and lets it. */
+  wake() {
+    // A refusal changes nothing: the next press asks again.
+    if (this.paused) this.context.resume().catch(() => {});
+  }
+
+  #changed() {
+    this.wake();
+    this.dispatchEvent(new Event("change"));
   }
 
   /** Say whether sound is to be expected, so that its end counts as a loss. @param {boolean} expected */
@@ -57,7 +98,7 @@ export class Sound {
   /** The sample that leaves the speakers at this time, or null. @param {number} now as performance.now() */
   heard(now) {
     const { context, report } = this;
-    if (!context || report?.sample == null || context.currentTime - report.time > STALE_S) return null;
+    if (!context || this.paused || report?.sample == null || context.currentTime - report.time > STALE_S) return null;
     const { contextTime = 0, performanceTime = 0 } = context.getOutputTimestamp();
     const leaving = contextTime
       ? contextTime + (now - performanceTime) / 1000
@@ -70,4 +111,15 @@ export class Sound {
     if (!this.context || !this.report) return 0;
     return this.report.cushion_ms + 1000 * (this.context.outputLatency || this.context.baseLatency);
   }
+}
+
+/** A worker once it works; an error if its script cannot be had. @param {Worker} worker @returns {Promise<Worker>} */
+function opened(worker) {
+  return new Promise((done, fail) => {
+    worker.onmessage = () => done(worker);
+    worker.onerror = () => {
+      worker.terminate();
+      fail(new Error("the server does not answer"));
+    };
+  });
 }

@@ -11,6 +11,7 @@ export class Banks {
     this.controls = controls;
     this.morph = morph;
     this.armed = 0;
+    this.firing = 0; // until the server has said that it was fired
     this.buttons = Array.from({ length: COUNT }, (_, i) => {
       const button = document.createElement("button");
       button.textContent = String(i + 1);
@@ -33,6 +34,7 @@ export class Banks {
     };
     button.addEventListener("pointerdown", () => {
       if (this.controls.view) return;
+      release();
       stored = false;
       button.classList.add("storing");
       timer = setTimeout(() => {
@@ -51,7 +53,7 @@ export class Banks {
 
   /** Arm a bank, or fire it if it is armed. @param {number} bank */
   tap(bank) {
-    if (this.armed === bank) this.fire(bank);
+    if (this.armed === bank) this.fire();
     else this.arm(bank);
   }
 
@@ -63,9 +65,15 @@ export class Banks {
     if (this.buttons[bank - 1].classList.contains("stored")) this.controls.set(`/bank/${bank}/arm`);
   }
 
-  /** @param {number} [bank] the armed one unless said otherwise @param {string} [by] */
-  fire(bank = this.armed, by) {
-    if (bank) this.controls.set(`/bank/${bank}/fire`, [this.morph()], by);
+  /**
+   * Fire a bank; the armed one only once, however often it is pressed before the server has answered.
+   * @param {number} [bank] the armed one unless said otherwise @param {string} [by]
+   */
+  fire(bank, by) {
+    const path = `/bank/${bank ?? this.armed}/fire`;
+    if (!bank && (!this.armed || (this.firing === this.armed && this.controls.control.waits(path)))) return;
+    this.firing = bank ?? this.armed;
+    this.controls.set(path, [this.morph()], by);
   }
 
   /** Which banks hold something, and which is armed. @param {number[]} banks @param {number} armed */
@@ -81,6 +89,7 @@ export class Banks {
 
   /** Follow what happened to a bank. @param {"stored" | "armed" | "fired"} did @param {number} bank */
   follow(did, bank) {
+    if (did === "fired") this.firing = 0;
     this.armed = did === "armed" ? bank : did === "fired" && bank === this.armed ? 0 : this.armed;
     for (const [i, button] of this.buttons.entries()) {
       if (did === "stored" && i + 1 === bank) button.classList.add("stored");

@@ -1,14 +1,23 @@
 /**
- * The control socket: what is set goes out, the newest value of a path first and only; what changed comes in.
- * Dispatches each message of the server under its type, and `link` when the connection comes or goes.
+ * The control socket: what is set goes out, what changed comes in. What stands somewhere (a fader, a brush) is sent
+ * as it stands, the newest value only, and caught up with after a break. What is pressed happens once, now, or is
+ * refused: it never comes true later, and is never sent again.
+ *
+ * Dispatches each message of the server under its type, `link` when the connection comes or goes, and `refused`.
  */
 
 const FLUSH_MS = 16;
 const EACH_FLUSH = 12; // messages; a wide brush waits its turn
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
+const STANDS = /^\/(forget|volume|ab|grid\/\d+|layer\/\d+\/forget|unit\/\d+\/\d+\/strength)$/;
+const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]); // needs no network
 
-/** @typedef {{path: string, args: unknown[], by?: string}} Change */
+/**
+ * @typedef {"away" | "unknown" | "too fast"} Why something that was pressed is refused; unknown: it was under way
+ * @typedef {{path: string, args: unknown[], by?: string}} Change
+ * @typedef {{change: Change, stands: boolean, turn: number}} Waiting
+ */
 
 export class Control extends EventTarget {
   /** @param {string} address @param {{name: string, view: boolean}} who */
@@ -21,50 +30,96 @@ export class Control extends EventTarget {
     this.open = false;
     this.wait = FIRST_WAIT_MS;
     this.id = 0;
+    this.turn = 0;
     this.flushed = 0;
-    /** @type {Map<string, Change>} */ this.queue = new Map();
-    /** @type {Map<number, Change>} */ this.sent = new Map();
+    /** @type {WebSocket | null} */ this.socket = null;
+    /** @type {Map<string, Waiting>} */ this.queue = new Map();
+    /** @type {Map<number, Waiting>} */ this.sent = new Map();
+    /** @type {Map<string, number>} the newest turn of each path that stands */ this.newest = new Map();
     setInterval(() => this.#flush(), FLUSH_MS);
+    // What is sent without a network waits in the system and would come true when the network is back.
+    addEventListener("offline", () => {
+      if (!LOCAL.has(location.hostname)) this.#drop();
+    });
     this.#connect();
   }
 
-  /** Ask for a change. @param {string} path @param {unknown[]} args @param {string} [by] */
-  set(path, args = [], by) {
-    // What is pressed while nobody listens must not come true later; where a fader stands must.
-    if (!this.open && !args.length) return;
+  /**
+   * Ask for a change; false if it is refused.
+   * @param {string} path @param {unknown[]} [args] @param {string} [by]
+   * @param {boolean} [stands] whether it says where something stands, or was pressed
+   */
+  set(path, args = [], by, stands = STANDS.test(path)) {
+    if (!this.open && !stands) {
+      this.#refuse("away", path);
+      return false;
+    }
     const change = by ? { path, args, by } : { path, args };
-    // Presses count each for itself; of values only the newest, in its turn.
-    const key = args.length ? path : `${path} ${(this.id += 1)}`;
+    this.turn += 1;
+    const key = stands ? path : `${path} ${this.turn}`;
+    if (stands) this.newest.set(path, this.turn);
     this.queue.delete(key);
-    this.queue.set(key, change);
+    this.queue.set(key, { change, stands, turn: this.turn });
     if (performance.now() - this.flushed >= FLUSH_MS) this.#flush();
+    return true;
+  }
+
+  /** Whether something of a path waits to be sent or answered. @param {string} path */
+  waits(path) {
+    return [...this.queue.values(), ...this.sent.values()].some(({ change }) => change.path === path);
   }
 
   #flush() {
     if (!this.open) return;
     this.flushed = performance.now();
-    for (const [key, change] of [...this.queue].slice(0, EACH_FLUSH)) {
+    for (const [key, one] of [...this.queue].slice(0, EACH_FLUSH)) {
       this.queue.delete(key);
       this.id += 1;
-      this.sent.set(this.id, change);
-      this.socket.send(JSON.stringify({ type: "set", id: this.id, ...change }));
+      this.sent.set(this.id, one);
+      this.socket.send(JSON.stringify({ type: "set", id: this.id, ...one.change }));
     }
   }
 
   #connect() {
-    this.socket = new WebSocket(this.address);
-    this.socket.onopen = () =>
-      this.socket.send(JSON.stringify({ type: "hello", session: this.session, rev: this.rev, ...this.who }));
-    this.socket.onmessage = ({ data }) => this.#take(JSON.parse(data));
-    this.socket.onclose = () => {
-      if (this.open) this.#link(false);
-      for (const change of this.sent.values()) {
-        if (change.args.length && !this.queue.has(change.path)) this.queue.set(change.path, change);
-      }
-      this.sent.clear();
-      setTimeout(() => this.#connect(), this.wait);
-      this.wait = Math.min(LONGEST_WAIT_MS, 2 * this.wait);
+    const socket = new WebSocket(this.address);
+    this.socket = socket;
+    socket.onopen = () =>
+      socket.send(JSON.stringify({ type: "hello", session: this.session, rev: this.rev, ...this.who }));
+    socket.onmessage = ({ data }) => {
+      if (this.socket === socket) this.#take(JSON.parse(data));
     };
+    socket.onclose = () => {
+      if (this.socket === socket) this.#drop();
+    };
+  }
+
+  /** The connection is gone, or given up: say so, and try again. */
+  #drop() {
+    if (!this.socket) return;
+    this.socket.close();
+    this.socket = null;
+    this.#link(false);
+    const [waiting, sent] = [[...this.queue.values()], [...this.sent.values()]];
+    this.queue.clear();
+    this.sent.clear();
+    this.#again([...sent, ...waiting].filter(({ stands }) => stands));
+    for (const { change, stands } of sent) if (!stands) this.#refuse("unknown", change.path);
+    for (const { change, stands } of waiting) if (!stands) this.#refuse("away", change.path);
+    setTimeout(() => this.#connect(), this.wait);
+    this.wait = Math.min(LONGEST_WAIT_MS, 2 * this.wait);
+  }
+
+  /** Send again what stands, in its turn, unless something newer has been sent. @param {Waiting[]} ones */
+  #again(ones) {
+    for (const one of ones) {
+      if (one.turn === this.newest.get(one.change.path)) this.queue.set(one.change.path, one);
+    }
+    this.queue = new Map([...this.queue].sort(([, a], [, b]) => a.turn - b.turn));
+  }
+
+  /** @param {Why} why @param {string} path */
+  #refuse(why, path) {
+    this.dispatchEvent(new CustomEvent("refused", { detail: { why, path } }));
   }
 
   /** @param {any} message */
@@ -72,15 +127,18 @@ export class Control extends EventTarget {
     if (message.type === "welcome") {
       this.session = message.session;
       this.wait = FIRST_WAIT_MS;
+      this.open = true; // for what the welcome itself leads to
+      for (const [key, { change }] of this.queue) if (message.values[key] === change.args[0]) this.queue.delete(key);
     }
     if (message.rev != null) this.rev = message.rev;
     if (message.type === "ack" || message.type === "nack") {
-      const change = this.sent.get(message.id);
+      const one = this.sent.get(message.id);
       this.sent.delete(message.id);
-      if (message.code === "too_fast" && change?.args.length && !this.queue.has(change.path)) {
-        this.queue.set(change.path, change);
+      message.path = one?.change.path ?? "";
+      if (message.code === "too_fast" && one) {
+        if (one.stands) this.#again([one]);
+        else this.#refuse("too fast", message.path);
       }
-      message.path = change?.path ?? "";
     }
     this.dispatchEvent(new CustomEvent(message.type, { detail: message }));
     if (message.type === "welcome") this.#link(true);

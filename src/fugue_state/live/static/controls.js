@@ -16,6 +16,7 @@ export class Controls extends EventTarget {
     super();
     this.control = control;
     /** @type {Map<string, any>} */ this.values = new Map();
+    /** @type {Map<string, any>} as the server says */ this.told = new Map();
     /** @type {Map<string, number>} */ this.held = new Map();
     this.view = false;
     document.addEventListener("input", ({ target }) => this.#moved(target));
@@ -29,17 +30,33 @@ export class Controls extends EventTarget {
     });
   }
 
-  /** Set a path from this page. @param {string} path @param {unknown[]} [args] @param {string} [by] */
-  set(path, args = [], by) {
-    if (this.view) return;
-    this.control.set(path, args, by);
-    if (args.length) this.#keep(path, args[0], by ?? "hand");
-    else this.dispatchEvent(new CustomEvent("pressed", { detail: path }));
+  /**
+   * Set a path from this page; false if that is refused.
+   * @param {string} path @param {unknown[]} [args] @param {string} [by]
+   * @param {boolean} [stands] where a fader or pedal stands now, whatever becomes of the connection
+   */
+  set(path, args = [], by, stands) {
+    if (this.view) return false;
+    const taken = this.control.set(path, args, by, stands);
+    if (!args.length) this.dispatchEvent(new CustomEvent("pressed", { detail: path }));
+    else if (taken) this.#keep(path, args[0], by ?? "hand");
+    else this.refuse(path);
+    return taken;
   }
 
   /** Follow the server. @param {string} path @param {any} value */
   follow(path, value) {
+    this.told.set(path, value);
     this.#keep(path, value, "server");
+  }
+
+  /** Go back to what the server says, for what was asked for is refused. @param {string} path */
+  refuse(path) {
+    if (!this.told.has(path) || this.control.waits(path)) return;
+    for (const element of document.querySelectorAll(`input[type=number][data-path="${path}"]`)) {
+      element.value = this.told.get(path);
+    }
+    this.#keep(path, this.told.get(path), "server");
   }
 
   #keep(path, value, by) {

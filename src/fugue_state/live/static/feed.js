@@ -81,3 +81,4 @@ onmessage = ({ data }) => {
   ({ address, player } = data);
   connect();
 };
+postMessage("here");

@@ -1,5 +1,7 @@
 /** The bending log: what happened when, each line with a note that may be written and kept. */
 
+import { ofBrowser } from "./storage.js";
+
 const KEPT = 200;
 const TOGETHER_S = 4; // units of a layer that go within this time of each other share a line
 
@@ -25,10 +27,8 @@ export class Log {
     this.session = session;
     this.root.replaceChildren();
     this.counted.clear();
-    for (const key of Object.keys(localStorage)) {
-      if (key.startsWith("log ") && key !== `log ${session}`) localStorage.removeItem(key);
-    }
-    const kept = JSON.parse(localStorage.getItem(`log ${session}`) ?? "[]");
+    ofBrowser.clear("log ", `log ${session}`);
+    const kept = ofBrowser.read(`log ${session}`, (found) => Array.isArray(found) && found.every(isLine)) ?? [];
     for (const { at, text, note, level } of kept) this.#line(at, text, level).querySelector("input").value = note;
   }
 
@@ -84,7 +84,7 @@ export class Log {
   }
 
   #keep() {
-    localStorage.setItem(`log ${this.session}`, JSON.stringify(this.#lines()));
+    if (this.session) ofBrowser.set(`log ${this.session}`, JSON.stringify(this.#lines()));
   }
 
   /** Hand the log over as a file of text. */
@@ -96,4 +96,8 @@ export class Log {
     link.click();
     URL.revokeObjectURL(link.href);
   }
+}
+
+function isLine(line) {
+  return Number.isFinite(line?.at) && [line.text, line.note, line.level].every((words) => typeof words === "string");
 }

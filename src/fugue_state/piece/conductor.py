@@ -102,7 +102,7 @@ class Conductor:
         return self._hand(0.0, lambda _: self._planned())
 
     def _planned(self) -> Strengths:
-        return self._timeline(self._played / self.rate)
+        return self._timeline(self.played_s)
 
     @property
     def brushed(self) -> Strengths:
@@ -210,7 +210,55 @@ class Conductor:
             self._next = next(self._coming, None)
         return tuple(found)
 
+    @property
+    def played_s(self) -> float:
+        """Seconds of the piece itself that have been played: fewer than have passed, if it was paused or frozen."""
+        return self._played / self.rate
+
+    def bars(self) -> Iterator[tuple[int, Bar]]:
+        """Yield the bars of a take up to its end, each with the sample that it begins at."""
+        while self.position < self._score.samples:
+            begins = self.position
+            yield begins, self.step()
+
     def events(self) -> Iterator[Event]:
         """Yield the events of a take, up to its end."""
-        while self.position < self._score.samples:
-            yield from self.step().events
+        for _, bar in self.bars():
+            yield from (event for event in bar.events if event.onset < self._score.samples)
+
+
+class Passing:
+    """How a take passes through its piece: it stands still where it was paused or frozen, and may end before it."""
+
+    def __init__(self, piece: Piece) -> None:
+        conductor = Conductor(piece)
+        begins, passed = [], [0.0]
+        for begin, _ in conductor.bars():
+            begins.append(begin / conductor.rate)
+            passed.append(conductor.played_s)
+        self._length_s = piece.score.length_s
+        self._edges_s, self._passed_s = np.array([*begins, self._length_s]), np.array(passed)
+
+    def heard_s(self, time_s: float) -> float | None:
+        """Return when a time of the piece is heard; None if it is not."""
+        bar = int(np.searchsorted(self._passed_s, time_s, side="right")) - 1
+        if bar + 1 == len(self._passed_s):
+            return None
+        heard_s = float(self._edges_s[bar]) + time_s - float(self._passed_s[bar])
+        return heard_s if heard_s < self._length_s else None
+
+    def passed_s(self, time_s: float) -> float:
+        """Return the time of the piece that is heard at a time."""
+        return float(np.interp(time_s, self._edges_s, self._passed_s))
+
+
+def moves(piece: Piece) -> Iterator[tuple[float, Strengths]]:
+    """Yield what a take remembers (U,), block by block where it changes, and from which second on."""
+    if not any(voice.forgets for voice in piece.score.voices):
+        return
+    conductor = Conductor(piece)
+    before: Strengths | None = None
+    for begin, bar in conductor.bars():
+        if before is None or not np.array_equal(bar.strengths, before):
+            before = bar.strengths.copy()
+            yield begin / conductor.rate, before

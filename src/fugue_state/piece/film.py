@@ -94,10 +94,10 @@ def still(
     config = config or FilmConfig()
     path = output_path(out, force=force, suffixes=(STILL,))
     moment = _telling_moment(piece) if at_s is None else at_s
-    if not 0.0 <= moment <= piece.score.duration_s:
-        raise InputError(f"a still is taken within 0..{piece.score.duration_s:g} s of the piece, got {moment:g}")
+    if not 0.0 <= moment <= piece.score.length_s:
+        raise InputError(f"a still is taken within 0..{piece.score.length_s:g} s of the piece, got {moment:g}")
     with _heard(sound, piece) as heard:
-        last = min(int(moment * config.fps), math.ceil(piece.score.duration_s * config.fps) - 1)
+        last = min(int(moment * config.fps), math.ceil(piece.score.length_s * config.fps) - 1)
         first = max(0, last - round(SETTLE_S * config.fps))
         frames = Frames(piece, heard, config, first)
         for _ in range(first, last + 1):
@@ -196,12 +196,9 @@ def _told(sound: str | Path, score: Score) -> dict[str, str]:
 
 def _telling_moment(piece: Piece) -> float:
     """Return a time, shortly after an onset, at which half of what is forgotten in all is forgotten."""
-    rate, voices = piece.score.file.sample_rate_hz, piece.score.voices
-    left = [
-        (event.onset / rate, float(event.strengths.mean())) for event in piece.events() if voices[event.voice].forgets
-    ]
+    left = [(time_s, float(strengths.mean())) for time_s, strengths in piece.moves()]
     if not left:
-        return piece.score.duration_s / 2
+        return piece.score.length_s / 2
     shares = np.array([share for _, share in left])
     nearest = int(np.abs(shares - (shares.max() + shares.min()) / 2).argmin())
-    return min(left[nearest][0] + ALIVE_S, piece.score.duration_s)
+    return min(left[nearest][0] + ALIVE_S, piece.score.length_s)

@@ -103,7 +103,7 @@ class Frames:
             "right",
         )
         now = told(int(self._middle_s))
-        whole = told(round(self._piece.score.duration_s))
+        whole = told(round(self._piece.score.length_s))
         self._line(layout.time, [Run(now, layout.text, theme.ink), Run(f" / {whole}", layout.text, theme.faint)])
 
     def _draw_grid(self, grid: Grid, part: slice, number: int, seen: Seen) -> None:
@@ -126,9 +126,9 @@ class Frames:
     def _with_card(self) -> Planes:
         """Return the frame, under a card with title or credits at the piece's beginning or end."""
         score = self._piece.score
-        length = min(CARD_S, CARD_PART * score.duration_s)
+        length = min(CARD_S, CARD_PART * score.length_s)
         fade = min(CARD_FADE_S, length / 2)
-        before_end = score.duration_s - self._middle_s
+        before_end = score.length_s - self._middle_s
         for lines, shown in (
             ((score.title,) if score.title else (), (length - self._middle_s) / fade),
             (score.credits, (length + fade - before_end) / fade),

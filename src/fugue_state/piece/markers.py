@@ -9,13 +9,12 @@ from fugue_state.audio.io import replacing
 from fugue_state.audio.riff import Marker
 from fugue_state.piece.instrument import Event
 from fugue_state.piece.piece import Piece
-from fugue_state.score.cues import spans
 
 
 def markers(piece: Piece) -> list[Marker]:
     """Return a marker at each cue, and at each chord of a voice that is not the one before, in time."""
     rate = piece.score.file.sample_rate_hz
-    cues = [Marker(round(span.start_s * rate), span.cue.title) for span in spans(piece.score.cues, piece.score.clock)]
+    cues = [Marker(round(span.start_s * rate), span.cue.title) for span in piece.cues]
     return sorted([*cues, *_changes(piece.events())], key=lambda marker: marker.sample)
 
 

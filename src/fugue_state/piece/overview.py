@@ -13,7 +13,6 @@ from fugue_state.look.figure import SMALL_PT, page, shortened, text_width_in
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.piece.panels import LANE_IN, PLOT_IN, draw_cues, draw_layers, named_cues, set_times
 from fugue_state.piece.piece import Piece
-from fugue_state.score.cues import spans
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ class Overview:
     """What a piece does over time: for each event its time (E,), voice, chord and planned level.
 
     `remembered` is what each layer remembers (F, L), `whole` what all units together do (F,), from the times (F,)
-    of the events on that forgetting reaches.
+    on at which that moves: the onsets of events that forgetting reaches, any time in a take.
     """
 
     times_s: npt.NDArray[np.float64]
@@ -44,34 +43,33 @@ class Overview:
 
 
 def overview(piece: Piece) -> Overview:
-    """Lay out all events of a piece."""
+    """Lay out all events of a piece; in a take there may be none."""
     rate, layers = piece.score.file.sample_rate_hz, piece.memory.layers
     ends = np.cumsum([0, *layers.values()])
-    told_of, reached, rows, whole = [], [0.0], [[1.0] * len(layers)], [1.0]
-    for event in piece.events():
-        told_of.append((event.onset / rate, event.voice, event.chord))
-        if piece.score.voices[event.voice].forgets:
-            reached.append(event.onset / rate)
-            rows.append([float(event.strengths[a:b].mean()) for a, b in pairwise(ends)])
-            whole.append(float(event.strengths.mean()))
-    times, voices, chords = zip(*told_of, strict=True)
-    levels = np.array([piece.planned_lu(time) for time in times])
-    return Overview(
-        np.array(times), np.array(voices), chords, levels, np.array(reached), np.array(rows), np.array(whole)
-    )
+    reached, rows, whole = [0.0], [[1.0] * len(layers)], [1.0]
+    for time_s, strengths in piece.moves():
+        reached.append(time_s)
+        rows.append([float(strengths[a:b].mean()) for a, b in pairwise(ends)])
+        whole.append(float(strengths.mean()))
+    events = list(piece.events())
+    times = np.array([event.onset / rate for event in events], dtype=float)
+    levels = np.array([piece.heard_lu(time) for time in times], dtype=float)
+    voices = np.array([event.voice for event in events], dtype=np.int64)
+    chords = tuple(event.chord for event in events)
+    return Overview(times, voices, chords, levels, np.array(reached), np.array(rows), np.array(whole))
 
 
 def table(piece: Piece, seen: Overview) -> list[str]:
     """Return an overview as lines of text: what each layer remembers over time, and the cues."""
     names = list(piece.memory.layers)
     lines = ["    time  " + "  ".join(f"{name:>7}" for name in names) + "     all     level"]
-    for time_s in np.linspace(0.0, piece.last_s, ROWS):
+    last_s = piece.score.length_s if piece.score.resolution == "block" else piece.last_s
+    for time_s in np.linspace(0.0, last_s, ROWS):
         now = int(np.searchsorted(seen.reached_s, time_s + 1e-6, side="right")) - 1
         shares = "  ".join(f"{share:6.0%} " for share in seen.remembered[now])
-        level = f"{piece.planned_lu(float(time_s)):+5.1f} LU"
+        level = f"{piece.heard_lu(float(time_s)):+5.1f} LU"
         lines.append(f"{told(round(float(time_s), 1)):>8}  {shares} {seen.whole[now]:6.0%}  {level}")
-    cues = spans(piece.score.cues, piece.score.clock)
-    return [*lines, *(f"{told(round(span.start_s, 1)):>8}  {span.told}" for span in cues)]
+    return [*lines, *(f"{told(round(span.start_s, 1)):>8}  {span.told}" for span in piece.cues)]
 
 
 def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
@@ -82,12 +80,12 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
     heights_in |= {"level": LEVEL_IN} if score.loudness.plan else {}
     heights_in = {name: height for name, height in heights_in.items() if height}
     with page(theme, sum(heights_in.values()) + AROUND_IN) as figure:
-        chords = f"{len(seen.times_s)} chord{'s' if len(seen.times_s) > 1 else ''}"
-        about = f"{piece.memory.header.name}, {told(score.duration_s)}, {chords}"
+        chords = f"{len(seen.times_s)} chord{'' if len(seen.times_s) == 1 else 's'}"
+        about = f"{piece.memory.header.name}, {told(round(score.length_s, 1))}, {chords}"
         figure.headline(score.title or "untitled", about)
         axes = figure.subplots(len(heights_in), 1, sharex=True, height_ratios=list(heights_in.values()))
         panels = dict(zip(heights_in, axes, strict=True))
-        set_times(list(panels.values()), score.duration_s)
+        set_times(list(panels.values()), score.length_s)
         _draw_voices(panels["voices"], piece, seen, theme)
         draw_layers(panels["layers"], piece, seen, theme)
         if "level" in panels:
@@ -101,7 +99,7 @@ def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None
     """Draw a line for every chord, and its name where there is room for any of its voice."""
     voices = piece.score.voices
     names = [shortened(voice.name or f"voice {i}", VOICE_NAME_IN, SMALL_PT) for i, voice in enumerate(voices, 1)]
-    ends_s = piece.score.duration_s
+    ends_s = piece.score.length_s
     for number in range(len(voices)):
         mine = np.flatnonzero(seen.voices == number)
         axes.vlines(seen.times_s[mine], number - 0.32, number + 0.32, colors=theme.faint, linewidths=0.7)
@@ -119,5 +117,6 @@ def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None
 def _draw_level(axes: Axes, seen: Overview, theme: Theme) -> None:
     axes.step(seen.times_s, seen.levels_lu, where="post", color=theme.glow)
     axes.set_ylabel("level, LU")
-    axes.set_ylim(min(-6.0, float(seen.levels_lu.min()) - 3.0), max(3.0, float(seen.levels_lu.max()) + 1.0))
+    lowest, highest = float(seen.levels_lu.min(initial=0.0)), float(seen.levels_lu.max(initial=0.0))
+    axes.set_ylim(min(-6.0, lowest - 3.0), max(3.0, highest + 1.0))
     axes.grid(visible=True, axis="y")

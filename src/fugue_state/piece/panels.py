@@ -11,7 +11,7 @@ import numpy as np
 from fugue_state.look.figure import LINES, SMALL_PT, shortened, text_width_in
 from fugue_state.look.theme import Theme
 from fugue_state.piece.piece import Piece
-from fugue_state.score.cues import CueSpan, spans
+from fugue_state.score.cues import CueSpan
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
@@ -37,13 +37,13 @@ class Named:
     before: bool
 
 
-def set_times(panels: Sequence[Axes], duration_s: float) -> None:
+def set_times(panels: Sequence[Axes], length_s: float) -> None:
     """Let panels above each other share the time of a piece, told once at the bottom."""
     from matplotlib.ticker import MultipleLocator
 
-    step_s = next((step for step in TICKS_S if duration_s / step <= MOST_TICKS), TICKS_S[-1])
+    step_s = next((step for step in TICKS_S if length_s / step <= MOST_TICKS), TICKS_S[-1])
     for axes in panels:
-        axes.set_xlim(0.0, duration_s)
+        axes.set_xlim(0.0, length_s)
         axes.xaxis.set_major_locator(MultipleLocator(step_s))
         axes.xaxis.set_major_formatter(lambda seconds, _: told(round(seconds, 1)))
         axes.tick_params(axis="x", bottom=axes is panels[-1], labelbottom=axes is panels[-1])
@@ -51,7 +51,7 @@ def set_times(panels: Sequence[Axes], duration_s: float) -> None:
 
 def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
     """Draw what each layer and all units together remember, in per cent."""
-    times = np.append(seen.reached_s, piece.score.duration_s)
+    times = np.append(seen.reached_s, piece.score.length_s)
     percent = 100.0 * np.vstack([seen.remembered, seen.remembered[-1:]])
     whole = np.append(seen.whole, seen.whole[-1]) * 100.0
     axes.fill_between(times, whole, step="post", color=theme.glow, alpha=0.18, linewidth=0)
@@ -71,10 +71,10 @@ def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
 
 def named_cues(piece: Piece) -> tuple[list[Named], int]:
     """Return those cues whose names have room, and in how many lanes."""
-    score, found = piece.score, []
-    per_s = PLOT_IN / score.duration_s
+    found: list[Named] = []
+    per_s = PLOT_IN / piece.score.length_s
     free_in = [0.0] * MOST_LANES
-    for span in spans(score.cues, score.clock):
+    for span in piece.cues:
         name = shortened(span.cue.title, NAME_IN, SMALL_PT)
         width, place = text_width_in(name, SMALL_PT) + SPACE_IN, span.start_s * per_s
         before = place + width > PLOT_IN + BESIDE_IN
@@ -88,8 +88,7 @@ def named_cues(piece: Piece) -> tuple[list[Named], int]:
 
 def draw_cues(strip: Axes | None, panels: Sequence[Axes], piece: Piece, named: Sequence[Named], theme: Theme) -> None:
     """Draw a line for every cue through the panels, and names into the strip above them."""
-    score = piece.score
-    starts = [span.start_s for span in spans(score.cues, score.clock)]
+    starts = [span.start_s for span in piece.cues]
     for axes in panels:
         axes.vlines(
             starts, 0, 1, transform=axes.get_xaxis_transform(), colors=theme.ink, linewidths=0.8, alpha=0.4, zorder=1.5

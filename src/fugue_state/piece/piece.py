@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import cast
 
@@ -24,12 +25,12 @@ from fugue_state.measure.curve import distances
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.bends import Bend, Source
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.conductor import Conductor
+from fugue_state.piece.conductor import Conductor, Passing, moves
 from fugue_state.piece.instrument import Event
 from fugue_state.piece.line import Line, Onset
 from fugue_state.piece.listening import Ear
 from fugue_state.progress import Track, untracked
-from fugue_state.score.cues import Course
+from fugue_state.score.cues import Course, CueSpan, spans
 from fugue_state.score.model import REACHING_UNITS, Change, Score
 
 
@@ -92,6 +93,35 @@ class Piece:
                 listening(event, onset.time_s)
             yield event
         self._decided = governor  # whoever asks again need not listen again
+
+    @cached_property
+    def cues(self) -> tuple[CueSpan, ...]:
+        """Its cues at the seconds at which they are heard; those that a take did not come to are not there."""
+        found = spans(self.score.cues, self.score.clock)
+        if self._passing is None:
+            return found
+        heard = []
+        for span in found:
+            start_s = self._passing.heard_s(span.start_s)
+            end_s = None if span.end_s is None else self._passing.heard_s(span.end_s)
+            if start_s is not None:
+                heard.append(replace(span, start_s=start_s, end_s=end_s))
+        return tuple(heard)
+
+    @cached_property
+    def _passing(self) -> Passing | None:
+        """How a take passes through the piece; None where both are the same."""
+        return Passing(self) if self.score.resolution == "block" else None
+
+    def moves(self) -> Iterator[tuple[float, Strengths]]:
+        """Yield what is remembered (U,) of what forgetting reaches, and from which second on that is heard."""
+        if self.score.resolution == "block":
+            yield from moves(self)
+            return
+        rate = self.score.file.sample_rate_hz
+        for event in self.events():
+            if self.lines[event.voice].voice.forgets:
+                yield event.onset / rate, event.strengths
 
     def event(self, onset: Onset, number: int, z: Tensor, strengths: Strengths) -> Event:
         """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
@@ -156,8 +186,12 @@ class Piece:
         """Return what is remembered at a time: what the timeline and the performer's hand leave."""
         return self._hand(time_s, timeline) if self.score.changes else timeline(time_s)
 
+    def heard_lu(self, time_s: float) -> float:
+        """Return the planned level of what is heard at a time, in LU beside the beginning's."""
+        return self.planned_lu(time_s if self._passing is None else self._passing.passed_s(time_s))
+
     def planned_lu(self, time_s: float) -> float:
-        """Return the planned level at a time, in LU beside the beginning's."""
+        """Return the planned level at a time of the piece, in LU beside the beginning's."""
         return float(np.interp(time_s, *self._levels)) if self.score.loudness.plan else 0.0
 
     @cached_property

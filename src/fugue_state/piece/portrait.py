@@ -27,20 +27,21 @@ def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> 
     named, lanes = named_cues(piece)
     heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), LAYERS_IN]
     with Heard(sound) as heard, page(theme, sum(heights_in) + AROUND_IN) as figure:
-        about = f"{memory.header.name}, {told(score.duration_s)}, {score.forgetting.order} order, {memory.units} units"
+        length = told(round(score.length_s, 1))
+        about = f"{memory.header.name}, {length}, {score.forgetting.order} order, {memory.units} units"
         figure.headline(score.title or Path(sound).stem, about)
         panels = list(figure.subplots(len(heights_in), 1, sharex=True, height_ratios=heights_in))
-        _draw_sound(panels[0], heard, score.duration_s, theme)
+        _draw_sound(panels[0], heard, score.length_s, theme)
         draw_layers(panels[-1], piece, overview(piece), theme)
-        set_times(panels, score.duration_s)
+        set_times(panels, score.length_s)
         draw_cues(panels[1] if lanes else None, [panels[0], panels[-1]], piece, named, theme)
     return figure
 
 
-def _draw_sound(axes: Axes, heard: Heard, duration_s: float, theme: Theme) -> None:
+def _draw_sound(axes: Axes, heard: Heard, length_s: float, theme: Theme) -> None:
     levels = heard.overview(COLUMNS)
     loudest_db = loudest(levels)
-    edges = (0.0, duration_s, 0.0, float(heard.spec.n_mels))
+    edges = (0.0, length_s, 0.0, float(heard.spec.n_mels))
     axes.imshow(
         levels, origin="lower", aspect="auto", interpolation="nearest", extent=edges,
         cmap=theme.colours, vmin=loudest_db - RANGE_DB, vmax=loudest_db,

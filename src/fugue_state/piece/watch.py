@@ -58,6 +58,9 @@ class Watch:
         self._next = next(self._coming, None)
         self._sounding: list[_Sounding] = []
         self._strengths: Strengths = np.ones(piece.memory.units, dtype=np.float32)
+        # In a take they move at any time, else with the events.
+        self._moves = piece.moves() if piece.score.resolution == "block" else iter(())
+        self._move = next(self._moves, None)
 
     def at(self, time_s: float) -> Seen:
         """Return what is there at a time; times are asked for in order."""
@@ -66,6 +69,9 @@ class Watch:
             if self._forgets(self._next.event):
                 self._strengths = self._next.event.strengths
             self._next = next(self._coming, None)
+        while self._move is not None and self._move[0] <= time_s:
+            self._strengths = self._move[1]
+            self._move = next(self._moves, None)
         self._sounding = [one for one in self._sounding if time_s < one.start_s + one.length_s]
         firing = [one.at(time_s) for one in self._sounding]
         quiet = np.zeros(len(self._strengths), dtype=np.float32)

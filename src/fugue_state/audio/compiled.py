@@ -1,4 +1,4 @@
-"""How work runs: loops compiled, items beside each other, sums in one order."""
+"""How work runs: loops compiled, items beside each other, sums in one order whatever the threads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,12 @@ def compiled(function: Function) -> Function:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread: several add up in another order, and round in another way."""
+    """Let torch use one thread: several add up in another order, and round in another way.
+
+    All that decides samples runs in it, so that they are the same whatever the environment says of threads. NumPy's
+    matrix products share their work among threads, too, and nobody can limit that for a single thread: whoever needs
+    a product for samples takes it from torch, or adds up in NumPy without one.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -41,10 +46,18 @@ def one_thread() -> Iterator[None]:
 def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int | None = None) -> list[Made]:
     """Do something with every item, so many at once, or as many as torch may use threads; each by itself uses one.
 
-    Small transforms share their work badly. A single item has all threads to itself.
+    Small transforms share their work badly, and what an item becomes must not depend on how many threads there are.
     """
-    count = min(at_once or torch.get_num_threads(), len(items))
+    threads = torch.get_num_threads()
+
+    def alone(item: Given) -> Made:
+        with one_thread():
+            return do(item)
+
+    count = min(at_once or threads, len(items))
     if count <= 1:
-        return [do(item) for item in items]
-    with ThreadPoolExecutor(count, initializer=torch.set_num_threads, initargs=(1,)) as pool:
-        return list(pool.map(do, items))
+        return [alone(item) for item in items]
+    with ThreadPoolExecutor(count) as pool:
+        made = list(pool.map(alone, items))
+    torch.set_num_threads(threads)  # threads that begin later take theirs from the last that was set
+    return made

@@ -8,9 +8,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from fugue_state.audio.compiled import in_threads
+from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.integrate import Grid, gradient_phase, realtime_phase
 from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Refit, Updates
 from fugue_state.audio.mel import MelTransform
@@ -88,9 +89,10 @@ class OriginalInverter:
         return self._transform.spec
 
     def __call__(self, mel: Tensor) -> Tensor:
-        """Invert mel (B, M, T) to audio (B, T * hop), one item after another."""
-        bands = self._transform.bands(mel).numpy()
-        return torch.from_numpy(np.stack([self._one(item) for item in bands]))
+        """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
+        with one_thread(), threadpool_limits(1, user_api="blas"):
+            bands = self._transform.bands(mel).numpy()
+            return torch.from_numpy(np.stack([self._one(item) for item in bands]))
 
     def _one(
         self, bands: np.ndarray[tuple[int, int], np.dtype[np.float32]]

@@ -45,7 +45,8 @@ def event_lufs(samples: Samples, sample_rate_hz: int) -> float:
     size = fft.next_fast_len(length, real=True)
     parts = fft.rfft(channels, size).view(np.float32)  # real, imaginary, real, ...
     # By Parseval's theorem: the sum of squares from half of the spectrum.
-    mean_square = float((parts**2 @ _weights(size, sample_rate_hz)).sum()) / (size * length)
+    # Without a matrix product, which rounds in another way with another number of threads.
+    mean_square = float((parts**2 * _weights(size, sample_rate_hz)).sum(dtype=np.float64)) / (size * length)
     return max(SILENT_LUFS, OFFSET_LU + 10.0 * float(np.log10(max(mean_square, 1e-12))))
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fugue_state.audio.compiled import compiled, in_threads
+from fugue_state.audio.compiled import compiled, in_threads, one_thread
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import MelSpec
 
@@ -44,7 +44,8 @@ class PseudoInverse:
 
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
-        self._inverse = torch.linalg.pinv(self.transform.filters)
+        with one_thread():
+            self._inverse = torch.linalg.pinv(self.transform.filters)
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Return the magnitudes."""
@@ -136,10 +137,11 @@ class Refit:
 
 
 @cache
+@one_thread()
 def _dictionary(spec: MelSpec) -> tuple[Rows, Rows, Rows]:
     """Return the atoms that a mel can tell: what bands see of them, the same by atoms, and the atoms by bins."""
     atoms = _atoms(spec)
-    filters = MelTransform(spec).filters.numpy() @ atoms  # (M, K)
+    filters = (MelTransform(spec).filters @ torch.from_numpy(atoms)).numpy()  # (M, K)
     heard = filters.sum(axis=0) > LEAST
     atoms, filters = atoms[:, heard], filters[:, heard]
     return _rows(filters), _rows(filters.T / filters.sum(axis=0)[:, None]), _rows(atoms)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fugue_state.audio.compiled import one_thread
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
 
@@ -55,6 +56,7 @@ class MelTransform:
         self.filters = torch.from_numpy(filterbank(spec))
         self.unit_gain = 2.0 / float(self.window.sum())
 
+    @one_thread()
     def encode(self, audio: Tensor) -> Tensor:
         """Return the mel (B, M, N // hop) of audio (B, N); frame t is centred on t * hop.
 

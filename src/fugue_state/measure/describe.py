@@ -10,6 +10,7 @@ import numpy.typing as npt
 from torch import Tensor
 from torch.nn import functional
 
+from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.magnitudes import Updates
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import MelSpec
@@ -63,12 +64,13 @@ class Describer:
         # By Parseval's theorem: mean square of a sound from the magnitudes of half its spectrum.
         self._mean_square = 2.0 / (spec.n_fft * float((self._transform.window**2).sum()))
 
+    @one_thread()
     def __call__(self, mel: Tensor) -> list[Description]:
         """Describe mels (B, M, T) in [-1, 1]; AudioError for others."""
         magnitude = self._at_moments(mel, self._magnitudes)
         power = (magnitude**2).mean(axis=2)
         hz = np.fft.rfftfreq(self._spec.n_fft, 1.0 / self._spec.sample_rate_hz)
-        bright = (power @ hz) / np.maximum(power.sum(axis=1), TINY)
+        bright = np.einsum("bf,f->b", power, hz) / np.maximum(power.sum(axis=1), TINY)
         level = _db(power.sum(axis=1) * self._mean_square)
         frames = (self._transform.amplitude(mel).numpy().astype(np.float64) ** 2).sum(axis=1)
         shape = zip(self._attack_s(frames), self._sustain_db(frames), level, bright, strict=True)
@@ -77,6 +79,7 @@ class Describer:
             for heard, (a, s, v, b) in zip(chroma_of_peaks(magnitude, self._spec), shape, strict=True)
         ]
 
+    @one_thread()
     def chroma(self, mel: Tensor) -> Array:
         """Return the unit chroma (B, 12), C first, of mels (B, M, T), without looking at what is above its range.
 

@@ -14,7 +14,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.stats import rankdata
 from torch import Tensor
 
-from fugue_state.audio.compiled import in_threads
+from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig, Settings
 from fugue_state.look.figure import HEADLINE_PT, SMALL_PT, page, shortened
@@ -173,7 +173,7 @@ def _measured(memory: Memory, config: ProfileConfig, track: Track) -> Tensors:
         "mel_db": np.sqrt(energy.mean(axis=1)),
         "clarity": clarity,
         "activation": activations.mean(axis=0),
-        "centroid_hz": _shared(energy) @ hz,
+        "centroid_hz": np.einsum("um,m->u", _shared(energy), hz),
         "regions": _shared(_regional(energy, hz)),
     }
     tensors = {key: torch.from_numpy(_rounded(value).astype(np.float32)) for key, value in values.items()}
@@ -183,6 +183,7 @@ def _measured(memory: Memory, config: ProfileConfig, track: Track) -> Tensors:
 class _Ablation:
     """Intact sounds of some latents, and what becomes of them without a unit."""
 
+    @one_thread()
     def __init__(self, memory: Memory, config: ProfileConfig) -> None:
         self._generator = memory.generator
         self._to_db = memory.spec.range_db / 2.0
@@ -266,7 +267,7 @@ def band_hz(spec: MelSpec) -> Array:
 def _regional(energy: Array, hz: Array) -> Array:
     """Return the mean energy of the bands of each region (k, 3), 0 for a region without bands."""
     inside = np.digitize(hz, REGION_BORDERS_HZ)[:, None] == np.arange(len(REGIONS))
-    return np.asarray(energy @ (inside / np.maximum(inside.sum(axis=0), 1)))
+    return np.asarray(np.einsum("um,mr->ur", energy, inside / np.maximum(inside.sum(axis=0), 1)))
 
 
 def _shared(energy: Array) -> Array:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.integrate import Grid, PhaseState, follow, start_phase
 from fugue_state.audio.magnitudes import Lobes
 from fugue_state.audio.mel import MelTransform
@@ -267,7 +268,7 @@ class Stream:
 
     def steps(self, readings: Sequence[Reading]) -> list[tuple[Tensor, StreamState]]:
         """Return what `step` does for each of several: together they take less time, and may round in another way."""
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             found: dict[int, tuple[Tensor, StreamState]] = {}
             for alike in self._alike(readings):
                 states = [_back(one.state, self.open) if one.anew else one.state for _, one in alike]
@@ -297,7 +298,7 @@ class Stream:
         """Return the `latency` samples still to come if no frame follows: what a whole mel ends with."""
         if not state.guess.shape[1]:
             return torch.zeros(self.latency)
-        with torch.inference_mode():
+        with torch.inference_mode(), one_thread():
             held = state.mel[0, -1:].T.expand(-1, self._net.config.look_ahead)
             first, state = self._play(*self._predict(held[None], [state])[0])
             last, state = self._play(state.magnitude.expand(3, -1), state)

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 
 from fugue_state.config import EVENT_BATCH, Budget, ComputeConfig, MelSpec, ModelConfig, TrainConfig
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.measure.chords import Chord, name_chord, tabulate, template
 from fugue_state.memory.clusters import cluster_mels
@@ -111,8 +111,8 @@ def main() -> None:
     if options.steps is None and options.minutes is None:
         options.steps = 4000
     corpus, spec = read_corpus(options.corpus), MelSpec.preset(options.mel)
-    chords = [spelling(name) for name in load_mels(corpus, spec, cache_folder()).classes]
-    hidden = load_mels(corpus, spec, cache_folder(), labelled=False)
+    chords = [spelling(name) for name in load_mels(corpus, spec, find_cache()).classes]
+    hidden = load_mels(corpus, spec, find_cache(), labelled=False)
     clustered, plain = cluster_mels(hidden, spec, options.clusters), cluster_mels(hidden, spec, 1)
     most, purity = majorities(clustered, chords)
     count = options.per_label * max(len(clustered.labels), 1)

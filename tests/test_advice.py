@@ -11,8 +11,8 @@ import torch
 from fugue_state.audio import io
 from fugue_state.config import AdviceConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, advise, bandwidth, clip_facts
-from fugue_state.corpus.fetch import cache_folder
-from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.cache import find_cache
+from fugue_state.corpus.folder import Clip, read_corpus
 from fugue_state.corpus.inspect import inspect_corpus
 from fugue_state.memory.dataset import load_mels
 
@@ -117,14 +117,16 @@ def test_no_band_limit_is_found_in_a_dull_or_tiny_sound() -> None:
 def test_facts_are_of_the_recording_as_it_is() -> None:
     time = np.arange(3 * 8000) / 8000
     sound = (0.01 * np.sqrt(2) * np.sin(2 * np.pi * 440 * time)).astype(np.float32)
-    assert clip_facts(Path("x/Am/one.wav"), sound, 8000) == ClipFacts("Am/one.wav", 8000, 3.0, -40.0, 4000.0)
+    assert clip_facts(Clip(Path("x/Am/one.wav"), "Am", "one", "Training"), sound, 8000) == ClipFacts(
+        "Am/one.wav", 8000, 3.0, -40.0, 4000.0
+    )
 
 
 def test_facts_are_kept_beside_the_mels(make_corpus: Callable[..., Path]) -> None:
     root = make_corpus({"Am": 2, "C": 2})
     io.write(root / "C" / "z.wav", 0.1 * pluck(60, 0.5, 44_100), 44_100)
     (root / "Am" / "bad.wav").write_bytes(b"RIFFxxxx")
-    made, kept = (load_mels(read_corpus(root), SPEC, cache_folder()) for _ in range(2))
+    made, kept = (load_mels(read_corpus(root), SPEC, find_cache()) for _ in range(2))
     assert made.facts == kept.facts
     assert [f.name for f in made.facts] == [f"{c}/{c}_g{i}_{i}.wav" for c in ("Am", "C") for i in (0, 1)] + ["C/z.wav"]
     assert [f.sample_rate_hz for f in made.facts] == [RATE] * 4 + [44_100]

@@ -14,7 +14,7 @@ from fugue_state.config import ClipConfig, MelSpec, StrumConfig
 from fugue_state.corpus import fetch
 from fugue_state.corpus.build import build_corpus
 from fugue_state.corpus.clips import loudest_rms, onset, prepare
-from fugue_state.corpus.folder import guitar_of, read_corpus
+from fugue_state.corpus.folder import group_of, read_corpus
 from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
 from fugue_state.corpus.notes import Guitar, Note, make_note, measure_pitch, named_pitch_classes, read_guitars
 from fugue_state.corpus.soundfont import read_soundfont
@@ -63,10 +63,10 @@ def v2(tmp_path: Path) -> Path:
 def test_v2_labels_guitars_and_splits(v2: Path) -> None:
     corpus = read_corpus(v2)
     assert corpus.labels == ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
-    found = {f"{c.split}/{c.label}/{c.path.name}": c.guitar for c in corpus.clips}
+    found = {f"{c.split}/{c.label}/{c.path.name}": c.group for c in corpus.clips}
     assert found == V2_NAMES
     assert len(corpus.part("Training")) == 14
-    assert not {c.guitar for c in corpus.part("Training")} & {c.guitar for c in corpus.part("Test")}
+    assert not {c.group for c in corpus.part("Training")} & {c.group for c in corpus.part("Test")}
     assert "Training/Am has 2 clips, not 180" in corpus.warnings[0]
 
 
@@ -91,7 +91,7 @@ def test_class_folders_and_flat_folders(tmp_path: Path, make_corpus: Callable[..
     assert corpus.labels == ("Am", "G")
     assert corpus.warnings == []
     io.write(classes / "loose.wav", pluck(50, 0.2), RATE)
-    assert "1 file(s) lie beside" in read_corpus(classes).warnings[0]
+    assert read_corpus(classes).left_out == {"beside the class folders": ["loose.wav"]}
     flat = read_corpus(classes / "G")
     assert flat.labels == ()
     assert len(flat.clips) == 3
@@ -107,8 +107,8 @@ def test_nothing_to_read_is_said(tmp_path: Path) -> None:
 
 
 def test_guitar_names() -> None:
-    assert guitar_of(Path("Am_x_1.wav.wav"), "Am") == "x"
-    assert guitar_of(Path("my take 3.wav"), "") == "mytake3"
+    assert group_of(Path("Am_x_1.wav.wav"), "Am") == "x"
+    assert group_of(Path("my take 3.wav"), "") == "mytake3"
 
 
 def test_inspection_counts_and_names_what_cannot_be_read(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
@@ -121,7 +121,7 @@ def test_inspection_counts_and_names_what_cannot_be_read(tmp_path: Path, make_co
     assert found.classes == {"Training": {"Am": 2, "C": 2}}
     assert found.sample_rates_hz == {RATE: 3, 44_100: 1}
     assert found.channels == {1: 3, 2: 1}
-    assert found.guitars == {"Training": 2}
+    assert found.groups == {"Training": 2}
     assert found.duration_s == {"shortest": 0.5, "median": 1.5, "longest": 1.5}
     assert {Path(p).name for p in found.unreadable} == {"C_bad_1.wav", "C_mute_1.wav"}
     captions = [text.get_text() for text in corpus_figure(read_corpus(root), MelSpec()).axes[0].texts]
@@ -215,8 +215,8 @@ def test_a_corpus_is_built_with_whole_guitars_held_out_and_goes_on(tmp_path: Pat
     assert any("left out F7.wav" in line for line in said)
     corpus = read_corpus(out)
     assert corpus.warnings == []
-    assert {c.guitar for c in corpus.part("Test")} == {"guitar1"}
-    assert {c.guitar for c in corpus.part("Training")} == {"guitar0", "guitar2"}
+    assert {c.group for c in corpus.part("Test")} == {"guitar1"}
+    assert {c.group for c in corpus.part("Training")} == {"guitar0", "guitar2"}
     assert len(corpus.part("Training")) == 16
     assert len(corpus.part("Test")) == 8
     paths = [c.path for c in corpus.clips]

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fugue_state.config import MelSpec
+from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.measure.examine import Examiner, as_memory, score
@@ -61,7 +62,7 @@ def corpus(make_corpus: Callable[..., Path]) -> Corpus:
 
 @pytest.fixture
 def learned(corpus: Corpus, tmp_path: Path) -> MelSet:
-    return load_mels(corpus, SPEC, tmp_path / "cache")
+    return load_mels(corpus, SPEC, Cache(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -156,7 +157,7 @@ def test_held_out_clips_are_preferred(
     make_corpus({"Am": 6, "C": 6, "G": 6}, "split/Training")
     make_corpus({"Am": 4, "C": 3, "G": 2}, "split/Test")
     corpus = read_corpus(tmp_path / "split")
-    taught = load_mels(corpus, SPEC, tmp_path / "cache")
+    taught = load_mels(corpus, SPEC, Cache(tmp_path / "cache"))
     figures = Examiner(SPEC, LABELS, taught, corpus, per_class=2, mels=12)(tiny_generator, tiny_header)
     assert figures["held_out"] == 9
     # The held-out clips are the first of the training clips again.

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from fugue_state.cli import main
 from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
 from fugue_state.measure.card import read_card
@@ -27,7 +27,7 @@ SPEC = MelSpec(frames=64)
 
 def lesson(root: Path, out: Path, steps: int, said: list[str], *, resume: bool = False) -> None:
     corpus = read_corpus(root)
-    mels = load_mels(corpus, SPEC, cache_folder())
+    mels = load_mels(corpus, SPEC, find_cache())
     run = RunConfig(
         name="t", mel=SPEC, model=ModelConfig(feature_maps=2, latent_size=4, labels=corpus.labels),
         train=TrainConfig(batch=4), data_key=mels.key,

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 
 from fugue_state.audio import io
 from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, TrainConfig
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.cache import cache_folder, find_cache
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
 from fugue_state.measure.chords import name_chord
@@ -242,7 +242,7 @@ def test_mels_are_made_once_and_again_when_damaged_or_changed(make_corpus: Calla
             return items
 
         return load_mels(
-            read_corpus(root), MelSpec(), cache_folder(), labelled=labelled, say=said.append,
+            read_corpus(root), MelSpec(), find_cache(said.append), labelled=labelled,
             track=track,  # type: ignore[arg-type]
         )  # fmt: skip
 
@@ -276,7 +276,7 @@ def test_mels_are_made_once_and_again_when_damaged_or_changed(make_corpus: Calla
 
 def test_too_little_data_is_refused(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
     def load(root: Path) -> MelSet:
-        return load_mels(read_corpus(root), MelSpec(), cache_folder())
+        return load_mels(read_corpus(root), MelSpec(), find_cache())
 
     with pytest.raises(CorpusError, match="only one class, 'Am'"):
         load(make_corpus({"Am": 4}, "one"))
@@ -295,7 +295,7 @@ def test_two_chords_are_learned(tmp_path: Path, make_corpus: Callable[..., Path]
     """A real training, from files to named chords, of a network small enough for a minute or two."""
     spec = MelSpec(frames=64)
     corpus = read_corpus(make_corpus({"Am": 24, "C": 24}))
-    data = load_mels(corpus, spec, cache_folder())
+    data = load_mels(corpus, spec, find_cache())
     run = RunConfig(
         name="two", mel=spec, model=ModelConfig(feature_maps=8, latent_size=16, labels=corpus.labels),
         train=TrainConfig(batch=8, average_decay=0.99, generator_rate=5e-4, discriminator_rate=1e-3), data_key=data.key,

@@ -351,6 +351,19 @@ class ClipConfig(Settings):
     level_dbfs: float = Field(default=-18.0, ge=-60, le=0)
 
 
+class SliceConfig(Settings):
+    """How a long recording is cut into clips."""
+
+    recordings_s: float = Field(default=2.0, gt=1)  # images that a recording without a label holds before it is cut
+    one_shot_s: float = Field(default=15.0, gt=0)  # up to this length, a recording with a label is one clip
+    onset_db: float = Field(default=10.0, gt=0)  # above what was heard before
+    heard_db: float = Field(default=40.0, gt=0)  # below the loudest second: quieter parts are not learned from
+    decay_db: float = Field(default=6.0, gt=0)  # below the second at an onset: what falls further has died away
+    held_out_share: float = Field(default=0.1, ge=0, lt=1)
+    fewest_recordings: int = Field(default=5, ge=2)  # with fewer, a part of each is held out instead of whole ones
+    fewest_clips: int = Field(default=20, ge=2)  # with fewer, none are held out
+
+
 class AdviceConfig(Settings):
     """From where on a folder of sounds is warned about before it is learned."""
 
@@ -384,6 +397,7 @@ class ClusterConfig(Settings):
 
 
 AUTO = "auto"
+SLICE_AUTO, SLICE_OFF = AUTO, "off"
 
 
 def cluster_labels(count: int) -> tuple[str, ...]:

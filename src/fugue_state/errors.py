@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 LONGEST_SHOWN = 80  # characters of a wrong value
@@ -65,3 +66,13 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(value[:LONGEST_SHOWN].casefold(), by_fold, n=1, cutoff=0.4)
     hint = f"; did you mean {by_fold[near[0]]!r}?" if near else ""
     return InputError(f"unknown {what} {shown(value)}{hint} (known: {', '.join(names)})")
+
+
+def a_folder(path: Path) -> str:
+    """Return what is wrong with a path where a folder is needed and there is none."""
+    return f"{path}: is a file, a folder is needed" if path.exists() else f"{path}: no such folder"
+
+
+def a_file(path: Path) -> str:
+    """Return what is wrong with a path where a file is needed and there is none."""
+    return f"{path}: is a folder, a file is needed" if path.is_dir() else f"{path}: no such file"

@@ -9,12 +9,18 @@ import click
 
 from fugue_state.cli import composing, learning, measuring, playing, sounding
 from fugue_state.cli.options import examples
+from fugue_state.cli.telling import plain_streams
 from fugue_state.config import VERSION
 from fugue_state.errors import FugueError
 
 
 class OneLineErrors(click.Group):
     """A group whose commands end in one clear line, whatever was wrong."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the program."""
+        plain_streams()
+        return super().main(*args, **extra)
 
     def invoke(self, context: click.Context) -> Any:
         """Run the command; turn what we raise on purpose into a line and an exit code."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import signal
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from fugue_state.cli.options import check_picture, examples, forced, machine_readable, option, taken, themed
+from fugue_state.cli.options import check_picture, examples, forced, machine_readable, option, sliced, taken, themed
 from fugue_state.cli.telling import draw, note, report, say, tracked
 from fugue_state.config import (
     AUTO,
@@ -32,6 +33,7 @@ from fugue_state.config import (
 from fugue_state.errors import InputError
 
 if TYPE_CHECKING:
+    from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
     from fugue_state.look.theme import Theme
     from fugue_state.memory.dataset import MelSet
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
 
 
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
+NAMED_FILES = 12  # of those that cannot be read
 
 
 @click.group()
@@ -76,23 +79,27 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
     "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
 )
 @click.argument("folder", type=click.Path(path_type=Path))
+@sliced
 @machine_readable
 @click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms: .png or .svg.")
 @themed
 @forced
-def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
-    """Count classes, guitars, rates and durations of FOLDER; name every unreadable file."""
+def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
+    """Count classes, recordings, groups, rates and durations of FOLDER; name what is left out or cannot be read.
+
+    Groups are what clips have in common by their names: one guitar, one player.
+    """
     from dataclasses import asdict
 
-    from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
+    from fugue_state.corpus.scan import told as told_of
 
     check_picture(sheet, force)
-    found = read_corpus(folder)
+    found = _clips(folder, slicing)
     told = asdict(inspect_corpus(found, tracked))
-    warnings = [] if as_json else told.pop("warnings")
+    lines = [] if as_json else [*told_of(told.pop("left_out")), *told.pop("warnings")]
     report(told, as_json)
-    for line in warnings:
+    for line in lines:
         note(line)
     if sheet is not None:
         draw(corpus_figure(found, MelSpec(), theme), sheet)
@@ -133,6 +140,7 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, theme: Theme
     show_default=True,
     help="Whether the discriminator sees how much a batch varies.",
 )
+@sliced
 @option(AugmentConfig, "shift_s", "--augment-shift", about="Move what the discriminator sees in time, seconds.")
 @option(AugmentConfig, "level_db", "--augment-level", about="... in level, dB.")
 @option(AugmentConfig, "pitch_semitones", "--augment-pitch", about="... in pitch, semitones.")
@@ -154,18 +162,22 @@ def corpus_inspect(folder: Path, as_json: bool, sheet: Path | None, theme: Theme
 @themed
 def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
-    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.corpus.cache import find_cache
+    from fugue_state.corpus.folder import read_corpus, readable
     from fugue_state.measure.lesson import teach
+    from fugue_state.memory.claim import claimed
     from fugue_state.memory.training import check_run, leave, make_fabric, read_measures
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
     budget = checked(Budget, taken(settings, Budget))
-    settings["name"] = settings["name"] or out.resolve().name
-    found = read_corpus(data)
-    run, clustered = _run_config(found, settings, out if resume else None)
+    settings["name"] = settings["name"] or readable(out.resolve().name)
+    cache = find_cache(note)
+    run, clustered, found = _run_config(read_corpus(data, tracked), settings, out if resume else None, cache)
     if found.labels and clustered:
         note("the class folders are ignored: clusters stand in for labels")
+    for line in found.notes():
+        note(line)
     if dry_run:
         if clustered and run.clusters is None:
             note("how many clusters there are is decided when the mels are made")
@@ -174,11 +186,9 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     check_run(out, run, resume=resume, force=force)
     fabric = make_fabric(checked(ComputeConfig, taken(settings, ComputeConfig)), run.train.precision)
     fabric.launch()
-    for line in found.warnings:
-        note(line)
-    with fabric.rank_zero_first():  # the others find the mels in the cache
-        run, mels = _mels(found, run, clustered)
-    with StopFlag() as stop, LossBar() as bar:
+    with claimed(out) if fabric.is_global_zero else nullcontext(), StopFlag() as stop, LossBar() as bar:
+        with fabric.rank_zero_first():  # the others find the mels in the cache
+            run, mels = _mels(found, run, clustered, cache)
         header = teach(
             out, run, found, mels, budget,
             fabric=fabric, resume=resume, force=force, theme=theme, watch=bar, stop=stop, track=tracked, say=bar.say,
@@ -192,11 +202,24 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     leave(fabric)
 
 
-def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) -> tuple[RunConfig, bool]:
-    """Resolve what a run learns, and say whether its labels are clusters; how many may still be open.
+def _clips(folder: Path, slicing: str, mel: MelSpec | None = None) -> Corpus:
+    """Find the clips of a folder, long recordings cut for the images of a mel."""
+    from fugue_state.corpus.cache import find_cache
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.corpus.slices import cut_corpus
 
-    What is not asked for anew comes from the run to be continued.
+    found = read_corpus(folder, tracked)
+    return cut_corpus(found, mel or MelSpec(), slicing, cache=find_cache(note), track=tracked)
+
+
+def _run_config(
+    found: Corpus, settings: dict[str, Any], before: Path | None, cache: Cache
+) -> tuple[RunConfig, bool, Corpus]:
+    """Resolve what a run learns, say whether its labels are clusters, and cut the corpus for it.
+
+    How many clusters there are may still be open. What is not asked for anew comes from the run to be continued.
     """
+    from fugue_state.corpus.slices import cut_corpus
     from fugue_state.memory.catalogue import DataSource
     from fugue_state.memory.dataset import corpus_key
     from fugue_state.memory.training import RunConfig, read_run
@@ -207,10 +230,15 @@ def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) ->
     stored = None if before is None else read_run(before, RunConfig)
     if stored is not None:
         kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
-        kept |= {"name": stored.name, "licence": stored.data[0].licence if stored.data else "unknown"}
+        kept |= {
+            "name": stored.name,
+            "slicing": stored.slicing,
+            "licence": stored.data[0].licence if stored.data else "unknown",
+        }
         base = base if "mel" in asked else stored.mel
         settings = settings | kept | asked
     spec = checked(MelSpec, base.model_dump() | taken(asked, MelSpec))
+    found = cut_corpus(found, spec, settings["slicing"], cache=cache, track=tracked)
     clips = len(found.part("Training"))
     clusters = _clusters(settings["clusters"], clips)
     if stored is not None:
@@ -219,10 +247,11 @@ def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) ->
     else:
         clustered = settings["clusters"] is not None or not found.labels
     labels = cluster_labels(clusters or 1) if clustered else found.labels
-    data = DataSource(name=found.root.resolve().name, clips=clips, licence=settings["licence"])
+    data = DataSource(name=found.name, clips=clips, licence=settings["licence"])
     run = RunConfig(
         name=settings["name"],
         mel=spec,
+        slicing=settings["slicing"],
         clusters=clusters,
         train=checked(
             TrainConfig,
@@ -232,7 +261,7 @@ def _run_config(found: Corpus, settings: dict[str, Any], before: Path | None) ->
         data_key=corpus_key(found, spec),
         data=(data,),
     )
-    return run, clustered
+    return run, clustered, found
 
 
 def _clusters(asked: str | None, clips: int) -> int | None:
@@ -244,15 +273,16 @@ def _clusters(asked: str | None, clips: int) -> int | None:
     return int(asked)
 
 
-def _mels(found: Corpus, run: RunConfig, clustered: bool) -> tuple[RunConfig, MelSet]:
+def _mels(found: Corpus, run: RunConfig, clustered: bool, cache: Cache) -> tuple[RunConfig, MelSet]:
     """Make the mels of a run and the clusters it asks for; say what is odd about them."""
     from fugue_state.corpus.advice import advise
-    from fugue_state.corpus.fetch import cache_folder
     from fugue_state.memory.dataset import load_mels
 
-    mels = load_mels(found, run.mel, cache_folder(), labelled=not clustered, track=tracked, say=note)
-    for path, reason in mels.left_out:
-        say(f"left out {path}: {reason}")
+    mels = load_mels(found, run.mel, cache, labelled=not clustered, track=tracked)
+    for path, reason in mels.left_out[:NAMED_FILES]:
+        note(f"left out {path}: {reason}")
+    if len(mels.left_out) > NAMED_FILES:
+        note(f"left out {len(mels.left_out) - NAMED_FILES} more; fugue corpus inspect names all")
     for line in advise(mels.facts, run.mel, classes=mels.classes, mels=mels.mels):
         note(line)
     if not clustered or run.clusters == 1:
@@ -339,6 +369,7 @@ def vocoder() -> None:
 @click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it is for.")
 @click.option("--start", type=click.Path(path_type=Path), help="Vocoder to go on from.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@sliced
 @option(HearConfig, "batch", about="Sounds per step.")
 @option(HearConfig, "rate", about="Learning rate at the beginning; it falls to nothing.")
 @option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed as forgetting leaves them.")
@@ -352,12 +383,20 @@ def vocoder() -> None:
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
 def vocoder_train(
-    data: Path, out: Path, mel_of: str, start: Path | None, licence: str, resume: bool, force: bool, **settings: Any
+    data: Path,
+    out: Path,
+    mel_of: str,
+    start: Path | None,
+    licence: str,
+    slicing: str,
+    resume: bool,
+    force: bool,
+    **settings: Any,
 ) -> None:
     """Learn from the sounds in DATA how to hear a memory's mels."""
-    from fugue_state.corpus.folder import read_corpus
     from fugue_state.measure.hearing import HearingTest
     from fugue_state.memory.catalogue import DataSource, find_memory, read_header
+    from fugue_state.memory.claim import claimed
     from fugue_state.memory.hearing import HearRun, hear, load_sounds
     from fugue_state.memory.memory import VOCODER_FILE
     from fugue_state.memory.training import check_run
@@ -365,17 +404,20 @@ def vocoder_train(
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = HEARING_MINUTES
     budget = checked(Budget, taken(settings, Budget))
-    found = read_corpus(data)
-    source = DataSource(name=found.root.resolve().name, clips=len(found.part("Training")), licence=licence)
+    mel = read_header(find_memory(mel_of)).mel
+    found = _clips(data, slicing, mel)
+    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=licence)
     run = HearRun(
         vocoder=checked(VocoderConfig, taken(settings, VocoderConfig)),
-        mel=read_header(find_memory(mel_of)).mel,
+        mel=mel,
         hear=checked(HearConfig, taken(settings, HearConfig)),
         data=(source,),
     )
     check_run(out, run, resume=resume, force=force)
-    sounds = load_sounds(found, run.mel, run.hear, tracked)
-    with StopFlag() as stop, LossBar() as bar:
+    for line in found.notes():
+        note(line)
+    with claimed(out), StopFlag() as stop, LossBar() as bar:
+        sounds = load_sounds(found, run.mel, run.hear, tracked)
         header = hear(
             out, run, sounds, budget, start=start, resume=resume, force=force,
             watch=bar, examine=HearingTest(found, run.mel), stop=stop,
@@ -417,16 +459,17 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 @click.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--against", type=click.Path(path_type=Path), help="Corpus to examine and measure it beside.")
+@sliced
 @themed
 @click.option("--force", is_flag=True, help="Replace the card that is there.")
-def card(run: Path, against: Path | None, theme: Theme, force: bool) -> None:
+def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: bool) -> None:
     """Write the card of the memory in folder RUN: what it learned from, how well, how to play it.
 
     Without --against, it tells what was measured while training.
     """
-    from fugue_state.corpus.folder import read_corpus
     from fugue_state.measure.card import write_run_card
+    from fugue_state.memory.catalogue import find_memory, read_header
 
-    corpus = None if against is None else read_corpus(against)
+    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)
     text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
     say(f"wrote {text} and {values}")

@@ -15,6 +15,7 @@ from fugue_state.cli.options import (
     inversion,
     machine_readable,
     option,
+    sliced,
     themed,
 )
 from fugue_state.cli.telling import draw, report, say, tracked
@@ -73,6 +74,7 @@ def profile(
 )
 @click.argument("model", default=DEFAULT_MEMORY)
 @click.option("--against", type=click.Path(path_type=Path), help="Corpus to measure it beside.")
+@sliced
 @click.option(
     "--per-class",
     default=MEASURE_PER_CLASS,
@@ -89,6 +91,7 @@ def profile(
 def measure(
     model: str,
     against: Path | None,
+    slicing: str,
     per_class: int,
     seed: int,
     inverter: str | None,
@@ -100,12 +103,13 @@ def measure(
 ) -> None:
     """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
     from fugue_state.corpus.folder import read_corpus
+    from fugue_state.corpus.slices import cut_corpus
     from fugue_state.measure.memory import measure_figure, measure_memory
     from fugue_state.memory.memory import Memory
 
     check_picture(sheet, force)
     memory = Memory.load(model, inverter=inverter, quality=quality)
-    corpus = None if against is None else read_corpus(against)
+    corpus = None if against is None else cut_corpus(read_corpus(against), memory.spec, slicing, track=tracked)
     figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:

@@ -12,6 +12,8 @@ from pydantic.fields import FieldInfo
 from fugue_state.config import (
     DEFAULT_MEMORY,
     DEFAULT_THEME,
+    SLICE_AUTO,
+    SLICE_OFF,
     WITHOUT_VOCODER,
     InverterName,
     OrderName,
@@ -79,6 +81,13 @@ of_memory = click.option(
     "-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder."
 )
 of_another_memory = click.option("-m", "--model", help="Another memory than the score's.")
+
+
+sliced = click.option(
+    "--slice", "slicing", default=SLICE_AUTO, show_default=True,
+    help=f"Cut long recordings into clips: {SLICE_AUTO}, {SLICE_OFF}, or every so many seconds. {SLICE_AUTO} cuts what "
+    "is longer than two images (with class folders, longer than 15 s), at clear onsets.",
+)  # fmt: skip
 
 
 def check_picture(path: Path | None, force: bool) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import math
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +17,7 @@ if TYPE_CHECKING:
 
 
 Item = TypeVar("Item")
+FIGURES = 4  # of a number that a person reads
 
 
 def draw(figure: Figure, path: Path) -> None:
@@ -29,6 +33,13 @@ def tracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
     from tqdm import tqdm
 
     yield from tqdm(items, total=total, desc=what, disable=None, leave=False)
+
+
+def plain_streams() -> None:
+    """Let output that the terminal, or the file it goes to, cannot encode come out escaped: never as an error."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def say(line: str) -> None:
@@ -56,4 +67,6 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) or "none"
     if isinstance(value, list | tuple):
         return "; ".join(map(_plain, value)) or "none"
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.0f}" if abs(value) >= 10.0**FIGURES else f"{value:.{FIGURES}g}"
     return str(value)

@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import Tensor
 from fugue_state.audio.io import Samples
 from fugue_state.config import AdviceConfig, MelSpec
 from fugue_state.corpus.clips import loudest_rms
+from fugue_state.corpus.folder import Clip, readable
 
 WINDOW = 4096
 LOWEST_CUT_HZ = 2500.0  # below the band of a telephone, an end of the spectrum is the sound's own
@@ -25,6 +25,7 @@ CUTS_AGREE = 0.1
 TINY = 1e-12
 MOST_COMPARED = 1000
 NAMED = 4
+FRAMES_STEP = 32
 
 
 @dataclass(frozen=True)
@@ -38,9 +39,11 @@ class ClipFacts:
     bandwidth_hz: float
 
 
-def clip_facts(path: Path, samples: Samples, sample_rate_hz: int) -> ClipFacts:
-    """Return the facts of the sound (N,) read from `path`, at its native rate."""
-    name = f"{path.parent.name}/{path.name}"
+def clip_facts(clip: Clip, samples: Samples, sample_rate_hz: int) -> ClipFacts:
+    """Return the facts of the sound (N,) read of a clip, at its native rate."""
+    name = readable(f"{clip.path.parent.name}/{clip.path.name}")
+    if clip.start_s is not None:
+        name = f"{name} from {clip.start_s:.2f} s"
     level_dbfs = 20.0 * float(np.log10(loudest_rms(samples, sample_rate_hz)))
     band = bandwidth(samples, sample_rate_hz)
     return ClipFacts(name, sample_rate_hz, len(samples) / sample_rate_hz, round(level_dbfs, 2), round(band, 1))
@@ -128,8 +131,8 @@ def _recordings(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig)
     if len(short) > config.short_share * len(facts):
         yield (
             f"{len(short)} of {len(facts)} clips ({_some(short)}) are much shorter than the "
-            f"{spec.duration_s:.1f} s of an image, which is then mostly padding; use longer clips or a mel preset of "
-            "shorter images"
+            f"{spec.duration_s:.1f} s of an image, which is then mostly padding; use longer clips, or shorter "
+            f"images: --frames {_frames(short, spec)}"
         )
     yield from _bands(facts, spec, config)
 
@@ -145,9 +148,15 @@ def _bands(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig) -> I
     if max(by_rate, agreed) * 2 >= len(dull):
         yield (
             f"mixed in band: {len(dull)} clips ({_some(dull)}) end at about {round(end_hz, -2):.0f} Hz, "
-            f"{len(facts) - len(dull)} reach {spec.fmax_hz:.0f} Hz; leave the former out, or learn all with a MelSpec "
-            "whose fmax_hz is no higher than that"
+            f"{len(facts) - len(dull)} reach {spec.fmax_hz:.0f} Hz; leave the former out, or learn all with "
+            f"--fmax {100 * int(end_hz / 100.0)}"
         )
+
+
+def _frames(facts: Sequence[ClipFacts], spec: MelSpec) -> int:
+    """Return the frames of an image about as long as most of some short clips."""
+    length_s = float(np.median([f.duration_s for f in facts]))
+    return max(FRAMES_STEP, int(length_s / spec.duration_s * spec.frames) // FRAMES_STEP * FRAMES_STEP)
 
 
 def _some(facts: Sequence[ClipFacts]) -> str:

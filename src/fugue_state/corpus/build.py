@@ -14,8 +14,8 @@ from joblib import Parallel, cpu_count, delayed
 from fugue_state.audio import io
 from fugue_state.config import StrumConfig
 from fugue_state.corpus.fetch import FONT_GUITARS, fetch_notes
-from fugue_state.corpus.folder import MANIFEST
 from fugue_state.corpus.notes import Guitar, read_guitars
+from fugue_state.corpus.scan import MANIFEST
 from fugue_state.corpus.soundfont import read_soundfont
 from fugue_state.corpus.strum import VOICINGS, strum
 from fugue_state.errors import InputError, unknown

@@ -34,12 +34,15 @@ def onset(samples: Samples, sample_rate_hz: int, threshold_db: float) -> int:
     return (int(np.flatnonzero(quiet)[-1]) + QUIET_BLOCKS) * size if quiet.any() else 0
 
 
-def prepare(samples: Samples, sample_rate_hz: int, length: int, config: ClipConfig) -> Samples:
-    """Return `length` samples that start just before the onset, at the level asked for.
+def prepare(
+    samples: Samples, sample_rate_hz: int, length: int, config: ClipConfig, *, from_onset: bool = True
+) -> Samples:
+    """Return `length` samples that start just before the onset (else with the first), at the level asked for.
 
     The level is the RMS of the loudest second; a cut end fades, a short clip is padded.
     """
-    start = max(0, onset(samples, sample_rate_hz, config.onset_db) - int(config.lead_s * sample_rate_hz))
+    lead = int(config.lead_s * sample_rate_hz)
+    start = max(0, onset(samples, sample_rate_hz, config.onset_db) - lead) if from_onset else 0
     body = samples[start : start + length]
     leveled = body * 10.0 ** (config.level_dbfs / 20.0) / loudest_rms(body, sample_rate_hz)
     fade = min(int(config.fade_s * sample_rate_hz), len(leveled))

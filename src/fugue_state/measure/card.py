@@ -14,7 +14,7 @@ from pydantic import Field
 
 from fugue_state.audio import io
 from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Settings, TrainConfig, checked
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Corpus
 from fugue_state.errors import InputError
 from fugue_state.look.figure import save_figure
@@ -144,7 +144,7 @@ def write_run_card(
     before = _card_before(folder, memory, say)
     figures, measured = memory.header.metrics or before.measures, before.measured
     if against is not None:
-        learned = load_mels(against, memory.spec, cache_folder(), track=track)
+        learned = load_mels(against, memory.spec, find_cache(), track=track)
         examiner = Examiner(memory.spec, memory.labels, learned, against, track=track)
         figures = examiner(memory.generator, memory.header)
         measured = measure_memory(memory, against, per_class=per_class, track=track)[0]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fugue_state.audio.io import output_folder
 from fugue_state.config import Settings
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.cache import cache_folder
 from fugue_state.errors import CheckpointError, InputError
 from fugue_state.memory.catalogue import SUFFIX, find_memory, shipped_memories
 from fugue_state.memory.checkpoint import read_tensors, write_tensors

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.config import SLICE_AUTO, Budget, MelSpec, ModelConfig, TrainConfig
+from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
+from fugue_state.corpus.slices import cut_corpus
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.card import CARD_SHEET, UNKNOWN, write_card
@@ -93,24 +94,27 @@ def learn(
     model: ModelConfig | None = None,
     train: TrainConfig | None = None,
     licence: str = UNKNOWN,
+    slicing: str = SLICE_AUTO,
     force: bool = False,
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
 ) -> Memory:
     """Learn a memory from class folders of sounds, or from a flat one without labels, and return the best.
 
-    The short way to `teach`; the memory is called as its folder. Raises CorpusError for sounds that cannot be
-    learned from, and as `teach` does.
+    The short way to `teach`; the memory is called as its folder. Long recordings are cut as `cut_corpus` says.
+    Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
     """
-    folder, mel, corpus = Path(folder), mel or MelSpec(), read_corpus(Path(sounds))
-    mels = load_mels(corpus, mel, cache_folder(), track=track, say=say)
+    folder, mel, cache = Path(folder), mel or MelSpec(), find_cache(say)
+    corpus = cut_corpus(read_corpus(Path(sounds), track), mel, slicing, cache=cache, track=track)
+    mels = load_mels(corpus, mel, cache, track=track)
     run = RunConfig(
         name=folder.resolve().name,
         mel=mel,
+        slicing=slicing,
         model=(model or ModelConfig()).model_copy(update={"labels": corpus.labels}),
         train=train or TrainConfig(),
         data_key=mels.key,
-        data=(DataSource(name=corpus.root.resolve().name, clips=len(mels.label), licence=licence),),
+        data=(DataSource(name=corpus.name, clips=len(mels.label), licence=licence),),
     )
     teach(folder, run, corpus, mels, budget, force=force, track=track, say=say)
     return Memory.load(folder)

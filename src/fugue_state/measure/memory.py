@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from fugue_state.audio import reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig, MelSpec
-from fugue_state.corpus.clips import prepare
-from fugue_state.corpus.fetch import cache_folder
+from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Clip, Corpus
-from fugue_state.errors import AudioError, InputError
+from fugue_state.corpus.slices import read_clips, ready
+from fugue_state.errors import InputError
 from fugue_state.look.sheet import Row, sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import ChordTable, can_be_named, name_chord, tabulate
@@ -79,17 +78,14 @@ def real(clips: Sequence[Clip], spec: MelSpec, per_class: int, seed: int, track:
     labels = sorted({c.label or "" for c in clips})
     chosen = [c for label in labels for c in [s for s in shuffled if (s.label or "") == label][:per_class]]
     kept, sounds = [], []
-    for clip in track(chosen, len(chosen), "reading clips"):
-        try:
-            samples, _ = reading.read(clip.path, spec.sample_rate_hz)
-        except AudioError:
-            continue
-        kept.append(clip)
-        sounds.append(prepare(samples, spec.sample_rate_hz, spec.samples, config))
+    for heard in track(read_clips(chosen), len(chosen), "reading clips"):
+        if not heard.fault:
+            kept.append(heard.clip)
+            sounds.append(ready(heard, spec.sample_rate_hz, spec.samples, config))
     if not kept:
         raise InputError("no readable clip to compare with")
     stacked = np.stack(sounds)
-    return SoundSet(stacked, _mels(stacked, spec), tuple(c.label or "" for c in kept), tuple(c.guitar for c in kept))
+    return SoundSet(stacked, _mels(stacked, spec), tuple(c.label or "" for c in kept), tuple(c.group for c in kept))
 
 
 def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> SoundSet:
@@ -146,7 +142,7 @@ def measure_memory(
         "real_to_real": _distances(learned, held_out, memory),
         "real_through_mel_to_real": _distances(again, held_out, memory),
     }
-    taught = load_mels(against, memory.spec, cache_folder(), track=track)
+    taught = load_mels(against, memory.spec, find_cache(), track=track)
     figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels.numpy(), memory)
     figures["coverage"] = coverage(made.mels, taught.mels.numpy(), guitars_of(against, taught), memory)
     return figures, made
@@ -167,7 +163,7 @@ def _timbres(sounds: SoundSet, memory: Memory) -> dict[str, float]:
 def guitars_of(corpus: Corpus, taught: MelSet) -> list[str]:
     """Return the guitar of every mel of a corpus's training clips."""
     unusable = {path for path, _ in taught.left_out}
-    return [c.guitar for c in corpus.part("Training") if str(c.path) not in unusable]
+    return [c.group for c in corpus.part("Training") if c.name not in unusable]
 
 
 def novelty(made: Mels, held_out: Mels, taught: Mels, memory: Memory) -> dict[str, float]:

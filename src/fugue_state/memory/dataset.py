@@ -14,18 +14,19 @@ from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, clip_facts
-from fugue_state.corpus.clips import prepare
+from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Clip, Corpus
-from fugue_state.errors import AudioError, CorpusError
+from fugue_state.corpus.slices import identity, read_clips, ready
+from fugue_state.errors import CorpusError, OutputError
 from fugue_state.memory.checkpoint import save_tensors
 from fugue_state.progress import Track, untracked
 
 FEWEST_CLIPS = 2
 CHUNK = 64
+METHOD = 2  # counts up when the same file would give another mel
 CLIPS_PER_WORKER = 400  # fewer are not worth starting a process for
 
 
@@ -49,30 +50,26 @@ class MelSet:
 def load_mels(
     corpus: Corpus,
     spec: MelSpec,
-    cache: Path,
+    cache: Cache,
     *,
     split: str = "Training",
     labelled: bool = True,
     track: Track = untracked,
-    say: Callable[[str], None] = lambda _: None,
 ) -> MelSet:
     """Return the mels of one split, from the cache if the files, sizes and settings are the same.
 
-    Unreadable files are left out and named; a damaged cache is made again and that is said. If not
+    Unreadable files are left out and named; a cache that is damaged or cannot be written to is said. If not
     `labelled`, the corpus's labels are ignored. Raises CorpusError if fewer than two clips or only
     one class of several is left.
     """
     clips = corpus.part(split)
     config = ClipConfig()
     key = corpus_key(corpus, spec, split=split)
-    path = cache / "mels" / f"{key}.safetensors"
-    found = _cached(path, corpus.labels, say)
+    path = cache.path("mels", f"{key}.safetensors")
+    found = _cached(path, corpus.labels, cache.say)
     if found is None:
         found = _make(clips, corpus.labels, spec, config, key, track)
-        io.output_folder(path.parent)
-        facts = json.dumps([astuple(f) for f in found.facts])
-        about = {"key": key, "left_out": json.dumps(found.left_out), "facts": facts}
-        save_tensors(path, {"mels": found.mels, "label": found.label}, about)
+        _keep(found, path, cache)
     _check_count(found, corpus)
     if not labelled:
         return replace(found, label=torch.zeros_like(found.label), labels=())
@@ -82,18 +79,28 @@ def load_mels(
 
 def corpus_key(corpus: Corpus, spec: MelSpec, *, split: str = "Training") -> str:
     """Return a hash of everything the mels of a split depend on: files, labels and settings."""
-    digest = hashlib.sha256(json.dumps([spec.model_dump(), ClipConfig().model_dump()]).encode())
+    settings = [METHOD, spec.model_dump(), ClipConfig().model_dump(), corpus.labels]
+    digest = hashlib.sha256(json.dumps(settings).encode())
     for clip in corpus.part(split):
-        stat = clip.path.stat()
-        digest.update(
-            f"{clip.path.resolve()}|{clip.label}|{stat.st_size}|{stat.st_mtime_ns}\n".encode("utf-8", "surrogateescape")
-        )
+        digest.update(identity(clip))
     return digest.hexdigest()[:16]
 
 
-def _cached(path: Path, labels: tuple[str, ...], say: Callable[[str], None]) -> MelSet | None:
+def _keep(found: MelSet, path: Path | None, cache: Cache) -> None:
+    """Write mels to the cache; a full disk is said, and no reason not to go on."""
+    if path is None:
+        return
+    facts = json.dumps([astuple(f) for f in found.facts])
+    about = {"key": found.key, "left_out": json.dumps(found.left_out), "facts": facts}
+    try:
+        save_tensors(path, {"mels": found.mels, "label": found.label}, about)
+    except OutputError as error:
+        cache.say(f"{error}; the mels are not kept for the next time")
+
+
+def _cached(path: Path | None, labels: tuple[str, ...], say: Callable[[str], None]) -> MelSet | None:
     """Return a cached set, or None if there is none, an older version made it, or it is damaged."""
-    if not path.is_file():
+    if path is None or not path.is_file():
         return None
     try:
         with safe_open(path, "pt") as file:
@@ -157,16 +164,13 @@ def _make(
 def _make_part(clips: list[Clip], spec: MelSpec, config: ClipConfig) -> _Part:
     sounds: list[Tensor] = []
     part = _Part(torch.empty(0, spec.n_mels, spec.frames, dtype=torch.float16), [], [], [])
-    for clip in clips:
-        try:
-            samples, rate = reading.read(clip.path)
-        except AudioError as error:
-            part.left_out.append((str(clip.path), str(error).removeprefix(f"{clip.path}: ")))
+    for heard in read_clips(clips):
+        if heard.fault:
+            part.left_out.append((heard.clip.name, heard.fault))
             continue
-        part.facts.append(clip_facts(clip.path, samples, rate))
-        samples = io.resample(samples, rate, spec.sample_rate_hz)
-        sounds.append(torch.from_numpy(prepare(samples, spec.sample_rate_hz, spec.samples, config)))
-        part.kept.append(clip)
+        part.facts.append(clip_facts(heard.clip, heard.samples, heard.sample_rate_hz))
+        sounds.append(torch.from_numpy(ready(heard, spec.sample_rate_hz, spec.samples, config)))
+        part.kept.append(heard.clip)
     return replace(part, mels=MelTransform(spec).encode(torch.stack(sounds)).half()) if sounds else part
 
 

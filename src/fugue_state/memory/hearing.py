@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fugue_state.audio import io, reading
 from fugue_state.audio.integrate import Grid, realtime_phase
 from fugue_state.config import (
     COMPARED_HZ,
@@ -27,9 +26,9 @@ from fugue_state.config import (
     Settings,
     VocoderConfig,
 )
-from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.folder import Clip, Corpus
-from fugue_state.errors import AudioError, CorpusError, InputError, TrainingError
+from fugue_state.corpus.slices import read_clips, ready
+from fugue_state.errors import CorpusError, InputError, TrainingError
 from fugue_state.memory.catalogue import DataSource, VocoderHeader, check_same_mel
 from fugue_state.memory.checkpoint import fill, load_vocoder, read_tensors, save_vocoder, write_tensors
 from fugue_state.memory.degrade import degrade, noise_like
@@ -75,12 +74,10 @@ def load_sounds(corpus: Corpus, spec: MelSpec, config: HearConfig, track: Track 
 
 def _read(clips: list[Clip], spec: MelSpec) -> Tensor:
     length, found = round(SPARE * spec.samples), []
-    for clip in clips:
-        try:
-            samples, rate = reading.read(clip.path)
-        except AudioError:
+    for heard_clip in read_clips(clips):
+        if heard_clip.fault:
             continue
-        sound = prepare(io.resample(samples, rate, spec.sample_rate_hz), spec.sample_rate_hz, length, ClipConfig())
+        sound = ready(heard_clip, spec.sample_rate_hz, length, ClipConfig())
         found.append((torch.from_numpy(sound).clamp(-1.0, 1.0) * 32_767).to(torch.int16))
     return torch.stack(found) if found else torch.empty(0, length, dtype=torch.int16)
 

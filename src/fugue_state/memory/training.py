@@ -21,7 +21,17 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fugue_state.audio import io
-from fugue_state.config import AnySettings, Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig, checked
+from fugue_state.config import (
+    SLICE_AUTO,
+    AnySettings,
+    Budget,
+    ComputeConfig,
+    MelSpec,
+    ModelConfig,
+    Settings,
+    TrainConfig,
+    checked,
+)
 from fugue_state.errors import InputError, TrainingError
 from fugue_state.memory.augment import DRAWS, Augment
 from fugue_state.memory.catalogue import DataSource, MemoryHeader, read_header
@@ -44,11 +54,13 @@ Examine = Callable[[Generator, MemoryHeader], Mapping[str, float]]
 class RunConfig(Settings):
     """Everything that decides what a run learns; a run is only ever continued with the same.
 
-    `clusters`: how many were made of the sounds to stand in for labels; None for the folder's own.
+    `slicing`: how long recordings were cut. `clusters`: how many were made of the sounds to stand in for labels; None
+    for the folder's own.
     """
 
     name: str
     mel: MelSpec
+    slicing: str = SLICE_AUTO
     clusters: int | None = Field(default=None, ge=1)
     model: ModelConfig
     train: TrainConfig

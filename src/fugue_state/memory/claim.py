@@ -1,0 +1,40 @@
+"""A folder of a run belongs to one process at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from fugue_state.audio.io import output_folder
+from fugue_state.errors import InputError
+
+LOCK = ".run.lock"
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a run's folder; a process that is killed lets go of it.
+
+    Raises InputError if another run is at work in it.
+    """
+    made = not folder.exists()
+    path = output_folder(folder) / LOCK
+    lock = FileLock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{folder}: another run is at work in this folder ({path}); choose another one") from None
+    except (NotImplementedError, OSError):  # a file system that knows no locks
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+        path.unlink(missing_ok=True)
+        if made:
+            with contextlib.suppress(OSError):  # a run that never began leaves nothing
+                folder.rmdir()

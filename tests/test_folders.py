@@ -153,9 +153,14 @@ def test_output_that_cannot_be_encoded_is_escaped(monkeypatch: pytest.MonkeyPatc
 def test_many_files_are_found_in_one_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(300):
         (tmp_path / f"Kick {number:05d} (C2).wav").write_bytes(b"RIFF")
-    walked: list[object] = []
+    walked: list[Path] = []
     scandir = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: walked.append(path) or scandir(path))
+
+    def counted(path: Path) -> object:
+        walked.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", counted)
     seen: list[int] = []
 
     def track(items: object, total: int, what: str) -> object:

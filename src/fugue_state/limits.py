@@ -96,3 +96,16 @@ SCORE_POINTS = Limit(
 )
 SCORE_UNITS = Limit("scores", "names of units", 10_000, "names", "{got} names of units are too many: at most {most}")
 SCORE_BENDS = Limit("scores", "bends", 1000, "bends", "{got} bends are too many: at most {most}")
+
+# Sockets: how many come, how long they may keep others waiting, and how much of one is read before the others' turn.
+CONNECTIONS = Limit("sockets", "open connections", 128, "connections", "{got} are too many: at most {most}")
+LISTENERS = Limit(
+    "sockets", "who listens to the sound", 32, "listeners", "{got} listeners are too many: at most {most}"
+)
+REQUEST_S = Limit("sockets", "time for a request to come whole", 10, "s", "no request within {most}")
+SLOW_S = Limit("sockets", "time in which nothing is read of what was sent", 20, "s", "nothing was read for {most}")
+BEHIND_S = Limit("sockets", "age of what is told and not read", 30, "s", "what was told is not read within {most}")
+IDLE_S = Limit("sockets", "time without asking for sound", 60, "s", "no sound was asked for within {most}")
+EACH_TURN = Limit("sockets", "messages read in a turn of the loop", 16, "messages", "{got} at once: at most {most}")
+PAUSE_S = Limit("sockets", "pause after that for one who says too much", 0.01, "s", "{got} s: at most {most}")
+HELLO_AGAIN = Limit("sockets", "messages that saying hello again counts for", 50, "messages", "{got}: at most {most}")

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.config import LiveConfig
+from fugue_state.limits import BEHIND_S, IDLE_S
 from fugue_state.live.protocol import Credit, Format, audio_block, write
 
 _numbers = itertools.count(1)
@@ -24,14 +25,19 @@ class Bucket:
         self._per_s, self._most = per_s, at_once
         self._left, self._seen = at_once, time.monotonic()
 
-    def take(self) -> bool:
-        """Say whether one more may pass."""
+    @property
+    def is_empty(self) -> bool:
+        """Whether none more could pass when one last came."""
+        return self._left < 1.0
+
+    def take(self, count: float = 1.0) -> bool:
+        """Say whether one more may pass, or one that counts for so many."""
         now = time.monotonic()
         self._left = min(self._most, self._left + (now - self._seen) * self._per_s)
         self._seen = now
-        if self._left < 1.0:
+        if self._left < count:
             return False
-        self._left -= 1.0
+        self._left -= count
         return True
 
 
@@ -59,7 +65,7 @@ class PageClient(Client):
         super().__init__(config)
         self.greeted = False
         self._most = config.waiting
-        self._waiting: deque[str] = deque()
+        self._waiting: deque[tuple[float, str]] = deque()
         self._newest: dict[str, str] = {}
         self._any = asyncio.Event()
         self._gone = False
@@ -70,20 +76,27 @@ class PageClient(Client):
 
     def say(self, text: str) -> None:
         """Tell them something that must not be missed."""
-        self._waiting.append(text)
-        if len(self._waiting) > self._most:
+        if self._gone:
+            return
+        now = time.monotonic()
+        self._waiting.append((now, text))
+        if len(self._waiting) > self._most or now - self._waiting[0][0] > BEHIND_S.most:
             self._waiting.clear()
             self.leave("too slow: what was told was not read")
         self._any.set()
 
     def show(self, kind: str, text: str) -> None:
         """Tell them something that what comes later replaces."""
-        self._newest[kind] = text
-        self._any.set()
+        if not self._gone:
+            self._newest[kind] = text
+            self._any.set()
 
     def leave(self, why: str) -> None:
-        """Let them go."""
-        self._waiting.append(write("bye", reason=why))
+        """Let them go: they are told so, and nothing more."""
+        if self._gone:
+            return
+        self._waiting.append((time.monotonic(), write("bye", reason=why)))
+        self._newest.clear()
         self._gone = True
         self._any.set()
 
@@ -95,15 +108,19 @@ class PageClient(Client):
             self._any.clear()
             await self._any.wait()
         if self._waiting:
-            return self._waiting.popleft()
+            return self._waiting.popleft()[1]
         return self._newest.pop(next(iter(self._newest)))
 
 
 class Listener:
-    """An audio socket: it gets as many blocks as it gave credit for; what waits too long is left out."""
+    """An audio socket: it gets as many blocks as it gave credit for; what waits too long is left out.
+
+    One who gives none for long is let go.
+    """
 
     def __init__(self, config: LiveConfig) -> None:
         self.left_out = 0
+        self.bucket = Bucket(config.messages_per_s, config.messages_at_once)
         self._form: Format = "float32"
         self._credit = 0
         self._sequence = 0
@@ -125,11 +142,17 @@ class Listener:
             self.left_out += 1
         self._any.set()
 
-    async def next(self) -> bytes:
-        """Return the next block to send, as soon as there is one and credit for it."""
-        while not self._blocks or not self._credit:
-            self._any.clear()
-            await self._any.wait()
+    async def next(self) -> bytes | None:
+        """Return the next block to send, as soon as there is one and credit for it; None if there is none for long."""
+        try:
+            async with asyncio.timeout(None if self._credit else IDLE_S.most) as idle:
+                while not self._blocks or not self._credit:
+                    self._any.clear()
+                    await self._any.wait()
+                    if self._credit:
+                        idle.reschedule(None)
+        except TimeoutError:
+            return None
         at, samples, rate = self._blocks.popleft()
         self._credit -= 1
         self._sequence += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import socket
 import sys
@@ -23,9 +24,11 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
 from fugue_state.errors import LONGEST_SHOWN, InputError
+from fugue_state.limits import CONNECTIONS, EACH_TURN, IDLE_S, LISTENERS, PAUSE_S
 from fugue_state.live import takes
 from fugue_state.live.addresses import ROOT
-from fugue_state.live.clients import Listener
+from fugue_state.live.clients import Bucket, Listener
+from fugue_state.live.connections import LOG, Connection, SaidOnce, Socket, troubled
 from fugue_state.live.guard import CLOSED, Guard, Origin, address, is_local
 from fugue_state.live.osc import OscDoor
 from fugue_state.live.protocol import RefusedError, read_audio, write
@@ -116,39 +119,55 @@ class Pages:
                 await socket.send_text(text)
 
         try:
-            await _talk(socket, read, tell)
+            await _talk(socket, read, tell, client.bucket)
         finally:
             session.leave(client)
 
     async def _audio(self, socket: WebSocket) -> None:
         await socket.accept()
         session = self._session
+        if len(session.listeners) >= LISTENERS.most:
+            await socket.send_text(write("bye", reason=LISTENERS.passed(len(session.listeners) + 1)))
+            await socket.close(CLOSED)
+            return
         listener = Listener(session.config)
         session.listeners.append(listener)
 
         async def read(message: str | bytes) -> None:
             try:
-                listener.give(read_audio(message, session.config.message_bytes))
+                credit = read_audio(message, session.config.message_bytes)
+                if not listener.bucket.take():
+                    raise RefusedError("too_fast", f"more than {session.config.messages_per_s:g} messages in a second")
+                listener.give(credit)
             except RefusedError as refused:
+                listener.bucket.take()
                 await socket.send_text(write("nack", id=None, code=refused.code, message=refused.message))
 
         async def tell() -> None:
-            while True:
-                await socket.send_bytes(await listener.next())
+            while (block := await listener.next()) is not None:
+                await socket.send_bytes(block)
+            await socket.send_text(write("bye", reason=IDLE_S.passed("")))
 
         try:
-            await _talk(socket, read, tell)
+            await _talk(socket, read, tell, listener.bucket)
         finally:
             session.listeners.remove(listener)
 
 
-async def _talk(socket: WebSocket, read: Callable[[str | bytes], Awaitable[None]], tell: Callable[[], Any]) -> None:
-    """Read what comes and tell what there is, until one of both ends."""
+async def _talk(
+    socket: WebSocket, read: Callable[[str | bytes], Awaitable[None]], tell: Callable[[], Any], bucket: Bucket
+) -> None:
+    """Read what comes and tell what there is, until one of both ends; whoever says much lets the others have a turn."""
 
     async def listen() -> None:
+        left = EACH_TURN.most
         while (message := await socket.receive())["type"] != "websocket.disconnect":
             text = message.get("text")
             await read(message["bytes"] if text is None else text)
+            left -= 1
+            if not left:
+                left = EACH_TURN.most
+                await asyncio.sleep(PAUSE_S.most if bucket.is_empty else 0)
 
     work = [asyncio.create_task(listen()), asyncio.create_task(tell())]
     try:
@@ -184,9 +203,11 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 Guard(app, session.config.host, token, origins),
+                http=Connection,
+                ws=Socket,
+                backlog=int(CONNECTIONS.most),
                 log_level="warning",
                 lifespan="on",
-                ws="websockets-sansio",
                 ws_max_size=session.config.socket_bytes,
                 ws_per_message_deflate=False,
                 server_header=False,
@@ -200,9 +221,13 @@ class Server(uvicorn.Server):
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        asyncio.get_running_loop().set_exception_handler(troubled)
         self._opening = asyncio.create_task(self._open())
         self._opening.add_done_callback(self._opened)
+        log, said = logging.getLogger(LOG), SaidOnce()
+        log.addFilter(said)
         yield
+        log.removeFilter(said)
 
     async def _open(self) -> None:
         if self._session.config.osc:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig
 from fugue_state.errors import FugueError, InputError, unknown
+from fugue_state.limits import HELLO_AGAIN
 from fugue_state.live.aside import Aside, aside, be_patient
 from fugue_state.live.audio import Ask, BlockClock, Performs, Report, Units
 from fugue_state.live.board import Bank, Board, History, Morph, gesture_key
@@ -239,10 +240,12 @@ class Session:
             else:
                 self._follow(client, message)
         except RefusedError as refused:
+            if refused.code == "bad_message":
+                client.bucket.take()
             client.answer("nack", id=refused.number, code=refused.code, message=refused.message)
 
     def _greet(self, client: PageClient, hello: Hello) -> None:
-        self._let_through(client)
+        self._let_through(client, HELLO_AGAIN.most if client.greeted else 1.0)
         client.greeted, client.view = True, hello.view
         client.name = hello.name if hello.name.isprintable() and hello.name.strip() else client.name
         if self.ready:
@@ -343,8 +346,8 @@ class Session:
         else:
             self._do(wish)
 
-    def _let_through(self, client: Client) -> None:
-        if not client.bucket.take():
+    def _let_through(self, client: Client, count: float = 1.0) -> None:
+        if not client.bucket.take(count):
             raise RefusedError("too_fast", f"more than {self.config.messages_per_s:g} messages in a second")
 
     def _must_wait(self, wish: Wish) -> bool:

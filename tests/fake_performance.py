@@ -57,6 +57,7 @@ class FakePerformance:
     latency: int = 0
     position: int = 0
     broken: bool = False  # gives what is not a number
+    is_measured: bool = False
 
     def __post_init__(self) -> None:
         self.origin = self.position  # a take counts from where its memory set in
@@ -116,6 +117,26 @@ class FakePerformance:
         elif known.kind != "trigger":
             self.values[path] = value
         self.log.add(self.position - self.origin, path, value)
+
+    def back(self, path: str) -> list[tuple[str, Value]]:
+        known, numbers = find(path)
+        units = self._units(path, numbers) if numbers else slice(None)
+        if known.pattern.endswith("recall"):
+            layers = numbers or range(1, len(self._starts))
+            faders = [f"/layer/{n}/forget" for n in layers] + ["/forget"] * (not numbers)
+            moves: list[tuple[str, Value]] = [(fader, self.values[fader]) for fader in faders if self.values[fader]]
+            return moves + [self.back(f"/grid/{n}")[0] for n in layers]
+        if known.kind == "bytes":
+            return [(path, np.rint(255 * self._brush[units]).astype(np.uint8).tobytes())]
+        if known.pattern.startswith("/unit"):
+            return [(path, (self._brush if known.kind == "float" else self.frozen)[units][0].item())]
+        return [(path, self.values.get(path, known.default))]
+
+    def needs(self, path: str, value: Value) -> bool:
+        return path.endswith("/order") and value == "saliency" and not self.is_measured
+
+    def measure(self) -> None:
+        self.is_measured = True
 
     def next(self) -> FakeSounding:
         time = (np.arange(self.block) + self.position - self.origin) / self.rate

@@ -91,7 +91,7 @@ def test_what_a_score_forgets_by_itself_is_told_to_those_who_do_nothing(stage: S
         assert strengths(patch["changes"]["/strengths/1"]) == [0] * 32
         stage.performance.change("/grid/2", bytes(16))
         hand.until("patch", by="score")
-        wait_for(lambda: not stage.session.part.board.brushed[2].any())
+        wait_for(lambda: not stage.session.part.units.brushed[32:].any())
         hand.done("/unit/2/1/strength", 1.0)
         hand.done("/undo")
         assert stage.performance.brushed[32] == 0.0

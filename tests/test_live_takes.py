@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +24,20 @@ import soundfile
 from click.testing import CliRunner
 
 from fugue_state.cli import main
+from fugue_state.config import LiveConfig
 from fugue_state.errors import InputError, OutputError
 from fugue_state.live import takes
-from fugue_state.live.aside import aside
+from fugue_state.live.aside import Aside, aside
+from fugue_state.live.session import House, Session
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.performance import Performance
 from fugue_state.piece.provenance import read_provenance
+from fugue_state.score.log import Log
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, load_score
 
 from .fake_performance import FakePerformance
-from .live_stage import HOUSE, Ear, Hand, Stage, wait_for
+from .live_stage import HOUSE, PATIENCE_S, Ear, Hand, Stage, wait_for
 
 
 @pytest.fixture
@@ -200,7 +207,7 @@ def test_a_take_that_cannot_begin_is_told(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "not json\n", '{"at": 3}\n', "[]\n", '{"score": {"seed": "x"}, "start": 0, "made_by": {}}\n']
+    "text", ["not json\n", '{"at": 3}\n', "[]\n", '{"score": {"seed": "x"}, "start": 0, "made_by": {}}\n']
 )
 def test_a_damaged_journal_is_kept_and_told(tmp_path: Path, text: str) -> None:
     left = tmp_path / "takes" / "take-004.take"
@@ -211,6 +218,245 @@ def test_a_damaged_journal_is_kept_and_told(tmp_path: Path, text: str) -> None:
         assert hand.welcome["takes"] == {}
     assert left.is_dir()
     assert takes.unused(tmp_path / "takes") == "take-001"
+
+
+def left_over(folder: Path, journal: str, before: str = "") -> Path:
+    """What a killed server leaves of a take."""
+    folder.mkdir(parents=True)
+    (folder / takes.JOURNAL).write_text(journal)
+    (folder / takes.BEFORE).write_bytes(gzip.compress(before.encode()))
+    return folder
+
+
+FIRST = '{"made_by": {}, "start": 0, "score": {"resolution": "block"}}\n'
+MOVED = '{"at": 44100, "path": "/forget", "value": 0.5}\n'
+
+
+@pytest.mark.parametrize(
+    ("journal", "before"),
+    [
+        *((f"{text}\n", "") for text in ("[]", "3", "null", '"x"', "[" * 100_000, "{}", '{"start": 0}')),
+        *((f"{FIRST}{text}\n{MOVED}", "") for text in ("[]", "7", "null", "[" * 100_000, "half a li")),
+        (FIRST + '{"until": "late"}\n', ""),
+        (FIRST + '{"until": 1' + "0" * 400 + "}\n", ""),
+        (FIRST + '{"until": 1e400}\n', ""),
+        (FIRST + '{"until": -5}\n', ""),
+        (FIRST + '{"at": -44100, "path": "/forget", "value": 0.5}\n', ""),
+        (FIRST + '{"at": 1, "path": "/forget", "value": null}\n', ""),
+        (FIRST + '{"at": 1, "path": "/forget", "value": 7}\n{"until": 9}\n', ""),
+        (FIRST + '{"at": 1, "path": "/no/such", "value": 0}\n{"until": 9}\n', ""),
+        (FIRST + '{"at": 1, "mark": "two\\nlines"}\n', ""),
+        ('{"made_by": [], "start": 0, "score": {}}\n', ""),
+        ('{"made_by": {}, "start": 0, "score": {"seed": -1}}\n', ""),
+        (FIRST + '{"until": 9}\n', "[]\n"),
+        (FIRST + '{"until": 9}\n', "[" * 100_000 + "\n"),
+        (FIRST + '{"until": 9}\n', '{"at": "x", "path": "/forget", "value": 0}\n'),
+    ],
+)
+def test_a_damaged_take_is_named_and_left_and_the_others_are_completed(
+    tmp_path: Path, journal: str, before: str
+) -> None:
+    bad = left_over(tmp_path / "take-001.take", journal, before)
+    good = left_over(tmp_path / "take-002.take", FIRST + MOVED + '{"until": 88200}\n{"unt')
+    kept = {path.name: path.read_bytes() for path in bad.iterdir()}
+    done, [told] = takes.recover([bad, good])
+    assert done == ["take-002"]
+    assert told.startswith("take-001.take could not be completed (")
+    assert len(told) < 400
+    assert {path.name: path.read_bytes() for path in bad.iterdir() if path.name != takes.LOCK} == kept
+    assert not good.exists()
+    assert load_score(tmp_path / "take-002.toml").played_s == 2.0
+
+
+def test_a_server_starts_whatever_lies_in_its_takes(tmp_path: Path) -> None:
+    folder = tmp_path / "takes"
+    left_over(folder / "take-001.take", FIRST + "[]\n")
+    (folder / "take-002.take").write_text("a file")
+    (folder / "take-003.take").mkdir()
+    left_over(folder / "take-004.take", "")
+    (folder / "take-005.toml").mkdir()
+    with Stage(folder) as stage, stage.hand() as hand:
+        for name in ("take-001.take could not", "take-002.take could not", "take-003.take held nothing"):
+            while not any(name in str(message.get("text")) for message in hand.heard):
+                hand.next()
+        hand.until("notice")
+        assert hand.welcome["takes"] == {}
+        hand.done("/play", 1)
+    assert sorted(path.name for path in folder.iterdir()) == ["take-001.take", "take-002.take", "take-005.toml"]
+
+
+def test_marks_before_the_first_block_are_kept(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/mark", "it begins")
+        hand.done("/play", 1)
+        hand.seen("event", what="take", did="recording")
+        hand.keep()
+    assert (stage.session.takes / "take-001.txt").read_text().endswith("\tit begins\n")
+
+
+def test_every_take_that_was_recorded_is_kept(stage: Stage) -> None:
+    """Two press Record and Stop, as fast as they can."""
+    with stage.hand() as one, stage.hand() as two:
+        one.done("/play", 1)
+        for number in range(3):
+            for hand, path in ((one, "/rec/start"), (two, "/rec/stop"), (two, "/rec/start"), (one, "/rec/stop")):
+                hand.send({"type": "set", "path": path, "args": [], "id": 1000 + number})
+        one.done("/ping")
+        two.done("/ping")
+        if stage.session.recorder is not None:
+            one.done("/rec/stop")
+        wait_for(lambda: not stage.session._finishing)
+        one.done("/ping")
+        told = [message for message in one.heard if message.get("what") == "take"]
+        names = {did: sorted(m["take"] for m in told if m["did"] == did) for did in ("recording", "kept", "failed")}
+        assert names["recording"] == names["kept"] != []
+        assert not names["failed"]
+        assert told[-1]["recording"] is False
+    assert sorted(takes.listed(stage.session.takes)) == names["kept"]
+    assert not takes.unfinished(stage.session.takes)
+
+
+def test_two_servers_may_keep_their_takes_in_one_folder(tmp_path: Path) -> None:
+    with Stage(tmp_path / "takes") as one, Stage(tmp_path / "takes") as two, one.hand() as left, two.hand() as right:
+        for hand in (left, right):
+            hand.done("/play", 1)
+            hand.done("/rec/start")
+        names = {hand.seen("event", what="take", did="recording")["take"] for hand in (left, right)}
+        assert names == {"take-001", "take-002"}
+        assert takes.recover(takes.unfinished(tmp_path / "takes")) == ([], [])
+        left.keep()
+        right.keep()
+    assert set(takes.listed(tmp_path / "takes")) == names
+
+
+def test_names_of_takes_do_not_collide(tmp_path: Path) -> None:
+    (tmp_path / "take-002.flac").touch()
+
+    def claim(_: int) -> str:
+        with takes.claimed(tmp_path) as claim:
+            (claim.folder / takes.JOURNAL).write_text(FIRST)
+            return claim.folder.stem
+
+    with ThreadPoolExecutor(8) as pool:
+        names = list(pool.map(claim, range(24)))
+    assert len(set(names)) == 24
+    assert "take-002" not in names
+
+
+def test_the_beginning_is_on_the_disk_when_recording_is_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    safe: list[bytes] = []
+    began = Session._began
+
+    def noted(self: Session, name: str) -> None:
+        safe.append((self.takes / f"{name}.take" / takes.JOURNAL).read_bytes())
+        began(self, name)
+
+    monkeypatch.setattr(Session, "_began", noted)
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.seen("event", what="take", did="recording")
+        hand.keep()
+    assert safe[0].startswith(b'{"made_by":')
+
+
+def test_a_recorder_that_fails_keeps_what_it_has_and_lets_go(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise ZeroDivisionError("of our own making")
+
+    with stage.hand() as hand:
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.until("stats")
+        recorder = stage.session.recorder
+        assert recorder is not None
+        with monkeypatch.context() as patched:
+            patched.setattr(recorder, "_write_sound", fail)
+            assert "ZeroDivisionError" in hand.seen("notice", level="warning")["text"]
+            hand.until("event", what="take", did="kept", recording=False)
+        recorder.join()
+        before = recorder._items.qsize()
+        recorder.sound(5, np.zeros((4, 2), dtype=np.float32))
+        assert recorder._items.qsize() == before
+        hand.done("/rec/start")
+        hand.seen("event", what="take", did="recording")
+        hand.keep()
+    take = stage.session.takes / "take-001.toml"
+    heard, again = recorded(take), rendered(take)
+    np.testing.assert_array_equal(heard, again[: len(heard)])
+
+
+def test_what_waits_for_the_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(takes, "TAKE_WAITING", replace(takes.TAKE_WAITING, most=50))
+    ends: list[bool] = []
+    said: list[str] = []
+    recorder = takes.Recorder(tmp_path, {}, LiveConfig(take_waiting_s=1e-3), said.append, said.append, ends.append)
+    recorder.begin(Score(memory="fake", resolution="block"), Log(), 0, 0)
+    for number in range(1, 500):
+        recorder.sound(64 * number, np.full((64, 2), 0.25, dtype=np.float32))
+    assert recorder._items.qsize() <= 51
+    recorder.start()
+    recorder.join()
+    assert said[0] == "take-001"
+    assert "too slow" in said[1]
+    assert "50" in said[2]
+    assert ends == [True]
+    assert load_score(tmp_path / "take-001.toml").played_s == pytest.approx(49 * 64 / 44_100)
+
+
+def test_what_may_not_come_while_a_take_loads_or_replays_is_refused(tmp_path: Path) -> None:
+    go = threading.Event()
+
+    def perform(score: Score, memory: Any) -> Any:
+        assert score.played_s is None or go.wait(PATIENCE_S)
+        return FakePerformance(score, memory)
+
+    with Stage(tmp_path / "takes", House(HOUSE.memories, HOUSE.load, perform)) as stage, stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.done("/bank/1/store")
+        hand.done("/rec/start")
+        hand.until("stats")
+        hand.until("stats")
+        hand.keep()
+        hand.done("/replay", "take-001")
+        assert "take-001 is loading" in hand.refused("not_now", "/rec/start")
+        assert "take-001 is loading" in hand.refused("not_now", "/memory", "small")
+        go.set()
+        hand.until("welcome", state="replaying")
+        assert "replaying" in hand.refused("not_now", "/memory", "small")
+        assert "replaying" in hand.refused("not_now", "/bank/1/arm")
+        assert "replaying" in hand.refused("not_now", "/rec/start")
+        hand.done("/replay", "")
+        assert hand.seen("welcome")["memory"]["units"] == 48
+        assert hand.done("/bank/1/fire")
+
+
+@pytest.mark.parametrize("text", ["a = " + "[" * 10_000, '[[changes]]\nat = 1e400\npath = "/forget"\n', "a = 1\n"])
+def test_a_damaged_take_is_refused_from_the_page_as_by_the_command(stage: Stage, text: str) -> None:
+    take = stage.session.takes / "take-001.toml"
+    take.write_text(text)
+    with stage.hand() as hand:
+        for _ in range(2):  # nothing loads for ever
+            hand.done("/replay", "take-001")
+            assert "plays on" in hand.until("notice", level="warning")["text"]
+            hand.done("/ping")
+        said = CliRunner().invoke(main, ["render", str(take), "-o", str(take.with_name("again.wav"))])
+        if said.exit_code == 2:
+            assert hand.seen("notice", level="warning")["text"].split(";")[0] in said.output.replace("\n", " ")
+
+
+def test_work_that_is_ended_before_it_begins_does_not_begin(tmp_path: Path) -> None:
+    work = Aside(Path.touch, tmp_path / "done")
+    work.end()
+    with pytest.raises(OutputError, match="before it began"):
+        work.result()
+    assert not (tmp_path / "done").exists()
+
+
+def test_what_goes_wrong_aside_is_a_line(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="FileNotFoundError"):
+        aside(Path.read_text, tmp_path / "none")
 
 
 def test_a_full_disk_ends_the_sound_and_not_the_take(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

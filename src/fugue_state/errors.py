@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_SHOWN = 80  # characters of a wrong value
+LONGEST_REASON = 200  # characters of what an error of others says
 
 
 class FugueError(Exception):
@@ -57,6 +58,14 @@ def shown(value: object) -> str:
     except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists without end
         text = f"a very large {type(value).__name__}"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def why(error: BaseException) -> str:
+    """Return what went wrong as part of a line; an error that nobody raised on purpose is named by its kind, too."""
+    if isinstance(error, FugueError):
+        return str(error)
+    said = str(error)[:LONGEST_REASON].splitlines()
+    return f"{type(error).__name__}: {said[0]}" if said else type(error).__name__
 
 
 def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:

@@ -39,3 +39,11 @@ def add_at(block: Samples, start: int, samples: Samples, onset: int) -> None:
     begin, end = max(start, onset), min(start + len(block), onset + len(samples))
     if begin < end:
         block[begin - start : end - start] += samples[begin - onset : end - onset]
+
+
+def dying(last: Samples, length: int) -> Samples:
+    """Return samples (length, C) that lead from a sound (N, C) that broke off to silence: its end backwards, fading."""
+    count = min(len(last), length)
+    silence = np.zeros((length, last.shape[1]), dtype=np.float32)
+    silence[:count] = last[::-1][:count] * np.linspace(1.0, 0.0, count, dtype=np.float32)[:, None]
+    return silence

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,9 @@ from fugue_state.bending.orders import Order
 from fugue_state.bending.strengths import Strengths, forget
 from fugue_state.errors import InputError
 from fugue_state.score.model import Change
-from fugue_state.score.paths import find
+from fugue_state.score.paths import HOLD, Value, find
 
+HELD_STEPS = 254  # of what a frozen unit is held at, in a byte: 0 is free, 1 forgotten, 255 remembered
 Planned = Callable[[float], Strengths]
 PlannedNow = Callable[[], Strengths]
 OrderOf = Callable[[str, str], Order]  # of the units of a layer, by the order's name and the layer's
@@ -25,8 +27,8 @@ class Hand:
 
     A master fader forgets along the order, a layer's along that order, or one of its own, within the layer; a unit's
     strength is its own. What each leaves, and what is planned, is multiplied. Locked layers are out of the master's
-    reach; frozen units stay as they are until they are released or recalled. Raises InputError for a layer or unit
-    that there is not.
+    reach; frozen units stay as they are until they are released or recalled, or told what to be held at. Raises
+    InputError for a layer or unit that there is not.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Hand:
         self._master = 0.0
         self._faders = [0.0] * len(self._layers)
         self._orders = [self._inside(self._order, layer) for layer in self._layers]
+        self._named = [""] * len(self._layers)  # the orders, by name
         self._brush = np.ones(units, dtype=np.float32)
         self._locked = np.zeros(units, dtype=np.bool_)
         self.frozen: npt.NDArray[np.bool_] = np.zeros(units, dtype=np.bool_)
@@ -65,6 +68,56 @@ class Hand:
         """Take a change at once, without its time, when so much is planned (U,); InputError for one that cannot be."""
         self.check(change)
         self._apply(change, planned)
+
+    def back(self, path: str) -> list[tuple[str, Value]]:
+        """Return the moves that lead back to how the units are now, once a control has moved.
+
+        What many units are at goes into a byte each: a brushed unit comes back to within half of one.
+        InputError for a layer or unit that there is not.
+        """
+        known, numbers = find(path)
+        where = self._slice(path, numbers)
+        what = known.pattern.rpartition("/")[2]
+        if what == "recall":
+            return self._all_back(numbers)
+        if what == "freeze" or known.pattern == HOLD:
+            return [self._hold_back(numbers[0])]
+        if known.kind == "bytes":
+            return [self._brush_back(numbers[0])]
+        now: dict[str, Callable[[], Value]] = {
+            "strength": lambda: float(self._brush[where][0]),
+            "lock": lambda: int(self._locked[where].all()),
+            "order": lambda: self._named[numbers[0] - 1],
+            "forget": lambda: self._faders[numbers[0] - 1] if numbers else self._master,
+        }
+        return [(path, now[what]())]
+
+    def _numbers(self, numbers: Sequence[int]) -> Sequence[int]:
+        """Return the layers that a control is about, from 1 on: all of them if it names none."""
+        return numbers[:1] or range(1, len(self._layers) + 1)
+
+    def _all_back(self, numbers: Sequence[int]) -> list[tuple[str, Value]]:
+        """Return the moves that take back what a recall changes."""
+        moves: list[tuple[str, Value]] = []
+        if not numbers and self._master:
+            moves.append(("/forget", self._master))
+        for number in self._numbers(numbers):
+            layer = self._layers[number - 1]
+            if self._faders[number - 1]:
+                moves.append((f"/layer/{number}/forget", self._faders[number - 1]))
+            if (self._brush[layer] != 1.0).any():
+                moves.append(self._brush_back(number))
+            if self.frozen[layer].any():
+                moves.append(self._hold_back(number))
+        return moves
+
+    def _brush_back(self, number: int) -> tuple[str, Value]:
+        return f"/grid/{number}", _bytes(255.0 * self._brush[self._layers[number - 1]])
+
+    def _hold_back(self, number: int) -> tuple[str, Value]:
+        layer = self._layers[number - 1]
+        held = np.where(self.frozen[layer], 1.0 + HELD_STEPS * self._held[layer], 0.0)
+        return HOLD.replace("<n>", str(number)), _bytes(held)
 
     def __call__(self, time_s: float, planned: Planned | None = None) -> Strengths:
         """Return what the hand leaves at a time in seconds of what is planned; by default of everything."""
@@ -101,6 +154,7 @@ class Hand:
             self._faders[numbers[0] - 1] = float(change.value)
         elif what == "order":
             self._orders[numbers[0] - 1] = self._ordered(change)
+            self._named[numbers[0] - 1] = str(change.value)
         elif what == "lock":
             self._locked[self._units(change)] = bool(value)
         elif what == "freeze":
@@ -108,6 +162,10 @@ class Hand:
             now = self._left(None if planned is None else planned())
             units = self._units(change)
             self._held[units], self.frozen[units] = now[units], bool(value)
+        elif path.pattern == HOLD and isinstance(value, bytes):
+            units, held = self._units(change), np.frombuffer(value, dtype=np.uint8)
+            self.frozen[units] = held > 0
+            self._held[units] = np.maximum(held.astype(np.float32) - 1.0, 0.0) / np.float32(HELD_STEPS)
         elif isinstance(value, bytes):
             self._brush[self._units(change)] = np.frombuffer(value, dtype=np.uint8) / np.float32(255.0)
         else:
@@ -121,7 +179,7 @@ class Hand:
     def _ordered(self, change: Change) -> Order:
         """Return the order that a change gives to a layer."""
         number = find(change.path)[1][0] - 1
-        if self._order_of is None:
+        if self._order_of is None or not change.value:
             return self._inside(self._order, self._layers[number])
         return self._order_of(str(change.value), self._names[number])
 
@@ -136,15 +194,21 @@ class Hand:
 
     def _units(self, change: Change) -> slice:
         """Return the units that a change is about."""
-        _, numbers = find(change.path)
+        return self._slice(change.path, find(change.path)[1])
+
+    def _slice(self, path: str, numbers: Sequence[int]) -> slice:
         if not numbers:
             return slice(0, self._layers[-1].stop)
         if not 1 <= numbers[0] <= len(self._layers):
-            raise InputError(f"{change.path}: there are layers 1 to {len(self._layers)}")
+            raise InputError(f"{path}: there are layers 1 to {len(self._layers)}")
         layer = self._layers[numbers[0] - 1]
         if len(numbers) == 1:
             return layer
         size = layer.stop - layer.start
         if not 1 <= numbers[1] <= size:
-            raise InputError(f"{change.path}: {self._names[numbers[0] - 1]} has units 1 to {size}")
+            raise InputError(f"{path}: {self._names[numbers[0] - 1]} has units 1 to {size}")
         return slice(layer.start + numbers[1] - 1, layer.start + numbers[1])
+
+
+def _bytes(values: npt.NDArray[np.floating[Any]]) -> bytes:
+    return bytes(np.rint(values).astype(np.uint8).data)

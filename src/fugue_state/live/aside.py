@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from fugue_state.errors import OutputError
+from fugue_state.errors import FugueError, OutputError, why
 
 NICE = 10  # less urgent than what plays
 TOLD, MADE, RAISED = "told", "made", "raised"
@@ -20,7 +20,7 @@ Made = TypeVar("Made")
 
 
 def aside(work: Callable[..., Made], *given: Any) -> Made:
-    """Do something in another process and wait for what it returns or raises; OutputError if that is killed."""
+    """Do something in another process and wait for what it returns or raises; a FugueError, whatever goes wrong."""
     return Aside(work, *given).result()
 
 
@@ -34,11 +34,18 @@ class Aside(Generic[Made]):
         context = get_context("spawn")
         self._hear = hear
         self._here, self._there = context.Pipe(duplex=False)
+        self._starting = threading.Lock()
+        self._ended = False
         self._process = context.Process(target=_do, args=(self._there, hear is not None, work, *given), daemon=True)
 
     def result(self) -> Made:
-        """Return what it returns or raise what it raises; OutputError if its process is ended."""
-        self._process.start()
+        """Return what it returns or raise what it raises; OutputError if its process is ended or cannot be made."""
+        try:
+            self._start()
+        except OutputError:
+            self._there.close()
+            self._here.close()
+            raise
         _leave_room(self._process.pid)
         self._there.close()
         try:
@@ -55,10 +62,21 @@ class Aside(Generic[Made]):
         made: Made = said[1]
         return made
 
+    def _start(self) -> None:
+        with self._starting:
+            if self._ended:
+                raise OutputError("it was ended before it began")
+            try:
+                self._process.start()
+            except OSError as error:
+                raise OutputError(f"no process could be made for it ({why(error)})") from None
+
     def end(self) -> None:
-        """Let it clean up and end, if it is not over."""
-        if self._process.is_alive():
-            self._process.terminate()
+        """Let it clean up and end, if it is not over; if it has not begun, it does not begin."""
+        with self._starting:
+            self._ended = True
+            if self._process.is_alive():
+                self._process.terminate()
 
 
 def _do(there: Connection, tells: bool, work: Callable[..., Any], *given: Any) -> None:
@@ -67,8 +85,10 @@ def _do(there: Connection, tells: bool, work: Callable[..., Any], *given: Any) -
     tell = {"tell": lambda what: there.send((TOLD, what))} if tells else {}
     try:
         there.send((MADE, work(*given, **tell)))
-    except Exception as error:  # noqa: BLE001 - raised again by who waits
+    except FugueError as error:
         there.send((RAISED, error))
+    except Exception as error:  # noqa: BLE001 - raised again by who waits, as a line
+        there.send((RAISED, OutputError(why(error))))
 
 
 def be_patient() -> None:

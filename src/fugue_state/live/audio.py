@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from functools import partial
+from typing import Any, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.audio.mix import dying
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig, QualityName
-from fugue_state.errors import FugueError, InputError
+from fugue_state.errors import InputError, why
 from fugue_state.score.log import Done, Log
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value
@@ -21,6 +23,9 @@ from fugue_state.score.paths import Value
 QUALITY, REST = "/quality", "/rest"
 DRAFT: QualityName = "draft"
 SMOOTHED_S = 1.0  # over which the load is taken
+Made = TypeVar("Made")
+Failed = Callable[[Exception], None]
+Job = tuple[Callable[[], None], Failed | None]
 
 
 class Sounds(Protocol):
@@ -93,6 +98,15 @@ class Performs(Protocol):
     def change(self, path: str, value: Value = None) -> None:
         """Move a control, from the next block on; InputError if it cannot be."""
 
+    def back(self, path: str) -> Sequence[tuple[str, Value]]:
+        """Return the moves that lead back to how things are now, once a control has moved."""
+
+    def needs(self, path: str, value: Value) -> bool:
+        """Return whether the memory must be measured before a control can be moved to a value."""
+
+    def measure(self) -> None:
+        """Measure the memory; takes its time."""
+
     def next(self) -> Sounds:
         """Play a block."""
 
@@ -127,10 +141,16 @@ class Records(Protocol):
     def sound(self, until: int, samples: npt.NDArray[np.float32]) -> None:
         """Keep a block that ends before a sample of the performance."""
 
+    def stop(self) -> None:
+        """Complete the take, soon."""
+
 
 @dataclass
 class Ask:
-    """A control that someone wants to move, counted by `number`; `waiting` are all messages that it stands for."""
+    """A control that someone wants to move, counted by `number`; `waiting` are all messages that it stands for.
+
+    Of one that belongs to a gesture the clock notes the moves that take it `back`, and the `origin` of what it moved.
+    """
 
     path: str
     value: Value
@@ -138,6 +158,8 @@ class Ask:
     gesture: str
     number: int = 0
     waiting: list[Any] = field(default_factory=list)
+    back: Sequence[tuple[str, Value]] = ()
+    origin: int = 0
 
 
 @dataclass(frozen=True)
@@ -181,12 +203,21 @@ class Health:
     superseded: int = 0  # values that a newer one replaced before they were heard
 
 
+@dataclass
+class Taking:
+    """A take that is being recorded: how much of the performance's log it has; None before its first block."""
+
+    recorder: Records
+    kept: int | None = None
+    ending: bool = False  # with its first block
+
+
 class BlockClock(threading.Thread):
     """Drives a performance by the clock: `ask` from any thread, `hear` is told of every block on this one.
 
     It waits, armed, until `/play` is asked for; then it plays a block each time one is due. What is asked for
-    between two blocks is done before the next, of each path the newest value. Sound that fails or is not a number
-    is silence, and `complain` is told.
+    between two blocks is done before the next, of each path the newest value. Nothing that fails ends it: `complain`
+    is told, a sound that fails or is not a number fades to silence, and the next block is played.
     """
 
     def __init__(
@@ -201,10 +232,12 @@ class BlockClock(threading.Thread):
         self.health = Health()
         self.running = False
         self._config, self._hear, self._complain = config, hear, complain
-        self._wanted = performance.values[QUALITY]
+        self._values = dict(performance.values)
+        self._wanted = self._values[QUALITY]
         self._offset = 0
+        self._at = performance.position
         self._wake = threading.Condition()
-        self._items: list[Ask | Callable[[], None]] = []
+        self._items: list[Ask | Job] = []
         self._newest: dict[str, Ask] = {}  # of each path, since the last job
         self._stopped = False
         self._due = 0.0
@@ -212,14 +245,18 @@ class BlockClock(threading.Thread):
         self._recover_s = config.recover_s / 2  # twice as long with each step down
         self._lately = 0.0  # the load, smoothed over that time
         self._late = 0
-        self._failing = False
+        self._failing: set[str] = set()  # what failed last time: it is told once
+        self._last = np.zeros((performance.block, 2), dtype=np.float32)  # what was heard last
         self._tail: npt.NDArray[np.float32] | None = None
-        self._recorder: Records | None = None
-        self._kept: int | None = None  # how much of the performance's log the recorder has
+        self._takings: list[Taking] = []
 
     @property
     def at(self) -> int:
-        """First sample of the next block; grows through swaps and replays."""
+        """First sample of the next block; grows through swaps and replays. Another thread may ask for it."""
+        return self._at
+
+    def _here(self) -> int:
+        """Return the first sample of the next block; only on the clock's thread, since both parts change there."""
         return self._offset + self.performance.position
 
     @property
@@ -239,10 +276,13 @@ class BlockClock(threading.Thread):
             self._items.append(ask)
             self._wake.notify()
 
-    def do(self, job: Callable[[], None]) -> None:
-        """Do something before the next block, on the clock's thread, in turn with what is asked for."""
+    def do(self, job: Callable[[], None], failed: Failed | None = None) -> None:
+        """Do something before the next block, on the clock's thread, in turn with what is asked for.
+
+        If it fails, `failed` is told on that thread, or else everyone.
+        """
         with self._wake:
-            self._items.append(job)
+            self._items.append((job, failed))
             self._newest.clear()
             self._wake.notify()
 
@@ -254,27 +294,70 @@ class BlockClock(threading.Thread):
 
     def change_to(self, performance: Performs) -> None:
         """Go on with another performance, cross-faded within a block; only on the clock's thread."""
-        at = self.at
-        self._tail = self._played()[1] if self.running else None
+        at = self._here()
+        if self._tail is None and self.running:
+            self._tail = self._played()[1]
         self._offset = at - performance.position
         self.performance = performance
         self._wanted = performance.values[QUALITY]
+        self._at = at
 
-    def record(self, recorder: Records | None) -> None:
-        """Record from the next block on, or no more; only on the clock's thread."""
-        self._recorder, self._kept = recorder, None
+    def record(self, recorder: Records) -> None:
+        """Record from the next block on; only on the clock's thread."""
+        self._takings.append(Taking(recorder))
+
+    def end_take(self, recorder: Records, *, at_once: bool = False) -> None:
+        """Complete a take; one that has nothing yet has a block, unless it ends `at_once` or nothing plays.
+
+        Only on the clock's thread.
+        """
+        for taking in [taking for taking in self._takings if taking.recorder is recorder]:
+            if taking.kept is None and self.running and not at_once:
+                taking.ending = True
+            else:
+                self._end(taking)
+
+    def _end(self, taking: Taking) -> None:
+        self._takings.remove(taking)
+        taking.recorder.stop()
 
     def run(self) -> None:
         """Play until stopped."""
         try:
-            while (turn := self._next()) is not None:
-                self._hear(self._turn(turn))
+            while (items := self._next()) is not None:
+                report = self._turn(items)
+                self._safely("telling of a block", partial(self._hear, report), None)
             self._follow(self._items)
+            for taking in self._takings[:]:
+                self._end(taking)
         finally:
             if not self._stopped:
                 self._complain("the clock stopped; nothing can be heard any more")
 
-    def _next(self) -> list[Ask | Callable[[], None]] | None:
+    def _safely(
+        self, what: str, act: Callable[[], Made], otherwise: Made, and_so: str = "", failed: Failed | None = None
+    ) -> Made:
+        """Do something on the clock's thread; if it fails, tell `failed`, or everyone once, and go on.
+
+        Here everything is caught: whatever is wrong with a memory, a take or a wish, the clock goes on.
+        """
+        try:
+            made = act()
+        except Exception as error:  # noqa: BLE001 - see above
+            if failed is None:
+                self._tell_once(what, f"{what} failed ({why(error)}){and_so}")
+            else:
+                failed(error)
+            return otherwise
+        self._failing.discard(what)
+        return made
+
+    def _tell_once(self, what: str, text: str) -> None:
+        if what not in self._failing:
+            self._complain(text)
+        self._failing.add(what)
+
+    def _next(self) -> list[Ask | Job] | None:
         """Return what is to be done before the next block, once it is due; None at the end."""
         with self._wake:
             self._wait()
@@ -292,54 +375,85 @@ class BlockClock(threading.Thread):
                 return
             self._wake.wait(left)
 
-    def _turn(self, items: list[Ask | Callable[[], None]]) -> Report:
+    def _turn(self, items: list[Ask | Job]) -> Report:
         begin = time.perf_counter()
-        at, asked = self.at, self._follow(items)
-        performance = self.performance
+        asked = self._follow(items)
+        at, performance = self._here(), self.performance
         # A score forgets by itself, too.
         due = (at - self._told) * self._config.units_per_s >= performance.rate
-        units = Units.of(performance) if asked or due else None
+        units = self._safely("telling of units", partial(Units.of, performance), None) if asked or due else None
         self._told = at if units is not None else self._told
         if not self.running:
-            return Report(at, performance, dict(performance.values), asked, units)
+            return Report(at, performance, self._told_values(), asked, units)
         start = performance.position
-        sounding, samples = self._played()
-        if self._tail is not None:
-            rise = np.linspace(0.0, 1.0, len(samples), dtype=np.float32)[:, None]
-            samples, self._tail = rise * samples + (1.0 - rise) * self._tail, None
+        sounding, samples = self._faded_in(*self._played())
         self._keep(start, samples)
-        self._keep_time(time.perf_counter() - begin)
-        return Report(at, performance, dict(performance.values), asked, units, samples, sounding)
+        self._at = self._here()
+        self._safely("keeping time", partial(self._keep_time, time.perf_counter() - begin), None)
+        return Report(at, performance, self._told_values(), asked, units, samples, sounding)
 
-    def _follow(self, items: list[Ask | Callable[[], None]]) -> tuple[tuple[Ask, str], ...]:
+    def _told_values(self) -> Mapping[str, Any]:
+        """Return a copy of what is set now."""
+        values = self._safely("telling of values", lambda: dict(self.performance.values), self._values)
+        self._values = values
+        return values
+
+    def _faded_in(
+        self, sounding: Sounds | None, samples: npt.NDArray[np.float32]
+    ) -> tuple[Sounds | None, npt.NDArray[np.float32]]:
+        """Blend a block with what is left of another performance, whose blocks may be longer or shorter."""
+        if self._tail is not None:
+            count = min(len(samples), len(self._tail))
+            rise = np.linspace(0.0, 1.0, count, dtype=np.float32)[:, None]
+            samples = samples.copy()
+            samples[:count] = rise * samples[:count] + (1.0 - rise) * self._tail[:count]
+            self._tail = None
+        self._last = np.zeros_like(samples) if sounding is None else samples
+        return sounding, samples
+
+    def _follow(self, items: list[Ask | Job]) -> tuple[tuple[Ask, str], ...]:
         """Do what was asked, in its order; return what became of it."""
         asked = []
         for item in items:
             if isinstance(item, Ask):
-                asked.append((item, self._change(item)))
+                asked.append((item, self._asked(item)))
             else:
-                item()
+                self._safely("what was asked for", item[0], None, failed=item[1])
         return tuple(asked)
 
     def _keep(self, start: int, samples: npt.NDArray[np.float32]) -> None:
-        """Hand a block to the recorder; with the first one all that went before."""
-        if self._recorder is None:
-            return
-        performance, recorder = self.performance, self._recorder
+        """Hand a block to those that record, with the first one all that went before."""
+        for taking in self._takings[:]:
+            kept = self._safely("recording", partial(self._hand_on, taking, start, samples), otherwise=False)
+            if taking.ending or not kept:
+                self._end(taking)
+
+    def _hand_on(self, taking: Taking, start: int, samples: npt.NDArray[np.float32]) -> bool:
+        performance, recorder = self.performance, taking.recorder
         log = performance.log
-        if self._kept is None:
+        if taking.kept is None:
             recorder.begin(performance.score, log.copy(), performance.origin, start)
         else:
-            for change in log.since(self._kept):
+            for change in log.since(taking.kept):
                 recorder.change(change)
-        self._kept = len(log)
+        taking.kept = len(log)
         recorder.sound(performance.position, samples)
+        return True
+
+    def _asked(self, ask: Ask) -> str:
+        """Move a control; return why not."""
+        wrong = f"{ask.path} failed"
+        return self._safely(ask.path, partial(self._change, ask), wrong)
 
     def _change(self, ask: Ask) -> str:
+        performance = self.performance
+        ask.origin = performance.origin
         try:
-            self.performance.change(ask.path, ask.value)
+            back = performance.back(ask.path) if ask.gesture else ()
+            performance.change(ask.path, ask.value)
         except InputError as error:
             return str(error)
+        ask.back = back
         if ask.path == QUALITY:
             self._wanted = ask.value
         if ask.path == "/play" and ask.value and not self.running:
@@ -347,26 +461,26 @@ class BlockClock(threading.Thread):
         return ""
 
     def _played(self) -> tuple[Sounds | None, npt.NDArray[np.float32]]:
-        """Play a block; a performance that fails is silent for a block, and goes on."""
-        wrong = ""
-        sounding: Sounds | None = None
-        samples = np.zeros((self.performance.block, 2), dtype=np.float32)
-        after = self.at + len(samples)
-        try:
-            sounding = self.performance.next()
-        except (FugueError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            wrong = f"the sound failed ({error})"
-            self._offset += after - self.at  # time goes on
-        if sounding is not None and np.isfinite(sounding.samples).all():
-            samples = sounding.samples
-        elif sounding is not None:
-            sounding, wrong = None, "the sound was not a number"
-        if sounding is not None and sounding.overloaded:
-            wrong = "the sound ran away"
-        if wrong and not self._failing:
-            self._complain(f"{wrong} and is muted; Recall all brings it back")
-        self._failing = bool(wrong)
-        return sounding, samples
+        """Play a block; one that fails leads from what was heard to silence, and time goes on."""
+        performance, muted = self.performance, " and is muted; Recall all brings it back"
+        after = self._here() + performance.block
+        failed = bool(self._failing & {"the sound", "the samples"})
+        sounding = self._safely("the sound", performance.next, None, muted)
+        if sounding is None:
+            self._offset += after - self._here()
+        elif not np.isfinite(sounding.samples).all():
+            self._tell_once("the samples", f"the sound was not a number{muted}")
+            sounding = None
+        else:
+            self._failing.discard("the samples")
+        if sounding is None:
+            return None, dying(self._last, performance.block)
+        if sounding.overloaded:
+            self._tell_once("loudness", f"the sound ran away{muted}")
+        else:
+            self._failing.discard("loudness")
+        rise = np.linspace(0.0, 1.0, len(sounding.samples), dtype=np.float32)[:, None]
+        return sounding, sounding.samples * rise if failed else sounding.samples
 
     def _keep_time(self, busy_s: float) -> None:
         """Say when the next block is due, count what came too late, and care for the load."""

@@ -1,26 +1,29 @@
-"""What hands have set so far, so that it can be undone, stored in banks, and moved between them."""
+"""What hands did and have set, so that it can be undone, stored in banks, and moved between them."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.protocol import levels
-from fugue_state.score.paths import Value, find
+from fugue_state.score.paths import HOLD, Value, find
 
 Move = tuple[str, Value]
 # What an undo brings back; transport and volume are no part of it.
 UNDONE = {
     "/forget", "/recall", "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",
-    "/layer/<n>/freeze", "/unit/<n>/<k>/strength", "/unit/<n>/<k>/freeze", "/grid/<n>", "/seed", "/chord",
+    "/layer/<n>/freeze", "/unit/<n>/<k>/strength", "/unit/<n>/<k>/freeze", "/grid/<n>", HOLD, "/seed", "/chord",
 }  # fmt: skip
 BRUSHED = {"/unit/<n>/<k>/strength", "/grid/<n>"}
+
+
+def _numbers(layers: Mapping[str, int]) -> range:
+    return range(1, 1 + len(layers))
 
 
 @dataclass(frozen=True)
@@ -30,66 +33,16 @@ class Bank:
     faders: Mapping[str, float]
     brushed: Mapping[str, bytes]
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any], brushed: Strengths, layers: Mapping[str, int]) -> Self:
+        """Return the strengths that controls and brushes (U,) have set."""
+        faders = {path: values[path] for path in ("/forget", *(f"/layer/{n}/forget" for n in _numbers(layers)))}
+        parts = np.split(brushed, np.cumsum([*layers.values()])[:-1])
+        return cls(faders, {f"/grid/{n}": levels(units) for n, units in zip(_numbers(layers), parts, strict=True)})
 
-class Board:
-    """The faders, switches and brushed units, as the moves so far have left them."""
-
-    def __init__(self, layers: Mapping[str, int], values: Mapping[str, Any]) -> None:
-        sizes = list(enumerate(layers.values(), 1))
-        self.faders = {"/forget": 0.0} | {f"/layer/{n}/forget": 0.0 for n, _ in sizes}
-        self.switches: dict[str, Value] = {}
-        self.brushed = {n: np.ones(size, dtype=np.float32) for n, size in sizes}
-        self.frozen = {n: np.zeros(size, dtype=np.int8) for n, size in sizes}
-        self.follow(values)
-
-    def follow(self, values: Mapping[str, Any]) -> None:
-        """Take over what the performance itself says."""
-        for path, value in values.items():
-            (self.faders if path in self.faders else self.switches)[path] = value
-
-    def brush(self, brushed: Strengths) -> None:
-        """Take over what brushes have left of all units (U,), those of a score, too."""
-        ends = np.cumsum([len(units) for units in self.brushed.values()])[:-1]
-        for units, now in zip(self.brushed.values(), np.split(brushed, ends), strict=True):
-            units[:] = now
-
-    def bank(self) -> Bank:
-        """Return the strengths as they are."""
-        return Bank(dict(self.faders), {f"/grid/{n}": levels(units) for n, units in self.brushed.items()})
-
-    def moved(self, path: str, value: Value) -> list[Move]:
-        """Note a move; return what would take it back, last first."""
-        known, numbers = find(path)
-        if known.pattern == "/recall":
-            return self._recalled(self.faders, self.brushed)
-        if known.pattern == "/layer/<n>/recall":
-            fader = f"/layer/{numbers[0]}/forget"
-            return self._recalled([fader], [numbers[0]])
-        if isinstance(value, bytes):
-            before = levels(self.brushed[numbers[0]])
-            self.brushed[numbers[0]] = np.frombuffer(value, np.uint8).astype(np.float32) / np.float32(255.0)
-            return [(path, before)]
-        if known.pattern.startswith("/unit"):
-            units: npt.NDArray[Any] = (self.brushed if known.kind == "float" else self.frozen)[numbers[0]]
-            old = units[numbers[1] - 1].item()
-            units[numbers[1] - 1] = value
-            return [(path, old)]
-        held = self.faders if path in self.faders else self.switches
-        undone = held.get(path, known.default)
-        held[path] = value  # type: ignore[assignment]
-        return [(path, undone)]
-
-    def _recalled(self, faders: Iterable[str], layers: Iterable[int]) -> list[Move]:
-        undo: list[Move] = []
-        for path in faders:
-            if self.faders[path]:
-                undo.append((path, self.faders[path]))
-                self.faders[path] = 0.0
-        for n in layers:
-            if (self.brushed[n] != 1.0).any():
-                undo.append((f"/grid/{n}", levels(self.brushed[n])))
-                self.brushed[n] = np.ones_like(self.brushed[n])
-        return undo
+    def fits(self, layers: Mapping[str, int]) -> bool:
+        """Say whether it can be played by a memory with these layers."""
+        return [len(units) for units in self.brushed.values()] == [*layers.values()]
 
 
 @dataclass
@@ -111,8 +64,9 @@ class History:
         self._near = near
 
     def add(self, key: str, at: int, move: Move, back: Iterable[Move]) -> None:
-        """Note a move at a sample, and what would take it back."""
-        if find(move[0])[0].pattern not in UNDONE:
+        """Note a move at a sample, and what would take it back, last first; one that changed nothing is none."""
+        back = list(back)
+        if not back or find(move[0])[0].pattern not in UNDONE:
             return
         self._undone.clear()
         if not self._done or self._done[-1].key != key or at - self._done[-1].at > self._near:

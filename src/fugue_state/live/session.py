@@ -12,18 +12,18 @@ from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig
-from fugue_state.errors import FugueError, InputError, unknown
+from fugue_state.errors import FugueError, InputError, unknown, why
 from fugue_state.limits import HELLO_AGAIN
 from fugue_state.live.aside import Aside, aside, be_patient
 from fugue_state.live.audio import Ask, BlockClock, Performs, Report, Units
-from fugue_state.live.board import Bank, Board, History, Morph, gesture_key
+from fugue_state.live.board import Bank, History, Morph, gesture_key
 from fugue_state.live.clients import Client, Listener, PageClient
 from fugue_state.live.protocol import (
     Hello,
@@ -36,7 +36,7 @@ from fugue_state.live.protocol import (
     tree,
     write,
 )
-from fugue_state.live.takes import FINER, Recorder, listed, recover, render_finer, unfinished, unused
+from fugue_state.live.takes import FINER, Recorder, listed, recover, render_finer, unfinished
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value, check, find, pressed, written
 from fugue_state.score.text import load_score
@@ -45,9 +45,11 @@ QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
 PLAY = "/play"
 # What is told of units, by the paths of layers and of single ones.
 OF_LAYERS = {"/grid/<n>": "brushed", "/strengths/<n>": "strengths", "/frozen/<n>": "frozen"}
+OF_WHOLE = ("/grid", "/hold")  # controls that are told of by these
 OF_UNITS = OF_LAYERS | {"/unit/<n>/<k>/strength": "brushed", "/unit/<n>/<k>/freeze": "frozen"}
 # What depends on how everything is, and so on what was asked for before.
 ORDERED = {"/bank/<b>/store", "/bank/<b>/arm", "/bank/<b>/fire", "/undo", "/redo"}
+Made = TypeVar("Made")
 GOODBYE_S = 1.0  # in which everyone should have heard that the server ends
 
 
@@ -78,10 +80,14 @@ class Part:
 
     memory: Any
     performance: Performs
-    board: Board
+    origin: int
     history: History
     values: dict[str, Any]
     units: Units
+
+    def bank(self) -> Bank:
+        """Return the strengths as they are."""
+        return Bank.of(self.values, self.units.brushed, self.memory.layers)
 
 
 class Session:
@@ -102,7 +108,7 @@ class Session:
         self.banks: dict[int, Bank] = {}
         self.armed: int | None = None
         self.recorder: Recorder | None = None
-        self._start_of_take = 0
+        self._start_of_take: int | None = None
         self._ab: tuple[int, Bank] | None = None  # what was armed last, and what was then
         self._morph: tuple[Morph, int, int, str, str] | None = None
         self._patches: deque[tuple[int, str]] = deque(maxlen=config.patches)
@@ -113,7 +119,7 @@ class Session:
         self._asked = self._answered = 0
         self._later: deque[Wish] = deque()
         self._led: deque[tuple[int, Wish]] = deque()  # to the number of what was asked for last
-        self._busy = False
+        self._loading = ""  # what is
         self._notes: list[str] = []
         self._state = ""
         self._sent: dict[str, int] = {}
@@ -159,27 +165,22 @@ class Session:
         return await self._loop.run_in_executor(self._loader, work, *given)
 
     def _part(self, memory: Any, performance: Performs) -> Part:
-        near = round(self.config.gesture_s * performance.rate)
+        """Return what begins with a performance; on the clock's thread if it plays."""
+        history = History(self.config.gestures, round(self.config.gesture_s * performance.rate))
         values = dict(performance.values)
-        return Part(
-            memory,
-            performance,
-            Board(memory.layers, values),
-            History(self.config.gestures, near),
-            values,
-            Units.of(performance),
-        )
+        return Part(memory, performance, performance.origin, history, values, Units.of(performance))
 
     def _from_thread(self, hear: Callable[[Any], None]) -> Callable[[Any], None]:
         def tell(told: Any) -> None:
-            self._loop.call_soon_threadsafe(hear, told)
+            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is there any more
+                self._loop.call_soon_threadsafe(hear, told)
 
         return tell
 
     async def close(self) -> None:
         """End: the take is completed, everyone is told."""
         if self.recorder is not None:
-            self._stop_recording()
+            self._stop_recording(at_once=True)
         if self.ready:
             self.player.stop()
             await asyncio.to_thread(self.player.join)
@@ -365,6 +366,9 @@ class Session:
                 self._acknowledge(wish.client, wish.number, self.player.at)
             return
         self._playable()
+        if self.part.performance.needs(wish.path, wish.value):
+            self._keep(self._carefully(self._measured(wish)))
+            return
         if self._morph is not None:
             self._morph[0].leave(wish.path)
         gesture = gesture_key(str(wish.client.number), wish.path)
@@ -383,6 +387,20 @@ class Session:
             except RefusedError as refused:
                 wish.client.answer("nack", id=wish.number, code=refused.code, message=refused.message)
 
+    async def _measured(self, wish: Wish) -> None:
+        """Measure the memory beside what plays, and then do what needs it."""
+        part = self.part
+        self.tell("notice", level="info", text=f"the memory's units are measured for the order {wish.value!r}")
+        try:
+            await self._loaded(part.performance.measure)
+            if part is not self.part:
+                raise RefusedError("not_now", "something else plays by now")
+            self._do(wish)
+        except RefusedError as refused:
+            wish.client.answer("nack", id=wish.number, code=refused.code, message=refused.message)
+        except Exception as error:  # noqa: BLE001 - whatever it is, they wait for an answer
+            wish.client.answer("nack", id=wish.number, code="not_now", message=why(error))
+
     # What is no control of the sound, but leads to some.
 
     def _act(self, pattern: str, number: int, value: Value, by: str) -> None:
@@ -397,7 +415,7 @@ class Session:
             "/mark": lambda: self._mark(str(value), by),
             "/rec/start": self._start_recording,
             "/rec/stop": self._stop_recording,
-            "/memory": lambda: self._start(self._swap(self._named("memory", str(value), self.house.memories))),
+            "/memory": lambda: self._change_memory(str(value)),
             "/replay": lambda: self._replay_or_return(str(value)),
             "/render": lambda: self._render(str(value)),
         }
@@ -405,12 +423,15 @@ class Session:
             acts[pattern]()
 
     def _store(self, number: int, by: str) -> None:
-        self.banks[number] = self.part.board.bank()
+        if self._parked is not None and self._parked.memory.layers != self.part.memory.layers:
+            raise RefusedError("not_now", "the take that replays is of a memory with other layers")
+        self.banks[number] = self.part.bank()
         self._tell_bank(number, "stored", by)
 
     def _arm(self, number: int, by: str) -> None:
+        self._playable()
         self._bank(number)
-        self.armed, self._ab = number, (number, self.part.board.bank())
+        self.armed, self._ab = number, (number, self.part.bank())
         self._tell_bank(number, "armed", by)
 
     def _bank(self, number: int) -> Bank:
@@ -426,7 +447,7 @@ class Session:
         bank, rate = self._bank(number), self.part.performance.rate
         length = round(seconds * rate) if self.player.running else 0
         key = f"bank {next(self._gestures)}"
-        self._morph = (Morph(self.part.board.bank(), bank), self.player.at, length, f"bank {number}", key)
+        self._morph = (Morph(self.part.bank(), bank), self.player.at, length, f"bank {number}", key)
         self._step(self.player.at)
         self.armed = None if number == self.armed else self.armed
         self._tell_bank(number, "fired", by)
@@ -447,7 +468,7 @@ class Session:
         if self._morph is None:
             return
         morph, start, length, by, key = self._morph
-        share = min(1.0, (at - start) / length) if length else 1.0
+        share = min(1.0, max(0.0, (at - start) / length)) if length else 1.0
         self._play(morph.at(share), by, key)
         if share >= 1.0:
             self._morph = None
@@ -477,43 +498,46 @@ class Session:
         self._playable()
         if self.recorder is not None:
             raise RefusedError("not_now", "a take is being recorded already")
+        if self._loading:
+            raise RefusedError("not_now", f"{self._loading} is loading; record when it plays")
         from fugue_state.piece.provenance import provenance
 
-        player, name = self.player, unused(self.takes)
+        player = self.player
         made_by = {k: v for k, v in provenance(Score(), self.part.memory).items() if k != "score"}
         recorder = Recorder(
-            self.takes / name,
+            self.takes,
             made_by,
             self.config,
             self._from_thread(self._warn),
+            self._from_thread(self._began),
             self._from_thread(lambda complete: self._taken(recorder, complete)),
         )
-        self.recorder, self._start_of_take = recorder, player.at
+        self.recorder, self._start_of_take = recorder, None
         self._finishing.add(recorder)
         recorder.start()
         player.do(lambda: player.record(recorder))
+        self._tell_take("armed", "")
+
+    def _began(self, name: str) -> None:
+        """Say that a take is recorded: its beginning is on the disk."""
+        self._start_of_take = self.player.at
         self._tell_take("recording", name)
 
-    def _stop_recording(self) -> None:
+    def _stop_recording(self, *, at_once: bool = False) -> None:
         if self.recorder is None:
             raise RefusedError("not_now", "no take is being recorded")
         recorder, self.recorder, player = self.recorder, None, self.player
-
-        def end() -> None:
-            player.record(None)
-            recorder.stop()
-
-        player.do(end)
+        player.do(lambda: player.end_take(recorder, at_once=at_once))
 
     def _taken(self, recorder: Recorder, finished: bool) -> None:
         self._finishing.discard(recorder)
-        if self.recorder is recorder:  # it could not begin
-            self.recorder = None
-            self.player.do(lambda: self.player.record(None))
+        if self.recorder is recorder:  # it ended by itself
+            self._stop_recording(at_once=True)
         self._tell_take("kept" if finished else "failed", recorder.take)
 
     def _tell_take(self, did: str, name: str, **more: Any) -> None:
-        self.tell("event", what="take", at_sample=self.player.at, did=did, take=name, takes=listed(self.takes), **more)
+        told = {"did": did, "take": name, "takes": listed(self.takes), "recording": self.recorder is not None}
+        self.tell("event", what="take", at_sample=self.player.at, **told, **more)
 
     def _render(self, name: str) -> None:
         takes = listed(self.takes)
@@ -524,7 +548,7 @@ class Session:
             raise RefusedError("not_now", f"{name}.{FINER} is there already")
         hear = self._from_thread(lambda share: self._tell_take("rendering", name, share=share))
         work = Aside(self.house.render, self.takes / f"{name}.toml", hear=hear)
-        self._rendering = name, work, self._keep(self._rendered(name, work))
+        self._rendering = name, work, self._keep(self._carefully(self._rendered(name, work)))
 
     async def _rendered(self, name: str, work: Aside[None]) -> None:
         did = "not rendered"
@@ -540,24 +564,35 @@ class Session:
     def _named(self, what: str, name: str, known: Collection[str]) -> str:
         """Return a name that is known, if something can be loaded now."""
         _check_known(what, name, known)
-        if self._busy:
-            raise RefusedError("not_now", "something is loading")
+        if self._loading:
+            raise RefusedError("not_now", f"{self._loading} is loading")
         return name
+
+    def _change_memory(self, name: str) -> None:
+        self._playable()
+        self._start(f"memory {self._named('memory', name, self.house.memories)}", self._swap(name))
 
     def _replay_or_return(self, name: str) -> None:
         if name:
             self._playable()
             if self.recorder is not None:
                 raise RefusedError("not_now", "a take is being recorded; end it first")
-            self._start(self._replay(self._named("take", name, listed(self.takes))))
+            self._start(self._named("take", name, listed(self.takes)), self._replay(name))
         elif self._parked is None:
             raise RefusedError("not_now", "no take is replaying")
         else:
             self._return()
 
-    def _start(self, work: Any) -> None:
-        self._busy = True
-        self._keep(self._carefully(work))
+    def _start(self, what: str, work: Coroutine[Any, Any, None]) -> None:
+        self._loading = what
+
+        async def load() -> None:
+            try:
+                await work
+            finally:
+                self._loading = ""
+
+        self._keep(self._carefully(load()))
 
     def _keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Let something go on until it is done."""
@@ -566,28 +601,33 @@ class Session:
         task.add_done_callback(self._tasks.discard)
         return task
 
-    async def _carefully(self, work: Any) -> None:
-        """Do something that may fail; what plays plays on."""
+    async def _carefully(self, work: Coroutine[Any, Any, None]) -> None:
+        """Do something that may fail, whatever it is: nobody else reads a task's errors; what plays plays on."""
         try:
             await work
-        except FugueError as error:
-            self._warn(f"{error}; what plays plays on")
-        finally:
-            self._busy = False
+        except Exception as error:  # noqa: BLE001 - see above
+            self._warn(f"{why(error)}; what plays plays on")
 
     async def _swap(self, name: str) -> None:
-        part = self.part
+        performance = self.part.performance
         memory = await self._loaded(self.house.load, name)
-        prepared = await self._loaded(part.performance.prepare, memory)
+        prepared = await self._loaded(performance.prepare, memory)
         if self.recorder is not None:
-            self._stop_recording()
+            self._stop_recording(at_once=True)
             self._warn("the take ends here: it belongs to one memory")
-        await self._on_clock(lambda: part.performance.swap(prepared))
-        if memory.layers != part.memory.layers:
+
+        def swap() -> Part:
+            performance.swap(prepared)
+            return self._part(memory, performance)
+
+        await self._on_clock(swap, self._swapped)
+        self.tell("notice", level="info", text=f"memory {name} plays")
+
+    def _swapped(self, part: Part) -> None:
+        if part.memory.layers != self.part.memory.layers:
             self.banks.clear()
             self.armed = self._ab = None
-        self._begin(self._part(memory, part.performance))
-        self.tell("notice", level="info", text=f"memory {name} plays")
+        self._begin(part)
 
     async def _replay(self, name: str) -> None:
         take = await self._loaded(aside, load_score, self.takes / f"{name}.toml")
@@ -597,11 +637,19 @@ class Session:
             raise InputError(f"{name} has {take.file.sample_rate_hz} Hz, {self.part.performance.rate} Hz are played")
         memory = await self._loaded(self.house.load, take.memory)
         performance = await self._loaded(self.house.perform, take, memory)
-        self._parked = self.part
-        await self._on_clock(lambda: self.player.change_to(performance))
-        self._replay_end = self.player.at + take.samples
-        self._begin(self._part(memory, performance))
-        self._play([(PLAY, 1)], name)
+
+        def change() -> tuple[Part, int]:
+            part = self._part(memory, performance)
+            self.player.change_to(performance)
+            return part, self.player.at + take.samples
+
+        def changed(now: tuple[Part, int]) -> None:
+            self._parked = self.part
+            part, self._replay_end = now
+            self._begin(part)
+            self._play([(PLAY, 1)], name)
+
+        await self._on_clock(change, changed)
 
     def _return(self) -> None:
         """Go on where a replay began."""
@@ -620,19 +668,21 @@ class Session:
             if client.greeted:
                 self._welcome(client, None)
 
-    async def _on_clock(self, job: Callable[[], None]) -> None:
-        """Do something between two blocks and wait for it; its errors are raised here."""
+    async def _on_clock(self, job: Callable[[], Made], then: Callable[[Made], None]) -> None:
+        """Do something between two blocks, and then something here, before the block after it is heard of.
+
+        Errors of the job are raised here.
+        """
         done = self._loop.create_future()
 
-        def act() -> None:
+        def finish(made: Made) -> None:
             try:
-                job()
-            except FugueError as error:
-                self._loop.call_soon_threadsafe(done.set_exception, error)
-            else:
-                self._loop.call_soon_threadsafe(done.set_result, None)
+                then(made)
+            finally:
+                done.set_result(None)
 
-        self.player.do(act)
+        tell = self._from_thread(finish)
+        self.player.do(lambda: tell(job()), self._from_thread(done.set_exception))
         await done
 
     # What the clock brings.
@@ -661,13 +711,12 @@ class Session:
         part = self.part
         done = [ask for ask, wrong in report.asked if not wrong]
         for ask in done:
-            back = part.board.moved(ask.path, ask.value)
-            if ask.gesture:
-                part.history.add(ask.gesture, report.at, (ask.path, ask.value), back)
+            if ask.gesture and ask.origin == part.origin:
+                part.history.add(ask.gesture, report.at, (ask.path, ask.value), ask.back)
         followed = self._followed(report)
         groups = [(by, list(asked)) for by, asked in itertools.groupby(done, key=lambda ask: ask.by)]
         for by, asked in groups or ([("score", [])] if followed else []):
-            changes = {ask.path: written(ask.value) for ask in asked if not ask.path.startswith("/grid")}
+            changes = {ask.path: written(ask.value) for ask in asked if not ask.path.startswith(OF_WHOLE)}
             self._patch(report.at, by, changes | followed)
             followed = {}
 
@@ -691,7 +740,6 @@ class Session:
         part = self.part
         new = {path: written(value) for path, value in report.values.items() if part.values.get(path) != value}
         part.values = dict(report.values)
-        part.board.follow(new)
         if report.units is None or len(report.units.strengths) != part.memory.units:  # another memory just set in
             return new
         before, part.units = part.units, report.units
@@ -700,7 +748,6 @@ class Session:
             for n, units in enumerate(self._layers(), 1):
                 if not np.array_equal(old[units], now[units]):
                     new[path.replace("<n>", str(n))] = bytes_of(now[units])
-        part.board.brush(part.units.brushed)
         return new
 
     def _layers(self) -> Iterator[slice]:
@@ -764,7 +811,8 @@ class Session:
     def stats(self) -> dict[str, Any]:
         """How the engine keeps up."""
         player = self.player
-        recording_s = (player.at - self._start_of_take) / self.part.performance.rate if self.recorder else None
+        begun = player.at if self._start_of_take is None else self._start_of_take
+        recording_s = (player.at - begun) / self.part.performance.rate if self.recorder else None
         return {
             "load": round(player.health.load, 3),
             "underruns": player.health.underruns,
@@ -773,7 +821,7 @@ class Session:
             "left_out": sum(listener.left_out for listener in self.listeners),
             "buffer_ms": self.config.buffer_ms,
             "clients": len(self.clients),
-            "quality": player.performance.values["/quality"],
+            "quality": self.part.values["/quality"],
             "recording_s": recording_s,
         }
 

@@ -9,9 +9,12 @@ import os
 import queue
 import re
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from io import FileIO
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -21,14 +24,16 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 from filelock import FileLock, Timeout
+from pydantic import ValidationError
 
 from fugue_state.audio.io import reason, replacing
-from fugue_state.config import LiveConfig, checked
-from fugue_state.errors import FugueError, InputError
+from fugue_state.config import LiveConfig, checked, first_problem
+from fugue_state.errors import FugueError, InputError, OutputError, shown, why
+from fugue_state.limits import Limit
 from fugue_state.live.aside import aside
 from fugue_state.progress import Item
 from fugue_state.score.log import Done, Log, read_log, taken
-from fugue_state.score.model import Score
+from fugue_state.score.model import Change, Score
 from fugue_state.score.text import dump_score, load_score
 
 BEFORE, JOURNAL, SOUND = "before.jsonl.gz", "take.jsonl", "sound.flac"
@@ -38,19 +43,77 @@ SUBTYPE = "PCM_24"
 NAME = re.compile(r"take-\d{3,6}")
 FINER = "wav"
 FORMS = ("toml", "flac", "txt", FINER)
+MOST_TAKES = 10**6
+TAKE_WAITING = Limit(
+    "takes", "changes that wait to be written", 10**6, "", "{got} changes wait for the disk, at most {most} can"
+)
+LONGEST = 2**53  # samples, that a number in a journal can count to
 LARGEST_COMMENT = 2**22  # bytes of a score that go into the sound file, too
 
 
 def listed(folder: Path) -> dict[str, list[str]]:
     """Return the takes in a folder by name, each with the endings of its files: score, sound, marks, finer sound."""
     names = sorted({path.stem for path in folder.glob("take-*.toml") if NAME.fullmatch(path.stem)})
-    return {name: [form for form in FORMS if (folder / f"{name}.{form}").is_file()] for name in names}
+    forms = {name: [form for form in FORMS if (folder / f"{name}.{form}").is_file()] for name in names}
+    return {name: there for name, there in forms.items() if "toml" in there}
 
 
 def unused(folder: Path) -> str:
-    """Return a name for the next take."""
+    """Return a name for the next take; OutputError if there is none left."""
     used = {path.name.partition(".")[0] for path in folder.glob("take-*")}
-    return next(name for i in range(1, 10**6) if (name := f"take-{i:03d}") not in used)
+    free = (name for i in range(1, MOST_TAKES) if (name := f"take-{i:03d}") not in used)
+    if found := next(free, None):
+        return found
+    raise OutputError(f"{folder} holds {MOST_TAKES - 1} takes: no name is left for another")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A folder in which a take is made, and the lock that says whose it is."""
+
+    folder: Path
+    lock: FileLock
+
+    def remove(self) -> None:
+        """Remove the folder with all that is in it."""
+        if sys.platform == "win32":  # where a file that is open stays
+            self.lock.release()
+        shutil.rmtree(self.folder)
+
+
+@contextlib.contextmanager
+def claimed(takes: Path) -> Iterator[Claim]:
+    """Make a folder for a take and hold it, under a name that nobody else has or gets; OSError if it cannot be made.
+
+    What holds nothing afterwards goes.
+    """
+    claim = None
+    while claim is None:
+        folder = takes / f"{unused(takes)}{OPEN}"
+        with contextlib.suppress(FileExistsError):  # another one was faster
+            folder.mkdir()
+            claim = _claim(folder)
+    try:
+        yield claim
+    finally:
+        if claim.folder.is_dir() and _holds_nothing(claim.folder):
+            claim.remove()
+        claim.lock.release()
+
+
+def _claim(folder: Path) -> Claim | None:
+    """Hold a new folder; None if it is another server's by now, or its name is used after all."""
+    claim = Claim(folder, FileLock(folder / LOCK, timeout=0))
+    try:
+        claim.lock.acquire()
+    except (Timeout, OSError):  # another server takes it for one that was left
+        return None
+    if (folder / LOCK).is_file() and all(path == folder for path in folder.parent.glob(f"{folder.stem}.*")):
+        return claim
+    with contextlib.suppress(FileNotFoundError):
+        claim.remove()
+    claim.lock.release()
+    return None
 
 
 class Recorder(threading.Thread):
@@ -58,27 +121,34 @@ class Recorder(threading.Thread):
 
     Every second what there is is made safe. When the disk is full, the sound stops and the changes go on, in memory
     until there is room again. `stop` completes the take: `NAME.toml`, `NAME.flac` and, with marks, `NAME.txt`.
-    `made_by` says what plays: its provenance, without a score. `complain` is told what goes wrong, `done` at the end
-    whether the take is complete.
+    `made_by` says what plays: its provenance, without a score. `complain` is told what goes wrong, `began` the name
+    once the take's beginning is safe, `done` at the end whether it is complete. Whatever goes wrong, what was kept so
+    far is completed.
     """
 
     def __init__(
         self,
-        target: Path,
+        takes: Path,
         made_by: Mapping[str, Any],
         config: LiveConfig,
         complain: Callable[[str], None],
+        began: Callable[[str], None],
         done: Callable[[bool], None],
     ) -> None:
         super().__init__(name="take", daemon=True)
-        self.take = target.name
-        self._folder = target.with_name(f"{target.name}{OPEN}")
-        self._made_by, self._config, self._complain, self._done = dict(made_by), config, complain, done
+        self.take = ""
+        self._takes = takes
+        self._made_by, self._config = dict(made_by), config
+        self._complain, self._began, self._done = complain, began, done
         self._origin = self._until = 0
         self._rate = 1
+        self._begun = self._over = self._deaf = False
+        self._early: list[tuple[int, str]] = []  # marks that come before the first block
+        self._given = self._written = 0  # samples: counted on the clock's thread, and on this one
         self._lines: list[str] = []
         self._failing = False
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._journal: FileIO | None = None
         self._sound: soundfile.SoundFile | None = None
 
     def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
@@ -86,99 +156,143 @@ class Recorder(threading.Thread):
 
         A take counts from there: from where its memory set in.
         """
-        self._rate, self._origin = score.file.sample_rate_hz, origin
-        self._items.put({"made_by": self._made_by, "score": score, "before": before, "start": start - origin})
+        self._rate, self._origin, self._begun = score.file.sample_rate_hz, origin, True
+        self._put({"made_by": self._made_by, "score": score, "before": before, "start": start - origin})
+        for at, text in self._early:
+            self.mark(max(at, start), text)
 
     def change(self, done: Done) -> None:
         """Keep a change, at a sample counted from the origin."""
-        self._items.put(done)
+        self._put(done)
 
     def mark(self, at: int, text: str) -> None:
-        """Keep a note of a moment."""
-        self._items.put({"at": at - self._origin, "mark": text})
+        """Keep a note of a moment, also of one before the first block; on the thread that begins the take."""
+        if self._begun:
+            self._put({"at": at - self._origin, "mark": text})
+        else:
+            self._early.append((at, text))
 
     def sound(self, until: int, samples: npt.NDArray[np.float32]) -> None:
         """Keep a block that ends before a sample of the performance."""
-        self._items.put((until - self._origin, samples))
+        self._deaf = self._deaf or self._given - self._written > self._config.take_waiting_s * self._rate
+        self._given += len(samples)
+        self._put((until - self._origin, None if self._deaf else samples))
 
     def stop(self) -> None:
         """Complete the take, soon."""
         self._items.put(None)
 
+    def _put(self, item: Any) -> None:
+        """Let something wait to be written; what comes after too much, or after the end, is left out."""
+        if self._over:
+            return
+        if self._items.qsize() >= TAKE_WAITING.most:
+            self._over = True
+            item = OutputError(TAKE_WAITING.passed(self._items.qsize()))
+        self._items.put(item)
+
     def run(self) -> None:
         """Write what comes until it is stopped."""
-        try:
-            complete = self._open() and self._write() and self._complete()
-        except (FugueError, OSError, soundfile.LibsndfileError) as error:
-            self._complain(f"the take could not be kept ({error})")
-            complete = False
+        complete = False
+        with self._telling("the take could not be kept"):
+            if (first := self._items.get()) is None:
+                raise InputError("nothing was played")
+            with claimed(self._takes) as claim:
+                complete = self._kept(claim, first)
+        self._over = True
         self._done(complete)
 
-    def _open(self) -> bool:
-        """Make the files as soon as something is played; say whether anything was."""
-        first = self._items.get()
-        if first is None:
-            return False
-        self._folder.mkdir()
-        self._lock = FileLock(self._folder / LOCK)
-        self._lock.acquire()
-        self._journal = (self._folder / JOURNAL).open("ab", buffering=0)
-        first.pop("before").save(self._folder / BEFORE)
+    def _kept(self, claim: Claim, first: Any) -> bool:
+        """Keep a take in its folder, and complete it."""
+        try:
+            self._open(claim.folder, first)
+            self.take = claim.folder.stem
+            self._began(self.take)
+            with self._telling("the take ends here"):
+                self._write()
+            self._over = True
+            with self._telling("the end of the take is not kept"):
+                self._note(until=self._until)
+                self._write_lines()
+        finally:
+            self._close()
+        return self._complete(claim)
+
+    @contextlib.contextmanager
+    def _telling(self, what: str) -> Iterator[None]:
+        """Tell what goes wrong, whatever it is: a thread that dies tells nobody, and others wait for it."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001 - see above
+            said = reason(error) if isinstance(error, OSError) else why(error)
+            self._complain(f"{what} ({said})")
+
+    def _open(self, folder: Path, first: dict[str, Any]) -> None:
+        """Make the files; the beginning of the journal is on the disk, or OSError is raised."""
+        self._journal = (folder / JOURNAL).open("ab", buffering=0)
+        first.pop("before").save(folder / BEFORE)
         score = first.pop("score").model_dump(mode="json", exclude_defaults=True)
         self._note(**first, score=score)
-        self._sound = soundfile.SoundFile(self._folder / SOUND, "w", self._rate, 2, SUBTYPE, format="FLAC")
-        self._sync()
-        return True
+        self._write_lines()
+        self._sound = soundfile.SoundFile(folder / SOUND, "w", self._rate, 2, SUBTYPE, format="FLAC")
 
-    def _write(self) -> bool:
+    def _write(self) -> None:
         synced = time.monotonic()
         while (item := self._items.get()) is not None:
+            if isinstance(item, Exception):
+                raise item
             if isinstance(item, dict):
                 self._note(**item)
             else:
                 self._until, samples = item
                 self._write_sound(samples)
             if time.monotonic() - synced > self._config.sync_s:
-                self._note(until=self._until)
                 self._sync()
                 synced = time.monotonic()
-        self._note(until=self._until)
-        self._sync()
-        self._end_sound()
-        self._journal.close()
-        self._lock.release()
+
+    def _complete(self, claim: Claim) -> bool:
+        try:
+            aside(finish, claim.folder)
+        except FugueError as error:
+            self._complain(f"{error}; the take is kept in {claim.folder.name} and completed at the next start")
+            return False
+        claim.remove()
         return True
 
-    def _complete(self) -> bool:
-        try:
-            aside(finish, self._folder)
-        except (FugueError, OSError) as error:
-            self._complain(f"{error}; the take is kept in {self._folder.name} and completed at the next start")
-            return False
-        return True
+    def _close(self) -> None:
+        """Let go of the files."""
+        self._end_sound()
+        if self._journal is not None:
+            self._journal.close()
 
     def _note(self, **values: Any) -> None:
+        if len(self._lines) >= TAKE_WAITING.most:
+            raise OutputError(TAKE_WAITING.passed(len(self._lines)))
         self._lines.append(json.dumps(values, separators=(",", ":"), allow_nan=False))
 
-    def _write_sound(self, samples: npt.NDArray[np.float32]) -> None:
+    def _write_sound(self, samples: npt.NDArray[np.float32] | None) -> None:
         if self._sound is None:
             return
         try:
-            if self._items.qsize() * len(samples) > self._config.take_waiting_s * self._rate:
+            if samples is None:
                 raise OSError(errno.ETIMEDOUT, "the disk is too slow")
             self._sound.write(samples)
+            self._written += len(samples)
         except (OSError, soundfile.LibsndfileError) as error:
             self._end_sound()
-            why = reason(error) if isinstance(error, OSError) else "is the disk full?"
-            self._complain(f"the sound of the take ends here ({why}); what is played is still kept")
+            said = reason(error) if isinstance(error, OSError) else "is the disk full?"
+            self._complain(f"the sound of the take ends here ({said}); what is played is still kept")
 
     def _end_sound(self) -> None:
         sound, self._sound = self._sound, None
+        self._deaf = True
         if sound is not None:
             with contextlib.suppress(OSError, soundfile.LibsndfileError):  # what could be written is there
                 sound.close()
 
     def _sync(self) -> None:
+        if not self._failing:  # or these alone would fill the memory
+            self._note(until=self._until)
         try:
             self._write_lines()
             if self._sound is not None:
@@ -192,15 +306,18 @@ class Recorder(threading.Thread):
 
     def _write_lines(self) -> None:
         """Append what was noted, whole lines or nothing; what cannot be written stays noted."""
-        where = self._journal.tell()
+        journal = self._journal
+        if journal is None:
+            return
+        where = journal.tell()
         data = "".join(f"{line}\n" for line in self._lines).encode()
         try:
-            if self._journal.write(data) != len(data):
+            if journal.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(self._journal.fileno())
+            os.fsync(journal.fileno())
         except OSError:
-            self._journal.truncate(where)
-            self._journal.seek(where)
+            journal.truncate(where)
+            journal.seek(where)
             raise
         self._lines.clear()
 
@@ -211,26 +328,38 @@ def unfinished(folder: Path) -> list[Path]:
 
 
 def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """Complete takes that a killed server left; return their names, and what went wrong.
+    """Complete takes that a killed server left; return their names, and what is to be told of the others.
 
-    Those that another server is making are left alone.
+    Those that another server is making are left alone; those that hold nothing are removed; those that cannot be
+    completed stay as they are.
     """
-    done, wrong = [], []
+    done, told = [], []
     for left in folders:
         try:
-            with FileLock(left / LOCK, timeout=0):
-                pass
-            finish(left)
-            done.append(left.stem)
+            with FileLock(left / LOCK, timeout=0) as lock:
+                if _holds_nothing(left):
+                    told.append(f"{left.name} held nothing and was removed: the server had been killed")
+                else:
+                    finish(left)
+                    done.append(left.stem)
+                Claim(left, lock).remove()
         except Timeout:
             continue
-        except (FugueError, OSError) as error:
-            wrong.append(f"{left.name} could not be completed ({error})")
-    return done, wrong
+        except Exception as error:  # noqa: BLE001 - whatever is in one folder, the others are completed
+            told.append(f"{left.name} could not be completed ({why(error)})")
+    return done, told
+
+
+def _holds_nothing(folder: Path) -> bool:
+    """Say whether nothing was kept of a take before its server was killed."""
+    journal = folder / JOURNAL
+    if {path.name for path in folder.iterdir()} - {BEFORE, JOURNAL, SOUND, LOCK}:
+        return False
+    return not (journal.exists() and journal.read_bytes().strip()) and not any(map(len, _blocks(folder / SOUND)))
 
 
 def finish(folder: Path) -> None:
-    """Make score, sound and marks of a take from what was kept of it in `NAME.take/`, which then goes.
+    """Make score, sound and marks of a take from what was kept of it in `NAME.take/`, which can go then.
 
     Raises InputError for a journal that is damaged, OutputError where there is no room.
     """
@@ -241,7 +370,12 @@ def finish(folder: Path) -> None:
     sound = folder / SOUND
     frames = sum(map(len, _blocks(sound)))
     moved: list[Any] = [line for line in lines if "path" in line]
-    score = taken(base, chain(read_log(folder / BEFORE), moved), max(until, first["start"] + frames))
+    before: Iterable[Any] = (_line(folder / BEFORE, n, line) for n, line in enumerate(read_log(folder / BEFORE), 1))
+    try:
+        score = taken(base, chain(before, moved), max(until, first["start"] + frames))
+    except ValidationError as error:
+        raise InputError(f"{folder / JOURNAL}: damaged ({first_problem(error, Change)[1]})") from None
+    checked(Score, score.model_dump(mode="json"))  # what could not be read again would be lost
     target = folder.with_suffix("")
     if frames:
         comment = json.dumps(first["made_by"] | {"score": score.model_dump(mode="json", exclude_defaults=True)})
@@ -252,20 +386,44 @@ def finish(folder: Path) -> None:
             beside.write_text("".join(f"{at:.6f}\t{at:.6f}\t{text}\n" for at, text in marks), encoding="utf-8")
     with replacing(target.with_suffix(".toml")) as beside:
         beside.write_text(dump_score(score), encoding="utf-8")
-    shutil.rmtree(folder)
 
 
 def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the first line of a journal and the others; the last one may be half there."""
-    lines = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            lines.append(json.loads(line))
-        except ValueError:
-            break
-    if not lines or not {"score", "start", "made_by"} <= set(lines[0]):
+    """Return the first line of a journal and the others; the last one may be half there.
+
+    InputError for one that is damaged otherwise.
+    """
+    *whole, last = path.read_bytes().split(b"\n")
+    lines = [_line(path, number, _read_line(path, number, line)) for number, line in enumerate(whole, 1)]
+    with contextlib.suppress(InputError):  # its writer was killed
+        lines.append(_line(path, len(lines) + 1, _read_line(path, len(lines) + 1, last)))
+    if not lines or "start" not in lines[0]:
         raise InputError(f"{path}: no journal of a take")
     return lines[0], lines[1:]
+
+
+def _read_line(path: Path, number: int, line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}: damaged (line {number}: {shown(line.decode(errors='replace'))})") from None
+
+
+def _line(path: Path, number: int, found: Any) -> dict[str, Any]:
+    """Return a line of a journal or a log, checked: how a take began, a change, a note, or how far it was played."""
+    kinds = (
+        {"made_by": dict, "score": dict, "start": int},
+        {"at": int, "path": str, "value": int | float | str},
+        {"at": int, "mark": str},
+        {"until": int},
+    )
+    if isinstance(found, dict):
+        for kind in kinds:
+            if set(kind) <= set(found) and all(isinstance(found[key], kind[key]) for key in kind):
+                samples = [found[key] for key in ("at", "start", "until") if key in kind]
+                if all(0 <= at <= LONGEST for at in samples) and found.get("mark", "").isprintable():
+                    return found
+    raise InputError(f"{path}: damaged (line {number}: {shown(found)})")
 
 
 def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:

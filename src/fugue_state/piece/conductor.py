@@ -122,6 +122,8 @@ class Conductor:
         value = check(path, () if value is None else (value,))
         if path == "/chord" and value:
             self._piece.memory.label_index(str(value))
+        if self.needs(path, value):
+            raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
         if path.startswith(REACHING_UNITS):
             change = Change(at=self.position / self.rate, path=path, value=written(value))
             self._hand.play(change, self._planned)
@@ -135,18 +137,32 @@ class Conductor:
         elif path == "/rest":
             self._rests = True
 
+    def needs(self, path: str, value: Value) -> bool:
+        """Return whether the memory must be measured before a control can be moved to a value."""
+        return path.endswith("/order") and self._piece.orders.needs(str(value))
+
+    def measure(self) -> None:
+        """Measure the memory for what a hand may ask for."""
+        self._piece.orders.profile  # noqa: B018 - it is measured when it is first asked for
+
+    def back(self, path: str) -> list[tuple[str, Value]]:
+        """Return the moves that lead back to how things are now, once a control has moved; InputError as in change."""
+        if path.startswith(REACHING_UNITS):
+            return self._hand.back(path)
+        return [(path, self.values[path])] if path in self.values else []
+
     def carry_on(self, before: Conductor) -> None:
         """Begin with the controls that another one has, as far as they are known here; what sounds is not held."""
         self._gain = before._gain
         for path, value in before.values.items():
             known = path in self.values and (path != "/chord" or value in self._piece.memory.labels)
-            if known and path != "/freeze" and value != self.values[path]:
+            if known and path != "/freeze" and value != self.values[path] and not self.needs(path, value):
                 self.change(path, value)
 
     def _show(self, path: str, value: Value) -> None:
         """Keep what controls are at, those that another one moves too."""
         if path in self.values:
-            self.values[path] = value
+            self.values[path] = value or (self._score.forgetting.order if path.endswith("/order") else value)
         if path.endswith("/recall"):
             under = path.removesuffix("recall")
             moved = [key for key in self.values if key.startswith(under) and key.endswith(("/forget", "/freeze"))]
@@ -164,15 +180,16 @@ class Conductor:
 
     def _onsets(self, begin_s: float) -> Coming:
         """Yield what is to come of all voices, with latents by the seed of now."""
-        seed = self.values["/seed"]
+        # What is to come does not hold the conductor: a memory that is parted from goes with its last reference.
+        seed, piece = self.values["/seed"], self._piece
 
         def numbered(number: int) -> Coming:
-            own = None if seed == self._score.seed else (seed + number) % (SEED_MAX + 1)
-            line = self._piece.line(number, own)
-            for onset, z in line.latents(self._piece.last_s, begin_s, math.inf):
+            own = None if seed == piece.score.seed else (seed + number) % (SEED_MAX + 1)
+            line = piece.line(number, own)
+            for onset, z in line.latents(piece.last_s, begin_s, math.inf):
                 yield onset, number, z
 
-        voices = range(len(self._piece.lines))
+        voices = range(len(piece.lines))
         return heapq.merge(*map(numbered, voices), key=lambda one: (one[0].time_s, one[1]))
 
     def step(self) -> Bar:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import groupby, islice
 
 import numpy as np
@@ -122,7 +122,8 @@ class Instrument:
         self._stems = stems
         voices = len(score.voices)
         self._apart = voices if stems and voices > 1 else 0  # voices that are also mixed by themselves
-        self.envelope = lru_cache(maxsize=8)(self._made_envelope)
+        # Not a method of this one: an instrument that holds itself goes only when the collector comes by.
+        self.envelope = lru_cache(maxsize=8)(partial(_envelope, self._rate))
 
     def start(self) -> State:
         """Return the state before the first block."""
@@ -192,11 +193,6 @@ class Instrument:
             level_db += min(wanted - event_lufs(shaped, self._rate), self._loudness.lift_db)
         return shaped * np.float32(10.0 ** (level_db / 20.0))
 
-    def _made_envelope(self, length: int, config: EnvelopeConfig) -> tuple[Samples, float]:
-        """Return an envelope (N,), and how many dB it takes from a steady sound."""
-        gain = envelope(length, self._rate, config)
-        return gain, -10.0 * float(np.log10(np.mean(gain**2)))
-
     def _seen(self, block: Block, voices: tuple[Voice, ...]) -> Block:
         """Add to a block what the newest voice that sounds at its start shows."""
         sounding = [v for v in voices if v.event.onset <= block.position < v.event.onset + len(v.samples)]
@@ -211,6 +207,12 @@ class Instrument:
             activations=voice.activations[:, int(share * voice.activations.shape[1])],
             mel=voice.mel[:, int(share * voice.mel.shape[1])],
         )
+
+
+def _envelope(rate: int, length: int, config: EnvelopeConfig) -> tuple[Samples, float]:
+    """Return an envelope (N,), and how many dB it takes from a steady sound."""
+    gain = envelope(length, rate, config)
+    return gain, -10.0 * float(np.log10(np.mean(gain**2)))
 
 
 def observed(

@@ -57,25 +57,25 @@ class Line:
         self.voice, self.number = score.voices[number], number
         self.frames = memory.frames(self.voice.event_s)
         self.length_s = self.frames * memory.spec.hop / memory.spec.sample_rate_hz
-        self._score, self._memory, self._atlas = score, memory, atlas
+        self._score, self._memory = score, memory
         own = self.voice.latent_seed if latent_seed is None else latent_seed
         self.seed = (score.seed + number) % (SEED_MAX + 1) if own is None else own
         steps = self.voice.chords or familiar(memory)
         self._latents = memory.latents(len(steps), self.seed)
         random = np.random.default_rng([score.seed, PLACES, *([number] if number else [])])
         self._places = random.uniform(-self.voice.spread, self.voice.spread, len(steps))
-        self.turns = tuple(self._turn(i, step) for i, step in enumerate(steps))
+        self.turns = tuple(self._turn(i, step, atlas) for i, step in enumerate(steps))
         goal = self.voice.towards_seed
         self._towards = self._latents if goal is None else memory.latents(len(steps), goal)
 
-    def _turn(self, index: int, step: Step) -> Turn:
+    def _turn(self, index: int, step: Step, atlas: Callable[[], Atlas]) -> Turn:
         with placed(("voices", self.number, "chords", index)):
-            label, latents = self._found(index, step)
+            label, latents = self._found(index, step, atlas)
         place = self.voice.pan + float(self._places[index])
         pan = min(1.0, max(-1.0, place)) if step.pan is None else step.pan
         return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
 
-    def _found(self, index: int, step: Step) -> tuple[str | None, Tensor]:
+    def _found(self, index: int, step: Step, atlas: Callable[[], Atlas]) -> tuple[str | None, Tensor]:
         """Return the label and the latents of a step."""
         memory, labels = self._memory, self._memory.labels
         label = step.chord or (labels[index % len(labels)] if labels else None)
@@ -90,7 +90,7 @@ class Line:
         if step.seed is not None:
             return label, memory.latents(1, step.seed)
         if not step.rest and (self.voice.like or (step.chord and not labels)):
-            found = self._atlas().choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
+            found = atlas().choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
             return label, torch.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
 

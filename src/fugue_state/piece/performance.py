@@ -16,6 +16,7 @@ from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import LoudnessMeter
+from fugue_state.audio.mix import dying
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HELD_LUFS, LIVE_LOOK_AHEAD_S, SWAP_S, VOCODER, QualityName
 from fugue_state.errors import InputError
@@ -42,7 +43,7 @@ class Sounding:
 
     `strengths` (U,) are what the newest event is made with, `activations` (U,) how strongly units fire, `mel` (M,)
     its column; in silence all that is asked for, nothing, and the floor. `peak` is in dB, `lufs` momentary.
-    `overloaded` says that the block was muted, as it was not a number or beyond all bounds.
+    `overloaded` says that the block fades to silence, as it was not a number or beyond all bounds.
     """
 
     position: int
@@ -185,6 +186,7 @@ class Performance:
         self._meter = LoudnessMeter(self.rate, peak=False)
         self._begun = 0  # where the present memory set in
         self._parting: tuple[Player, int] | None = None  # a memory that fades, and its blocks left
+        self._last = np.zeros((self.block, 2), dtype=np.float32)  # before the limiter
         self._quiet()
 
     def _quiet(self) -> None:
@@ -243,6 +245,18 @@ class Performance:
         """Move a control that a take records, from the next block on; InputError if it cannot be."""
         self._player.conductor.change(path, value)
 
+    def back(self, path: str) -> list[tuple[str, Value]]:
+        """Return the moves that lead back to how things are now, once a control has moved."""
+        return self._player.conductor.back(path)
+
+    def needs(self, path: str, value: Value) -> bool:
+        """Return whether the memory must be measured before a control can be moved to a value."""
+        return self._player.conductor.needs(path, value)
+
+    def measure(self) -> None:
+        """Measure the memory for what a hand may ask for: takes its time, and needs nothing of what plays."""
+        self._player.conductor.measure()
+
     def take(self) -> Score:
         """Return the score with all changes so far, as long as was played: it renders to the same samples."""
         played = self._player.conductor.position
@@ -253,8 +267,12 @@ class Performance:
     def prepare(self, memory: Memory) -> Player:
         """Make another memory ready to be swapped for: this takes a second, and needs nothing of what plays."""
         score = self.score.model_copy(update={"made_for": None})
+        orders = [(path, value) for path, value in self.values.items() if path.endswith("/order")]
         with one_thread():
-            return Player(Piece(score, memory), self.block)
+            player = Player(Piece(score, memory), self.block)
+            if any(player.conductor.needs(*order) for order in orders):
+                player.conductor.measure()
+            return player
 
     def swap(self, memory: Memory | Player) -> None:
         """Play on with another memory, best a prepared one: what sounds fades, the piece begins again.
@@ -304,10 +322,11 @@ class Performance:
         sound = (dry + wet) * _ramp(moment.gain, self.block)
         wild = moment.failed or not bool((np.abs(sound) < RUNAWAY).all())
         if wild:
-            sound = np.zeros_like(sound)
+            sound = dying(self._last, self.block)
             for passage in moment.passages:
                 passage.voice.drop()
             self._player.leave()
+        self._last = np.zeros_like(sound) if wild else sound
         if wild or moment.silenced:
             self._quiet()
         sound, self._past = self._limiter(sound, self._past)

@@ -34,6 +34,58 @@ from fugue_state.score.cues import Course, CueSpan, spans
 from fugue_state.score.model import REACHING_UNITS, Change, Score
 
 
+class Orders:
+    """The orders in which units of a memory go, as a score or a hand asks for them; measures what they take once."""
+
+    def __init__(self, score: Score, memory: Memory, track: Track, say: Callable[[str], None]) -> None:
+        self._score, self._memory, self._track, self._say = score, memory, track, say
+        self._known: dict[tuple[object, ...], Order] = {}
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What is measured of the memory's units; measuring takes its time."""
+        return Profile.of(self._memory, self._score.memory, track=self._track, say=self._say)
+
+    def measured(self, name: str, *units: Sequence[str]) -> Profile | None:
+        """Return what is measured of the memory's units if an order or these names of units take it."""
+        needed = needs_measured(name, [unit for some in units for unit in some])
+        return self.profile if needed else None
+
+    def needs(self, name: str) -> bool:
+        """Return whether the memory must be measured before a hand can choose an order."""
+        return needs_measured(name) and "profile" not in vars(self)
+
+    def __call__(
+        self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
+    ) -> Order:
+        """Return an order; `place` is the part of the score that asks for it."""
+        locks, asked = self._score.forgetting.locks, (name, reverse, tuple(units), tuple(scope))
+        if asked in self._known:
+            return self._known[asked]
+        with placed(place):
+            self._known[asked] = make_order(
+                name,
+                self._memory.layers,
+                self._score.seed,
+                units=units,
+                scope=scope,
+                locks=locks,
+                reverse=reverse,
+                measured=self.measured(name, units, scope, locks),
+            )
+        return self._known[asked]
+
+    def base(self) -> Order:
+        """Return the score's own order."""
+        plan = self._score.forgetting
+        return self(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=("forgetting",))
+
+    def inside(self, name: str, layer: str) -> Order:
+        """Return an order that a hand chooses for a layer."""
+        # The caller says where: a layer's order is no part of the score.
+        return self(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))
+
+
 class Piece:
     """What a score means for a memory: its lines, what is remembered when, its events.
 
@@ -51,12 +103,12 @@ class Piece:
     ) -> None:
         check_made_for(score, memory)
         self.score, self.memory, self._track, self._say = score, memory, track, say
+        self.orders = Orders(score, memory, track, say)
         self.lines = tuple(self.line(number) for number in range(len(score.voices)))
         last_s = max((onset.time_s for line in self.lines for onset in line.onsets()), default=None)
         if last_s is None:
             raise MisplacedError(("voices",), "no chord falls within the piece")
         self.last_s = last_s
-        self._orders: dict[tuple[object, ...], Order] = {}
         self._shapes: dict[Place, Shape] = {}
         self._decided: Governor | None = None
         with placed(("changes",)):
@@ -161,12 +213,7 @@ class Piece:
 
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
         """Return a hand that plays these changes, each with its time in seconds."""
-
-        def inside(name: str, layer: str) -> Order:
-            # The caller says where: a layer's order is no part of the score.
-            return self._order(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))
-
-        return Hand(changes, self.memory.layers, self._base_order(), inside)
+        return Hand(changes, self.memory.layers, self.orders.base(), self.orders.inside)
 
     def _merged(self) -> Iterator[tuple[Onset, int, Tensor]]:
         """Yield the onsets of all lines in time, with the number of their voice and their latent."""
@@ -180,7 +227,7 @@ class Piece:
     def timeline(self, governor: Governor | None = None) -> Timeline:
         """Return what is remembered when; of an adaptive forgetting, what a governor has decided."""
         listened = None if governor is None else governor.share
-        return compose(self.score, self.memory.units, self.last_s, self._order, self._even, listened)
+        return compose(self.score, self.memory.units, self.last_s, self.orders, self._even, listened)
 
     def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
         """Return what is remembered at a time: what the timeline and the performer's hand leave."""
@@ -205,38 +252,6 @@ class Piece:
     def _atlas(self) -> Atlas:
         return Atlas.of(self.memory, self.score.memory, track=self._track, say=self._say)
 
-    @cached_property
-    def _profile(self) -> Profile:
-        return Profile.of(self.memory, self.score.memory, track=self._track, say=self._say)
-
-    def _measured(self, name: str, *units: Sequence[str]) -> Profile | None:
-        """Return what is measured of the memory's units if an order or these names of units take it."""
-        needed = needs_measured(name, [unit for some in units for unit in some])
-        return self._profile if needed else None
-
-    def _base_order(self) -> Order:
-        plan = self.score.forgetting
-        return self._order(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=("forgetting",))
-
-    def _order(
-        self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
-    ) -> Order:
-        locks, known = self.score.forgetting.locks, (name, reverse, tuple(units), tuple(scope))
-        if known in self._orders:
-            return self._orders[known]
-        with placed(place):
-            self._orders[known] = make_order(
-                name,
-                self.memory.layers,
-                self.score.seed,
-                units=units,
-                scope=scope,
-                locks=locks,
-                reverse=reverse,
-                measured=self._measured(name, units, scope, locks),
-            )
-        return self._orders[known]
-
     def _bend(self, frozen: Strengths | None) -> Bend | None:
         """Return what is done to units besides forgetting; None where forgotten ones are simply gone."""
         plan, layers = self.score.forgetting, self.memory.layers
@@ -245,7 +260,7 @@ class Piece:
         gain, invert = np.ones(self.memory.units, dtype=np.float32), np.zeros(self.memory.units, dtype=np.float32)
         for i, bent in enumerate(plan.bends):
             with placed(("forgetting", "bends", i, "units")):
-                units = parse_units(bent.units, layers, self._measured("", bent.units))
+                units = parse_units(bent.units, layers, self.orders.measured("", bent.units))
             gain[units], invert[units] = bent.gain, bent.invert
         with placed(("forgetting",)):
             return self.memory.bend(

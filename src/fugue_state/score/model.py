@@ -48,7 +48,7 @@ REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
 STEP = re.compile(r"^(?P<chord>.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$")
 # What a performer does to units, which acts at onsets too.
-REACHING_UNITS = ("/forget", "/recall", "/layer/", "/unit/", "/grid/")
+REACHING_UNITS = ("/forget", "/recall", "/layer/", "/unit/", "/grid/", "/hold/")
 ResolutionName = Literal["event", "block"]
 LatentsName = Literal["loop", "walk", "path", "fresh"]
 TraitName = Literal["clarity", "margin", "bright", "attack", "sustain", "level"]

@@ -18,6 +18,7 @@ Kind = Literal["float", "int", "string", "trigger", "bytes"]
 Value = float | int | str | bytes | None
 QUALITY_NAMES: tuple[str, ...] = get_args(LiveQualityName)
 BANKS = 16
+HOLD = "/hold/<n>"
 MOST_UNITS = 4096  # of a layer, in one message
 KEPT = 8192  # paths whose control was found lately: each is asked for several times with every change
 NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
@@ -61,11 +62,12 @@ PATHS = (
     Path("/layer/<n>/forget", "float", 0, 1, 0.0, "How much of a layer is forgotten."),
     _does("/layer/<n>/recall", "A layer comes back, frozen or not; what the master has forgotten of it stays so."),
     _switch("/layer/<n>/lock", "The master leaves the layer alone; its own fader and brushes still play it."),
-    Path("/layer/<n>/order", "string", 1, 32, "", "The order in which its fader forgets a layer's units."),
+    Path("/layer/<n>/order", "string", 0, 32, "", "Order in which its fader forgets its units; empty: the score's."),
     _switch("/layer/<n>/freeze", "The units of a layer stay as they are, whatever moves."),
     Path("/unit/<n>/<k>/strength", "float", 0, 1, 1.0, "How much of a unit brushes leave; faders take from that."),
     _switch("/unit/<n>/<k>/freeze", "A unit stays as it is, whatever moves."),
     Path("/grid/<n>", "bytes", 1, MOST_UNITS, None, "The same of a layer's units: a byte each, 255 is remembered."),
+    Path(HOLD, "bytes", 1, MOST_UNITS, None, "Frozen units of a layer: a byte each, 0 free, 1 to 255 what is held."),
     _switch("/freeze", "The sound of this moment goes on, and time stands still."),
     _does("/hush", "Fades to silence in half a second, and stops."),
     _switch("/play", "Time goes on, or the dry sound pauses.", 1),

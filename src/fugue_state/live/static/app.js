@@ -435,16 +435,16 @@ function followBank({ did, bank }) {
   if (shown && did === "fired") note(`bank ${bank} fired`, "");
 }
 
-function followTake({ did, take, takes: all, share }) {
+function followTake({ did, take, takes: all, share, recording: goes }) {
   takes = all;
-  if (/^(recording|kept|failed)$/.test(did)) recording = did === "recording";
+  recording = goes;
   if (/render/.test(did)) rendering = did === "rendering" ? take : null;
   if (did === "rendering") {
     showShare(share);
     return;
   }
   controls.follow("/render", "");
-  note(`${take} ${did}`, ["failed", "not rendered"].includes(did) ? "error" : "");
+  if (did !== "armed") note(`${take || "the take"} ${did}`, ["failed", "not rendered"].includes(did) ? "error" : "");
   showRecording();
   showTakes();
 }

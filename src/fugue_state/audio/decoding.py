@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from av import AudioFrame
     from av.audio.stream import AudioStream
     from av.container import InputContainer
+    from av.packet import Packet
 
 LOWEST_HZ = 1000  # below, nothing is heard that a memory could learn
+NONE = "0 sample(s) are too few to be a sound"
 BLOCK = 2**18  # values that are read at once
 LENGTH_UNKNOWN = 2**62  # frames; libsndfile says about so many of a FLAC that was written into a pipe
 LIBSNDFILE_FIRST = (
@@ -77,7 +79,7 @@ def opened(path: str | Path) -> Iterator[Source]:
             raise AudioError(f"{path}: the file is empty (0 bytes)")
         ways: tuple[Callable[[Path, BinaryIO, contextlib.ExitStack], Source], ...] = (_by_libsndfile, _by_ffmpeg)
         source = _first_of(ways if head[:4] in LIBSNDFILE_FIRST else ways[::-1], path, file, stack)
-        _check(source, path)
+        _check(path, source.channels, source.sample_rate_hz)
         yield source
 
 
@@ -106,29 +108,30 @@ def _first_of(
     file: BinaryIO,
     stack: contextlib.ExitStack,
 ) -> Source:
-    """Open with the first library that can; the error of the first one if none can."""
+    """Open with the first library that can; the error of the first one if none can, or of one that is certain."""
     failed: Exception | None = None
     for way in ways:
         with contextlib.ExitStack() as own:
             try:
                 source = way(path, file, own)
+            except FugueError:
+                raise
             except Exception as error:  # noqa: BLE001 - as in `_told`
-                failed = failed if failed is not None and not isinstance(error, FugueError) else error
+                failed = failed or error
                 continue
             stack.push(own.pop_all())
             return source
-    assert failed is not None  # noqa: S101
-    raise failed
+    raise failed or ValueError("no library to read it with")
 
 
-def _check(source: Source, path: Path) -> None:
+def _check(path: Path, channels: int, sample_rate_hz: int) -> None:
     """Raise AudioError for a rate or a number of channels that is absurd."""
-    if source.channels > SOUND_CHANNELS.most:
-        raise AudioError(f"{path}: {SOUND_CHANNELS.passed(source.channels)}")
-    if source.sample_rate_hz > SOUND_RATE.most:
-        raise AudioError(f"{path}: {SOUND_RATE.passed(source.sample_rate_hz)}")
-    if source.sample_rate_hz < LOWEST_HZ:
-        raise AudioError(f"{path}: {source.sample_rate_hz} Hz is too low a sample rate (at least {LOWEST_HZ} Hz)")
+    if channels > SOUND_CHANNELS.most:
+        raise AudioError(f"{path}: {SOUND_CHANNELS.passed(channels)}")
+    if sample_rate_hz > SOUND_RATE.most:
+        raise AudioError(f"{path}: {SOUND_RATE.passed(sample_rate_hz)}")
+    if sample_rate_hz < LOWEST_HZ:
+        raise AudioError(f"{path}: {sample_rate_hz} Hz is too low a sample rate (at least {LOWEST_HZ} Hz)")
 
 
 class _Libsndfile:
@@ -162,31 +165,40 @@ class _Libsndfile:
 
 def _by_libsndfile(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Source:
     found = wave.find(file)
-    if found is not None and found.codec in FFMPEG_CODECS:
-        raise ValueError("a codec that libsndfile guesses the length of")
     if found is None:
         sound = stack.enter_context(_without_name(path, file))
-        if sound.frames >= LENGTH_UNKNOWN:
-            raise ValueError("no length: the bindings of libsndfile cannot read on")
-        names = _speakers(path, file, sound)
-        return _Libsndfile(sound, path, names, cut=False)
-    if found.channels > SOUND_CHANNELS.most:
-        raise AudioError(f"{path}: {SOUND_CHANNELS.passed(found.channels)}")
-    mended = path if found.plain else wave.Mended(found.header(), file, found.start, found.size)
-    sound = stack.enter_context(soundfile.SoundFile(mended))
-    return _Libsndfile(sound, path, found.speakers, cut=found.cut)
+        source = _Libsndfile(sound, path, (), cut=False)
+        if sound.format == "FLAC" and source.quick_length() is None:
+            raise ValueError("a length that is none or a lie, which libsndfile believes")
+        if sound.channels > 2:
+            source.speakers = _speakers(path, file, sound)
+    else:
+        _check(path, found.channels, found.sample_rate_hz)
+        if not found.size:
+            raise AudioError(f"{path}: {NONE}")
+        if found.codec in FFMPEG_CODECS:
+            raise ValueError("a codec of which libsndfile guesses the length")
+        mended = path if found.plain else wave.Mended(found.header(), file, found.start, found.size)
+        sound = stack.enter_context(soundfile.SoundFile(mended))
+        source = _Libsndfile(sound, path, found.speakers, cut=found.cut)
+    if sound.frames <= 0:
+        raise ValueError(NONE)  # unless FFmpeg finds some
+    return source
 
 
 def _without_name(path: Path, file: BinaryIO) -> soundfile.SoundFile:
     """Open a file by what is in it: where that does not help, libsndfile goes by the name's ending."""
+    whole = file.seek(0, os.SEEK_END)
     file.seek(0)
-    return soundfile.SoundFile(path if file.read(4) in LIBSNDFILE_FIRST else file)
+    head = file.read(12)
+    if head[:4] in {b".snd", b"dns."} and head[8:] == bytes(4):  # a size that was never written
+        return soundfile.SoundFile(wave.Mended(head[:8] + b"\xff" * 4, file, 12, whole - 12))
+    file.seek(0)
+    return soundfile.SoundFile(path if head[:4] in LIBSNDFILE_FIRST else file)
 
 
 def _speakers(path: Path, file: BinaryIO, sound: soundfile.SoundFile) -> tuple[str, ...]:
     """Return what the channels of a file that libsndfile reads are for."""
-    if sound.channels <= 2:
-        return ()
     if sound.format == "OGG":
         raise ValueError("an order of channels that libsndfile keeps to itself")
     names: tuple[str, ...] = ()
@@ -200,6 +212,7 @@ class _Ffmpeg:
 
     def __init__(self, path: Path, container: InputContainer, stream: AudioStream, *, cut: bool) -> None:
         self._path, self._container, self._stream, self._cut = path, container, stream, cut
+        self._last: Packet[AudioStream] | None = None
         self._frames = self._decoded()
         first = next(self._frames, None)
         if first is None:
@@ -215,6 +228,7 @@ class _Ffmpeg:
 
         with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):  # of a file that ends within a packet
             for packet in self._container.demux(self._stream):
+                self._last = packet if packet.size else self._last
                 with contextlib.suppress(av.error.InvalidDataError):
                     yield from packet.decode()
 
@@ -232,7 +246,7 @@ class _Ffmpeg:
                 held, count = [], 0
         if count:
             yield np.concatenate(held)
-        if self._cut:
+        if self._cut or (self._container.format.name == "flac" and self._last and _crc16(bytes(self._last))):
             raise AudioError(f"{self._path}: cut short, the file is not whole")
 
     def quick_length(self) -> int | None:
@@ -269,10 +283,19 @@ def _samples(frame: AudioFrame) -> Samples:
     found = found.T if frame.format.is_planar else found.reshape(-1, frame.layout.nb_channels)
     if found.dtype.kind == "f":
         return found.astype(np.float32)
-    bits = 8 * found.dtype.itemsize
-    middle = 2.0 ** (bits - 1) if found.dtype.kind == "u" else 0.0
-    whole: npt.NDArray[np.float64] = (found - middle) / 2.0 ** (bits - 1)
-    return whole.astype(np.float32)
+    full = np.float32(2.0 ** (8 * found.dtype.itemsize - 1))
+    middle = full if found.dtype.kind == "u" else np.float32(0.0)
+    return (found.astype(np.float32) - middle) / full
+
+
+def _crc16(frame: bytes) -> int:
+    """Return the check sum of a FLAC frame with its own at the end: 0 if it is whole."""
+    rest = 0
+    for byte in frame:
+        rest ^= byte << 8
+        for _ in range(8):
+            rest = rest << 1 ^ (0x18005 if rest & 0x8000 else 0)
+    return rest
 
 
 class _Nameless:
@@ -298,17 +321,41 @@ def _by_ffmpeg(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Sourc
     if stream is None:
         raise AudioError(f"{path}: holds no sound")
     if stream.codec_context is None:
-        raise AudioError(f"{path}: there is no decoder here for its sound")
-    return _Ffmpeg(path, container, stream, cut="mp4" in container.format.name and _boxes_missing(file))
+        raise AudioError(f"{path}: there is no decoder here for the sound in it ({container.format.long_name})")
+    missing = {"mov,mp4,m4a,3gp,3g2,mj2": _boxes_missing, "mp3": _frames_missing}.get(container.format.name)
+    return _Ffmpeg(path, container, stream, cut=missing is not None and _kept_place(missing, file))
 
 
-def _boxes_missing(file: BinaryIO) -> bool:
+def _kept_place(asked: Callable[[BinaryIO, int], bool], file: BinaryIO) -> bool:
+    """Ask something of a file of so many bytes, and leave it where it was."""
+    place = file.tell()
+    try:
+        return asked(file, file.seek(0, os.SEEK_END))
+    finally:
+        file.seek(place)
+
+
+def _boxes_missing(file: BinaryIO, whole: int) -> bool:
     """Say whether an MP4 file is shorter than its parts say they are."""
-    back = file.tell()
-    whole, at = file.seek(0, os.SEEK_END), 0
-    while 0 <= at <= whole - 8:
+    at = 0
+    while at <= whole - 8:
         file.seek(at)
         size, _, long = struct.unpack(">I4sQ", file.read(16).ljust(16, b"\0"))
         at += whole - at if size == 0 else max(8, long if size == 1 else size)
-    file.seek(back)
     return at > whole
+
+
+def _frames_missing(file: BinaryIO, whole: int) -> bool:
+    """Say whether an MP3 file is shorter than its first frame says; most say nothing."""
+    file.seek(0)
+    tag = file.read(10)
+    size = 0  # of what is told of the piece before it
+    if tag[:3] == b"ID3" and len(tag) == 10:
+        size = 10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
+    file.seek(size)
+    frame = file.read(64)
+    at = max(frame.find(b"Xing"), frame.find(b"Info"))
+    if at < 0 or len(frame) < at + 16 or not frame[at + 7] & 2:
+        return False
+    place = at + 12 if frame[at + 7] & 1 else at + 8
+    return size + int.from_bytes(frame[place : place + 4]) > whole

@@ -51,6 +51,11 @@ class Wave:
         return int(struct.unpack_from(self.order + "H", self.format, 2)[0])
 
     @property
+    def sample_rate_hz(self) -> int:
+        """The samples of each channel in a second."""
+        return int(struct.unpack_from(self.order + "I", self.format, 4)[0])
+
+    @property
     def speakers(self) -> tuple[str, ...]:
         """What the channels are for; empty if it is not known."""
         if self.codec == EXTENSIBLE and len(self.format) >= 24:

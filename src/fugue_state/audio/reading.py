@@ -26,7 +26,8 @@ ENDINGS = (
     ".dsf", ".dff",
 )  # fmt: skip
 SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
-FEWEST = 2
+FEWEST = 3
+SHORTEST_S = 0.001  # below, a click has not even begun
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,17 @@ def read(
 
     Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
     Channels are mixed by what they are for. Raises AudioError for a file that is missing, unreadable, empty, silent,
-    not finite, cut short, of fewer than two samples or longer than `longest_s`.
+    not finite, cut short, shorter than a millisecond or longer than `longest_s`.
     """
     sound, rate, _ = _whole(path, stereo=stereo, longest_s=longest_s)
     target = sample_rate_hz or rate
-    return resample(check(sound, str(path)), rate, target), target
+    return resample(check(sound, str(path), _fewest(rate)), rate, target), target
 
 
 def read_with_facts(path: str | Path) -> tuple[Samples, SoundFacts]:
     """Read a whole sound file as `read` does, at its own rate, and say what it holds."""
     sound, rate, channels = _whole(path)
-    return check(sound, str(path)), SoundFacts(len(sound), rate, channels)
+    return check(sound, str(path), _fewest(rate)), SoundFacts(len(sound), rate, channels)
 
 
 def read_impulse(path: str | Path, sample_rate_hz: int, longest_s: float) -> Samples:
@@ -104,7 +105,8 @@ def read_channels(path: str | Path) -> tuple[Samples, int]:
     Raises AudioError as `read` does.
     """
     with opened(path) as source:
-        return check(_joined(_within(source, path), path), str(path)), source.sample_rate_hz
+        rate = source.sample_rate_hz
+        return check(_joined(_within(source, path), path), str(path), _fewest(rate)), rate
 
 
 def read_parts(
@@ -128,6 +130,11 @@ def read_part(
 ) -> tuple[Samples, int]:
     """Return one part of a file as `read_parts` does; what comes after it is not read."""
     return next(read_parts(path, [(start_s, length_s)], sample_rate_hz))
+
+
+def _fewest(sample_rate_hz: int) -> int:
+    """Return how many samples a sound has at least."""
+    return max(FEWEST, math.ceil(SHORTEST_S * sample_rate_hz))
 
 
 def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.inf) -> tuple[Samples, int, int]:
@@ -194,10 +201,10 @@ def check(samples: Samples, name: str, fewest: int = FEWEST, *, offset: bool = F
 
     What never moves is silent, unless a mere `offset` counts.
     """
-    if len(samples) < fewest:
-        raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
     if not np.isfinite(samples).all():
         raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")
+    if len(samples) < fewest:
+        raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
     middle = 0.0 if offset else samples.mean(axis=0, dtype=np.float64)
     peak = float(np.maximum(samples.max(axis=0) - middle, middle - samples.min(axis=0)).max())
     if peak < SILENCE:

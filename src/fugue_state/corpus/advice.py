@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fugue_state.audio.io import Samples
 from fugue_state.config import AdviceConfig, MelSpec
-from fugue_state.corpus.clips import loudest_rms
+from fugue_state.corpus.clips import centred, loudest_rms
 from fugue_state.corpus.folder import Clip, readable
 
 WINDOW = 4096
@@ -56,7 +56,7 @@ def bandwidth(samples: Samples, sample_rate_hz: int) -> float:
     or a lossy codec; a dull sound falls slowly and counts as whole.
     """
     half = sample_rate_hz / 2.0
-    start = max(0, int(np.abs(samples).argmax()) - WINDOW // 2)
+    start = max(0, int(np.abs(centred(samples)).argmax()) - WINDOW // 2)
     second = samples[start : start + max(sample_rate_hz, WINDOW)]
     whole = np.pad(second, (0, max(0, WINDOW - len(second))))
     frames = whole[: len(whole) // WINDOW * WINDOW]

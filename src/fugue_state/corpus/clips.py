@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from scipy import signal
 
@@ -12,6 +14,9 @@ BLOCK_S = 0.005
 LEVEL_WINDOW_S = 1.0
 RUMBLE_HZ = 40.0
 QUIET_BLOCKS = 6
+LONG_S = 60.0  # from here on a recording is cut before it is resampled
+SPARE_S = 0.1  # for the filter's end
+OFFSET = 1e-4  # -80 dBFS: less is the mean of any short sound
 
 
 def onset(samples: Samples, sample_rate_hz: int, threshold_db: float) -> int:
@@ -22,7 +27,7 @@ def onset(samples: Samples, sample_rate_hz: int, threshold_db: float) -> int:
     """
     size = max(1, int(BLOCK_S * sample_rate_hz))
     high_pass = signal.butter(2, min(RUMBLE_HZ, sample_rate_hz / 4), "high", fs=sample_rate_hz, output="sos")
-    quick = signal.sosfilt(high_pass, samples)
+    quick = signal.sosfilt(high_pass, centred(samples))
     blocks = quick[: len(quick) // size * size].reshape(-1, size)
     power = (blocks**2).mean(axis=1)
     if len(power) <= QUIET_BLOCKS:
@@ -39,11 +44,10 @@ def prepare(
 ) -> Samples:
     """Return `length` samples that start just before the onset (else with the first), at the level asked for.
 
-    The level is the RMS of the loudest second; a cut end fades, a short clip is padded.
+    The level is the RMS of the loudest second; an offset is removed, a cut end fades, a short clip is padded.
     """
-    lead = int(config.lead_s * sample_rate_hz)
-    start = max(0, onset(samples, sample_rate_hz, config.onset_db) - lead) if from_onset else 0
-    body = samples[start : start + length]
+    start = _start(samples, sample_rate_hz, config) if from_onset else 0
+    body = centred(samples[start : start + length])
     leveled = body * 10.0 ** (config.level_dbfs / 20.0) / loudest_rms(body, sample_rate_hz)
     fade = min(int(config.fade_s * sample_rate_hz), len(leveled))
     if fade:
@@ -53,10 +57,29 @@ def prepare(
     return out
 
 
+def _start(samples: Samples, sample_rate_hz: int, config: ClipConfig) -> int:
+    return max(0, onset(samples, sample_rate_hz, config.onset_db) - int(config.lead_s * sample_rate_hz))
+
+
+def cut(samples: Samples, sample_rate_hz: int, length_s: float, config: ClipConfig) -> Samples:
+    """Return what a clip of `length_s` needs of a recording, from just before its onset, and a little more.
+
+    Done before a long recording is resampled, which would take many times its memory.
+    """
+    start = _start(samples, sample_rate_hz, config)
+    return samples[start : start + math.ceil((length_s + SPARE_S) * sample_rate_hz)]
+
+
 def loudest_rms(samples: Samples, sample_rate_hz: int) -> float:
-    """Return the RMS of the loudest second, at least -120 dBFS."""
+    """Return the RMS of the loudest second without an offset, at least -120 dBFS."""
     size = min(len(samples), int(LEVEL_WINDOW_S * sample_rate_hz))
     if size == 0:
         return 1e-6
-    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    energy = np.concatenate([[0.0], np.cumsum(centred(samples).astype(np.float64) ** 2)])
     return max(1e-6, float(np.sqrt(np.max(energy[size:] - energy[:-size]) / size)))
+
+
+def centred(samples: Samples) -> Samples:
+    """Return a sound (N,) without the offset that some recorders add to it; a sound without one as it is."""
+    offset = samples.mean(dtype=np.float64) if len(samples) else 0.0
+    return samples if abs(offset) < OFFSET else samples - np.float32(offset)

@@ -12,7 +12,7 @@ import numpy as np
 from fugue_state.audio import reading
 from fugue_state.audio.io import Samples
 from fugue_state.config import ClipConfig
-from fugue_state.corpus.clips import loudest_rms, onset
+from fugue_state.corpus.clips import centred, loudest_rms, onset
 from fugue_state.errors import AudioError, CorpusError
 from fugue_state.progress import Track, untracked
 
@@ -80,7 +80,7 @@ def make_note(samples: Samples, sample_rate_hz: int, classes: set[int]) -> Note:
     Raises AudioError if the pitch heard is none of the pitch classes named.
     """
     start = onset(samples, sample_rate_hz, ClipConfig().onset_db)
-    body = samples[max(0, start - int(0.002 * sample_rate_hz)) :][: int(LONGEST_S * sample_rate_hz)].copy()
+    body = centred(samples[max(0, start - int(0.002 * sample_rate_hz)) :][: int(LONGEST_S * sample_rate_hz)]).copy()
     fade = min(len(body), int(FADE_S * sample_rate_hz))
     body[len(body) - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
     midi = measure_pitch(body, sample_rate_hz)

@@ -19,7 +19,7 @@ from fugue_state.audio import reading
 from fugue_state.audio.io import Samples, replacing, resample
 from fugue_state.config import SLICE_AUTO, SLICE_OFF, ClipConfig, MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache
-from fugue_state.corpus.clips import prepare
+from fugue_state.corpus.clips import LONG_S, cut, prepare
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, InputError, OutputError, shown
 from fugue_state.progress import Track, untracked
@@ -369,5 +369,7 @@ def _unheard(clip: Clip, error: AudioError) -> Heard:
 
 def ready(heard: Heard, sample_rate_hz: int, length: int, config: ClipConfig) -> Samples:
     """Return what was read, made ready to learn from: a whole file from its onset, a part from where it was cut."""
-    samples = resample(heard.samples, heard.sample_rate_hz, sample_rate_hz)
-    return prepare(samples, sample_rate_hz, length, config, from_onset=heard.clip.start_s is None)
+    samples, rate, from_onset = heard.samples, heard.sample_rate_hz, heard.clip.start_s is None
+    if from_onset and len(samples) > LONG_S * rate:
+        samples, from_onset = cut(samples, rate, length / sample_rate_hz, config), False
+    return prepare(resample(samples, rate, sample_rate_hz), sample_rate_hz, length, config, from_onset=from_onset)

@@ -209,7 +209,7 @@ class _Losses:
 
     def add(self, reference: Samples, sound: Samples) -> None:
         """Compare two blocks (n, channels) at the rate of the mel."""
-        heard = np.abs(reference).max(axis=0) >= reading.SILENCE
+        heard = np.abs(reference - reference.mean(axis=0)).max(axis=0) >= reading.SILENCE
         if not heard.any():
             return
         one, other = (

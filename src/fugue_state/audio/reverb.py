@@ -11,6 +11,7 @@ from scipy import fft, ndimage
 from fugue_state.audio.io import Samples
 from fugue_state.audio.reading import read_impulse
 from fugue_state.config import ReverbConfig
+from fugue_state.score.places import at_home
 
 Spectrum = npt.NDArray[np.complex64]
 Wave = npt.NDArray[np.float64]
@@ -32,7 +33,7 @@ def room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Samples:
     recording. Raises AudioError if that one cannot be used.
     """
     if config.impulse is not None:
-        impulse = read_impulse(config.impulse, sample_rate_hz, LONGEST_IMPULSE_S)
+        impulse = read_impulse(at_home(config.impulse), sample_rate_hz, LONGEST_IMPULSE_S)
     else:
         impulse = _synthetic_room(config, sample_rate_hz, seed)
     loudest_ear = np.sqrt((impulse.astype(np.float64) ** 2).sum(axis=0).max())

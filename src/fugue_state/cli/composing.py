@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from fugue_state.cli.options import (
+    USER_PATH,
     WHOLE_ORDERS,
     Command,
     check_picture,
@@ -31,12 +32,14 @@ from fugue_state.config import (
     FileConfig,
     FilmConfig,
     MasterConfig,
+    Place,
     QualityName,
     ReplacementName,
     ReverbConfig,
     Settings,
     ToneConfig,
     checked,
+    placed,
 )
 from fugue_state.errors import InputError, OutputError
 from fugue_state.score.cues import PaceName
@@ -52,7 +55,7 @@ def filming(command: Command) -> Command:
     """Add the options that say what form a film has."""
     size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
     fps = option(FilmConfig, "fps", about="Frames in a second: 24, 25, 30 or 60.")
-    poster = click.option("--poster", type=click.Path(path_type=Path), help="Write a still of the film, too (PNG).")
+    poster = click.option("--poster", type=USER_PATH, help="Write a still of the film, too (PNG).")
     return poster(size(fps(command)))
 
 
@@ -71,13 +74,11 @@ def rendering(command: Command) -> Command:
             "--stems", is_flag=True, help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices."
         ),
         filming,
-        click.option("--film", type=click.Path(path_type=Path), help="Film the piece, too (.mp4); see fugue film."),
+        click.option("--film", type=USER_PATH, help="Film the piece, too (.mp4); see fugue film."),
         themed,
-        click.option(
-            "--portrait", type=click.Path(path_type=Path), help="Its portrait: .png or .svg; default NAME.png."
-        ),
+        click.option("--portrait", type=USER_PATH, help="Its portrait: .png or .svg; default NAME.png."),
         click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
-        click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The piece: .wav or .flac."),
+        click.option("-o", "--out", required=True, type=USER_PATH, help="The piece: .wav or .flac."),
     ):
         command = add(command)
     return command
@@ -131,7 +132,7 @@ def rendering(command: Command) -> Command:
 @option(FileConfig, "sample_rate_hz", "--rate", about="44100 or 48000.")
 @option(FileConfig, "subtype", "--format", about="PCM_16, PCM_24 or FLOAT.")
 @inversion
-@click.option("--score", "score_out", type=click.Path(path_type=Path), help="Write the score that this is, too.")
+@click.option("--score", "score_out", type=USER_PATH, help="Write the score that this is, too.")
 @rendering
 def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings: Any) -> None:
     """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
@@ -140,6 +141,8 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     a portrait. A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
     from fugue_state.audio.io import output_path
+    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.score.places import travelling
     from fugue_state.score.text import dump_score
 
     portrait = _check_outputs(out, portrait, settings["force"])
@@ -148,7 +151,7 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     score = _score(settings)
     _render(score, out, portrait, settings)
     if score_out is not None:
-        _write(score_out, dump_score(score))
+        _write(score_out, dump_score(travelling(score, score_out.parent, shipped_memories())))
 
 
 def _check_outputs(out: Path, portrait: Path | None, force: bool) -> Path:
@@ -161,14 +164,33 @@ def _check_outputs(out: Path, portrait: Path | None, force: bool) -> Path:
     return portrait
 
 
-def _check_sound(score: Score, out: Path) -> None:
+def _check_sound(score: Score, out: Path, of: Path | None) -> None:
     """Refuse a form of file and a room that cannot be before anything is measured."""
     from fugue_state.audio.io import check_format
-    from fugue_state.audio.reverb import room
 
     check_format(out, score.file.subtype)
+    _check_room(score, of)
+
+
+def _check_room(score: Score, of: Path | None) -> None:
+    """Refuse an impulse response that cannot be used; `of` is the file that names it."""
+    from fugue_state.audio.reverb import room
+
     if score.reverb.impulse is not None:
-        room(score.reverb, score.file.sample_rate_hz, score.seed)
+        with _blamed(of, ("reverb", "impulse")):
+            room(score.reverb, score.file.sample_rate_hz, score.seed)
+
+
+@contextlib.contextmanager
+def _blamed(of: Path | None, place: Place) -> Iterator[None]:
+    """Say which line of a score is wrong, if it was written in a file."""
+    from fugue_state.score.text import located
+
+    if of is None:
+        yield
+        return
+    with located(of), placed(place):
+        yield
 
 
 def _score(settings: dict[str, Any]) -> Score:
@@ -192,8 +214,13 @@ def _score(settings: dict[str, Any]) -> Score:
     return checked(Score, {key: settings[key] for key in ("duration_s", "seed", "quality", "inverter")} | parts)
 
 
-def _render(score: Score, out: Path, portrait: Path, settings: dict[str, Any], of: Path | None = None) -> None:
-    """Render a score with its portrait, and tell what it measures; `of` is the file it was written in."""
+def _render(
+    score: Score, out: Path, portrait: Path, settings: dict[str, Any], of: Path | None = None, *, named: bool = False
+) -> None:
+    """Render a score with its portrait, and tell what it measures; `of` is the file it was written in.
+
+    If its memory was `named` besides, the file is not to blame for it.
+    """
     from dataclasses import asdict
 
     from fugue_state.look.figure import save_figure
@@ -203,8 +230,8 @@ def _render(score: Score, out: Path, portrait: Path, settings: dict[str, Any], o
     config = _check_film(settings)
     if settings["poster"] is not None and settings["poster"].resolve() == portrait.resolve():
         raise InputError(f"{portrait} would be portrait and poster at once; choose another name for --poster")
-    _check_sound(score, out)
-    piece = _piece(score, of)
+    _check_sound(score, out, of)
+    piece = _piece(score, of, named=named)
     with told_how_to_go_on(out):
         kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
         measured = render(piece, out, track=tracked, **kept)
@@ -243,24 +270,26 @@ def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfi
         "fugue film piece.wav --poster piece-poster.png",
     ),
 )
-@click.argument("sound", type=click.Path(path_type=Path))
-@click.option(
-    "-o", "--out", "film", type=click.Path(path_type=Path), help="The film; default: SOUND with the ending .mp4."
-)
+@click.argument("sound", type=USER_PATH)
+@click.option("-o", "--out", "film", type=USER_PATH, help="The film; default: SOUND with the ending .mp4.")
+@click.option("-m", "--model", help="Where its memory is; default: where it was, beside SOUND, or one that ships.")
 @filming
 @themed
 @forced
-def film_sound(sound: Path, **settings: Any) -> None:
+def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
     """Film SOUND, a WAV or FLAC file that was rendered here: its units dying in sync, over what is heard.
 
     What happens when is read from the file itself.
     """
+    from fugue_state.memory.traced import traced
     from fugue_state.piece.provenance import reopened
 
     settings["film"] = settings["film"] or sound.with_suffix(".mp4")
     config = _check_film(settings)
     with terminable():
-        _film(sound, _piece(reopened(sound), None), settings, config)
+        score = reopened(sound)
+        found = traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
+        _film(sound, _piece(found, None), settings, config)
 
 
 @contextlib.contextmanager
@@ -295,7 +324,7 @@ def told_how_to_go_on(out: Path) -> Iterator[None]:
         "fugue render night.toml -o night.flac --resume",
     ),
 )
-@click.argument("score", type=click.Path(path_type=Path))
+@click.argument("score", type=USER_PATH)
 @of_another_memory
 @click.option(
     "--quality", type=click.Choice(get_args(QualityName)), help="Another care for the phase than the score's."
@@ -316,7 +345,7 @@ def render_score(
     """
     portrait = _check_outputs(out, portrait, settings["force"])
     written = _instead(score, memory=model, quality=quality)
-    _render(written, out, portrait, settings, of=score)
+    _render(written, out, portrait, settings, of=score, named=model is not None)
 
 
 @click.group("score")
@@ -325,7 +354,7 @@ def score_group() -> None:
 
 
 @score_group.command("new", epilog=examples("fugue score new piece.toml", "fugue score new piece.toml --every-key"))
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=USER_PATH)
 @click.option("--every-key", is_flag=True, help="Explain every key there is, with its default.")
 @forced
 def score_new(out: Path, every_key: bool, force: bool) -> None:
@@ -346,11 +375,13 @@ def _write(out: Path, text: str) -> None:
 
 
 @score_group.command("check", epilog=examples("fugue score check piece.toml", "fugue score check piece.toml -m run"))
-@click.argument("score", type=click.Path(path_type=Path))
+@click.argument("score", type=USER_PATH)
 @of_another_memory
 def score_check(score: Path, model: str | None) -> None:
     """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
-    piece = _piece(_instead(score, memory=model), score)
+    written = _instead(score, memory=model)
+    _check_room(written, score)
+    piece = _piece(written, score, named=model is not None)
     voices = len(piece.score.voices)
     told_voices = f"{voices} voices" if voices > 1 else "1 voice"
     say(
@@ -360,15 +391,15 @@ def score_check(score: Path, model: str | None) -> None:
 
 
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
-@click.argument("score", type=click.Path(path_type=Path))
+@click.argument("score", type=USER_PATH)
 @of_another_memory
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Draw it: .png or .svg; without it, print a table.")
+@click.option("-o", "--out", type=USER_PATH, help="Draw it: .png or .svg; without it, print a table.")
 @themed
 @forced
 def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, force: bool) -> None:
     """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
     check_picture(out, force)
-    piece = _piece(_instead(score, memory=model), score)
+    piece = _piece(_instead(score, memory=model), score, named=model is not None)
     from fugue_state.piece.overview import overview, overview_figure, table
 
     if out is None:
@@ -379,38 +410,46 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
 
 def _instead(score: Path, **changes: Any) -> Score:
     """Load a score, with what was asked for instead of what it says."""
+    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.memory.traced import traced
+    from fugue_state.score.places import settled
     from fugue_state.score.text import load_score
 
-    loaded = load_score(score)
+    loaded = settled(load_score(score), score.parent, shipped_memories())
     if changes.get("quality") is not None:
         loaded = loaded.of_quality(changes["quality"])
+    if changes.get("memory") is None:
+        loaded = traced(loaded, score.parent, str(score))
     return loaded.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
-def _piece(score: Score, of: Path | None) -> Piece:
-    """Lay a score out for its memory; `of` is the file it was written in."""
+def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
+    """Lay a score out for its memory, which may be `named` besides; `of` is the file it was written in."""
     from fugue_state.memory.memory import Memory
     from fugue_state.piece.piece import Piece
     from fugue_state.score.text import located
 
-    memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
+    with _blamed(None if named else of, ("memory",)):
+        memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
     with located(of) if of is not None else contextlib.nullcontext():
         return Piece(score, memory, track=tracked, say=say)
 
 
 @click.command(epilog=examples("fugue reopen piece.wav", "fugue reopen piece.flac -o piece.toml"))
-@click.argument("sound", type=click.Path(path_type=Path))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Write the score there; without it, print it.")
+@click.argument("sound", type=USER_PATH)
+@click.option("-o", "--out", type=USER_PATH, help="Write the score there; without it, print it.")
 @forced
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
     """Give back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
     from fugue_state.audio.io import output_path
+    from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.piece.provenance import reopened
+    from fugue_state.score.places import travelling
     from fugue_state.score.text import dump_score
 
     if out is not None:
         output_path(out, force=force, suffixes=(".toml",))
-    score = reopened(sound)
+    score = travelling(reopened(sound), Path() if out is None else out.parent, shipped_memories())
     if out is None:
         click.echo(dump_score(score), nl=False)
     else:

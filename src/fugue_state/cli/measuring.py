@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from fugue_state.cli.options import (
+    USER_PATH,
     WHOLE_ORDERS,
     check_picture,
     examples,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 @option(ProfileConfig, "observed", about="Latents whose activations are taken.")
 @option(ProfileConfig, "clusters", about="Clusters of units that fire alike.")
 @option(ProfileConfig, "seed", about="Seed of the latents.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw all units: .png or .svg.")
+@click.option("--plot", type=USER_PATH, help="Draw all units: .png or .svg.")
 @themed
 @click.option("--rebuild", is_flag=True, help="Measure them again.")
 @forced
@@ -73,7 +74,7 @@ def profile(
     )
 )
 @click.argument("model", default=DEFAULT_MEMORY)
-@click.option("--against", type=click.Path(path_type=Path), help="Corpus to measure it beside.")
+@click.option("--against", type=USER_PATH, help="Corpus to measure it beside.")
 @sliced
 @click.option(
     "--per-class",
@@ -84,7 +85,7 @@ def profile(
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
 @inversion
-@click.option("--sheet", type=click.Path(path_type=Path), help="Draw a sheet of what was measured: .png or .svg.")
+@click.option("--sheet", type=USER_PATH, help="Draw a sheet of what was measured: .png or .svg.")
 @themed
 @forced
 @machine_readable
@@ -126,7 +127,7 @@ def measure(
 @option(CurveConfig, "latents", about="Sounds that are followed.")
 @option(CurveConfig, "steps", about="Even fractions to measure at; a third as many more are added where most is lost.")
 @option(CurveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="How much care for the phase.")
-@click.option("--plot", type=click.Path(path_type=Path), help="Draw the curves: .png or .svg.")
+@click.option("--plot", type=USER_PATH, help="Draw the curves: .png or .svg.")
 @themed
 @forced
 @machine_readable

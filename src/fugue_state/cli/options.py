@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -22,12 +23,27 @@ from fugue_state.config import (
     ThemeName,
 )
 from fugue_state.score.model import Score
+from fugue_state.score.places import at_home
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
 
 
 Command = Callable[..., None]
+
+
+class UserPath(click.Path):
+    """A path as one types it: ~ is the home folder, also after --out=, where the shell leaves it alone."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it as a Path."""
+        return at_home(os.fsdecode(super().convert(value, param, ctx)))
+
+
+USER_PATH = UserPath()
 WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
 
 

@@ -19,6 +19,7 @@ from fugue_state.cli.telling import note, say
 from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName, checked
 from fugue_state.errors import InputError
 from fugue_state.score.model import Score
+from fugue_state.score.places import at_home, settled
 
 if TYPE_CHECKING:
     from fugue_state.live.session import House
@@ -72,6 +73,7 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     from fugue_state.live.guard import is_local
     from fugue_state.live.server import play
 
+    settings["takes"] = str(at_home(settings["takes"]))
     config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
     score = _score(what, config.quality)
     house = _house(score.memory)
@@ -128,9 +130,11 @@ def _score(what: str, quality: LiveQualityName) -> Score:
     """Return a score to play: one from a file, or a memory's loop that only hands take anything from."""
     if Path(what).suffix != TOML:
         return checked(Score, {"memory": what, "forgetting": {"to": 0.0}, "quality": quality})
+    from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.score.text import load_score
 
-    return load_score(what).model_copy(update={"quality": quality})
+    score = settled(load_score(at_home(what)), at_home(what).parent, shipped_memories())
+    return score.model_copy(update={"quality": quality})
 
 
 def _house(first: str) -> House:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fugue_state.cli.options import (
+    USER_PATH,
     Command,
     examples,
     forced,
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
 @of_memory
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="Folder for the sounds.")
+@click.option("-o", "--out", required=True, type=USER_PATH, help="Folder for the sounds.")
 @click.option("-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="How many.")
 @click.option("--chord", help="Only this chord; default: all in turn.")
 @click.option("--seconds", type=float, help="Stretch each to this length inside the network; default: as learned.")
@@ -86,7 +87,7 @@ def quantile(name: str, about: str) -> Callable[[Command], Command]:
     )
 )
 @click.argument("model", default=DEFAULT_MEMORY)
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="Folder for the sounds; without it they are listed.")
+@click.option("-o", "--out", type=USER_PATH, help="Folder for the sounds; without it they are listed.")
 @click.option(
     "-n", "--count", "number", type=click.IntRange(1), help=f"How many to choose; {SAMPLE_COUNT} if not said."
 )
@@ -173,8 +174,8 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
 @click.command(
     epilog=examples("fugue resynth song.wav -o song-mel.wav", "fugue resynth a.flac -o b.flac -m run --quality draft")
 )
-@click.argument("source", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="The sound: .wav or .flac.")
+@click.argument("source", type=USER_PATH)
+@click.option("-o", "--out", required=True, type=USER_PATH, help="The sound: .wav or .flac.")
 @of_memory
 @inversion
 @forced

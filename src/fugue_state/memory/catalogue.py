@@ -12,7 +12,8 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
-from fugue_state.errors import CheckpointError, InputError, unknown
+from fugue_state.errors import CheckpointError, InputError, shown, unknown
+from fugue_state.score.places import at_home
 
 SHIPPED = "memories"
 SUFFIX = ".safetensors"
@@ -63,16 +64,21 @@ def shipped_memories() -> dict[str, Path]:
 
 
 def find_memory(name_or_path: str | Path) -> Path:
-    """Return the checkpoint a name, a file or a run folder stands for; else raise InputError."""
-    path = Path(name_or_path)
-    if path.is_dir():
-        path = path / f"memory{SUFFIX}"
-    if path.is_file() or path.suffix or len(path.parts) > 1:
-        return path
-    shipped = shipped_memories()
-    if str(name_or_path) not in shipped:
-        raise unknown("memory", str(name_or_path), shipped)
-    return shipped[str(name_or_path)]
+    """Return the checkpoint a name, a file or a run folder stands for; else raise InputError.
+
+    The name of a memory that ships always means that one; a folder called like it is reached by ./name.
+    """
+    shipped, path = shipped_memories(), at_home(name_or_path)
+    if str(name_or_path) in shipped:
+        return shipped[str(name_or_path)]
+    try:
+        if path.is_dir():
+            path = path / f"memory{SUFFIX}"
+        if path.is_file() or path.suffix or len(path.parts) > 1:
+            return path
+    except OSError as error:
+        raise InputError(f"memory {shown(str(path))}: {error.strerror}") from None
+    raise unknown("memory", str(name_or_path), shipped)
 
 
 def read_header(path: Path) -> MemoryHeader:

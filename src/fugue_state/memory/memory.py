@@ -43,6 +43,7 @@ from fugue_state.memory.catalogue import (
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
 from fugue_state.memory.networks import FACTOR, Generator, Trail
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
+from fugue_state.score.places import at_home
 
 LONGEST_S = 120.0
 VOCODER_FILE = f"vocoder{SUFFIX}"
@@ -53,7 +54,7 @@ def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]
 
     Raises InputError for a memory without one or a name not known, CheckpointError for a bad file.
     """
-    path = Path(name_or_path)
+    path = at_home(name_or_path)
     path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
     if path.is_file() and kind_of(path) == VOCODER_KIND:
         return load_vocoder(path)

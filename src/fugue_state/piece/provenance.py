@@ -13,8 +13,10 @@ from fugue_state.audio.io import replacing
 from fugue_state.audio.riff import read_comment
 from fugue_state.config import VERSION, checked
 from fugue_state.errors import InputError
+from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
+from fugue_state.score.places import settled, travelling
 
 MAKER = "fugue-state"
 KEYS: dict[str, type] = {
@@ -26,8 +28,9 @@ KEYS: dict[str, type] = {
 MEASURED = "measured"  # what only the file beside tells
 
 
-def provenance(score: Score, memory: Memory) -> dict[str, Any]:
-    """Return what is needed to make a file again."""
+def provenance(score: Score, memory: Memory, folder: Path | None = None) -> dict[str, Any]:
+    """Return what is needed to make a file in a folder again; files that the score names are told from there."""
+    score = score if folder is None else travelling(score, folder, shipped_memories())
     return {
         "made_by": f"{MAKER} {VERSION}",
         "memory": memory.header.name,
@@ -78,9 +81,10 @@ def reopened(path: str | Path) -> Score:
     keys = {"sha256": "memory_sha256", "chords": "memory_chords", "layers": "memory_layers"}
     made_for = {key: told[name] for key, name in keys.items() if name in told}
     try:
-        return checked(Score, told["score"] | {"made_for": made_for})
+        score = checked(Score, told["score"] | {"made_for": made_for})
     except InputError as error:
         raise InputError(f"{path}: how it was made is damaged ({error})") from None
+    return settled(score, Path(path).parent, shipped_memories())
 
 
 def _told(path: Path) -> str:

@@ -87,7 +87,7 @@ def render(
     live = score.resolution == "block"
     if live and stems:
         raise InputError('what is played live has no stems; resolution = "event" has')
-    how = provenance(score, memory)
+    how = provenance(score, memory, files.recipe.parent)
     about = how | {"stems": list(names), "block": block}
     with working(files.sounds, about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s) as part:
         lufs = _record_live(piece, part, track) if live else _record(piece, part, block, track, stems=stems)

@@ -1,0 +1,49 @@
+"""Finding the memory that a piece was made with, wherever it is by now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from fugue_state.errors import InputError, shown
+from fugue_state.memory.catalogue import MEMORY_KIND, SUFFIX, find_memory, kind_of, shipped_memories
+from fugue_state.memory.checkpoint import file_hash
+from fugue_state.score.model import Score
+
+
+def traced(score: Score, folder: Path, name: str) -> Score:
+    """Return a score that names the memory it was made for, which is known by its hash.
+
+    It is looked for where the score says, in `folder` and its run folders, where one stands, and among those that
+    ship. A score that was made for none stays as it is, and one whose memory is there, but another by now.
+    Raises InputError, with `name`, if there is none where the score says nor anywhere else.
+    """
+    if score.made_for is None:
+        return score
+    sha256 = score.made_for.sha256
+    said = _said(score)
+    for path in ([said] if said else []) + [*_near(folder), *_near(Path()), *shipped_memories().values()]:
+        if file_hash(path) == sha256:
+            return score if path == said else score.model_copy(update={"memory": str(path)})
+    if said:
+        return score
+    raise InputError(
+        f"{name}: its memory, {shown(score.memory)} (SHA-256 {sha256[:12]}), is not there: not by that name, not in "
+        f"{folder} or a run folder in it, not where you are, and it is none that ships; name it with -m"
+    )
+
+
+def _said(score: Score) -> Path | None:
+    """Return where the memory is by its name, if there is a file."""
+    try:
+        path = find_memory(score.memory)
+    except InputError:
+        return None
+    return path if path.is_file() else None
+
+
+def _near(folder: Path) -> Iterator[Path]:
+    """Yield the memories in a folder and in the run folders within."""
+    for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*/memory{SUFFIX}")]):
+        if path.is_file() and kind_of(path) == MEMORY_KIND:
+            yield path

@@ -1,0 +1,66 @@
+"""Where the files are that a score names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection
+from pathlib import Path
+
+from fugue_state.score.model import Score
+
+
+def at_home(path: str | Path) -> Path:
+    """Return a path whose ~ is the home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # there is no such user: a name like any other
+        return Path(path)
+
+
+def settled(score: Score, folder: Path, names: Collection[str]) -> Score:
+    """Return a score that was written in a folder, as one says it where one stands.
+
+    What it names is looked for beside the score, then where one stands. Memories called by one of `names` are no files.
+    """
+
+    def beside(text: str) -> str:
+        near = folder / at_home(text)
+        return text if _is_fixed(text) or not _is_there(near) else _told(near)
+
+    return _moved(score, beside, names)
+
+
+def travelling(score: Score, folder: Path, names: Collection[str]) -> Score:
+    """Return a score as one says it in a folder: the contrary of `settled`."""
+
+    def from_there(text: str) -> str:
+        try:
+            return text if _is_fixed(text) or not _is_there(Path(text)) else _told(os.path.relpath(text, folder))
+        except ValueError:  # another drive
+            return str(Path(text).resolve())
+
+    return _moved(score, from_there, names)
+
+
+def _moved(score: Score, move: Callable[[str], str], names: Collection[str]) -> Score:
+    memory = score.memory if score.memory in names else move(score.memory)
+    impulse = score.reverb.impulse
+    reverb = score.reverb if impulse is None else score.reverb.model_copy(update={"impulse": move(impulse)})
+    return score.model_copy(update={"memory": memory, "reverb": reverb})
+
+
+def _is_fixed(text: str) -> bool:
+    return text.startswith("~") or Path(text).is_absolute()
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or not a path at all
+        return False
+
+
+def _told(path: str | Path) -> str:
+    """Return a path with slashes, and one at least: a bare name may be that of a memory that ships."""
+    text = Path(path).as_posix()
+    return text if "/" in text else f"./{text}"

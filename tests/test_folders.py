@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import soundfile
 
-from fugue_state.audio import io
+from fugue_state.audio import io, reading
 from fugue_state.cli.telling import plain_streams
 from fugue_state.config import MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache, find_cache
-from fugue_state.corpus.folder import quote, read_corpus, readable
+from fugue_state.corpus.folder import read_corpus, readable
 from fugue_state.corpus.slices import cut_corpus, read_clips
-from fugue_state.errors import CorpusError, InputError
+from fugue_state.errors import AudioError, CorpusError, InputError
 from fugue_state.memory.claim import claimed
 from fugue_state.memory.dataset import corpus_key, load_mels
+from fugue_state.score.model import Voice
+from fugue_state.score.names import quote, split
 
 RATE = 8000
 SPEC = MelSpec()
@@ -175,6 +177,8 @@ def test_a_file_where_a_folder_is_needed(tmp_path: Path) -> None:
     song = write(tmp_path / "song.wav")
     with pytest.raises(CorpusError, match=r"song\.wav: is a file, a folder is needed"):
         read_corpus(song)
+    with pytest.raises(AudioError, match="is a folder, a file is needed"):
+        reading.read(tmp_path)
 
 
 def test_classes_that_a_score_would_misread_are_told(tmp_path: Path) -> None:
@@ -183,6 +187,14 @@ def test_classes_that_a_score_would_misread_are_told(tmp_path: Path) -> None:
     assert 'quotes go around names like "C, low", "F*2", "pad@120"' in read_corpus(tmp_path).notes()[0]
     assert quote("Am") == "Am"
     assert quote('7" disc*2') == "'7\" disc*2'"
+    steps = split('Am, "C, low"@3*2 , "F*2",-, pad,')
+    assert steps == ["Am", '"C, low"@3*2', '"F*2"', "-", "pad"]
+    read = Voice.model_validate({"chords": steps})
+    assert [(step.chord, step.entry, step.beats) for step in read.chords] == [
+        ("Am", None, None), ("C, low", 3, 2.0), ("F*2", None, None), (None, None, None), ("pad", None, None),
+    ]  # fmt: skip
+    assert read.model_dump()["chords"] == ("Am", '"C, low"@3*2', '"F*2"', "-", "pad")
+    assert Voice.model_validate(read.model_dump()) == read
 
 
 def test_the_mels_depend_on_the_list_of_labels(tmp_path: Path) -> None:

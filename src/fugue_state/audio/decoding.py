@@ -19,7 +19,7 @@ import soundfile
 
 from fugue_state.audio import speakers, wave
 from fugue_state.audio.io import Samples
-from fugue_state.errors import AudioError, FugueError, shown
+from fugue_state.errors import AudioError, FugueError, a_file, shown
 from fugue_state.limits import SOUND_CHANNELS, SOUND_RATE
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def opened(path: str | Path) -> Iterator[Source]:
     """
     path = Path(path)
     if not path.is_file():
-        raise AudioError(f"{path}: no such file")
+        raise AudioError(a_file(path))
     with contextlib.ExitStack() as stack, _told(path):
         file = stack.enter_context(path.open("rb"))
         head = file.read(12)

@@ -13,7 +13,7 @@ import numpy as np
 from fugue_state.audio import speakers
 from fugue_state.audio.decoding import Source, opened
 from fugue_state.audio.io import Samples, resample
-from fugue_state.errors import AudioError
+from fugue_state.errors import AudioError, a_folder
 from fugue_state.limits import SOUND_HELD, SOUND_LENGTH
 
 # The endings of files that are looked for in a folder; what is in a file decides how it is read.
@@ -53,7 +53,7 @@ def sound_files(folder: str | Path) -> list[Path]:
     """Return all sound files below a folder, sorted; AudioError if the folder is missing."""
     folder = Path(folder)
     if not folder.is_dir():
-        raise AudioError(f"{folder}: no such folder")
+        raise AudioError(a_folder(folder))
     return sorted(p for p in folder.rglob("*") if is_sound(p) and p.is_file())
 
 

@@ -44,6 +44,7 @@ from fugue_state.config import (
 from fugue_state.errors import InputError, OutputError
 from fugue_state.score.cues import PaceName
 from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
+from fugue_state.score.names import split
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
@@ -196,7 +197,7 @@ def _blamed(of: Path | None, place: Place) -> Iterator[None]:
 def _score(settings: dict[str, Any]) -> Score:
     """Write the score that the options of `forget` stand for."""
     named = settings["chords"]
-    chords = [c.strip() for c in named.split(",") if c.strip()]
+    chords = split(named)
     if named and not chords:
         raise InputError(f"--chords {named!r} names no chord")
     groups: dict[str, type[Settings]] = {

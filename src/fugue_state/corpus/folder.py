@@ -14,6 +14,7 @@ from fugue_state.audio.reading import is_sound
 from fugue_state.corpus.scan import APART, BESIDE, MANIFEST, Folder, LeftOut, scan, told
 from fugue_state.errors import CorpusError
 from fugue_state.progress import Track, untracked
+from fugue_state.score.names import MISREAD, quote
 
 SPLITS = {"training": "Training", "train": "Training", "test": "Test", "testing": "Test"}
 HELD_OUT = {"validation", "valid", "val", "dev", "eval", "evaluation"}  # Test where there is none, else left out
@@ -23,7 +24,6 @@ V2_CLIPS = {"Training": 180, "Test": 40}
 TAKE = re.compile(r"(_-?\d[\d.]*)+\.?$")
 SPELLINGS = (("acustiic", "acustic"), ("acusticbg", "acusticgb"))
 DEEPEST = 3
-QUOTED = re.compile(r"[@*,\"'\\]|^-$|^\s|\s$")  # in a class's name, what a score would misread without quotes
 
 
 @dataclass(frozen=True)
@@ -170,17 +170,10 @@ def readable(name: str) -> str:
 
 def _names(labels: Iterable[str]) -> list[str]:
     """Say which classes a score or --chords can only name in quotes."""
-    quoted = [quote(label) for label in labels if QUOTED.search(label)]
+    quoted = [quote(label) for label in labels if MISREAD.search(label)]
     if not quoted:
         return []
     return [f"in a score and in --chords, quotes go around names like {', '.join(quoted[:3])}"]
-
-
-def quote(label: str) -> str:
-    """Return a class's name as the short form of a step takes it: in quotes where it would be misread."""
-    if not QUOTED.search(label):
-        return label
-    return f"'{label}'" if '"' in label else f'"{label}"'
 
 
 def group_of(path: Path, label: str) -> str:

@@ -13,6 +13,7 @@ from fugue_state.audio import reading
 from fugue_state.audio.io import Samples
 from fugue_state.config import ClipConfig
 from fugue_state.corpus.clips import centred, loudest_rms, onset
+from fugue_state.corpus.scan import is_systems
 from fugue_state.errors import AudioError, CorpusError
 from fugue_state.progress import Track, untracked
 
@@ -100,7 +101,12 @@ def read_guitars(
     Returns the guitars by name and the files left out, each with its reason.
     Raises CorpusError if nothing usable is found, AudioError for a folder that is missing.
     """
-    paths = [path for folder in folders for path in reading.sound_files(folder)]
+    paths = [
+        path
+        for folder in folders
+        for path in reading.sound_files(folder)
+        if not any(map(is_systems, path.relative_to(folder).parts))
+    ]
     guitars: dict[str, Guitar] = {}
     left_out: list[tuple[Path, str]] = []
     for path in track(paths, len(paths), "reading notes"):

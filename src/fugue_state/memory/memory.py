@@ -43,6 +43,7 @@ from fugue_state.memory.catalogue import (
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
 from fugue_state.memory.networks import FACTOR, Generator, Trail
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
+from fugue_state.score.names import quote, unquoted
 from fugue_state.score.places import at_home
 
 LONGEST_S = 120.0
@@ -285,9 +286,10 @@ class Memory:
         """Return the index of a chord; InputError if this memory does not know it."""
         if not self.labels:
             raise InputError(f"memory {self.header.name!r} learned without labels: it knows no chord by name")
-        if chord not in self.labels:
-            raise unknown("chord", chord, self.labels)
-        return self.labels.index(chord)
+        name = chord if chord in self.labels else unquoted(chord)
+        if name not in self.labels:
+            raise unknown("chord", chord, map(quote, self.labels))
+        return self.labels.index(name)
 
     def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Tensor]:
         flat = torch.as_tensor(strengths, dtype=torch.float32)

@@ -13,7 +13,7 @@ import soundfile
 from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import filterbank, hz_to_mel
 from fugue_state.config import MelSpec
-from fugue_state.errors import AudioError
+from fugue_state.errors import AudioError, a_file
 
 Levels = npt.NDArray[np.float64]
 BANDS, HIGHEST_HZ, WINDOW = 160, 8_000.0, 4096
@@ -31,7 +31,7 @@ class Heard:
 
     def __init__(self, path: str | Path) -> None:
         if not Path(path).is_file():
-            raise AudioError(f"{path}: no such file")
+            raise AudioError(a_file(Path(path)))
         try:
             self.file = soundfile.SoundFile(path)
         except soundfile.LibsndfileError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from fugue_state.look.sheet import sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.provenance import write_json
+from fugue_state.piece.provenance import MAKER, write_json
 from fugue_state.progress import Track, untracked
 
 PEAK = 0.97
@@ -106,6 +107,9 @@ def write_latents(
     io.output_folder(folder)
     paths = [io.output_path(folder / f"{i:03d}_{name}.wav", force=force) for i, name in enumerate(names)]
     sheet = io.output_path(folder / "sheet.png", force=force)
+    about = json.dumps(
+        {"made_by": f"{MAKER} {VERSION}", "memory": memory.header.name, "memory_sha256": memory.fingerprint}
+    )
     mels: list[npt.NDArray[np.float32]] = []
     for start in track(range(0, count, EVENT_BATCH), -(-count // EVENT_BATCH), "sampling"):
         part = slice(start, start + EVENT_BATCH)
@@ -113,7 +117,7 @@ def write_latents(
         mels += list(mel.numpy())
         for path, sound in zip(paths[part], memory.invert(mel).numpy(), strict=True):
             gain = min(1.0, PEAK / max(1e-9, float(abs(sound).max())))
-            io.write(path, sound * gain, memory.spec.sample_rate_hz)
+            io.write(path, sound * gain, memory.spec.sample_rate_hz, comment=about)
     parts = [slice(start, start + SHEET_COLUMNS) for start in range(0, count, SHEET_COLUMNS)]
     save_figure(sheet_figure([(names[part], mels[part]) for part in parts], theme), sheet)
     return [*paths, sheet]

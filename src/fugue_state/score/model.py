@@ -41,12 +41,13 @@ from fugue_state.limits import (
     SCORE_VOICES,
 )
 from fugue_state.score.cues import PACE, Course, Cue, PaceName, Share, ShortText, Texts, at_most, spans
+from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
 
 REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
-STEP = re.compile(r"^(?P<chord>.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$")
+STEP = re.compile(r"""^(?P<chord>"[^"]+"|'[^']+'|.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$""")
 # What a performer does to units, which acts at onsets too.
 REACHING_UNITS = ("/forget", "/recall", "/layer/", "/unit/", "/grid/", "/hold/")
 ResolutionName = Literal["event", "block"]
@@ -55,7 +56,7 @@ TraitName = Literal["clarity", "margin", "bright", "attack", "sustain", "level"]
 
 
 def _step(value: Any) -> Any:
-    """Read a step from its short form: `Am`, `Am*2` (beats), `Am@12` (atlas entry), `-` (rest)."""
+    """Read a step from its short form: `Am`, `Am*2` (beats), `Am@12` (atlas entry), `-` (rest), `"F*2"` (a name)."""
     if not isinstance(value, str):
         return value
     if len(value) > SCORE_NAME.most:
@@ -66,6 +67,8 @@ def _step(value: Any) -> Any:
     step: dict[str, Any] = {key: part for key, part in found.groupdict().items() if part}
     if step.get("chord") == REST:
         step = {key: part for key, part in step.items() if key != "chord"} | {"rest": True}
+    elif "chord" in step:
+        step["chord"] = unquoted(step["chord"])
     return step
 
 
@@ -88,7 +91,7 @@ class Step(Settings):
             return said
         entry = "" if self.entry is None else f"@{self.entry}"
         beats = "" if self.beats is None else f"*{self.beats:g}"
-        short = f"{REST if self.rest else self.chord or ''}{entry}{beats}"
+        short = f"{REST if self.rest else quote(self.chord or '')}{entry}{beats}"
         return short if Step.model_validate(_step(short)) == self else said
 
 

@@ -131,13 +131,14 @@ def test_after_a_kill_a_render_goes_on_to_the_same_bytes(tmp_path: Path, tiny_pa
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
-def test_after_a_kill_before_anything_was_kept_a_render_begins_again(tmp_path: Path, tiny_path: Path) -> None:
+@pytest.mark.parametrize("resume", [False, True])
+def test_after_a_kill_before_anything_was_kept_a_render_begins_again(
+    tmp_path: Path, tiny_path: Path, resume: bool
+) -> None:
     out = killed(tmp_path, tiny_path, piece(duration_s=4.0), "playing", 2, checkpoint_s=1000.0)
     assert not (part_folder(out) / part.PLACE).exists()
     memory = Memory.load(tiny_path, quality="draft")
-    with pytest.raises(InputError, match=r"a\.wav\.part: a render was interrupted; --resume goes on.*--force starts"):
-        render(Piece(piece(duration_s=4.0), memory), out, stems=True)
-    render(Piece(piece(duration_s=4.0), memory), out, resume=True, stems=True)
+    render(Piece(piece(duration_s=4.0), memory), out, resume=resume, stems=True)
     render(Piece(piece(duration_s=4.0), memory), tmp_path / "b.wav")
     assert (tmp_path / "b.wav").read_bytes() == out.read_bytes()
 
@@ -296,11 +297,12 @@ def test_stems_add_up(tmp_path: Path, tiny_memory: Memory, name: str) -> None:
     render(Piece(score, tiny_memory), tmp_path / f"plain-{name}")
     render(Piece(score, tiny_memory), tmp_path / name, stems=True)
     stems = {}
+    base = name.removesuffix(".wav")
     for stem in ("dry", "reverb", "voice-1", "voice-2", "voice-3"):
-        stems[stem], rate = soundfile.read(tmp_path / f"a-{stem}.wav", dtype="float32")
+        stems[stem], rate = soundfile.read(tmp_path / f"{base}-{stem}.wav", dtype="float32")
         assert rate == 44_100
         assert np.abs(stems[stem]).max() > 0.01
-        told = read_provenance(tmp_path / f"a-{stem}.wav")
+        told = read_provenance(tmp_path / f"{base}-{stem}.wav")
         assert told == provenance(score, tiny_memory) | {"stem": stem}
     mix, _ = soundfile.read(tmp_path / name, dtype="float32")
     assert np.abs(stems["dry"] + stems["reverb"] - mix).max() < 3e-7
@@ -365,7 +367,7 @@ def test_chords_and_cues_are_marked_where_they_begin(tmp_path: Path, tiny_memory
     assert lines[1:3] == ["0.300000\t0.300000\trecall", "0.500000\t0.500000\tC"]
     assert len(lines) == len(found)
     render(Piece(score, tiny_memory), tmp_path / "b.flac", labels=True)
-    assert (tmp_path / "b.txt").read_bytes() == (tmp_path / "a.txt").read_bytes()
+    assert (tmp_path / "b.flac.txt").read_bytes() == (tmp_path / "a.txt").read_bytes()
 
 
 def test_labels_stay_on_their_lines(tmp_path: Path) -> None:
@@ -377,7 +379,7 @@ def test_a_file_says_how_it_was_made(tmp_path: Path, tiny_path: Path) -> None:
     memory, score = Memory.load(tiny_path), piece(duration_s=1.0)
     for name in ("a.wav", "b.flac"):
         render(Piece(score, memory), tmp_path / name)
-    for name in ("a.wav", "a.json", "b.flac", "b.json"):
+    for name in ("a.wav", "a.json", "b.flac", "b.flac.json"):
         assert read_provenance(tmp_path / name) == provenance(score, memory)
     told = read_provenance(tmp_path / "a.wav")
     assert checked(Score, told["score"]) == score
@@ -474,3 +476,103 @@ def test_a_stopped_command_says_how_to_go_on(tmp_path: Path, tiny_path: Path, nu
     result = CliRunner().invoke(main, forget_words(tmp_path, tiny_path, "--duration", 3, "--resume"))
     assert result.exit_code == 0, result.output
     assert sorted(p.name for p in tmp_path.glob("a.*")) == ["a.json", "a.png", "a.wav"]
+
+
+class _KilledError(BaseException):
+    """As if the process had ended: nothing that follows is done."""
+
+
+def test_after_a_break_at_any_step_one_command_goes_on_to_the_same_bytes(  # noqa: C901 - one walk, step by step
+    tmp_path: Path, tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At every file that is renamed, removed or made a folder, as a kill would: what cleans up does not run."""
+    score = piece(duration_s=1.0, reverb=ReverbConfig(rt60_s=0.3), voices=[{"name": "low"}, {"name": "high"}])
+    laid_out = Piece(score, tiny_memory)
+
+    def made(folder: Path, *, resume: bool) -> None:
+        def draw() -> None:
+            (folder / "a.png").write_bytes(b"drawn")
+
+        render(
+            laid_out, folder / "a.wav", stems=True, labels=True, resume=resume, checkpoint_s=0,
+            then=draw,
+        )  # fmt: skip
+
+    (tmp_path / "whole").mkdir()
+    made(tmp_path / "whole", resume=False)
+    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
+    assert sorted(whole) == [
+        "a-dry.wav", "a-high.wav", "a-low.wav", "a-reverb.wav", "a.json", "a.png", "a.txt", "a.wav",
+    ]  # fmt: skip
+    plain = {name: getattr(Path, name) for name in ("replace", "unlink", "mkdir", "rmdir")}
+    left, dead = 0, False
+
+    def counted(name: str) -> Callable[..., Any]:
+        def act(path: Path, *given: Any, **named: Any) -> Any:
+            nonlocal left, dead
+            left -= 1
+            dead = dead or left == 0
+            if dead:
+                raise _KilledError
+            return plain[name](path, *given, **named)
+
+        return act
+
+    for step in range(1, 500):
+        folder = tmp_path / str(step)
+        folder.mkdir()
+        left, dead = step, False
+        with monkeypatch.context() as patched:
+            for name in plain:
+                patched.setattr(Path, name, counted(name))
+            with contextlib.suppress(_KilledError):
+                made(folder, resume=False)
+        if not dead:
+            break
+        if not (folder / "a.wav.part").exists() and (folder / "a.wav").exists():
+            pass  # all was done but to say so
+        elif (folder / "a.wav.part" / part.FINISHED).exists() or (folder / "a.wav.part" / part.PLACE).exists():
+            with pytest.raises(InputError, match=r"exists already|--resume goes on"):
+                made(folder, resume=False)
+            made(folder, resume=True)
+        elif not (folder / "a.wav").exists():
+            made(folder, resume=False)
+        found = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "a.wav.part"}
+        assert {n: d.replace(str(folder).encode(), b"") for n, d in found.items()} == {
+            n: d.replace(str(tmp_path / "whole").encode(), b"") for n, d in whole.items()
+        }
+    assert 15 < step < 499
+
+
+def test_stems_have_the_names_of_voices_that_a_file_can_have() -> None:
+    names = rendering._stem_names(["Bass / low", "", "dry", "../x", "bass low", "Höhe"])
+    assert names == ("dry", "reverb", "Bass-low", "voice-2", "dry-3", "x", "bass-low-5", "Höhe")
+    assert rendering._stem_names(["alone"]) == ("dry", "reverb")
+    assert len(set(map(str.casefold, rendering._stem_names(["a" * 90, "a" * 90])))) == 4
+
+
+def test_a_sound_of_another_form_has_files_of_its_own(tmp_path: Path, tiny_path: Path) -> None:
+    words = forget_words(tmp_path, tiny_path, "--duration", 1, "--stems", "--chords", "Am")
+    for name in ("a.wav", "a.flac"):
+        words[words.index("-o") + 1] = str(tmp_path / name)
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 0, done.output
+    found = {path.name for path in tmp_path.glob("a.*")}
+    flac = {"a.flac", "a.flac.png", "a.flac.json", "a.flac-dry.wav", "a.flac-reverb.wav"}
+    assert found == flac | {"a.wav", "a.png", "a.json"}
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_laid_out(
+    tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(Piece, "__init__", never)
+    for name in ("a.wav", "a.json", "a.png", "a.txt", "a-dry.wav", "a.mp4", "p.png"):
+        (tmp_path / name).touch()
+        words = forget_words(tmp_path, tiny_path, "--stems", "--labels", "--film", tmp_path / "a.mp4")
+        done = CliRunner().invoke(main, [*words, "--poster", str(tmp_path / "p.png")])
+        assert done.exit_code == 2, done.output
+        assert f"{name}: exists already" in done.output
+        (tmp_path / name).unlink()

@@ -36,6 +36,11 @@ def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
     return result
 
 
+def belonging(sound: Path, ending: str) -> Path:
+    """Return the name of a file that belongs to a sound: `a.png` to `a.wav`, but `a.flac.png` to `a.flac`."""
+    return sound.with_name(f"{sound.stem if sound.suffix == '.wav' else sound.name}{ending}")
+
+
 def output_path(path: str | Path, *, force: bool, suffixes: tuple[str, ...] = ()) -> Path:
     """Check, before any work is done, that a file can be written at `path`.
 

@@ -146,7 +146,7 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     from fugue_state.score.places import travelling
     from fugue_state.score.text import dump_score
 
-    portrait = _check_outputs(out, portrait, settings["force"])
+    portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     if score_out is not None:
         output_path(score_out, force=settings["force"], suffixes=(".toml",))
     score = _score(settings)
@@ -155,13 +155,14 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
         _write(score_out, dump_score(travelling(score, score_out.parent, shipped_memories())))
 
 
-def _check_outputs(out: Path, portrait: Path | None, force: bool) -> Path:
+def _check_outputs(out: Path, portrait: Path | None, *, force: bool, resume: bool) -> Path:
     """Refuse what cannot be written before what takes seconds to import; return where the portrait goes."""
-    from fugue_state.audio.io import output_path
+    from fugue_state.audio.io import belonging, output_path
 
-    output_path(out, force=force, suffixes=(".wav", ".flac"))
-    portrait = portrait or out.with_suffix(".png")
-    check_picture(portrait, force)
+    portrait = portrait or belonging(out, ".png")
+    if not resume:
+        output_path(out, force=force, suffixes=(".wav", ".flac"))
+        check_picture(portrait, force)
     return portrait
 
 
@@ -225,20 +226,28 @@ def _render(
     from dataclasses import asdict
 
     from fugue_state.look.figure import save_figure
+    from fugue_state.piece.part import finished
     from fugue_state.piece.portrait import portrait_figure
-    from fugue_state.piece.render import render
+    from fugue_state.piece.render import check_outputs, render
 
+    kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
+    if settings["resume"] and finished(out):  # what pictures there are the interrupted render drew
+        settings = settings | {"force": True}
     config = _check_film(settings)
+    check_picture(portrait, settings["force"])
     if settings["poster"] is not None and settings["poster"].resolve() == portrait.resolve():
         raise InputError(f"{portrait} would be portrait and poster at once; choose another name for --poster")
+    files = check_outputs(out, score, **kept)
     _check_sound(score, out, of)
     piece = _piece(score, of, named=named)
-    with told_how_to_go_on(out):
-        kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
-        measured = render(piece, out, track=tracked, **kept)
+
+    def picture() -> None:
         save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
         _film(out, piece, settings, config)
-    report(asdict(measured) | {"portrait": str(portrait), "how": str(out.with_suffix(".json"))}, settings["as_json"])
+
+    with told_how_to_go_on(out):
+        measured = render(piece, out, then=picture, track=tracked, **kept)
+    report(asdict(measured) | {"portrait": str(portrait), "how": str(files.recipe)}, settings["as_json"])
 
 
 def _check_film(settings: dict[str, Any]) -> FilmConfig:
@@ -282,10 +291,11 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
 
     What happens when is read from the file itself.
     """
+    from fugue_state.audio.io import belonging
     from fugue_state.memory.traced import traced
     from fugue_state.piece.provenance import reopened
 
-    settings["film"] = settings["film"] or sound.with_suffix(".mp4")
+    settings["film"] = settings["film"] or belonging(sound, ".mp4")
     config = _check_film(settings)
     with terminable():
         score = reopened(sound)
@@ -344,7 +354,7 @@ def render_score(
     Writes the sound, a JSON file that says how to make it again, and a portrait. A long render that is
     interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
-    portrait = _check_outputs(out, portrait, settings["force"])
+    portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     written = _instead(score, memory=model, quality=quality)
     _render(written, out, portrait, settings, of=score, named=model is not None)
 
@@ -385,9 +395,10 @@ def score_check(score: Path, model: str | None) -> None:
     piece = _piece(written, score, named=model is not None)
     voices = len(piece.score.voices)
     told_voices = f"{voices} voices" if voices > 1 else "1 voice"
+    told_cues = "1 cue" if len(piece.score.cues) == 1 else f"{len(piece.score.cues)} cues"
     say(
         f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {told_voices}, "
-        f"{len(piece.score.cues)} cues, for {piece.memory.header.name}: it can be played"
+        f"{told_cues}, for {piece.memory.header.name}: it can be played"
     )
 
 

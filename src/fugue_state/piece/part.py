@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from fugue_state.piece.instrument import Place
 from fugue_state.piece.provenance import write_json
 
 PLAYED, PLACE, ABOUT = "played.f32", "state.safetensors", "render.json"
+FINISHED = "finished.json"  # which files are whole in the folder, and the names that they are to have
 KIND = "place"
 
 
@@ -99,18 +99,17 @@ def working(
     or `force`), none to resume, or one of another render, naming what differs; OutputError if the disk is full.
     """
     folder = part_folder(files[0])
+    check_part(files[0], resume=resume, force=force)
     if resume:
         _check_same(folder, about)
     elif folder.exists():
-        if not force:
-            raise InputError(f"{folder}: a render was interrupted; --resume goes on with it, --force starts over")
         _remove(folder)
     for path in files:
         io.remove_leftovers(path)
     done = False
     try:
-        if not resume:
-            folder.mkdir()
+        folder.mkdir(exist_ok=True)
+        if not (folder / ABOUT).exists():
             write_json(folder / ABOUT, about)
         played = folder / PLAYED
         with played.open("r+b" if played.exists() else "w+b") as file:
@@ -119,21 +118,85 @@ def working(
     except OSError as error:
         raise OutputError(f"{folder}: could not be written to ({io.reason(error)})") from error
     finally:
-        if done or not (folder / PLACE).exists():
-            shutil.rmtree(folder, ignore_errors=True)
+        if done or not _keeps(folder):
+            _clear(folder)
+
+
+def check_part(out: Path, *, resume: bool, force: bool) -> None:
+    """Refuse what the working folder of a piece does not allow, before any work.
+
+    A folder in which nothing was kept yet is none: a render begins again in it, with `resume` or without.
+    """
+    folder = part_folder(out)
+    if folder.exists() and not _is_ours(folder):
+        raise InputError(f"{folder}: not what a render left; move it away")
+    if resume and not folder.exists():
+        raise InputError(f"{folder}: no interrupted render to resume; without --resume it begins")
+    if not resume and not force and _keeps(folder):
+        raise InputError(f"{folder}: a render was interrupted; --resume goes on with it, --force starts over")
+
+
+def _keeps(folder: Path) -> bool:
+    """Say whether there is anything to go on with."""
+    return (folder / PLACE).exists() or (folder / FINISHED).exists()
+
+
+def _is_ours(folder: Path) -> bool:
+    """Say whether a render made a folder; at its very beginning it holds nothing, or a file that is half written."""
+    inside = [path.name for path in folder.iterdir()] if folder.is_dir() else ["a file"]
+    return ABOUT in inside or all(name.startswith(f".{ABOUT}.") for name in inside)
 
 
 def _remove(folder: Path) -> None:
     """Remove what a render left, and nothing else."""
-    if not (folder / ABOUT).is_file():
+    if not _is_ours(folder):
         raise InputError(f"{folder}: not what a render left; move it away")
-    shutil.rmtree(folder)
+    _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    """Remove a working folder; what says whose it is goes last, so that a break in between is one to go on from."""
+    if not folder.is_dir():
+        return
+    last = {PLACE: -1, FINISHED: 1, ABOUT: 2}  # a place without what was played would be none
+    for path in sorted(folder.iterdir(), key=lambda path: last.get(path.name, 0)):
+        path.unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def finish(folder: Path, files: Sequence[Path]) -> None:
+    """Put files that are whole in a working folder under their names, in the folder beside it.
+
+    From the moment on that all are noted, a break leaves what `put_in_place` completes.
+    """
+    write_json(folder / FINISHED, {"files": [path.name for path in files]})
+    put_in_place(folder)
+
+
+def finished(out: Path) -> set[Path]:
+    """Return the files that an interrupted render of `out` had finished; none if it did not come so far."""
+    path = part_folder(out) / FINISHED
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["files"]
+        return {out.with_name(Path(name).name) for name in names}
+    except FileNotFoundError:
+        return set()
+    except (ValueError, TypeError, KeyError, OSError):
+        raise InputError(f"{path}: damaged; --force starts over") from None
+
+
+def put_in_place(folder: Path) -> None:
+    """Put what is still in the folder under its name; as often as one likes."""
+    for path in sorted(finished(folder.with_suffix(""))):
+        staged = folder / path.name
+        if staged.exists():
+            staged.replace(path)
 
 
 def _check_same(folder: Path, about: dict[str, Any]) -> None:
     path = folder / ABOUT
     if not path.is_file():
-        raise InputError(f"{folder}: no interrupted render to resume")
+        return
     try:
         before = _flat(json.loads(path.read_text(encoding="utf-8")))
     except ValueError:

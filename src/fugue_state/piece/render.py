@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -18,12 +20,12 @@ from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.riff import Marker
 from fugue_state.config import CHECKPOINT_S
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, unknown
 from fugue_state.measure.sound import SoundCheck
 from fugue_state.piece.conductor import block_of
 from fugue_state.piece.instrument import Instrument, play_on
 from fugue_state.piece.markers import markers, write_labels
-from fugue_state.piece.part import Part, working
+from fugue_state.piece.part import Part, check_part, finish, finished, part_folder, put_in_place, working
 from fugue_state.piece.performance import played
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.provenance import MEASURED, provenance, write_json
@@ -32,6 +34,7 @@ from fugue_state.score.model import Score
 
 BLOCK_S = 1.0
 END_FADE_S = 0.05
+LONGEST_STEM = 40  # characters of a voice's name in the name of its file
 CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.2
 
 
@@ -56,6 +59,7 @@ def render(
     resume: bool = False,
     stems: bool = False,
     labels: bool = False,
+    then: Callable[[], None] = lambda: None,
     track: Track = untracked,
     block_s: float = BLOCK_S,
     checkpoint_s: float = CHECKPOINT_S,
@@ -65,10 +69,12 @@ def render(
     Two passes: the first plays into a working folder beside the file and measures the loudness, the second
     brings it to the level asked for, below the ceiling. Beside it, a JSON file says how to make it again.
     Every `checkpoint_s` seconds the folder keeps all that is needed to go on: after a break, `resume` does so,
-    to the same bytes. Before the first time, a break leaves nothing.
+    to the same bytes. Before the first time, a break leaves nothing to go on from. Files come under their names when
+    all are whole; `then` is what is to be done with them before the folder goes, and done again after a break in it.
 
     `stems` are written beside, as long and with the same gain, as float WAV: NAME-dry and NAME-reverb, which add
-    up to the piece, and if it has several voices NAME-voice-1 and so on, which add up to dry. Where chords and cues
+    up to the piece, and if it has several voices NAME-VOICE by the voices' names, or NAME-voice-1 and so on, which
+    add up to dry. Where chords and cues
     begin is marked in a WAV, and with `labels` in NAME.txt.
 
     What was played live (`resolution = "block"`) is played again to the same samples, and left as it was heard unless
@@ -79,19 +85,23 @@ def render(
     fills up, FugueError for sound that is not a number; then no file is left.
     """
     score, memory = piece.score, piece.memory
-    marked = markers(piece)
-    names = _stem_names(len(score.voices)) if stems else ()
-    files = _files(Path(out), score, names, labels=labels, force=force)
-    rate = score.file.sample_rate_hz
+    files = check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
+    names, rate = files.stems, score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
     live = score.resolution == "block"
-    if live and stems:
-        raise InputError('what is played live has no stems; resolution = "event" has')
     how = provenance(score, memory, files.recipe.parent)
     about = how | {"stems": list(names), "block": block}
+    folder = part_folder(files.sounds[0])
     with working(files.sounds, about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s) as part:
+        if finished(files.sounds[0]):
+            put_in_place(folder)
+            measured = json.loads(files.recipe.read_text(encoding="utf-8"))[MEASURED]
+            then()
+            return Report(**measured | {"path": str(files.sounds[0])})
+        marked = markers(piece)
         lufs = _record_live(piece, part, track) if live else _record(piece, part, block, track, stems=stems)
-        meter, check = _master(part, lufs, lambda: _writers(files, score, how, marked), score, block, track)
+        staged = files.within(folder)
+        meter, check = _master(part, lufs, lambda: _writers(staged, score, how, marked), score, block, track)
         report = Report(
             path=str(files.sounds[0]),
             duration_s=round(score.samples / rate, 3),
@@ -101,14 +111,16 @@ def render(
             largest_step=round(check.largest_step, 4),
             longest_silence_s=round(check.longest_silence_s, 3),
         )
-        write_json(files.recipe, how | {MEASURED: asdict(report)})
-        if files.labels is not None:
-            write_labels(files.labels, marked, rate)
+        write_json(staged.recipe, how | {MEASURED: asdict(report)})
+        if staged.labels is not None:
+            write_labels(staged.labels, marked, rate)
+        finish(folder, files.all)
+        then()
     return report
 
 
 @dataclass(frozen=True)
-class _Files:
+class Files:
     """What a render writes; `sounds` are the piece, then its stems by their names."""
 
     sounds: tuple[Path, ...]
@@ -116,23 +128,59 @@ class _Files:
     recipe: Path
     labels: Path | None
 
+    @property
+    def all(self) -> tuple[Path, ...]:
+        """Every file, the piece last: where it is, the others are."""
+        return (*self.sounds[1:], self.recipe, *([] if self.labels is None else [self.labels]), self.sounds[0])
 
-def _files(out: Path, score: Score, stems: tuple[str, ...], *, labels: bool, force: bool) -> _Files:
-    """Check that everything can be written."""
-    piece = io.output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
-    io.check_format(piece, score.file.subtype)
-    parts = [io.output_path(out.with_name(f"{out.stem}-{name}.wav"), force=force) for name in stems]
-    recipe = io.output_path(out.with_suffix(".json"), force=force)
-    text = io.output_path(out.with_suffix(".txt"), force=force) if labels else None
-    return _Files((piece, *parts), stems, recipe, text)
+    def within(self, folder: Path) -> Files:
+        """Return the same files in a folder."""
+        labels = None if self.labels is None else folder / self.labels.name
+        return Files(tuple(folder / path.name for path in self.sounds), self.stems, folder / self.recipe.name, labels)
 
 
-def _stem_names(voices: int) -> tuple[str, ...]:
+def check_outputs(
+    out: str | Path, score: Score, *, force: bool, resume: bool = False, stems: bool = False, labels: bool = False
+) -> Files:
+    """Check before any work that a score can be rendered to these files; return them. Raises InputError."""
+    out = Path(out)
+    if stems and score.resolution == "block":
+        raise InputError('what is played live has no stems; resolution = "event" has')
+    there = finished(out) if resume else set()
+
+    def checked_path(path: Path) -> Path:
+        return io.output_path(path, force=force or path in there)
+
+    if out.suffix.casefold() not in io.OUTPUT_FORMATS:
+        raise unknown("file ending", out.suffix, io.OUTPUT_FORMATS)
+    names = _stem_names([voice.name for voice in score.voices]) if stems else ()
+    io.check_format(out, score.file.subtype)
+    parts = [checked_path(io.belonging(out, f"-{name}.wav")) for name in names]
+    recipe = checked_path(io.belonging(out, ".json"))
+    text = checked_path(io.belonging(out, ".txt")) if labels else None
+    files = Files((checked_path(out), *parts), names, recipe, text)
+    check_part(out, resume=resume, force=force)
+    if there and there != set(files.all):
+        raise InputError(
+            f"{part_folder(out)}: was finished as {', '.join(sorted(path.name for path in there))}; "
+            "--resume with the same files, or --force starts over"
+        )
+    return files
+
+
+def _stem_names(voices: Sequence[str]) -> tuple[str, ...]:
     """Return the names of stems in the order of a block's; a single voice is the dry sound."""
-    return ("dry", "reverb", *(f"voice-{i}" for i in range(1, voices + 1) if voices > 1))
+    names = ["dry", "reverb"]
+    for number, voice in enumerate(voices if len(voices) > 1 else (), 1):
+        safe = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", voice)).strip("-")[:LONGEST_STEM]
+        name = safe or f"voice-{number}"
+        while name.casefold() in {other.casefold() for other in names}:
+            name = f"{name}-{number}"
+        names.append(name)
+    return tuple(names)
 
 
-def _writers(files: _Files, score: Score, how: dict[str, Any], marked: Sequence[Marker]) -> Iterator[io.Writer]:
+def _writers(files: Files, score: Score, how: dict[str, Any], marked: Sequence[Marker]) -> Iterator[io.Writer]:
     """Open the piece, then its stems: float, as by itself a stem may go over full scale."""
     form = score.file
     kinds = [(how, form.subtype), *((how | {"stem": name}, "FLOAT") for name in files.stems)]

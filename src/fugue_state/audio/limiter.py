@@ -88,7 +88,8 @@ def true_peaks(samples: Samples) -> npt.NDArray[np.float64]:
     padded = np.zeros((channels, rows * PEAK_STEP + 2 * PEAK_TAPS), dtype=np.float32)
     padded[:, PEAK_TAPS : PEAK_TAPS + count] = samples.T
     spans = np.lib.stride_tricks.sliding_window_view(padded, PEAK_STEP + 2 * PEAK_TAPS, axis=1)[:, ::PEAK_STEP]
-    dense = (torch.from_numpy(spans.reshape(channels * rows, -1)) @ _interpolation()).numpy()
+    each = torch.from_numpy(np.array(spans, order="C").reshape(channels * rows, -1))
+    dense = (each @ _interpolation()).numpy()
     peaks = np.abs(dense).reshape(channels, rows, OVERSAMPLING, PEAK_STEP).max(axis=(0, 2)).reshape(-1)[:count]
     # A peak between this sample and the next belongs to both.
     return np.asarray(np.maximum(peaks, np.concatenate([peaks[:1], peaks[:-1]])), dtype=np.float64)

@@ -109,3 +109,6 @@ IDLE_S = Limit("sockets", "time without asking for sound", 60, "s", "no sound wa
 EACH_TURN = Limit("sockets", "messages read in a turn of the loop", 16, "messages", "{got} at once: at most {most}")
 PAUSE_S = Limit("sockets", "pause after that for one who says too much", 0.01, "s", "{got} s: at most {most}")
 HELLO_AGAIN = Limit("sockets", "messages that saying hello again counts for", 50, "messages", "{got}: at most {most}")
+
+
+MEMORY_NAME = Limit("memories", "length of a name", 200, "characters", "a name of {got} is too long: at most {most}")

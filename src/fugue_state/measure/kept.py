@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from fugue_state.audio.io import output_folder
@@ -82,6 +83,8 @@ def _read(kind: str, header: Settings, path: Path, fault: Callable[[Tensors], st
     values, tensors = read_tensors(path, kind)
     if values != header.model_dump(mode="json"):
         raise CheckpointError(f"{path}: made for another memory or other settings")
+    if any(t.is_complex() or t.dtype == torch.bool for t in tensors.values()):
+        raise CheckpointError(f"{path}: damaged, its values are not real numbers")
     if wrong := fault(tensors):
         raise CheckpointError(f"{path}: damaged, {wrong}")
     return tensors

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
 from fugue_state.errors import CheckpointError, InputError, shown, unknown
+from fugue_state.limits import MEMORY_NAME
 from fugue_state.score.places import at_home
 
 SHIPPED = "memories"
@@ -45,7 +46,7 @@ class VocoderHeader(Settings):
 class MemoryHeader(Settings):
     """What a memory says about itself."""
 
-    name: str
+    name: str = Field(max_length=int(MEMORY_NAME.most))
     model: ModelConfig
     mel: MelSpec
     seed: int = Seed
@@ -115,13 +116,15 @@ def _envelope(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, A
         raise CheckpointError(f"{path}: a safetensors file, but not one of this project")
     try:
         envelope = json.loads(metadata[HEADER])
-        found, number, header = envelope["kind"], envelope["format"], dict(envelope["header"])
-    except (ValueError, KeyError, TypeError):
+        found, number, header = envelope["kind"], envelope["format"], envelope["header"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"{path}: its header is damaged") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{path}: its header is damaged")
     if found != kind:
-        raise CheckpointError(f"{path}: holds a {found}, a {kind} is needed")
+        raise CheckpointError(f"{path}: holds a {shown(found)}, a {kind} is needed")
     if number != FORMAT:
-        raise CheckpointError(f"{path}: format {number}, this version reads format {FORMAT}")
+        raise CheckpointError(f"{path}: format {shown(number)}, this version reads format {FORMAT}")
     return header
 
 
@@ -138,7 +141,7 @@ def kind_of(path: Path) -> str:
     try:
         with safe_open(path, "np") as stored:
             return str(json.loads((stored.metadata() or {})[HEADER])["kind"])
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError):
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError):
         return ""
 
 

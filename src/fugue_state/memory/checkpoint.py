@@ -15,7 +15,7 @@ from torch import Tensor
 
 from fugue_state.audio.io import replacing
 from fugue_state.config import Settings
-from fugue_state.errors import CheckpointError, OutputError
+from fugue_state.errors import CheckpointError, OutputError, shown
 from fugue_state.memory.catalogue import (
     FORMAT,
     HEADER,
@@ -55,7 +55,7 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tenso
     try:
         with safe_open(path, "pt") as stored:
             return envelope, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise damaged(path, error) from None
 
 
@@ -111,6 +111,9 @@ def load_vocoder(path: Path) -> tuple[MagnitudeNet, VocoderHeader]:
 
 
 def _single(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    for name, tensor in tensors.items():
+        if tensor.is_complex() or tensor.dtype == torch.bool:
+            raise CheckpointError(f"{path}: tensor {shown(name)} is {tensor.dtype}, real numbers are needed")
     whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     if not all(torch.isfinite(t).all() for t in whole.values()):
         raise CheckpointError(f"{path}: holds weights that are not numbers (NaN or infinity)")
@@ -128,12 +131,14 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
     wanted = module.state_dict()
     for name in sorted(wanted.keys() ^ tensors.keys()):
         state = "missing" if name in wanted else "not expected"
-        raise CheckpointError(f"{path}: tensor {name!r} is {state}")
+        raise CheckpointError(f"{path}: tensor {shown(name)} is {state}")
     for name, tensor in wanted.items():
         if tensor.shape != tensors[name].shape:
             raise CheckpointError(
                 f"{path}: tensor {name!r} is {tuple(tensors[name].shape)}, its header says {tuple(tensor.shape)}"
             )
+        if tensor.is_floating_point() != tensors[name].is_floating_point():
+            raise CheckpointError(f"{path}: tensor {name!r} is {tensors[name].dtype}, {tensor.dtype} is needed")
     module.load_state_dict(dict(tensors))
 
 

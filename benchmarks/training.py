@@ -62,7 +62,7 @@ def our_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Calla
     train = TrainConfig(batch=batch)
     run = RunConfig(name="speed", mel=MelSpec(), model=model, train=train, data_key="noise")
     compute = ComputeConfig.model_validate({"accelerator": device})
-    return Trainer(run, data, make_fabric(compute, train.precision)).step
+    return Trainer(run, data, make_fabric(compute)).step
 
 
 def seconds_a_step(step: Callable[[], object], steps: int) -> float:

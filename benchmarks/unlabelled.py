@@ -59,7 +59,7 @@ def learn(data: MelSet, spec: MelSpec, options: argparse.Namespace, folder: Path
         train=TrainConfig(batch=options.batch, seed=options.seed),
         data_key=data.key,
     )
-    fabric = make_fabric(ComputeConfig(accelerator=options.accelerator), run.train.precision)
+    fabric = make_fabric(ComputeConfig(accelerator=options.accelerator))
     train(folder, run, data, Budget(steps=options.steps, minutes=options.minutes), fabric=fabric)
     return Memory.load(folder)
 

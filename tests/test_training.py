@@ -349,4 +349,4 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 
 def test_devices_that_are_not_there_are_refused() -> None:
     with pytest.raises(InputError, match="cannot train on 1 x cuda"):
-        make_fabric(ComputeConfig(accelerator="cuda"), "fp32")
+        make_fabric(ComputeConfig(accelerator="cuda"))

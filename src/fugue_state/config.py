@@ -56,6 +56,13 @@ LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which makes the sound so much later
 REGIONS = ("bass", "body", "air")
 REGION_BORDERS_HZ = (200.0, 2000.0)
 Seed = Field(default=0, ge=0, le=SEED_MAX)
+AUTO: Literal["auto"] = "auto"
+PrecisionName = Literal["auto", "bf16", "fp32"]
+LayoutName = Literal["auto", "channels_last", "contiguous"]
+# Steps after which chords are named as asked and notes ring as the real ones do (docs/training.md), and the widths
+# that are taken where too few steps of a wider network fit into the time. Likewise for a vocoder.
+STEPS_NEEDED, SMALLER_MAPS = 1500, (48, 32, 24)
+HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 
 
 class Settings(BaseModel):
@@ -288,7 +295,7 @@ class VocoderConfig(Settings):
 
 
 class HearConfig(Settings):
-    """How a vocoder is learned."""
+    """How a vocoder is learned; `precision` as in TrainConfig."""
 
     batch: int = Field(default=4, ge=2, le=1024)
     rate: float = Field(default=1.5e-3, gt=0, le=1)
@@ -299,6 +306,7 @@ class HearConfig(Settings):
     mixed: float = Field(default=0.12, ge=0, le=1)  # ... of sounds with another one in them
     noisy: float = Field(default=0.15, ge=0, le=1)  # ... with noise
     clips: int = Field(default=4000, ge=1)  # kept in memory
+    precision: PrecisionName = AUTO
     seed: int = Seed
 
 
@@ -315,7 +323,9 @@ class TrainConfig(Settings):
     discriminator_maps: int | None = Field(default=None, ge=2, le=512, multiple_of=2)
     minibatch_statistics: bool = True
     augment: AugmentConfig = AugmentConfig()
-    precision: Literal["bf16", "fp32"] = "bf16"
+    # How a step is computed: it only rounds differently. auto: whichever is fastest here; untimed, it is fp32.
+    precision: PrecisionName = AUTO
+    layout: LayoutName = AUTO  # of maps in memory; auto: likewise, untimed channels_last
     seed: int = Seed
 
 
@@ -396,7 +406,6 @@ class ClusterConfig(Settings):
     seed: int = Seed
 
 
-AUTO = "auto"
 SLICE_AUTO, SLICE_OFF = AUTO, "off"
 
 

@@ -28,6 +28,8 @@ from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
     MEL_PRESETS,
+    SMALLER_CHANNELS,
+    SMALLER_MAPS,
     AugmentConfig,
     Budget,
     ComputeConfig,
@@ -157,7 +159,8 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 @option(AugmentConfig, "tilt_db", "--augment-tilt", about="... in tilt, dB from bass to treble.")
 @option(TrainConfig, "mel_loss_weight", about="Weight of the mel-spectrogram loss.")
 @option(TrainConfig, "average_decay", about="Decay of the averaged weights per step.")
-@option(TrainConfig, "precision", about="bf16 (fast) or fp32.")
+@option(TrainConfig, "precision", about="bf16, fp32, or auto: whichever is faster here.")
+@option(TrainConfig, "layout", about="Of maps in memory: channels_last, contiguous, or auto: whichever is faster here.")
 @option(TrainConfig, "seed", about="Seed of every random choice.")
 @option(Budget, "steps", kind_of=int, about="Stop at this step.")
 @option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {TRAINING_MINUTES:g} if no end is given.")
@@ -175,8 +178,10 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus, readable
     from fugue_state.measure.lesson import teach
+    from fugue_state.measure.trend import is_noise
     from fugue_state.memory.claim import claimed
-    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures
+    from fugue_state.memory.pace import told
+    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures, read_run, steps_done, suit
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
@@ -194,22 +199,42 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
         return
     check_run(out, run, resume=resume, force=force)
-    fabric = make_fabric(checked(ComputeConfig, taken(settings, ComputeConfig)), run.train.precision)
+    fabric = make_fabric(checked(ComputeConfig, taken(settings, ComputeConfig)))
     fabric.launch()
     with claimed(out) if fabric.is_global_zero else nullcontext(), StopFlag() as stop, LossBar() as bar:
         with fabric.rank_zero_first():  # the others find the mels in the cache
             run, mels = _mels(found, run, clustered, cache)
+        pace = suit(
+            run, mels, budget, fabric,
+            smaller=() if resume or settings["steps"] or _asked("feature_maps") else SMALLER_MAPS,
+            before=read_run(out, type(run)).train if resume else None, done=steps_done(out) if resume else 0,
+        )  # fmt: skip
+        run = pace.run
+        if fabric.is_global_zero:
+            for line in told(pace, budget, option="--feature-maps", size=lambda r: r.model.feature_maps):
+                note(line)
         header = teach(
             out, run, found, mels, budget,
             fabric=fabric, resume=resume, force=force, theme=theme, watch=bar, stop=stop, track=tracked, say=bar.say,
         )  # fmt: skip
     if fabric.is_global_zero:
+        last = read_measures(out)[-1]
         say(
-            f"{'stopped' if stop() else 'trained'} at step {read_measures(out)[-1]['step']:.0f}; the memory of step "
-            f"{header.steps} is the best, its card is {out / 'card.md'}; "
-            f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
+            f"{'stopped' if stop() else 'trained'} at step {last['step']:.0f}; the memory of step "
+            f"{header.steps} is the best, its card is {out / 'card.md'}"
+        )
+        more = max(1.0, pace.minutes_needed * (1.0 - last["step"] / pace.needed))
+        say(
+            f"it is still noise; go on: fugue train {data} -o {out} --resume --minutes {more:.0f}"
+            if is_noise(last)
+            else f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
         )
     leave(fabric)
+
+
+def _asked(key: str) -> bool:
+    """Say whether an option was given on the command line."""
+    return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
 
 
 def _clips(folder: Path, slicing: str, mel: MelSpec | None = None) -> Corpus:
@@ -232,10 +257,9 @@ def _run_config(
     from fugue_state.corpus.slices import cut_corpus
     from fugue_state.memory.catalogue import DataSource
     from fugue_state.memory.dataset import corpus_key
-    from fugue_state.memory.training import RunConfig, read_run
+    from fugue_state.memory.training import ROUNDS, RunConfig, read_run
 
-    source = click.get_current_context().get_parameter_source
-    asked = {key: value for key, value in settings.items() if source(key) is ParameterSource.COMMANDLINE}
+    asked = {key: value for key, value in settings.items() if _asked(key)}
     base = MelSpec.preset(settings["mel"])
     stored = None if before is None else read_run(before, RunConfig)
     if stored is not None:
@@ -246,7 +270,7 @@ def _run_config(
             "licence": stored.data[0].licence if stored.data else "unknown",
         }
         base = base if "mel" in asked else stored.mel
-        settings = settings | kept | asked
+        settings = settings | {key: value for key, value in kept.items() if key not in ROUNDS} | asked
     spec = checked(MelSpec, base.model_dump() | taken(asked, MelSpec))
     found = cut_corpus(found, spec, settings["slicing"], cache=cache, track=tracked)
     clips = len(found.part("Training"))
@@ -384,6 +408,7 @@ def vocoder() -> None:
 @option(HearConfig, "rate", about="Learning rate at the beginning; it falls to nothing.")
 @option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed as forgetting leaves them.")
 @option(HearConfig, "clips", about="Clips that are learned from, at most.")
+@option(HearConfig, "precision", about="bf16, fp32, or auto: whichever is faster here.")
 @option(HearConfig, "seed", about="Seed of every random choice.")
 @option(VocoderConfig, "channels", about="Width of the network.")
 @option(VocoderConfig, "blocks", about="Depth of the network.")
@@ -407,9 +432,10 @@ def vocoder_train(
     from fugue_state.measure.hearing import HearingTest
     from fugue_state.memory.catalogue import DataSource, find_memory, read_header
     from fugue_state.memory.claim import claimed
-    from fugue_state.memory.hearing import HearRun, hear, load_sounds
+    from fugue_state.memory.hearing import HearRun, hear, load_sounds, suit
     from fugue_state.memory.memory import VOCODER_FILE
-    from fugue_state.memory.training import check_run
+    from fugue_state.memory.pace import told
+    from fugue_state.memory.training import check_run, read_run, steps_done
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = HEARING_MINUTES
@@ -428,6 +454,14 @@ def vocoder_train(
         note(line)
     with claimed(out), StopFlag() as stop, LossBar() as bar:
         sounds = load_sounds(found, run.mel, run.hear, tracked)
+        pace = suit(
+            run, sounds, budget,
+            smaller=() if resume or start or settings["steps"] or _asked("channels") else SMALLER_CHANNELS,
+            before=read_run(out, HearRun).hear if resume else None, done=steps_done(out) if resume else 0,
+        )  # fmt: skip
+        run = pace.run
+        for line in told(pace, budget, option="--channels", size=lambda r: r.vocoder.channels):
+            note(line)
         header = hear(
             out, run, sounds, budget, start=start, resume=resume, force=force,
             watch=bar, examine=HearingTest(found, run.mel), stop=stop,

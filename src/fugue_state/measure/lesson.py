@@ -8,7 +8,16 @@ from pathlib import Path
 
 from lightning_fabric import Fabric
 
-from fugue_state.config import SLICE_AUTO, Budget, MelSpec, ModelConfig, TrainConfig
+from fugue_state.config import (
+    SLICE_AUTO,
+    SMALLER_MAPS,
+    STEPS_NEEDED,
+    Budget,
+    ComputeConfig,
+    MelSpec,
+    ModelConfig,
+    TrainConfig,
+)
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.corpus.slices import cut_corpus
@@ -18,12 +27,13 @@ from fugue_state.measure.card import CARD_SHEET, UNKNOWN, write_card
 from fugue_state.measure.examine import Examiner, as_memory
 from fugue_state.measure.log import TensorBoardLog
 from fugue_state.measure.preview import memory_figure, write_preview
-from fugue_state.measure.trend import trend
+from fugue_state.measure.trend import is_noise, trend
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
-from fugue_state.memory.training import Progress, RunConfig, read_measures, train
+from fugue_state.memory.pace import told
+from fugue_state.memory.training import Progress, RunConfig, check_run, make_fabric, read_measures, suit, train
 from fugue_state.progress import Track, untracked
 
 PREVIEWS, LOG = "previews", "log"
@@ -101,8 +111,9 @@ def learn(
 ) -> Memory:
     """Learn a memory from class folders of sounds, or from a flat one without labels, and return the best.
 
-    The short way to `teach`; the memory is called as its folder. Long recordings are cut as `cut_corpus` says.
-    Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
+    The short way to `teach`, on the CPU; the memory is called as its folder. Long recordings are cut as `cut_corpus`
+    says. What `train` leaves `auto` is whichever way is fastest here; without a `model`, its width is one whose steps
+    fit into the budget's minutes. Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
     """
     folder, mel, cache = Path(folder), mel or MelSpec(), find_cache(say)
     corpus = cut_corpus(read_corpus(Path(sounds), track), mel, slicing, cache=cache, track=track)
@@ -116,7 +127,12 @@ def learn(
         data_key=mels.key,
         data=(DataSource(name=corpus.name, clips=len(mels.label), licence=licence),),
     )
-    teach(folder, run, corpus, mels, budget, force=force, track=track, say=say)
+    check_run(folder, run, resume=False, force=force)
+    fabric = make_fabric(ComputeConfig(accelerator="cpu"))
+    pace = suit(run, mels, budget, fabric, smaller=() if model or budget.steps else SMALLER_MAPS)
+    for line in told(pace, budget, option="feature_maps", size=lambda r: r.model.feature_maps):
+        say(line)
+    teach(folder, pace.run, corpus, mels, budget, fabric=fabric, force=force, track=track, say=say)
     return Memory.load(folder)
 
 
@@ -130,4 +146,6 @@ def _told(step: int, found: Mapping[str, float]) -> str:
         parts.append(f"distance {found['frechet']:.0f}{beside}")
     if "spread" in found:
         parts.append(f"spread {found['spread']:.2f}")
+    if is_noise({"step": step} | dict(found)):
+        parts.append(f"still noise: about {max(STEPS_NEEDED - step, STEPS_NEEDED // 4):,} more steps are needed")
     return f"step {step}: {', '.join(parts) or 'too few clips to measure'}"

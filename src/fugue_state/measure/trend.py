@@ -7,13 +7,28 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.config import STEPS_NEEDED
+
 FEWEST = 4  # checkpoints before anything can be said
 LONGEST = 5  # checkpoints averaged at each end of a comparison
 STEADIEST = 0.02  # a score is never taken to waver by less than this share
 BEGINNING = 10.0  # times the best score: nothing is learned yet
 CERTAIN = 2.0  # standard deviations that are more than chance
 
+NOISE = 2.0  # times as far from real sounds as these from each other ...
+NAMED = 0.5  # ... or fewer chords than this share named as asked: noise still
+UNHEARD = 1 / 3  # of the steps needed: before that it is taken for noise if there is nothing to compare it with
+
 Values = npt.NDArray[np.float64]
+
+
+def is_noise(found: Mapping[str, float]) -> bool:
+    """Say whether what was measured of a checkpoint (`step`, and what an Examiner finds) is a memory's noise still."""
+    if found.get("accuracy", 1.0) < NAMED:
+        return True
+    if "frechet_real" in found:
+        return found["frechet"] > NOISE * found["frechet_real"]
+    return "accuracy" not in found and found["step"] < UNHEARD * STEPS_NEEDED
 
 
 def trend(history: Sequence[Mapping[str, float]]) -> str:

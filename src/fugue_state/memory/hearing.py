@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fugue_state.audio.integrate import Grid, realtime_phase
 from fugue_state.config import (
+    AUTO,
     COMPARED_HZ,
     COMPARED_WINDOWS,
+    HEARING_STEPS_NEEDED,
     Budget,
     ClipConfig,
     HearConfig,
     MelSpec,
+    PrecisionName,
     Settings,
     VocoderConfig,
 )
@@ -33,7 +37,17 @@ from fugue_state.memory.catalogue import DataSource, VocoderHeader, check_same_m
 from fugue_state.memory.checkpoint import fill, load_vocoder, read_tensors, save_vocoder, write_tensors
 from fugue_state.memory.degrade import degrade, noise_like
 from fugue_state.memory.memory import VOCODER_FILE
-from fugue_state.memory.training import LossLog, Progress, begin_run, check_run, keyed_random, remaining_s, spent
+from fugue_state.memory.pace import CLEARLY, SLOWER, Pace, find_pace
+from fugue_state.memory.training import (
+    LossLog,
+    Progress,
+    begin_run,
+    check_run,
+    keep_run,
+    keyed_random,
+    remaining_s,
+    spent,
+)
 from fugue_state.memory.vocoder import NEPER_DB, LearnedMagnitudes, MagnitudeNet, heard
 from fugue_state.progress import Track, untracked
 
@@ -44,6 +58,7 @@ RANGE_DB = 62.0  # what lies further below the loudest bin is not asked for
 WARM_UP = 200
 SPARE = 1.25  # of a segment's length: what is read of a clip, for faster playing
 CHUNK = 64
+TRIAL_CHANNELS = 32  # of the network that finds out what is hopeless
 
 
 class HearRun(Settings):
@@ -156,7 +171,7 @@ class Listener:
 
     def _losses(self, sounds: Tensor, mel: Tensor, true: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return log-spectral error of the magnitudes (dB), their relative error, and that of the sound (dB)."""
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.run.hear.precision == "bf16"):
             logs = self.net(mel, self._learned.guess(mel))
         found = heard(logs)
         relative = (found - true).square().sum((1, 2)) / true.square().sum((1, 2)).clamp_min(1e-6)
@@ -233,6 +248,53 @@ def _distance_db(found: Tensor, true: Tensor) -> Tensor:
     return distance.mean()
 
 
+def suit(
+    run: HearRun,
+    sounds: Tensor,
+    budget: Budget,
+    *,
+    smaller: Sequence[int] = (),
+    before: HearConfig | None = None,
+    done: int = 0,
+) -> Pace[HearRun]:
+    """Find how this machine computes a run fastest, and how far that leads within a budget.
+
+    As `training.suit`, with a network's channels for its feature maps.
+    """
+
+    def build(trial: HearRun) -> Callable[[], object]:
+        return partial(Listener(trial, sounds).step, 1.0)
+
+    def shrink(whole: HearRun) -> HearRun:
+        hear = whole.hear.model_copy(update={"batch": 2})
+        return _narrowed(whole, min(TRIAL_CHANNELS, whole.vocoder.channels)).model_copy(update={"hear": hear})
+
+    return find_pace(
+        {
+            precision: run.model_copy(update={"hear": run.hear.model_copy(update={"precision": precision})})
+            for precision in _precisions(run.hear, before)
+        },
+        budget,
+        build,
+        shrink=shrink,
+        smaller=lambda whole: [_narrowed(whole, n) for n in smaller if n < whole.vocoder.channels],
+        needed=HEARING_STEPS_NEEDED,
+        done=done,
+        clearly=CLEARLY if before is None else 1.0 / SLOWER,
+    )
+
+
+def _precisions(hear: HearConfig, before: HearConfig | None) -> list[PrecisionName]:
+    """Return the precisions that settings leave open; first the one of before."""
+    if hear.precision != AUTO:
+        return [hear.precision]
+    return ["bf16", "fp32"] if before is not None and before.precision == "bf16" else ["fp32", "bf16"]
+
+
+def _narrowed(run: HearRun, channels: int) -> HearRun:
+    return run.model_copy(update={"vocoder": run.vocoder.model_copy(update={"channels": channels})})
+
+
 Examine = Callable[[MagnitudeNet], Mapping[str, float]]
 
 
@@ -260,7 +322,9 @@ def hear(
     listener = Listener(run, sounds, None if start is None else _started(start, run))
     if resume and (folder / STATE_FILE).is_file():
         listener.restore(read_tensors(folder / STATE_FILE, STATE_KIND)[1], folder / STATE_FILE)
-    elif not resume:
+    if resume:
+        keep_run(folder, run)  # it may be computed otherwise from now on
+    else:
         begin_run(folder, run, (STATE_FILE, VOCODER_FILE, LOSS_FILE))
     log = LossLog(folder / LOSS_FILE, COLUMNS, listener.step_count)
     begin = saved = time.monotonic()

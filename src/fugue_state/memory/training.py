@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -22,12 +22,16 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from fugue_state.audio import io
 from fugue_state.config import (
+    AUTO,
     SLICE_AUTO,
+    STEPS_NEEDED,
     AnySettings,
     Budget,
     ComputeConfig,
+    LayoutName,
     MelSpec,
     ModelConfig,
+    PrecisionName,
     Settings,
     TrainConfig,
     checked,
@@ -39,12 +43,21 @@ from fugue_state.memory.checkpoint import fill, read_tensors, save_memory, write
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
 from fugue_state.memory.networks import Discriminator, Generator, reestimate_statistics
+from fugue_state.memory.pace import CLEARLY, SLOWER, Pace, find_pace
 
 RUN_FILE, STATE_FILE, MEMORY_FILE = "run.json", "state.safetensors", "memory.safetensors"
 LOSS_FILE, MEASURE_FILE = "losses.csv", "measures.jsonl"
 STATE_KIND = "training state"
 COLUMNS = ("step", "discriminator", "generator", "mel", "seconds")
-PRECISIONS: dict[str, Literal["bf16-mixed", "32-true"]] = {"bf16": "bf16-mixed", "fp32": "32-true"}
+FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
+# Other ways of computing a step, in the order in which they are preferred: precision and layout.
+WAYS: tuple[tuple[PrecisionName, LayoutName], ...] = (
+    ("fp32", "channels_last"),
+    ("bf16", "channels_last"),
+    ("fp32", "contiguous"),
+)
+ROUNDS = {"precision", "layout"}  # settings with which a run may go on otherwise: they only round differently
+TRIAL_MAPS, TRIAL_BATCH = 16, 4  # of the network that finds out what is hopeless
 FIRST_PREVIEW = 125
 FLUSH_STEPS = 20
 
@@ -90,10 +103,11 @@ class Trainer:
         if data.mels.shape[1:] != (spec.n_mels, spec.frames):
             raise InputError(f"mels are {tuple(data.mels.shape[1:])}, the run's are ({spec.n_mels}, {spec.frames})")
         self.run, self.data = run, data
-        self.fabric = fabric or make_fabric(ComputeConfig(accelerator="cpu"), train.precision)
+        self.fabric = fabric or make_fabric(ComputeConfig(accelerator="cpu"))
         if train.batch % self.fabric.world_size:
             raise InputError(f"a batch of {train.batch} cannot be shared by {self.fabric.world_size} processes")
         self.step_count = 0
+        self._format = FORMATS["channels_last" if train.layout == AUTO else train.layout]
         self._mels, self._label = self.fabric.to_device(data.mels), self.fabric.to_device(data.label)
         self._augment = Augment(spec, train.augment, self.fabric.device) if train.augment.active else None
         torch.manual_seed(train.seed)
@@ -104,7 +118,7 @@ class Trainer:
             minibatch_statistics=train.minibatch_statistics,
         )
         for network in (self.generator, self.discriminator):
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=self._format)  # type: ignore[call-overload]
         self.average = copy.deepcopy(self.generator).requires_grad_(False).to(self.fabric.device)
         self._generate, self._generator_optimizer = self._set_up(self.generator, train.generator_rate)
         self._judge, self._discriminator_optimizer = self._set_up(self.discriminator, train.discriminator_rate)
@@ -118,15 +132,17 @@ class Trainer:
         """Take one step of the discriminator and one of the generator; return the losses."""
         self.generator.train()
         real, label, z, draws = self._batch(self.step_count)
-        fake = self._generate(z, label)
+        with self._autocast():
+            fake = self._generate(z, label).float()
         shown, shown_fake = self._shown(real, draws[0]), self._shown(fake, draws[1])
         self.discriminator.train()
-        scores = self._judge(torch.cat([shown, shown_fake.detach()]), label.repeat(2), 2)
+        with self._autocast():
+            scores = self._judge(torch.cat([shown, shown_fake.detach()]), label.repeat(2), 2)
         loss_d = discriminator_hinge(*scores.float().chunk(2))
         self._descend(self._discriminator_optimizer, "discriminator", loss_d)
         # Only a look at the discriminator now: neither its weights nor their norms move.
         self.discriminator.eval().requires_grad_(False)
-        with self.fabric.autocast():
+        with self._autocast():
             loss_g = generator_hinge(self.discriminator(shown_fake, label).float())
         loss_mel = mel_statistics(real, fake)
         self._descend(self._generator_optimizer, "generator", loss_g + self.run.train.mel_loss_weight * loss_mel)
@@ -138,6 +154,9 @@ class Trainer:
             losses = cast("Tensor", self.fabric.all_reduce(losses, reduce_op="mean"))
         return dict(zip(COLUMNS[1:-1], losses.tolist(), strict=True))
 
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.fabric.device.type, torch.bfloat16, enabled=self.run.train.precision == "bf16")
+
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw real mels, labels, latents and augmentations (2, B, 4) of this process; by seed and step alone."""
         train, count = self.run.train, len(self.data.label)
@@ -146,7 +165,7 @@ class Trainer:
         index = self.fabric.to_device(
             torch.tensor([_shuffled(train.seed, p // count, count)[p % count] for p in places])
         )
-        real = self._mels[index].float()[:, None].contiguous(memory_format=torch.channels_last)
+        real = self._mels[index].float()[:, None].contiguous(memory_format=self._format)
         z = torch.randn(train.batch, self.run.model.latent_size, generator=keyed_random(train.seed, 2, step))[mine]
         draws = torch.rand(2, train.batch, DRAWS, generator=keyed_random(train.seed, 3, step))[:, mine] * 2.0 - 1.0
         return real, self._label[index], self.fabric.to_device(z), self.fabric.to_device(draws)
@@ -217,7 +236,7 @@ class Trainer:
         return {"generator": self._generator_optimizer, "discriminator": self._discriminator_optimizer}
 
 
-def make_fabric(compute: ComputeConfig, precision: str) -> Fabric:
+def make_fabric(compute: ComputeConfig) -> Fabric:
     """Return what runs the loop on the devices asked for; it joins the processes of a launcher such as torchrun."""
     # What Fabric tells of itself is no news to whoever trains a memory.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
@@ -227,7 +246,6 @@ def make_fabric(compute: ComputeConfig, precision: str) -> Fabric:
             devices=compute.devices,
             num_nodes=compute.nodes,
             strategy=compute.strategy,
-            precision=PRECISIONS[precision],
         )
     except (RuntimeError, ValueError, MisconfigurationException) as error:
         raise InputError(f"cannot train on {compute.devices} x {compute.accelerator}: {error}") from None
@@ -258,15 +276,24 @@ def check_run(folder: Path, run: AnySettings, *, resume: bool, force: bool) -> N
     """Make sure that a run may begin in `folder`, or that the one in it is the one to be continued.
 
     Raises InputError if there is a run already (without `resume` or `force`), none to resume, or
-    one with other settings; the first difference is named.
+    one with other settings; the first difference is named. How a step is computed may differ.
     """
     if resume:
-        before = read_run(folder, type(run)).model_dump(mode="json")
-        for key, now in run.model_dump(mode="json").items():
+        before = _decisive(read_run(folder, type(run)))
+        for key, now in _decisive(run).items():
             if before[key] != now:
                 raise InputError(f"{folder}: the run was started with {_first_difference(key, before[key], now)}")
     elif (folder / RUN_FILE).exists() and not force:
         raise InputError(f"{folder}: holds a run already; --resume continues it, --force starts over")
+
+
+def _decisive(run: Settings) -> dict[str, Any]:
+    """Return what decides what a run learns, but for rounding."""
+    values = run.model_dump(mode="json")
+    return {
+        key: {name: inner for name, inner in part.items() if name not in ROUNDS} if isinstance(part, dict) else part
+        for key, part in values.items()
+    }
 
 
 def begin_run(folder: Path, run: Settings, files: Sequence[str]) -> None:
@@ -274,6 +301,11 @@ def begin_run(folder: Path, run: Settings, files: Sequence[str]) -> None:
     io.output_folder(folder)
     for name in files:
         (folder / name).unlink(missing_ok=True)
+    keep_run(folder, run)
+
+
+def keep_run(folder: Path, run: Settings) -> None:
+    """Write the settings of a run into its folder."""
     with io.replacing(folder / RUN_FILE) as beside:
         beside.write_text(json.dumps(run.model_dump(mode="json"), indent=1), encoding="utf-8")
 
@@ -294,6 +326,65 @@ def _first_difference(key: str, before: object, now: object) -> str:
         inner = next(k for k in now if before.get(k) != now[k])
         return _first_difference(f"{key}.{inner}", before.get(inner), now[inner])
     return f"{key} = {before}, not {now}"
+
+
+def suit(
+    run: RunConfig,
+    data: MelSet,
+    budget: Budget,
+    fabric: Fabric,
+    *,
+    smaller: Sequence[int] = (),
+    before: TrainConfig | None = None,
+    done: int = 0,
+) -> Pace[RunConfig]:
+    """Find how this machine computes a run fastest, and how far that leads within a budget.
+
+    What the run leaves `auto` is timed, in whole steps. Where too few fit, one of the `smaller` feature maps is
+    taken. A run that goes on, after `done` steps, is computed as it was `before` unless that is far slower here.
+    """
+
+    def build(trial: RunConfig) -> Callable[[], object]:
+        return Trainer(trial, data, fabric).step
+
+    def shrink(whole: RunConfig) -> RunConfig:
+        maps, batch = min(TRIAL_MAPS, whole.model.feature_maps), TRIAL_BATCH * fabric.world_size
+        return _with(whole, model={"feature_maps": maps}, train={"batch": min(batch, whole.train.batch)})
+
+    return find_pace(
+        {
+            f"{precision}, {layout.replace('_', ' ')}": _with(run, train={"precision": precision, "layout": layout})
+            for precision, layout in _ways(run.train, before)
+        },
+        budget,
+        build,
+        shrink=shrink,
+        smaller=lambda whole: [
+            _with(whole, model={"feature_maps": n}) for n in smaller if n < whole.model.feature_maps
+        ],
+        needed=STEPS_NEEDED,
+        done=done,
+        clearly=CLEARLY if before is None else 1.0 / SLOWER,
+        agree=fabric.broadcast,
+    )
+
+
+def _ways(train: TrainConfig, before: TrainConfig | None) -> list[tuple[PrecisionName, LayoutName]]:
+    """Return the ways that settings leave open; first the one of before."""
+    ways = [way for way in WAYS if train.precision in {AUTO, way[0]} and train.layout in {AUTO, way[1]}]
+    if before is not None:
+        earlier = (before.precision, "channels_last" if before.layout == AUTO else before.layout)
+        ways.sort(key=lambda way: way != earlier)
+    return ways or [(train.precision, train.layout)]
+
+
+def _with(
+    run: RunConfig, *, train: Mapping[str, object] | None = None, model: Mapping[str, object] | None = None
+) -> RunConfig:
+    """Return a run with other settings."""
+    return run.model_copy(
+        update={"train": run.train.model_copy(update=train), "model": run.model.model_copy(update=model)}
+    )
 
 
 def train(
@@ -320,8 +411,11 @@ def train(
     """
     check_run(folder, run, resume=resume, force=force)
     trainer = Trainer(run, data, fabric)
-    if not resume and trainer.fabric.is_global_zero:
-        begin_run(folder, run, (STATE_FILE, MEMORY_FILE, LOSS_FILE, MEASURE_FILE))
+    if trainer.fabric.is_global_zero:
+        if resume:
+            keep_run(folder, run)  # it may be computed otherwise from now on
+        else:
+            begin_run(folder, run, (STATE_FILE, MEMORY_FILE, LOSS_FILE, MEASURE_FILE))
     trainer.fabric.barrier()
     if resume and (folder / STATE_FILE).is_file():
         trainer.restore(read_tensors(folder / STATE_FILE, STATE_KIND)[1], folder / STATE_FILE)
@@ -420,6 +514,13 @@ def remaining_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float
     if budget.steps is not None:
         ends.append((budget.steps - step) * elapsed_s / max(done, 1))
     return max(0.0, min(ends))
+
+
+def steps_done(folder: Path) -> int:
+    """Return how many steps the run in a folder has logged."""
+    path = folder / LOSS_FILE
+    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+    return int(lines[-1].split(",")[0]) if lines else 0
 
 
 class LossLog:

@@ -1,0 +1,134 @@
+"""Learning as this machine does it best: steps are timed, in each way of computing them and of smaller networks."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from fugue_state.config import Budget, Settings
+
+Run = TypeVar("Run", bound=Settings)
+Step = Callable[[], object]
+Build = Callable[[Run], Step]
+
+TRIES = 2  # timed steps of each way; the shortest counts, for others may use the machine as well
+HOPELESS = 2.0  # times as long as the fastest, on a small network: not tried on the real one
+CLEARLY = 0.8  # of the first way's time: below it another is taken, so that chance does not decide
+SLOWER = 1.5  # times as long as the fastest: then a run that goes on elsewhere is computed in another way there
+SMALLEST_TOLD = 24  # a size from which on none that is smaller is advised
+LEARNING = 0.9  # of the time goes into steps; the rest into measuring and saving
+
+
+@dataclass(frozen=True)
+class Pace(Generic[Run]):
+    """How a run is best computed here, and how far that leads.
+
+    `slower` says how many times as long each way takes as the one taken; `steps` is how many are made when the budget
+    ends, `needed` how many should be, and `asked` is the run as it was before a smaller network was taken.
+    """
+
+    run: Run
+    asked: Run
+    way: str
+    slower: Mapping[str, float]
+    step_s: float
+    steps: int
+    needed: int
+
+    @property
+    def minutes_needed(self) -> float:
+        """Minutes in which as many steps fit as are needed."""
+        return self.needed * self.step_s / LEARNING / 60.0
+
+
+def find_pace(
+    ways: Mapping[str, Run],
+    budget: Budget,
+    build: Build[Run],
+    *,
+    shrink: Callable[[Run], Run],
+    smaller: Callable[[Run], Sequence[Run]],
+    needed: int,
+    done: int = 0,
+    clearly: float = CLEARLY,
+    agree: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda times: times,
+) -> Pace[Run]:
+    """Time a step of every way and return the fastest; of smaller networks, too, until enough steps fit.
+
+    `ways` are the same run, computed in other ways, by name; the first is taken unless another is clearly faster.
+    What is hopeless is found out with the network that `shrink` makes, before it costs minutes. `smaller` gives the
+    networks that may be taken instead, the largest first. `done` steps were made before. Several processes `agree`
+    on the times of the first. `clearly` is the share of the first way's time below which another is taken. Raises
+    RuntimeError if no way works on this device.
+    """
+    trial: Mapping[str, float] = {}
+    if len(ways) > 1:
+        trial = agree(_timed({name: shrink(run) for name, run in ways.items()}, build))
+        ways = {name: ways[name] for name, took in trial.items() if took <= HOPELESS * min(trial.values())}
+    seconds = agree(_timed(ways, build))
+    way = _best(seconds, clearly)
+    slower = {name: took / trial[way] for name, took in trial.items()}
+    slower |= {name: took / seconds[way] for name, took in seconds.items()}
+    asked = run = ways[way]
+    step_s = seconds[way]
+    for other in smaller(run):
+        if reached(budget, step_s, done) >= needed:
+            break
+        run, step_s = other, agree(_timed({way: other}, build))[way]
+    return Pace(run, asked, way, slower, step_s, reached(budget, step_s, done), needed)
+
+
+def reached(budget: Budget, step_s: float, done: int = 0) -> int:
+    """Return the step at which a budget ends, `done` steps after the run's start."""
+    ends = [] if budget.steps is None else [max(done, budget.steps)]
+    if budget.minutes is not None:
+        ends.append(done + int(LEARNING * budget.minutes * 60.0 / step_s))
+    return min(ends)
+
+
+def _best(seconds: Mapping[str, float], clearly: float) -> str:
+    first, fastest = next(iter(seconds)), min(seconds, key=lambda name: seconds[name])
+    return fastest if seconds[fastest] < clearly * seconds[first] else first
+
+
+def _timed(runs: Mapping[str, Run], build: Build[Run]) -> dict[str, float]:
+    """Return the seconds of a step of each run, in turn; what this device cannot do is left out."""
+    steps: dict[str, Step] = {}
+    refused: RuntimeError | None = None
+    for name, run in runs.items():
+        try:
+            steps[name] = build(run)
+            steps[name]()  # the first one prepares what the others use
+        except RuntimeError as error:
+            steps.pop(name, None)
+            refused = error
+    if refused is not None and not steps:
+        raise refused
+    took: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(TRIES):
+        for name, step in steps.items():
+            begin = time.perf_counter()
+            step()
+            took[name].append(time.perf_counter() - begin)
+    return {name: min(times) for name, times in took.items()}
+
+
+def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], int]) -> list[str]:
+    """Return what a pace means for whoever waits, in a line or two; `option` sets the `size` of a network."""
+    taken, asked = size(pace.run), size(pace.asked)
+    others = (f"; {name} takes {times:.1f} times as long" for name, times in pace.slower.items() if name != pace.way)
+    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} are needed"
+    lines = [f"a step takes {pace.step_s:.2g} s here in {pace.way}{''.join(others)}; {fit}"]
+    if taken != asked:
+        minutes = budget.minutes or 0.0
+        lines.append(
+            f"{option} {taken} is taken: {asked} is too slow for {minutes:g} minutes; {option} {asked} keeps it"
+        )
+    if pace.steps < pace.needed:
+        more = f"--steps {pace.needed}" if budget.minutes is None else f"--minutes {math.ceil(pace.minutes_needed)}"
+        less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
+        lines.append(f"too few steps: what is learned will be noise; {more} helps{less}")
+    return lines

@@ -75,7 +75,10 @@ def test_the_short_way_in_python_learns_what_the_command_does(tmp_path: Path, ma
     given += ["--precision", "fp32", "--layout", "contiguous"]  # what is fastest may differ from one time to the next
     done = CliRunner().invoke(main, ["train", str(root), "-o", str(tmp_path / "asked" / "run"), *given])
     assert done.exit_code == 0, done.output
-    model, train = ModelConfig(feature_maps=2, latent_size=4), TrainConfig(batch=2, precision="fp32", layout="contiguous")
+    model, train = (
+        ModelConfig(feature_maps=2, latent_size=4),
+        TrainConfig(batch=2, precision="fp32", layout="contiguous"),
+    )
     learned = learn(root, tmp_path / "run", Budget(steps=2), model=model, train=train)
     other = Memory.load(tmp_path / "asked" / "run")
     headers = [one.header.model_copy(update={"metrics": {}}) for one in (learned, other)]  # they tell the minutes

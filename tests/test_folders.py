@@ -66,13 +66,17 @@ def test_what_this_program_wrote_is_no_material(tmp_path: Path) -> None:
     (tmp_path / "run" / "run.json").write_text(json.dumps({"mel": {}, "data": [], "train": {}}))
     write(tmp_path / "strummed" / "Training" / "Am" / "x.wav")
     (tmp_path / "strummed" / "corpus.json").write_text("{}")
-    comment = json.dumps({"made_by": "fugue-state 1.0", "memory": "guitar"})
+    told = {"made_by": "fugue-state 1.0", "memory": "guitar"}
     for name in ("piece.wav", "piece.flac"):
-        io.write(tmp_path / name, drone(0.2), RATE, subtype="PCM_16", comment=comment)
+        for spaced, between in (("", ",:"), ("spaced-", (", ", ": "))):  # as pieces tell it, and as samples do
+            comment = json.dumps(told, separators=(between[0], between[1]))
+            io.write(tmp_path / f"{spaced}{name}", drone(0.2), RATE, subtype="PCM_16", comment=comment)
     found = read_corpus(tmp_path)
     assert [clip.path.name for clip in found.clips] == ["a.wav", "b.wav"]
     assert corpus_key(found, SPEC) == before
-    assert sorted(found.left_out["made by this program"]) == ["piece.flac", "piece.wav", "run", "strummed"]
+    assert sorted(found.left_out["made by this program"]) == [
+        "piece.flac", "piece.wav", "run", "spaced-piece.flac", "spaced-piece.wav", "strummed",
+    ]  # fmt: skip
 
 
 def test_only_own_sounds_are_taken_as_meant(tmp_path: Path) -> None:

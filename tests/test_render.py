@@ -405,7 +405,7 @@ def test_what_tells_nothing_of_how_it_was_made_is_refused(tmp_path: Path, tiny_m
         refused(name, "does not say how it was made", "")
         refused(name, r"how it was made is damaged \(not JSON\)", json.dumps(told)[:-5])
         refused(name, "was not made by fugue-state", '{"made_by": "another"}')
-        refused(name, "was not made by fugue-state", "[1, 2]")
+        refused(name, r"how it was made is damaged \(a list or a number\)", "[1, 2]")
         lacking = {k: v for k, v in told.items() if k not in {"score", "memory"}}
         refused(name, r"how it was made is damaged \(no memory and no score\)", json.dumps(lacking))
         refused(name, r"how it was made is damaged \(no score\)", json.dumps(told | {"score": 3}))

@@ -39,6 +39,13 @@ SOUND_HELD = Limit(
     "samples",
     "too long to be read at once: more than {most}; cut it into parts",
 )
+SOUND_TOLD = Limit(
+    "sounds",
+    "length of what a file says of how it was made",
+    2**26,
+    "bytes",
+    "{got} bytes are too many: at most {most}",
+)
 SOUND_LENGTH = Limit(
     "sounds", "length of a file of which parts are read", 48 * 3600, "s", "too long: it goes on after {most}"
 )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from fugue_state.errors import InputError
+from fugue_state.limits import SOUND_TOLD
 
-LONGEST_COMMENT = 2**26  # bytes; a list that says it is longer is damaged, or no comment
 OTHERWHERE = 2**32 - 1  # in place of a size that RF64 keeps in its first chunk
 
 
@@ -68,8 +68,8 @@ def append(path: Path, chunks: bytes) -> None:
         file.write(struct.pack("<Q" if long else "<I", size))
 
 
-def read_comment(path: Path) -> str:
-    """Return the comment in a WAV or RF64 file; empty if there is none, or none that can be read."""
+def read_comments(path: Path) -> Iterator[bytes]:
+    """Yield all comments in a WAV or RF64 file, in their order; a list that says it is longer than any is none."""
     with path.open("rb") as file:
         whole, at, long = file.seek(0, os.SEEK_END), 12, 0
         while at + 8 <= whole:
@@ -77,21 +77,17 @@ def read_comment(path: Path) -> str:
             name, size = struct.unpack("<4sI", file.read(8))
             if name == b"ds64":
                 long = int.from_bytes(file.read(16)[8:], "little")
-            elif name == b"LIST" and size < LONGEST_COMMENT:
-                found = _comment(file.read(size))
-                if found:
-                    return found.decode("utf-8", "replace")
+            elif name == b"LIST" and size < SOUND_TOLD.most:
+                yield from _comments(file.read(size))
             size = long if name == b"data" and size == OTHERWHERE else size
             at += 8 + size + size % 2
-    return ""
 
 
-def _comment(body: bytes) -> bytes:
-    """Return the comment in the body of a `LIST` chunk, empty if there is none."""
+def _comments(body: bytes) -> Iterator[bytes]:
+    """Yield the comments in the body of a `LIST` chunk, but empty ones."""
     at = 4
     while body[:4] == b"INFO" and at + 8 <= len(body):
         name, size = struct.unpack_from("<4sI", body, at)
-        if name == b"ICMT":
-            return body[at + 8 : at + 8 + size].split(b"\0")[0]
+        if name == b"ICMT" and (said := body[at + 8 : at + 8 + size].split(b"\0")[0]):
+            yield said
         at += 8 + size + size % 2
-    return b""

@@ -13,8 +13,9 @@ from typing import TypeVar
 
 import soundfile
 
+from fugue_state.audio.made import RECORD
 from fugue_state.audio.reading import is_sound
-from fugue_state.audio.riff import read_comment
+from fugue_state.audio.riff import read_comments
 from fugue_state.errors import CorpusError, a_folder
 from fugue_state.progress import Track, untracked
 
@@ -30,7 +31,6 @@ MANIFEST = "corpus.json"  # left by the builder of strummed chords beside its sp
 RUN, RUN_PARTS = "run.json", ("mel", "data")
 OWN_FILES = ("memory.safetensors", "vocoder.safetensors")
 OWN_FOLDERS = frozenset({"previews", "log"})  # of a run that lives beside the sounds
-MADE_BY = '"made_by": "fugue-state'
 LARGEST_RUN = 2**20
 NAMED = 3
 
@@ -179,26 +179,26 @@ def is_ours(path: Path) -> bool:
         with path.open("rb") as file:
             start, kind = file.read(4), file.read(4)
         if kind == b"ftyp":
-            return MADE_BY in _film_comment(path)
+            return RECORD.search(_film_comment(path)) is not None
         if start in {b"RIFF", b"RF64"}:
-            return MADE_BY in read_comment(path)
+            return any(map(RECORD.search, read_comments(path)))
         if start == b"fLaC":
             # Opened here: libsndfile takes no name that is not UTF-8.
             with path.open("rb") as file, soundfile.SoundFile(file) as sound:
-                return MADE_BY in str(sound.comment)
+                return RECORD.search(str(sound.comment).encode()) is not None
     except (OSError, soundfile.LibsndfileError, RuntimeError, ValueError, struct.error):
         return False  # what cannot be read is told of when it is to be learned from
     return False
 
 
-def _film_comment(path: Path) -> str:
+def _film_comment(path: Path) -> bytes:
     import av
 
     try:
         with av.open(os.fsencode(path).decode("utf-8")) as film:
-            return str(film.metadata.get("comment", ""))
+            return str(film.metadata.get("comment", "")).encode()
     except av.FFmpegError:
-        return ""
+        return b""
 
 
 def _drop(folder: Folder, paths: set[Path]) -> None:

@@ -10,15 +10,16 @@ import av
 import soundfile
 
 from fugue_state.audio.io import replacing
-from fugue_state.audio.riff import read_comment
+from fugue_state.audio.made import MAKER, records
+from fugue_state.audio.riff import read_comments
 from fugue_state.config import VERSION, checked
 from fugue_state.errors import InputError
+from fugue_state.limits import SOUND_TOLD
 from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
 from fugue_state.score.places import settled, travelling
 
-MAKER = "fugue-state"
 KEYS: dict[str, type] = {
     "made_by": str,
     "memory": str,
@@ -54,25 +55,55 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        told = _told(path)
-    except av.FFmpegError as error:
-        raise InputError(f"{path}: not a readable film ({error.strerror})") from None
+        values = _ours(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
-    except soundfile.LibsndfileError as error:
-        raise InputError(f"{path}: not a readable sound file ({error.error_string.strip().rstrip('.')})") from None
-    if not told.strip():
-        raise InputError(f"{path}: does not say how it was made")
-    try:
-        values = json.loads(told)
-    except (ValueError, RecursionError):
-        raise InputError(f"{path}: how it was made is damaged (not JSON)") from None
-    if not isinstance(values, dict) or not str(values.get("made_by", "")).startswith(MAKER):
-        raise InputError(f"{path}: was not made by {MAKER}")
     wrong = [key for key, kind in KEYS.items() if not isinstance(values.get(key), kind)]
     if wrong:
         raise InputError(f"{path}: how it was made is damaged (no {' and no '.join(wrong)})")
     return {key: value for key, value in values.items() if key != MEASURED}
+
+
+def _ours(path: Path) -> dict[str, Any]:
+    """Return the first record of ours in a file that is whole, whatever else it says."""
+    damaged = False
+    for text in records(path):
+        values = _read(text)
+        if values is not None:
+            return values
+        damaged = True
+    if damaged:
+        raise InputError(f"{path}: how it was made is damaged (not JSON)")
+    raise InputError(f"{path}: {_of_others(path)}")
+
+
+def _read(text: bytes) -> dict[str, Any] | None:
+    """Return what is told at the beginning of a text; nothing if it is damaged."""
+    told = text.decode("utf-8", "surrogateescape")
+    try:
+        values, end = json.JSONDecoder().raw_decode(told)
+        told[:end].encode()  # not UTF-8
+    except (ValueError, RecursionError):
+        return None
+    return values if isinstance(values, dict) else None
+
+
+def _of_others(path: Path) -> str:
+    """Say what is wrong with a file that holds no record of ours."""
+    try:
+        told = _told(path).strip()
+        if not told.startswith(("{", "[")) and not told.isdecimal():
+            return "does not say how it was made"
+        values = json.loads(told)
+    except (ValueError, RecursionError):  # not UTF-8 is a ValueError, too
+        return "how it was made is damaged (not JSON)"
+    except av.FFmpegError as error:
+        return f"not a readable film ({error.strerror})"
+    except soundfile.LibsndfileError as error:
+        return f"not a readable sound file ({error.error_string.strip().rstrip('.')})"
+    if not isinstance(values, dict):
+        return "how it was made is damaged (a list or a number)"
+    return f"was not made by {MAKER}"
 
 
 def reopened(path: str | Path) -> Score:
@@ -88,15 +119,19 @@ def reopened(path: str | Path) -> Score:
 
 
 def _told(path: Path) -> str:
-    """Return the comment of a sound file or a film, or the text of any other file."""
+    """Return the comment of a sound file or a film, or the beginning of any other file.
+
+    Raises ValueError for a comment that is not UTF-8.
+    """
     with path.open("rb") as file:
         start, kind = file.read(4), file.read(4)
-    if kind == b"ftyp":
-        with av.open(path) as film:
-            return film.metadata.get("comment", "")
-    if start in {b"RIFF", b"RF64"}:
-        return read_comment(path)
-    if start == b"fLaC":
-        with soundfile.SoundFile(path) as sound:
-            return str(sound.comment)
-    return path.read_text(encoding="utf-8", errors="replace")
+        if kind == b"ftyp":
+            with av.open(path) as film:
+                return film.metadata.get("comment", "")
+        if start in {b"RIFF", b"RF64"}:
+            return next(read_comments(path), b"").decode()
+        if start == b"fLaC":
+            with soundfile.SoundFile(path) as sound:
+                return str(sound.comment)
+        file.seek(0)
+        return file.read(int(SOUND_TOLD.most)).decode("utf-8", "replace")

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor
 
 from fugue_state.audio import io
+from fugue_state.audio.made import MAKER
 from fugue_state.config import EVENT_BATCH, VERSION
 from fugue_state.look.figure import save_figure
 from fugue_state.look.sheet import sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.provenance import MAKER, write_json
+from fugue_state.piece.provenance import write_json
 from fugue_state.progress import Track, untracked
 
 PEAK = 0.97

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from fugue_state.audio.inverters import WAYS
 from fugue_state.config import SEED_MAX, Settings, checked, kinds
 from fugue_state.errors import InputError
+from fugue_state.score.explained import beginning, editable, template
 from fugue_state.score.model import Range, Score, Step, Voice, ranges
-from fugue_state.score.text import BEGINNING, dump_score, line_of, load_score, parse_score, template
+from fugue_state.score.text import dump_score, line_of, load_score, parse_score
 from fugue_state.score.times import Clock, told
 
 SCORE = """\
@@ -98,7 +99,10 @@ def test_steps_have_a_short_form(short: str, step: dict[str, Any]) -> None:
 def test_steps_that_say_more_are_written_out() -> None:
     step = Step(chord="Am", seed=3)
     assert step.model_dump() == {"chord": "Am", "seed": 3}
-    assert Step(chord="a*2").model_dump() == {"chord": "a*2"}  # the short form would mean another one
+    for name in ("a*2", "-", 'a"*2', "C, low", "a\"'*2"):  # without quotes the short form would mean another one
+        short = Step(chord=name).model_dump()
+        assert Voice.model_validate({"chords": [short]}).chords == (Step(chord=name),)
+    assert Step(chord="a*2").model_dump() == '"a*2"'
 
 
 def test_a_score_is_read_and_written() -> None:
@@ -117,8 +121,34 @@ def test_a_score_is_read_and_written() -> None:
 
 def test_templates_are_scores() -> None:
     assert parse_score(template()) == Score()
-    beginning = parse_score(BEGINNING)
-    assert beginning.cues[0].do == "recall"
+    assert beginning().cues[0].do == "recall"
+
+
+@pytest.mark.parametrize("score", [Score(), beginning(), parse_score(SCORE)], ids=["default", "new", "rich"])
+def test_what_one_will_want_to_change_stands_there_with_its_default(score: Score) -> None:
+    text = editable(score)
+    assert parse_score(text) == score
+    lines = text.split("\n")
+    offered = [i for i, line in enumerate(lines) if re.match(r"# \w+ = .*  # .+", line)]
+    for i in offered:
+        changed = [*lines[:i], lines[i].removeprefix("# "), *lines[i + 1 :]]
+        assert parse_score("\n".join(changed)) == score, lines[i]
+    keys = {lines[i].split()[1] for i in offered}
+    keys |= {line.split()[0] for line in lines if re.match(r"\w+ = ", line)}
+    assert keys >= {"duration_s", "tempo_bpm", "seed", "chords", "to", "order", "rt60_s", "tilt_db", "hold"}
+
+
+def test_the_cue_that_is_offered_is_one() -> None:
+    lines = editable(Score()).split("\n")
+    cue = lines.index("# [[cues]]")
+    changed = [line.removeprefix("# ") if cue <= i <= cue + 3 else line for i, line in enumerate(lines)]
+    assert [one.do for one in parse_score("\n".join(changed)).cues] == ["recall"]
+
+
+def test_what_a_score_says_is_written_plainly() -> None:
+    lines = editable(parse_score(SCORE)).split("\n")
+    for line in ('title = "x"', "duration_s = 180.0", "pan = -0.5", 'bends = [{ units = ["deconv5"], gain = 2.0 }]'):
+        assert line in lines, line
 
 
 def test_the_template_explains_every_key() -> None:
@@ -291,6 +321,7 @@ def test_any_value_of_any_key_is_taken_or_named(path: tuple[str, ...], value: An
         assert len(line) < 900
     else:
         assert parse_score(dump_score(score)) == score
+        assert parse_score(editable(score)) == score
 
 
 def test_every_inverter_can_be_named() -> None:

@@ -143,8 +143,8 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     """
     from fugue_state.audio.io import output_path
     from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
-    from fugue_state.score.text import dump_score
 
     portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     if score_out is not None:
@@ -152,7 +152,7 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     score = _score(settings)
     _render(score, out, portrait, settings)
     if score_out is not None:
-        _write(score_out, dump_score(travelling(score, score_out.parent, shipped_memories())))
+        _write(score_out, editable(travelling(score, score_out.parent, shipped_memories())))
 
 
 def _check_outputs(out: Path, portrait: Path | None, *, force: bool, resume: bool) -> Path:
@@ -371,10 +371,10 @@ def score_group() -> None:
 def score_new(out: Path, every_key: bool, force: bool) -> None:
     """Write a score to begin with into OUT."""
     from fugue_state.audio.io import output_path
-    from fugue_state.score.text import BEGINNING, template
+    from fugue_state.score.explained import beginning, editable, template
 
     output_path(out, force=force, suffixes=(".toml",))
-    _write(out, template() if every_key else BEGINNING)
+    _write(out, template() if every_key else editable(beginning()))
     say(f"wrote {out}; next: fugue score show {out} -o {out.with_suffix('.png')}, fugue render {out} -o piece.wav")
 
 
@@ -456,14 +456,14 @@ def reopen(sound: Path, out: Path | None, force: bool) -> None:
     from fugue_state.audio.io import output_path
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.piece.provenance import reopened
+    from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
-    from fugue_state.score.text import dump_score
 
     if out is not None:
         output_path(out, force=force, suffixes=(".toml",))
     score = travelling(reopened(sound), Path() if out is None else out.parent, shipped_memories())
     if out is None:
-        click.echo(dump_score(score), nl=False)
+        click.echo(editable(score), nl=False)
     else:
-        _write(out, dump_score(score))
+        _write(out, editable(score))
         say(f"wrote {out}; next: fugue render {out} -o again.wav")

@@ -103,7 +103,7 @@ class Voice(Settings):
 
     name: ShortText = Field("", description="What stems and pictures call it.")
     chords: Annotated[tuple[Steps, ...], BeforeValidator(at_most(SCORE_STEPS))] = Field(
-        (), description="The loop; empty: a familiar one, or what the memory knows of it."
+        (), description='The loop, e.g. ["Am", "F*2", "-"]; empty: a familiar one, or what the memory knows of it.'
     )
     beats: float = Field(1.0, gt=0, le=1024, description="Beats from a chord to the next.")
     swing: float = Field(0.0, ge=0, le=0.9, description="How late every second step is, as a share of its beats.")
@@ -170,14 +170,19 @@ class Forgetting(Course):
         None, description="When it is done; default: when a cue takes over, or with the last chord."
     )
     to: Share = Field(1.0, description="Fraction of the units in scope forgotten at the end.")
-    order: OrderName = Field("saliency", description="Which units go first; by saliency, what is missed least.")
+    order: OrderName = Field(
+        "saliency",
+        description="Which units go first: saliency (what is missed least), layerwise, random, activation, cluster, "
+        "frequency or list.",
+    )
     reverse: bool = Field(False, description="The other way round.")
     units: Texts = Field((), description='The units of the order "list", as they go.')
     scope: Texts = Field((), description="Layers, units or regions (bass, body, air) that may go; empty: all.")
     locks: Texts = Field((), description="Those that never go.")
     fade_s: float = Field(0.0, ge=0, le=600, description="Seconds over which each unit fades.")
     replacement: ReplacementName | dict[str, ReplacementName] = Field(
-        "zero", description="What stands in for it: one for all, or for each layer by name."
+        "zero",
+        description="What stands in: zero, mean, noise, frozen or other; one for all, or for each layer by name.",
     )
     frozen_at: Time = Field(0.0, description="The moment that `frozen` units stay at.")
     other_seed: int | None = Field(

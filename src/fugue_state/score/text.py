@@ -8,35 +8,16 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_origin
 
 import tomli_w
 from pydantic import ValidationError
-from pydantic_core import to_jsonable_python
 
-from fugue_state.config import MisplacedError, Place, Settings, first_problem, kinds
+from fugue_state.config import MisplacedError, Place, first_problem
 from fugue_state.errors import LONGEST_SHOWN, InputError, shown
 from fugue_state.limits import SCORE_BYTES, SCORE_DIGITS, SCORE_NESTING
-from fugue_state.score.model import Score, Step
+from fugue_state.score.model import Score
 
 HEADER = re.compile(r"^\s*(\[\[?)([^\]]+)\]\]?\s*(?:#.*)?$")
-BEGINNING = """\
-title = "A loop forgets"
-duration_s = "1:30"
-tempo_bpm = 50                      # a chord every 1.2 s
-
-[[voices]]
-chords = ["Am", "F", "C", "G"]      # "Am*2" lasts two beats, "-" is a rest
-
-[forgetting]
-order = "saliency"                  # what is missed least goes first
-pace = "even"                       # as much change in every minute
-
-[[cues]]
-do = "recall"
-at = "80 %"
-over = 8
-"""
 KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
 
 
@@ -160,33 +141,3 @@ def _resolved(parts: Place, counts: dict[Place, int], *, new: bool) -> Place:
 
 def _parts(text: str) -> Place:
     return tuple(part.strip().strip("\"'") for part in text.split("."))
-
-
-def template() -> str:
-    """Return a score in which every key is explained, with its default."""
-    return "\n".join(["# A score holds what differs from these defaults.", *_explained(Score, ())]) + "\n"
-
-
-def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
-    """Explain the keys of settings: first the plain ones, then the tables."""
-    tables = []
-    for key, field in kind.model_fields.items():
-        inner = next(kinds(field.annotation), None)
-        if inner is not None and inner is not Step:
-            tables.append((key, inner, field))
-            continue
-        default = None if field.is_required() else to_jsonable_python(field.get_default())
-        yield f"# {field.description}"
-        yield f"# {_assigned(key, default)}"
-    for key, inner, field in tables:
-        many = get_origin(field.annotation) is tuple
-        name = ".".join((*path, key))
-        yield from ("", f"# {field.description}", f"# [[{name}]]" if many else f"# [{name}]")
-        yield from _explained(inner, (*path, key))
-
-
-def _assigned(key: str, value: Any) -> str:
-    """Return a line of TOML; without a value, or with an empty table, one that shows where it would be."""
-    if value is None:
-        return f"{key} ="
-    return tomli_w.dumps({key: value}).strip() if value != {} else f"{key} = {{}}"

@@ -1,0 +1,119 @@
+"""Scores to be changed by hand: each key with its default and what it says, as a comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, get_origin
+
+import tomli_w
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from fugue_state.config import Settings, kinds
+from fugue_state.score.model import Score, Step
+
+LISTED = ("voices", "cues")  # lists whose every entry is a table of its own
+COLUMN = 32  # where comments begin
+LONGEST_LINE = 100  # up to which a list stands on one line
+# The keys that one will want to change, by table.
+OFFERED: dict[str, tuple[str, ...]] = {
+    "": ("title", "memory", "duration_s", "tempo_bpm", "seed", "quality"),
+    "voices": ("chords", "latents", "pan", "spread"),
+    "forgetting": ("order", "pace", "to", "fade_s", "replacement"),
+    "loudness": ("hold", "lift_db"),
+    "envelope": ("attack_s", "decay_rt60_s"),
+    "tone": ("tilt_db",),
+    "reverb": ("rt60_s", "low_ratio", "wet_db"),
+}
+CUE = {"do": "recall", "at": "75 %", "over": "10 %"}
+ABOUT = (
+    "# What stands behind a # is the default: take the # away and change it.\n"
+    "# `fugue score new --every-key` explains all there are."
+)
+
+
+def beginning() -> Score:
+    """Return a score to begin with."""
+    return Score.model_validate(
+        {
+            "title": "A loop forgets",
+            "voices": [{"chords": ["Am", "F", "C", "G"]}],
+            "cues": [{"do": "recall", "at": "80 %", "over": 8}],
+        }
+    )
+
+
+def editable(score: Score) -> str:
+    """Return a score as TOML: what differs from the defaults and, behind #, the keys that one will want to change."""
+    return "\n".join([ABOUT, *_written(Score, (), score.model_dump(mode="json", exclude_defaults=True))]) + "\n"
+
+
+def _written(kind: type[Settings], path: tuple[str, ...], values: dict[str, Any]) -> Iterator[str]:
+    """Write a table: first its plain keys, then the tables in it."""
+    offered = OFFERED.get(".".join(path), ())
+    for key, field in kind.model_fields.items():
+        if key in values and not _is_table(key, field):
+            yield f"{key} = {_value(values[key])}"
+        elif key in offered:
+            default = f"# {key} = {_value(to_jsonable_python(field.get_default()))}"
+            yield f"{default.ljust(COLUMN)}  # {field.description}"
+    for key, field in kind.model_fields.items():
+        if _is_table(key, field):
+            yield from _tables(key, field, (*path, key), values.get(key))
+
+
+def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> Iterator[str]:
+    """Write the tables that a key holds; one that is offered is there, if empty, so that its keys have a home."""
+    inner, name = next(kinds(field.annotation)), ".".join(path)
+    if key in LISTED:
+        for one in value or ([{}] if name in OFFERED else []):
+            yield from ("", f"[[{name}]]", *_written(inner, path, one))
+    elif value is not None or name in OFFERED:
+        yield from ("", f"[{name}]", *_written(inner, path, value or {}))
+    if key == "cues" and not value:
+        yield from ("", f"# {field.description}", "# [[cues]]", *(f"# {k} = {_value(v)}" for k, v in CUE.items()))
+
+
+def _is_table(key: str, field: FieldInfo) -> bool:
+    """Return whether a key is written as tables of its own; many small ones stand as a list."""
+    many = get_origin(field.annotation) is tuple
+    return any(kinds(field.annotation)) and (key in LISTED or not many)
+
+
+def _value(value: Any) -> str:
+    """Return a value as TOML writes it; a list on one line if it is short, a table always."""
+    if isinstance(value, dict):
+        inside = ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list):
+        parts = [_value(inner) for inner in value]
+        line = f"[{', '.join(parts)}]"
+        return line if len(line) <= LONGEST_LINE else "".join(["[\n", *(f"    {part},\n" for part in parts), "]"])
+    return tomli_w.dumps({"value": value}).removeprefix("value = ").strip()
+
+
+def _key(key: str) -> str:
+    return tomli_w.dumps({key: 0}).removesuffix(" = 0\n")
+
+
+def template() -> str:
+    """Return a score in which every key is explained, with its default."""
+    return "\n".join(["# A score holds what differs from these defaults.", *_explained(Score, ())]) + "\n"
+
+
+def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
+    """Explain the keys of settings: first the plain ones, then the tables."""
+    tables = []
+    for key, field in kind.model_fields.items():
+        inner = next(kinds(field.annotation), None)
+        if inner is not None and inner is not Step:
+            tables.append((key, inner, field))
+            continue
+        default = None if field.is_required() else to_jsonable_python(field.get_default())
+        yield f"# {field.description}"
+        yield f"# {key} =" if default is None else f"# {key} = {_value(default)}"
+    for key, inner, field in tables:
+        many = get_origin(field.annotation) is tuple
+        name = ".".join((*path, key))
+        yield from ("", f"# {field.description}", f"# [[{name}]]" if many else f"# [{name}]")
+        yield from _explained(inner, (*path, key))

@@ -1,4 +1,4 @@
-"""Scores meet a memory: lines, bends, listening, holding; and the pieces in scores/."""
+"""Scores meet a memory: lines, bends, listening, holding; and the pieces that ship."""
 
 from __future__ import annotations
 
@@ -22,13 +22,14 @@ from fugue_state.piece.line import Line, blend
 from fugue_state.piece.overview import overview, table
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
+from fugue_state.score.shipped import shipped_scores
 from fugue_state.score.text import load_score
 
 from .conftest import Sound
 from .test_score import ODD, every_key
 
 RATE = 44_100
-SCORES = sorted((Path(__file__).parent.parent / "scores").glob("*.toml"))
+SCORES = list(shipped_scores().values())
 BASE: dict[str, Any] = {"duration_s": 9, "tempo_bpm": 120, "quality": "draft", "seed": 4}
 
 PLAIN = {"order": "random", "pace": "linear"}

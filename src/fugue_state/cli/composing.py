@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from fugue_state.cli.options import (
+    SCORE_PATH,
     USER_PATH,
     WHOLE_ORDERS,
     Command,
@@ -331,11 +332,12 @@ def told_how_to_go_on(out: Path) -> Iterator[None]:
     "render",
     epilog=examples(
         "fugue render piece.toml -o piece.wav",
+        "fugue render forget-and-recall -o recall.wav",
         "fugue render piece.toml -o sketch.wav --quality draft",
         "fugue render night.toml -o night.flac --resume",
     ),
 )
-@click.argument("score", type=USER_PATH)
+@click.argument("score", type=SCORE_PATH)
 @of_another_memory
 @click.option(
     "--quality", type=click.Choice(get_args(QualityName)), help="Another care for the phase than the score's."
@@ -349,7 +351,7 @@ def render_score(
     portrait: Path | None,
     **settings: Any,
 ) -> None:
-    """Render SCORE (TOML) into a soundscape.
+    """Render SCORE (TOML, or the name of one that ships) into a soundscape.
 
     Writes the sound, a JSON file that says how to make it again, and a portrait. A long render that is
     interrupted keeps what was played in a folder beside it, NAME.wav.part.
@@ -364,17 +366,32 @@ def score_group() -> None:
     """Write, check and show scores: files that say all of a piece."""
 
 
-@score_group.command("new", epilog=examples("fugue score new piece.toml", "fugue score new piece.toml --every-key"))
+@score_group.command(
+    "new",
+    epilog=examples(
+        "fugue score new piece.toml",
+        "fugue score new piece.toml --from forget-and-recall",
+        "fugue score new piece.toml --every-key",
+    ),
+)
 @click.argument("out", type=USER_PATH)
+@click.option("--from", "source", metavar="NAME", help="Begin with a score that ships; a name that is none lists them.")
 @click.option("--every-key", is_flag=True, help="Explain every key there is, with its default.")
 @forced
-def score_new(out: Path, every_key: bool, force: bool) -> None:
+def score_new(out: Path, source: str | None, every_key: bool, force: bool) -> None:
     """Write a score to begin with into OUT."""
     from fugue_state.audio.io import output_path
     from fugue_state.score.explained import beginning, editable, template
+    from fugue_state.score.shipped import shipped_score
 
     output_path(out, force=force, suffixes=(".toml",))
-    _write(out, template() if every_key else editable(beginning()))
+    if source is not None and every_key:
+        raise InputError("--from and --every-key are two ways to begin; choose one")
+    if source is not None:
+        text = shipped_score(source).read_text(encoding="utf-8")
+    else:
+        text = template() if every_key else editable(beginning())
+    _write(out, text)
     say(f"wrote {out}; next: fugue score show {out} -o {out.with_suffix('.png')}, fugue render {out} -o piece.wav")
 
 
@@ -386,7 +403,7 @@ def _write(out: Path, text: str) -> None:
 
 
 @score_group.command("check", epilog=examples("fugue score check piece.toml", "fugue score check piece.toml -m run"))
-@click.argument("score", type=USER_PATH)
+@click.argument("score", type=SCORE_PATH)
 @of_another_memory
 def score_check(score: Path, model: str | None) -> None:
     """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
@@ -403,7 +420,7 @@ def score_check(score: Path, model: str | None) -> None:
 
 
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
-@click.argument("score", type=USER_PATH)
+@click.argument("score", type=SCORE_PATH)
 @of_another_memory
 @click.option("-o", "--out", type=USER_PATH, help="Draw it: .png or .svg; without it, print a table.")
 @themed

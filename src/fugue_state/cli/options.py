@@ -24,6 +24,7 @@ from fugue_state.config import (
 )
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home
+from fugue_state.score.shipped import find_score
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -43,7 +44,16 @@ class UserPath(click.Path):
         return at_home(os.fsdecode(super().convert(value, param, ctx)))
 
 
+class ScorePath(UserPath):
+    """A score: its file, or the name of one that ships."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return its file."""
+        return find_score(super().convert(value, param, ctx))
+
+
 USER_PATH = UserPath()
+SCORE_PATH = ScorePath()
 WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
 
 

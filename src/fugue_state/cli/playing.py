@@ -67,6 +67,8 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
 def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) -> None:
     """Play the memory of MODEL (a name, checkpoint or run folder), or a SCORE, live: by a page, MIDI and OSC.
 
+    A score is a file, or the name of one that ships.
+
     Ctrl-C ends it and keeps the take that is being recorded.
     """
     from fugue_state.audio.io import output_folder
@@ -128,12 +130,15 @@ def _drawn(address: str, encoding: str | None) -> str:
 
 def _score(what: str, quality: LiveQualityName) -> Score:
     """Return a score to play: one from a file, or a memory's loop that only hands take anything from."""
-    if Path(what).suffix != TOML:
+    from fugue_state.score.shipped import find_score, shipped_scores
+
+    if Path(what).suffix != TOML and (what not in shipped_scores() or Path(what).exists()):
         return checked(Score, {"memory": what, "forgetting": {"to": 0.0}, "quality": quality})
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.score.text import load_score
 
-    score = settled(load_score(at_home(what)), at_home(what).parent, shipped_memories())
+    path = find_score(what)
+    score = settled(load_score(path), path.parent, shipped_memories())
     return score.model_copy(update={"quality": quality})
 
 

@@ -1,0 +1,44 @@
+"""The scores that come with the package, by name."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from fugue_state.errors import InputError, unknown
+from fugue_state.score.places import at_home
+
+FOLDER = "scores"
+SUFFIX = ".toml"
+
+
+def shipped_scores() -> dict[str, Path]:
+    """Return the scores that come with the package, by name."""
+    folder = Path(str(resources.files("fugue_state"))) / FOLDER
+    return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def shipped_score(name: str) -> Path:
+    """Return the file of a score that ships; InputError, with the nearest name, for one that does not."""
+    shipped = shipped_scores()
+    if name not in shipped:
+        raise unknown("score", name, shipped)
+    return shipped[name]
+
+
+def find_score(name_or_path: str | Path) -> Path:
+    """Return the file that a path, or the name of a score that ships, stands for; a file that is there wins.
+
+    Raises InputError for a name of neither.
+    """
+    path = at_home(name_or_path)
+    try:
+        if path.exists():
+            return path
+    except (OSError, ValueError):  # too long, or no path at all
+        return path
+    if len(path.parts) == 1 and not path.suffix:
+        return shipped_score(str(path))
+    if path.stem in shipped_scores():
+        raise InputError(f"{path}: no such score; the one that ships is called {path.stem}")
+    return path

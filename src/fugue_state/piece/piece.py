@@ -284,7 +284,7 @@ class Piece:
         return Source(z, self.lines[number].turns[onset.turn].label, strengths)
 
     def _other(self) -> Source:
-        """Return the false memory."""
+        """Return the other latent, which replaces what is forgotten."""
         plan = self.score.forgetting
         seed = (self.score.seed + len(self.lines)) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
         label = plan.other_chord or self.lines[0].turns[0].label

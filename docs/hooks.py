@@ -16,6 +16,11 @@ from generate.drawings import DRAWINGS
 from generate.markdown import section
 
 ROOT = Path(__file__).parent.parent
+DRAWING = re.compile(r"!\[[^\]]*\]\(images/(pipeline|network)\.svg\)")
+# What only the site has stands in a comment, which a code host does not show; what only a code host needs, between two.
+ON_SITE = re.compile(r"<!-- site: (.*?) -->", re.DOTALL)
+OFF_SITE = re.compile(r"<!-- off site -->.*?<!-- on -->\n?", re.DOTALL)
+INSTALL = "../README.md#install"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -38,5 +43,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
-    """Put drawings where a page asks for them."""
-    return re.sub(r"<!-- drawing: (\w+) -->", lambda mark: DRAWINGS[mark[1]](), markdown)
+    """Show what a code host does not."""
+    return shown(markdown)
+
+
+def shown(markdown: str) -> str:
+    """Return a page with drawings in the colours of the site, and links to pages that are made here."""
+    text = ON_SITE.sub(r"\1", OFF_SITE.sub("", markdown)).replace(f"]({INSTALL})", "](installing.md)")
+    return DRAWING.sub(lambda mark: DRAWINGS[mark[1]](), text)

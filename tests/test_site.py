@@ -19,11 +19,13 @@ import pytest
 from click.testing import CliRunner
 
 import fugue_state
+import hooks
 from fugue_state.cli import main
 from fugue_state.config import Settings, kinds
 from fugue_state.look.theme import THEMES
 from fugue_state.score.model import Score
 from generate import commands, figures, keys, style
+from generate.drawings import DRAWINGS, alone
 from generate.markdown import plain, section, table
 
 from .test_documents import DOCS, ROOT
@@ -32,6 +34,7 @@ from .test_documents import DOCS, ROOT
 LOADED = {"script": "src", "img": "src", "link": "href", "source": "src", "iframe": "src", "use": "href"}
 ELSEWHERE = re.compile(r"^(https?:)?//")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+READ = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.rglob("*.md"))]
 
 
 @dataclass
@@ -111,14 +114,59 @@ def test_pages_are_found_and_typeface_and_drawings_are_there(site: Path, pages: 
         assert f"{fugue_state._HOMES[name]}.{name}" in pages[site / "api" / "index.html"].anchors
 
 
-def test_the_links_of_the_readme_lead_somewhere() -> None:
-    for path in (ROOT / "README.md", ROOT / "CONTRIBUTING.md"):
-        for link in LINK.findall(path.read_text(encoding="utf-8")):
-            target, _, anchor = link.partition("#")
-            there = ROOT / target
-            assert there.is_file(), link
-            heads = re.findall(r"^#+ (.*)$", there.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
-            assert not anchor or anchor in {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+def host_text(path: Path) -> str:
+    """What a code host shows of a page: no comments, and no code, in which nothing is a link."""
+    text = re.sub(r"<!--.*?-->", "", path.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return re.sub(r"^```.*?^```$|`[^`\n]*`", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors_of(path: Path) -> set[str]:
+    """The anchors that a code host makes of the headings of a page."""
+    heads = re.findall(r"^#+ (.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", head.lower()).replace(" ", "-") for head in heads}
+
+
+def dead_links(path: Path, root: Path) -> list[str]:
+    """Links of a page that lead to no file below `root`, or to no heading of it."""
+    dead = []
+    for link in (*LINK.findall(host_text(path)), *parsed(path).leads, *parsed(path).loads):
+        target, _, anchor = unquote(link).partition("#")
+        there = (path.parent / target).resolve() if target else path
+        elsewhere = re.match(r"^[a-z]+:", target)
+        gone = not there.is_file() or not there.is_relative_to(root) or (anchor and anchor not in anchors_of(there))
+        if gone and not elsewhere:
+            dead.append(link)
+    return dead
+
+
+@pytest.mark.parametrize("path", READ, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_leads_somewhere_on_a_code_host(path: Path) -> None:
+    assert dead_links(path, ROOT) == []
+
+
+def test_a_dead_link_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A b\n[1](gone.md) ![2](gone.png) [3](#a-b) [4](#c) <img src='gone.svg'> [5](https://a.b/c)\n")
+    page.write_text(page.read_text() + "<!-- site: [6](made.md) --> `[7](code.md)` [8](page.md#a-b) [9](../page.md)\n")
+    assert dead_links(page, tmp_path) == ["gone.md", "gone.png", "#c", "../page.md", "gone.svg"]
+
+
+def test_what_only_the_site_shows_and_what_only_a_code_host_needs() -> None:
+    for path in READ:
+        text = path.read_text(encoding="utf-8")
+        left = hooks.OFF_SITE.sub("", hooks.ON_SITE.sub("", text))
+        assert "<!--" not in left, path
+    page = "a<!-- site: , [b](c.md) -->\n<!-- off site -->\nd\n<!-- on -->\n[e](../README.md#install)\n"
+    assert hooks.shown(page) == "a, [b](c.md)\n[e](installing.md)\n"
+    assert hooks.shown("![words](images/network.svg)") == DRAWINGS["network"]()
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_drawings_in_the_repository_are_those_of_the_site(name: str) -> None:
+    drawn = alone(name)
+    assert (DOCS / "images" / f"{name}.svg").read_text(encoding="utf-8") == drawn
+    assert "var(" not in drawn
+    assert drawn.startswith('<svg xmlns="http://www.w3.org/2000/svg"')
 
 
 def test_colours_are_those_of_the_pictures() -> None:

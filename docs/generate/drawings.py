@@ -1,13 +1,21 @@
-"""Drawings of how it works, as SVG that takes colours and typeface from the page it stands in."""
+"""Drawings of how it works: SVG with the colours and typeface of its page, and files for places that have none.
+
+    cd docs && python -m generate.drawings
+
+writes these files into docs/images.
+"""
 
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 
 from fugue_state.config import MelSpec, ModelConfig
+from fugue_state.look.theme import THEMES
 
 MARGIN = 8
 BOX = (108, 46)
@@ -133,3 +141,33 @@ def _head(x: float, y: float, *, down: bool = False) -> str:
 
 
 DRAWINGS = {"pipeline": pipeline, "network": network}
+ALONE = "paper"  # the theme of a drawing that stands by itself, and the rules of its page in docs/stylesheets/site.css
+RULES = """\
+text { fill: INK; font: 13px Inter, sans-serif; } text.second { fill: FAINT; font-size: 11.5px; }
+.box, .arrow { fill: none; stroke: FAINT; } .lit { stroke: GLOW; } .head { fill: FAINT; }
+"""
+
+
+def alone(name: str) -> str:
+    """Return a drawing as a file of its own, on the ground of a theme."""
+    theme = THEMES[ALONE]
+    colours = {one: getattr(theme, one) for one in ("ink", "faint", "glow", "scar")}
+    colours |= {f"layer-{i}": colour for i, colour in enumerate(theme.layers, 1)}
+    rules = re.sub("INK|FAINT|GLOW", lambda word: colours[word[0].lower()], RULES)
+    inside = DRAWINGS[name]().removeprefix('<div class="drawing">').removesuffix("</div>")
+    inside = re.sub(r"var\(--fugue-([\w-]+)\)", lambda mark: colours[mark[1]], inside)
+    ground = f'<style>{rules}</style><rect width="100%" height="100%" style="fill: {theme.ground}"/>'
+    return (
+        inside.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ').replace("<title>", f"{ground}<title>", 1)
+        + "\n"
+    )
+
+
+def main() -> None:
+    """Write every drawing."""
+    for name in DRAWINGS:
+        (Path(__file__).parents[1] / "images" / f"{name}.svg").write_text(alone(name), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

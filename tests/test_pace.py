@@ -157,7 +157,7 @@ def test_a_run_from_another_machine_goes_on_in_the_way_that_is_fast_here(
     monkeypatch.setattr(pace_module, "_timed", lambda runs, _: {n: 9.0 if "bf16" in n else 1.0 for n in runs})
     went_on = CliRunner().invoke(main, ["train", str(root), "-o", str(out), "--steps", "4", "--resume"])
     assert went_on.exit_code == 0, went_on.output
-    assert "bf16, channels last takes 9.0 times as long" in went_on.output
+    assert "bf16, channels last takes far longer" in went_on.output
     assert read_run(out, RunConfig).train.precision == after
     assert (out / RUN_FILE).is_file()
 
@@ -166,7 +166,7 @@ def test_a_run_from_another_machine_goes_on_in_the_way_that_is_fast_here(
     ("found", "noise"),
     [
         ({"step": 100, "accuracy": 0.12, "frechet": 900.0, "frechet_real": 617.0}, True),
-        ({"step": 100, "accuracy": 1.0, "frechet": 1300.0, "frechet_real": 617.0}, True),
+        ({"step": 100, "accuracy": 1.0, "frechet": 1300.0, "frechet_real": 617.0}, False),
         ({"step": 100, "accuracy": 1.0, "frechet": 700.0, "frechet_real": 617.0}, False),
         ({"step": 2000, "frechet": 2000.0, "frechet_real": 617.0}, True),
         ({"step": 4}, True),

@@ -59,9 +59,9 @@ Seed = Field(default=0, ge=0, le=SEED_MAX)
 AUTO: Literal["auto"] = "auto"
 PrecisionName = Literal["auto", "bf16", "fp32"]
 LayoutName = Literal["auto", "channels_last", "contiguous"]
-# Steps after which chords are named as asked and notes ring as the real ones do (docs/training.md), and the widths
-# that are taken where too few steps of a wider network fit into the time. Likewise for a vocoder.
-STEPS_NEEDED, SMALLER_MAPS = 1500, (48, 32, 24)
+# Steps after which chords are named as asked (docs/training.md), and the widths that are taken where too few steps of
+# a wider network fit into the time. Likewise for a vocoder.
+STEPS_NEEDED, SMALLER_MAPS = 1000, (48, 32, 24)
 HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 
 

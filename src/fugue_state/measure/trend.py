@@ -15,8 +15,8 @@ STEADIEST = 0.02  # a score is never taken to waver by less than this share
 BEGINNING = 10.0  # times the best score: nothing is learned yet
 CERTAIN = 2.0  # standard deviations that are more than chance
 
-NOISE = 2.0  # times as far from real sounds as these from each other ...
-NAMED = 0.5  # ... or fewer chords than this share named as asked: noise still
+NAMED = 0.5  # fewer chords than this share named as asked: noise still
+NOISE = 2.0  # times as far from real sounds as these from each other: likewise, where there are no chords to name
 UNHEARD = 1 / 3  # of the steps needed: before that it is taken for noise if there is nothing to compare it with
 
 Values = npt.NDArray[np.float64]
@@ -24,11 +24,11 @@ Values = npt.NDArray[np.float64]
 
 def is_noise(found: Mapping[str, float]) -> bool:
     """Say whether what was measured of a checkpoint (`step`, and what an Examiner finds) is a memory's noise still."""
-    if found.get("accuracy", 1.0) < NAMED:
-        return True
+    if "accuracy" in found:
+        return found["accuracy"] < NAMED
     if "frechet_real" in found:
         return found["frechet"] > NOISE * found["frechet_real"]
-    return "accuracy" not in found and found["step"] < UNHEARD * STEPS_NEEDED
+    return found["step"] < UNHEARD * STEPS_NEEDED
 
 
 def trend(history: Sequence[Mapping[str, float]]) -> str:

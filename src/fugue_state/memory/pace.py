@@ -119,7 +119,7 @@ def _timed(runs: Mapping[str, Run], build: Build[Run]) -> dict[str, float]:
 def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], int]) -> list[str]:
     """Return what a pace means for whoever waits, in a line or two; `option` sets the `size` of a network."""
     taken, asked = size(pace.run), size(pace.asked)
-    others = (f"; {name} takes {times:.1f} times as long" for name, times in pace.slower.items() if name != pace.way)
+    others = (f"; {name} takes {_longer(times)}" for name, times in pace.slower.items() if name != pace.way)
     fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} are needed"
     lines = [f"a step takes {pace.step_s:.2g} s here in {pace.way}{''.join(others)}; {fit}"]
     if taken != asked:
@@ -132,3 +132,8 @@ def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], 
         less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
         lines.append(f"too few steps: what is learned will be noise; {more} helps{less}")
     return lines
+
+
+def _longer(times: float) -> str:
+    # What is hopeless was timed on a small network alone: on the real one it may be worse by far.
+    return "far longer" if times > HOPELESS else f"{times:.1f} times as long"

@@ -140,6 +140,15 @@ FIGURES = (
         BESIDE,
     ),
     Figures(
+        "quarter-hour.json",
+        "A quarter of an hour from a folder",
+        (
+            "fugue train chords -o run --minutes 12 --save-minutes 1.5",
+            "fugue measure run --against chords --per-class 64 --json",
+        ),
+        "On two cores without bfloat16 instructions; " + BESIDE[:1].lower() + BESIDE[1:],
+    ),
+    Figures(
         "training.jsonl",
         "Steps of training",
         (

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 from fugue_state.config import MisplacedError, OrderName, Settings
 from fugue_state.errors import shown
@@ -14,25 +15,33 @@ from fugue_state.limits import SCORE_NAME, SCORE_POINTS, SCORE_UNITS, Limit
 from fugue_state.score.times import Clock, Time, told
 
 
-def at_most(limit: Limit) -> Callable[[Any], Any]:
-    """Return what refuses text or lists longer than a limit, before anything in them is looked at."""
+@dataclass(frozen=True)
+class AtMost:
+    """Refuses text or lists longer than a limit, before anything in them is looked at; for the type of a setting."""
 
-    def check(value: Any) -> Any:
-        if isinstance(value, str | list | tuple | dict) and len(value) > limit.most:
-            raise ValueError(limit.passed(len(value)))
+    limit: Limit
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._checked, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        found = handler(schema)
+        return found | {"maxItems": int(self.limit.most)} if found.get("type") == "array" else found
+
+    def _checked(self, value: Any) -> Any:
+        if isinstance(value, str | list | tuple | dict) and len(value) > self.limit.most:
+            raise ValueError(self.limit.passed(len(value)))
         return value
-
-    return check
 
 
 PaceName = Literal["linear", "exponential", "sigmoid", "steps", "points", "even"]
 PACE = "linear, exponential, sigmoid, steps, points, or even: as much change in every minute."
 CueName = Literal["forget", "recall", "hold", "jump"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
-ShortText = Annotated[str, BeforeValidator(at_most(SCORE_NAME))]
+ShortText = Annotated[str, AtMost(SCORE_NAME)]
 Texts = Annotated[
     tuple[ShortText, ...],
-    BeforeValidator(at_most(SCORE_UNITS)),
+    AtMost(SCORE_UNITS),
     BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
 ]
 MOST_TOLD = 5  # names in a message
@@ -44,7 +53,7 @@ class Course(Settings):
     pace: PaceName = Field("linear", description=PACE)
     steepness: float = Field(4.0, ge=-20, le=20, description="Of exponential (negative: fast first) and sigmoid.")
     steps: int = Field(8, ge=1, le=10_000, description="Jumps of the pace `steps`.")
-    points: Annotated[tuple[tuple[Share, Share], ...], BeforeValidator(at_most(SCORE_POINTS))] = Field(
+    points: Annotated[tuple[tuple[Share, Share], ...], AtMost(SCORE_POINTS)] = Field(
         (), description="Of the pace `points`: pairs of time within the move and share of its way, 0 to 1."
     )
 

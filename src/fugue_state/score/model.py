@@ -40,7 +40,7 @@ from fugue_state.limits import (
     SCORE_TEXT,
     SCORE_VOICES,
 )
-from fugue_state.score.cues import PACE, Course, Cue, PaceName, Share, ShortText, Texts, at_most, spans
+from fugue_state.score.cues import PACE, AtMost, Course, Cue, PaceName, Share, ShortText, Texts, spans
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
@@ -102,7 +102,7 @@ class Voice(Settings):
     """One line of chords, looped."""
 
     name: ShortText = Field("", description="What stems and pictures call it.")
-    chords: Annotated[tuple[Steps, ...], BeforeValidator(at_most(SCORE_STEPS))] = Field(
+    chords: Annotated[tuple[Steps, ...], AtMost(SCORE_STEPS)] = Field(
         (), description='The loop, e.g. ["Am", "F*2", "-"]; empty: a familiar one, or what the memory knows of it.'
     )
     beats: float = Field(1.0, gt=0, le=1024, description="Beats from a chord to the next.")
@@ -190,7 +190,7 @@ class Forgetting(Course):
     )
     other_chord: ShortText | None = Field(None, description="Chord of the `other` latent; default: the first one.")
     adaptive: Adaptive | None = Field(None, description="Listens, instead of keeping a pace.")
-    bends: Annotated[tuple[BendConfig, ...], BeforeValidator(at_most(SCORE_BENDS))] = Field(
+    bends: Annotated[tuple[BendConfig, ...], AtMost(SCORE_BENDS)] = Field(
         (), description="What is done to units besides."
     )
 
@@ -208,9 +208,9 @@ class Loudness(Settings):
 
     hold: bool = Field(True, description="Keep the level while units go, as far as `lift_db` allows.")
     lift_db: float = Field(24.0, ge=0, le=60, description="Most that a sound that has become quiet is lifted.")
-    plan: Annotated[
-        tuple[tuple[Time, Annotated[float, Field(ge=-60, le=12)]], ...], BeforeValidator(at_most(SCORE_POINTS))
-    ] = Field((), description='Level over time, e.g. [[0, 0], ["50 %", 0], ["100 %", -12]] in LU; empty: even.')
+    plan: Annotated[tuple[tuple[Time, Annotated[float, Field(ge=-60, le=12)]], ...], AtMost(SCORE_POINTS)] = Field(
+        (), description='Level over time, e.g. [[0, 0], ["50 %", 0], ["100 %", -12]] in LU; empty: even.'
+    )
 
 
 class MadeFor(Settings):
@@ -248,7 +248,7 @@ class Score(Settings):
     """Everything that decides how a piece sounds; the same score and memory give the same samples."""
 
     title: ShortText = Field("", description="Its name.")
-    about: Annotated[str, BeforeValidator(at_most(SCORE_TEXT))] = Field("", description="What it is about.")
+    about: Annotated[str, AtMost(SCORE_TEXT)] = Field("", description="What it is about.")
     credits: tuple[Annotated[str, Field(max_length=120)], ...] = Field(
         (), max_length=12, description="Lines that close its film: who made it."
     )
@@ -265,11 +265,11 @@ class Score(Settings):
     )
     tempo_bpm: float = Field(50.0, ge=0.05, le=600, description="Beats in a minute.")
     beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar; what times like "bar 5" count.')
-    voices: Annotated[tuple[Voice, ...], BeforeValidator(at_most(SCORE_VOICES))] = Field(
+    voices: Annotated[tuple[Voice, ...], AtMost(SCORE_VOICES)] = Field(
         (Voice(),), min_length=1, description="Lines of chords that sound together."
     )
     forgetting: Forgetting = Field(Forgetting(), description="What is taken away, and how.")
-    cues: Annotated[tuple[Cue, ...], BeforeValidator(at_most(SCORE_CUES))] = Field((), description="What happens when.")
+    cues: Annotated[tuple[Cue, ...], AtMost(SCORE_CUES)] = Field((), description="What happens when.")
     changes: tuple[Change, ...] = Field((), description="What a performer did: a score with changes is a take.")
     played_s: Seconds | None = Field(
         None, gt=0, description="How long a take was played; its loop does not end with the piece. Default: so long."

@@ -3,7 +3,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: demo docs docs-serve notebook test lint types imports tests clean
+.PHONY: demo docs docs-serve notebook test lint types imports tests fuzz clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 	mkdir -p $(OUT)/demo
@@ -32,6 +32,9 @@ imports: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest
+
+fuzz: $(VENV)/.dev ## Malformed inputs by the thousand: some minutes
+	$(BIN)/python -m fuzz
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

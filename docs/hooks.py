@@ -11,7 +11,7 @@ from mkdocs.structure.pages import Page
 
 from fugue_state.cli import main
 from fugue_state.look.theme import font_file
-from generate import commands, figures, keys, style
+from generate import commands, figures, keys, limits, style
 from generate.drawings import DRAWINGS
 from generate.markdown import section
 
@@ -29,6 +29,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     made = {
         "command-line.md": commands.page(main, "fugue"),
         "score-keys.md": keys.page(),
+        "limits.md": limits.page(),
         "measured.md": figures.page(ROOT / "docs"),
         "installing.md": f"# Install\n\n{section(readme, 'Install')}",
         "contributing.md": (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"),

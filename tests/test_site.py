@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import re
 import subprocess
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 from urllib.parse import unquote
 
 import click
@@ -21,10 +22,11 @@ from click.testing import CliRunner
 import fugue_state
 import hooks
 from fugue_state.cli import main
-from fugue_state.config import Settings, kinds
+from fugue_state.config import LiveConfig, Settings, kinds
+from fugue_state.limits import Area
 from fugue_state.look.theme import THEMES
 from fugue_state.score.model import Score
-from generate import commands, figures, keys, style
+from generate import commands, figures, keys, limits, style
 from generate.drawings import DRAWINGS, alone
 from generate.markdown import plain, section, table
 
@@ -241,6 +243,32 @@ def test_types_ranges_and_defaults_of_keys() -> None:
     assert rows["beats"][2] == "above 0 to 1024"
     assert rows["do"][1] == "needed"
     assert rows["cues"] == ["[tables](#cues)", "", "at most 10000", "What happens when."]
+
+
+def test_every_limit_is_used_and_on_the_page() -> None:
+    page, found = limits.page(), limits.named()
+    used = {
+        node.id
+        for path in (ROOT / "src").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    }
+    assert len(found) > 40
+    assert set(found) - used == set()
+    assert {limit.area for limit in found.values()} <= {*get_args(Area)}
+    for name, limit in found.items():
+        part = section(page, limit.area if limit.area.isupper() else limit.area.capitalize())
+        (row,) = [line for line in part.splitlines() if line.startswith(f"| {plain(limit.what)} |")]
+        assert f"{limit.most:,.12g}" in row, name
+        assert "{" not in row, name
+
+
+def test_every_limit_that_is_a_setting_is_one_and_is_used() -> None:
+    source = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "src" / "fugue_state" / "live").glob("*.py"))
+    for _, key, what, _, _ in limits.SETTINGS:
+        assert f"{getattr(LiveConfig(), key):,.12g}" in limits.page()
+        assert f"config.{key}" in source
+        assert f"| {plain(what)} |" in limits.page()
 
 
 def leaves(value: Any) -> Iterator[float]:

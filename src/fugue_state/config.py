@@ -115,7 +115,9 @@ def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, 
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     inner = first.get("ctx", {}).get("error")
     # A choice between types has parts that stand for the type.
-    stated: Place = tuple(part for part in first["loc"] if isinstance(part, int) or "[" not in part)
+    parts, own = first["loc"], first["loc"][-1:] if first["type"] == "extra_forbidden" else ()
+    typed = parts[: len(parts) - len(own)]
+    stated: Place = (*(part for part in typed if isinstance(part, int) or "[" not in part), *own)
     place: Place = (*stated, *(inner.place if isinstance(inner, MisplacedError) else ()))
     if first["type"] == "extra_forbidden":
         holder = _settings_at(kind, place[:-1])

@@ -117,5 +117,8 @@ EACH_TURN = Limit("sockets", "messages read in a turn of the loop", 16, "message
 PAUSE_S = Limit("sockets", "pause after that for one who says too much", 0.01, "s", "{got} s: at most {most}")
 HELLO_AGAIN = Limit("sockets", "messages that saying hello again counts for", 50, "messages", "{got}: at most {most}")
 
-
+# Takes, memories.
+TAKE_WAITING = Limit(
+    "takes", "changes that wait to be written", 10**6, "changes", "{got} changes wait for the disk: at most {most}"
+)
 MEMORY_NAME = Limit("memories", "length of a name", 200, "characters", "a name of {got} is too long: at most {most}")

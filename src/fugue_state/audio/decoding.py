@@ -302,7 +302,14 @@ class _Nameless:
     """An open file that does not tell its name, so that its content alone decides what it is."""
 
     def __init__(self, file: BinaryIO) -> None:
-        self.read, self.seek, self.tell = file.read, file.seek, file.tell
+        self.read, self.tell, self._seek = file.read, file.tell, file.seek
+
+    def seek(self, to: int, whence: int = os.SEEK_SET) -> int:
+        """Go somewhere; -1 where no file goes, which FFmpeg understands: PyAV would print an error."""
+        try:
+            return self._seek(to, whence)
+        except (OSError, ValueError):
+            return -1
 
 
 def _by_ffmpeg(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Source:

@@ -195,7 +195,7 @@ def _film_comment(path: Path) -> bytes:
     import av
 
     try:
-        with av.open(os.fsencode(path).decode("utf-8")) as film:
+        with av.open(os.fsencode(path).decode("utf-8"), metadata_errors="replace") as film:
             return str(film.metadata.get("comment", "")).encode()
     except av.FFmpegError:
         return b""

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from fugue_state.audio.io import reason, replacing
 from fugue_state.config import LiveConfig, checked, first_problem
 from fugue_state.errors import FugueError, InputError, OutputError, shown, why
-from fugue_state.limits import Limit
+from fugue_state.limits import TAKE_WAITING
 from fugue_state.live.aside import aside
 from fugue_state.progress import Item
 from fugue_state.score.log import Done, Log, read_log, taken
@@ -44,9 +44,6 @@ NAME = re.compile(r"take-\d{3,6}")
 FINER = "wav"
 FORMS = ("toml", "flac", "txt", FINER)
 MOST_TAKES = 10**6
-TAKE_WAITING = Limit(
-    "takes", "changes that wait to be written", 10**6, "", "{got} changes wait for the disk, at most {most} can"
-)
 LONGEST = 2**53  # samples, that a number in a journal can count to
 LARGEST_COMMENT = 2**22  # bytes of a score that go into the sound file, too
 
@@ -428,7 +425,7 @@ def _line(path: Path, number: int, found: Any) -> dict[str, Any]:
 
 def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:
     """Yield the blocks (N, 2) of a sound file that may be cut off anywhere: 24 bits, the highest of 32."""
-    with contextlib.suppress(av.FFmpegError), av.open(sound) as file:
+    with contextlib.suppress(av.FFmpegError), av.open(sound, metadata_errors="replace") as file:
         for frame in file.decode(audio=0):
             yield frame.to_ndarray().astype(np.int32, copy=False).reshape(-1, 2)
 

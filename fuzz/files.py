@@ -20,8 +20,9 @@ from fugue_state.config import checked
 from fugue_state.memory.catalogue import HEADER, kind_of, read_header
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
+from fugue_state.score.explained import beginning, template
 from fugue_state.score.model import Score
-from fugue_state.score.text import BEGINNING, dump_score, load_score, located, template
+from fugue_state.score.text import dump_score, load_score, located
 
 from .mutations import changed, mutated
 from .running import Case, Make
@@ -111,7 +112,7 @@ def scores(folder: Path) -> Iterator[Make]:
     played = Memory.load(memory(folder / "tiny.safetensors"))
     rich = _understood(RICH | {"memory": str(folder / "tiny.safetensors")})
     full = Score().model_dump(mode="json")
-    texts = [BEGINNING, template(), tomli_w.dumps(rich)]
+    texts = [dump_score(beginning()), template(), tomli_w.dumps(rich)]
     path = folder / "fuzzed.toml"
 
     def make(source: random.Random) -> Case:

@@ -38,7 +38,7 @@ def _once(source: random.Random, data: bytes) -> bytes:
         return data[:at] + bytes([source.randrange(256)]) + data[at + 1 :]
     if what < 4:
         width = source.choice((1, 2, 4, 8))
-        value = source.choice(EXTREMES) % 256**width
+        value = source.choice(EXTREMES) & ((1 << 8 * width) - 1)
         return data[:at] + value.to_bytes(width, source.choice(("little", "big"))) + data[at + width :]
     if what == 4:
         return data[:at]

@@ -167,8 +167,8 @@ def _tried(number: int, case: Case, kind: Kind, folder: str, strays: list[BaseEx
     except Exception as error:  # noqa: BLE001 - what is looked for
         return Outcome(number, "tracebacks", case.what, _told(error))
     if strays:
-        error, strays[:] = strays[0], []
-        return Outcome(number, "tracebacks", case.what, f"beside: {_told(error)}")
+        stray, strays[:] = strays[0], []
+        return Outcome(number, "tracebacks", case.what, f"beside: {_told(stray)}")
     if watched and (taken := _peak() - before) > MOST_BYTES:
         return Outcome(number, "allocations", case.what, f"{taken / 2**20:.0f} MB")
     plain = said.replace(folder, "")

@@ -55,6 +55,7 @@ def encoded(path: Path, codec: str, comment: str = "") -> Path:
         if comment:
             out.metadata["comment"] = comment
         stream = out.add_stream(codec, rate=rate, layout="mono")
+        assert isinstance(stream, av.AudioStream)  # noqa: S101 - for the types
         stream.bit_rate = 64_000
         for start in range(0, rate // 10, 1024):
             planes = np.full((1, 1024), 0.1, dtype=np.float32)

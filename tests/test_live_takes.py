@@ -26,6 +26,7 @@ from click.testing import CliRunner
 from fugue_state.cli import main
 from fugue_state.config import LiveConfig
 from fugue_state.errors import InputError, OutputError
+from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import takes
 from fugue_state.live.aside import Aside, aside
 from fugue_state.live.session import House, Session
@@ -388,7 +389,7 @@ def test_a_recorder_that_fails_keeps_what_it_has_and_lets_go(stage: Stage, monke
 
 
 def test_what_waits_for_the_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takes, "TAKE_WAITING", replace(takes.TAKE_WAITING, most=50))
+    monkeypatch.setattr(takes, "TAKE_WAITING", replace(TAKE_WAITING, most=50))
     ends: list[bool] = []
     said: list[str] = []
     recorder = takes.Recorder(tmp_path, {}, LiveConfig(take_waiting_s=1e-3), said.append, said.append, ends.append)

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fugue_state.audio.io import replacing
-from fugue_state.look.theme import Theme, font, font_file
+from fugue_state.look.letters import width
+from fugue_state.look.theme import Theme, font_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -47,7 +48,7 @@ def page(theme: Theme, height_in: float, width_in: float = WIDTH_IN, **options: 
 
 def text_width_in(text: str, size_pt: float) -> float:
     """Return how wide a line of text gets, in inches."""
-    return font(MEASURED_PX).getlength(text) / MEASURED_PX * size_pt / 72.0
+    return width(text, MEASURED_PX) / MEASURED_PX * size_pt / 72.0
 
 
 def shortened(text: str, width_in: float, size_pt: float) -> str:

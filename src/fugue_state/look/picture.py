@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from fugue_state.look.figure import (
     DOTS_PER_INCH,
@@ -18,6 +19,7 @@ from fugue_state.look.figure import (
     shortened,
     text_width_in,
 )
+from fugue_state.look.letters import runs
 from fugue_state.look.theme import Theme
 
 ABOUT_SHARE = 0.7  # of the width, at most, for what stands at the right of a title
@@ -42,7 +44,12 @@ class Picture(Figure):
         self.set_layout_engine("constrained", rect=(0.0, 0.0, 1.0, 1.0 - HEADLINE_IN / height_in))
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw it, with boxes for letters that no typeface has."""
+        """Draw it, each text in fonts that have its letters, with boxes for letters that none has."""
+        for text in self.findobj(Text):
+            others = [run.font.name for run in runs(text.get_text()) if run.font is not None]
+            known = text.get_fontfamily()
+            if new := [name for name in dict.fromkeys(others) if name not in known]:
+                text.set_fontfamily([*known, *new])
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing")
             super().draw(renderer)

@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.look.letters import face, runs, width
 from fugue_state.look.theme import Weight, font, rgb
 
 Array = npt.NDArray[np.float32]
@@ -104,13 +105,16 @@ def words(text: str, size: int, weight: Weight = "Regular") -> Array:
     """Return the weights (h, w) of a line of text at a size in pixels, from ascender to descender."""
     from PIL import Image, ImageDraw
 
-    face = font(size, weight)
-    ascent, descent = face.getmetrics()
-    image = Image.new("L", (max(1, round(face.getlength(text)) + 2), ascent + descent))
-    ImageDraw.Draw(image).text((0, 0), text, fill=255, font=face)
+    ascent, descent = font(size, weight).getmetrics()
+    image = Image.new("L", (max(1, round(width_of(text, size, weight)) + 2), ascent + descent))
+    pen, x = ImageDraw.Draw(image), 0.0
+    for run in runs(text):
+        drawn_with = face(run, size, weight)
+        pen.text((x, ascent), run.text, fill=255, font=drawn_with, anchor="ls")
+        x += float(drawn_with.getlength(run.text))
     return np.asarray(image, dtype=np.float32) / 255.0
 
 
 def width_of(text: str, size: int, weight: Weight = "Regular") -> float:
     """Return how many pixels wide a line of text is."""
-    return float(font(size, weight).getlength(text))
+    return width(text, size, weight)

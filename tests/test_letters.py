@@ -31,6 +31,8 @@ def test_letters_are_found_in_a_font_that_has_them() -> None:
 
 def test_letters_that_no_font_has_are_named_once() -> None:
     assert missing("忘却と忘 A") == "忘却と"
+    assert runs("忘 A") == [Run(None, "□ A")]
+    assert words("忘", 40).max() > 0.5
 
 
 @pytest.mark.parametrize("title", ["Жизнь", "Λήθη", "ذاكرة"])

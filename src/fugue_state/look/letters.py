@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from PIL.ImageFont import FreeTypeFont
 
 FIRST = "DejaVu Sans"  # comes with matplotlib and is the same everywhere
+BOX = "\u25a1"  # stands for a letter that no font has
 NO_LETTERS = ("Last Resort", "STIX", "cm")  # boxes, and fonts for mathematics
 
 
@@ -54,9 +55,12 @@ def letters_of(file: str) -> frozenset[int]:
 
 
 def runs(text: str) -> list[Run]:
-    """Split a line into parts of one font each; what stands between letters goes with those before it."""
+    """Split a line into parts of one font each, with boxes for letters that none has.
+
+    What stands between letters goes with those before it.
+    """
     parts: list[Run] = []
-    for letter in text:
+    for letter in (BOX if missing(one) else one for one in text):
         found = parts[-1].font if parts and _goes_along(letter) else _font_of(letter)
         if parts and parts[-1].font == found:
             parts[-1] = Run(found, parts[-1].text + letter)

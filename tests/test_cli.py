@@ -13,7 +13,8 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from fugue_state.audio import io
-from fugue_state.cli import main
+from fugue_state.cli import composing, main
+from fugue_state.errors import OutputError
 
 from .conftest import RATE, pluck
 
@@ -126,6 +127,24 @@ def test_wrong_requests_get_one_line_and_leave_nothing(
     given = [w.replace("{tmp}", str(tmp_path)) for w in words]
     refused(run("forget", "-m", tiny_path, "-o", tmp_path / "a.wav", "--duration", 4, *given), 2, part)
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_piece_that_is_there_before_its_film_says_how_to_go_on(
+    tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "a.wav"
+    words = ["forget", "-m", tiny_path, "-o", out, "--duration", 2, "--quality", "draft"]
+
+    def broken(*_: object) -> None:
+        raise OutputError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(composing, "_film", broken)
+        refused(run(*words), 1, "the disk is full")
+    assert out.exists()
+    refused(run(*words), 2, "a.wav.part: a render was interrupted; --resume goes on with it")
+    assert run(*words, "--resume").exit_code == 0
+    assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.json", "a.png", "a.wav"]
 
 
 def test_scores_are_written_checked_shown_rendered_and_given_back(tmp_path: Path, tiny_path: Path) -> None:

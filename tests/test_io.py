@@ -97,6 +97,18 @@ def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     assert [p.name for p in tmp_path.iterdir() if p.is_file()] == ["keep.wav"]
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="nobody can tell there")
+def test_what_a_killed_process_left_goes_when_the_file_is_written_again(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    dead, alive = (tmp_path / f".a.wav.{pid}.part.wav" for pid in (ended.pid, os.getppid()))
+    other = tmp_path / f".a.wav.png.{ended.pid}.part.png"
+    for left in (dead, alive, other):
+        left.write_bytes(b"half")
+    io.write(tmp_path / "a.wav", pluck(57), RATE)
+    assert sorted(tmp_path.iterdir()) == sorted([alive, other, tmp_path / "a.wav"])
+
+
 def test_a_full_disk_is_said_and_leaves_nothing(tmp_path: Path) -> None:
     code = (
         "import resource, signal, sys, numpy as np\n"

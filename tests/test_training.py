@@ -192,6 +192,34 @@ def test_kill_loses_no_more_than_since_the_last_save(tmp_path: Path, make_corpus
     assert int(weights(tmp_path / "run")["step"]) == reached + 2
 
 
+@pytest.mark.parametrize("end", ["1", "4,0.5", "4,0.5,0.5,0.5,", "\n", "4,0.5\n"])
+def test_a_line_of_losses_that_is_cut_off_is_left_out(tmp_path: Path, end: str) -> None:
+    log = tmp_path / "run" / training.LOSS_FILE
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
+    whole = log.read_text()
+    log.write_text(whole + end)
+    assert training.steps_done(log.parent) == 3
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=4), resume=True)
+    assert log.read_text().startswith(whole)
+    assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["step", "1", "2", "3", "4"]
+
+
+def test_losses_are_there_whenever_a_run_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
+    log = tmp_path / "run" / training.LOSS_FILE
+    whole = log.read_text()
+
+    def kill(self: Path, data: str, **_: object) -> None:
+        with self.open("w") as file:
+            file.write(data[:5])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_text", kill)
+    with pytest.raises(KeyboardInterrupt):
+        training.LossLog(log, training.COLUMNS, 3)
+    assert log.read_text() == whole
+
+
 @pytest.mark.skipif(os.name == "nt", reason="signals")
 def test_ctrl_c_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
     root = make_corpus({"Am": 3, "C": 3})

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import glob
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ Samples = npt.NDArray[np.float32]
 
 OUTPUT_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
+PART = ".part"  # the ending of what is half-written
 LARGEST_WAV = 2**32 - 2**20  # with room for the header
 
 
@@ -88,9 +90,11 @@ def output_folder(path: str | Path) -> Path:
 def replacing(path: str | Path) -> Iterator[Path]:
     """Yield a path beside `path` to write to; it takes the place of `path` only on success.
 
-    Raises OutputError when the disk is full or the folder refuses; nothing half-written stays.
+    Raises OutputError when the disk is full or the folder refuses; nothing half-written stays, nor what a process
+    that was killed left here.
     """
     path = Path(path)
+    _remove_leftovers(path)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part{path.suffix}")
     try:
         yield beside
@@ -105,10 +109,25 @@ def replacing(path: str | Path) -> Iterator[Path]:
         beside.unlink(missing_ok=True)
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed while `replacing` left beside `path`."""
+def _remove_leftovers(path: Path) -> None:
+    """Remove what a process that was killed while `replacing` left beside `path`; others may be at work there."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
-        left.unlink(missing_ok=True)
+        number = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    """Say whether a process runs on this machine; yes where nobody can tell."""
+    if sys.platform == "win32":  # where to ask would be to end it
+        return True
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # somebody else's
+        return True
+    return True
 
 
 def reason(error: OSError) -> str:

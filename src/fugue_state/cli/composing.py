@@ -158,10 +158,14 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
 
 def _check_outputs(out: Path, portrait: Path | None, *, force: bool, resume: bool) -> Path:
     """Refuse what cannot be written before what takes seconds to import; return where the portrait goes."""
-    from fugue_state.audio.io import belonging, output_path
+    from fugue_state.audio.io import PART, belonging, output_path
 
     portrait = portrait or belonging(out, ".png")
     if not resume:
+        if out.with_name(f"{out.name}{PART}").exists():  # then it is not the piece that is in the way
+            from fugue_state.piece.part import check_part
+
+            check_part(out, resume=False, force=force)
         output_path(out, force=force, suffixes=(".wav", ".flac"))
         check_picture(portrait, force)
     return portrait

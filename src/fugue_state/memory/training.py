@@ -518,9 +518,15 @@ def remaining_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float
 
 def steps_done(folder: Path) -> int:
     """Return how many steps the run in a folder has logged."""
-    path = folder / LOSS_FILE
-    lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
+    lines = read_losses(folder / LOSS_FILE, COLUMNS)
     return int(lines[-1].split(",")[0]) if lines else 0
+
+
+def read_losses(path: Path, columns: Sequence[str]) -> list[str]:
+    """Return the lines of a CSV of losses; the last one is left out if whoever wrote it was killed within it."""
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    lines = text[: text.rfind("\n") + 1].splitlines()[1:]
+    return [line for line in lines if line.count(",") == len(columns) - 1 and line.partition(",")[0].isdecimal()]
 
 
 class LossLog:
@@ -529,9 +535,9 @@ class LossLog:
     def __init__(self, path: Path, columns: Sequence[str], step: int) -> None:
         self._path, self._columns = path, columns
         self._waiting: list[str] = []
-        lines = path.read_text(encoding="utf-8").splitlines()[1:] if path.is_file() else []
-        kept = [line for line in lines if int(line.split(",")[0]) <= step]
-        path.write_text("\n".join([",".join(columns), *kept]) + "\n", encoding="utf-8")
+        kept = [line for line in read_losses(path, columns) if int(line.partition(",")[0]) <= step]
+        with io.replacing(path) as beside:
+            beside.write_text("\n".join([",".join(columns), *kept]) + "\n", encoding="utf-8")
 
     def add(self, step: int, losses: Mapping[str, float], elapsed_s: float) -> None:
         """Keep the losses of a step; they are written some steps at a time."""

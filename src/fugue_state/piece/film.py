@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from fugue_state.audio.io import output_path, remove_leftovers, replacing
+from fugue_state.audio.io import output_path, replacing
 from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError
 from fugue_state.piece.frames import Frames
@@ -63,7 +63,6 @@ def film(
     """
     config = config or FilmConfig()
     path = output_path(out, force=force, suffixes=(FILM,))
-    remove_leftovers(path)
     _check_encoders()
     with _heard(sound, piece) as heard:
         frames = Frames(piece, heard, config)

@@ -86,7 +86,7 @@ class Part:
 def part_folder(out: str | Path) -> Path:
     """Return the working folder of the render that makes `out`."""
     out = Path(out)
-    return out.with_name(f"{out.name}.part")
+    return out.with_name(f"{out.name}{io.PART}")
 
 
 @contextlib.contextmanager
@@ -104,8 +104,6 @@ def working(
         _check_same(folder, about)
     elif folder.exists():
         _remove(folder)
-    for path in files:
-        io.remove_leftovers(path)
     done = False
     try:
         folder.mkdir(exist_ok=True)

@@ -529,19 +529,82 @@ def test_after_a_break_at_any_step_one_command_goes_on_to_the_same_bytes(  # noq
                 made(folder, resume=False)
         if not dead:
             break
-        if not (folder / "a.wav.part").exists() and (folder / "a.wav").exists():
-            pass  # all was done but to say so
-        elif (folder / "a.wav.part" / part.FINISHED).exists() or (folder / "a.wav.part" / part.PLACE).exists():
+        kept = any((folder / "a.wav.part" / name).exists() for name in (part.FINISHED, part.PLACE))
+        if kept or (folder / "a.wav").exists():
             with pytest.raises(InputError, match=r"exists already|--resume goes on"):
                 made(folder, resume=False)
+        if (folder / "a.wav.part").exists() and (kept or step % 2 or (folder / "a.wav").exists()):
             made(folder, resume=True)
         elif not (folder / "a.wav").exists():
             made(folder, resume=False)
-        found = {path.name: path.read_bytes() for path in folder.iterdir() if path.name != "a.wav.part"}
+        found = {path.name: path.read_bytes() for path in folder.iterdir()}  # and no folder is left
         assert {n: d.replace(str(folder).encode(), b"") for n, d in found.items()} == {
             n: d.replace(str(tmp_path / "whole").encode(), b"") for n, d in whole.items()
         }
     assert 15 < step < 499
+
+
+HOLDING = """
+import sys
+from pathlib import Path
+from fugue_state.piece.part import held
+with held(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs SIGKILL")
+def test_a_file_is_rendered_by_one_process_at_a_time(tmp_path: Path, tiny_memory: Memory) -> None:
+    out, score = tmp_path / "a.wav", piece(duration_s=1.0)
+    words = [sys.executable, "-c", HOLDING, str(part_folder(out))]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == b"held\n"
+        for wish in ({}, {"force": True}, {"resume": True}):
+            with pytest.raises(InputError, match=r"a\.wav\.part: another run is at work in this folder"):
+                render(Piece(score, tiny_memory), out, **wish)
+            assert names(tmp_path) == ["a.wav.part"]
+        other.kill()
+    render(Piece(score, tiny_memory), out)
+    assert names(tmp_path) == ["a.json", "a.wav"]
+
+
+def test_what_was_finished_meanwhile_is_not_overwritten(tmp_path: Path, tiny_memory: Memory) -> None:
+    out = tmp_path / "a.wav"
+
+    plain = rendering.provenance
+
+    def finished_by_another(*words: Any) -> dict[str, Any]:
+        out.write_bytes(b"of another render")
+        return plain(*words)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(rendering, "provenance", finished_by_another)
+        with pytest.raises(InputError, match="exists already"):
+            render(Piece(piece(duration_s=1.0), tiny_memory), out)
+    assert out.read_bytes() == b"of another render"
+    assert names(tmp_path) == ["a.wav"]
+
+
+def test_an_empty_folder_beside_another_piece_is_no_render_to_go_on_with(tmp_path: Path, tiny_memory: Memory) -> None:
+    out = tmp_path / "a.wav"
+    render(Piece(piece(duration_s=1.0), tiny_memory), out)
+    before = out.read_bytes()
+    part_folder(out).mkdir()
+    with pytest.raises(InputError, match="exists already and is another piece"):
+        render(Piece(piece(duration_s=1.0, seed=9), tiny_memory), out, resume=True)
+    assert out.read_bytes() == before
+
+
+def test_what_was_played_is_let_go_before_pictures_are_drawn(tmp_path: Path, tiny_memory: Memory) -> None:
+    played = part_folder(tmp_path / "a.wav") / part.PLAYED
+    sizes = []
+    render(
+        Piece(piece(duration_s=1.0), tiny_memory), tmp_path / "a.wav", checkpoint_s=0,
+        then=lambda: sizes.append(played.stat().st_size),
+    )  # fmt: skip
+    assert sizes == [0]
 
 
 def test_stems_have_the_names_of_voices_that_a_file_can_have() -> None:

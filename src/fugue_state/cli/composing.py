@@ -231,12 +231,13 @@ def _render(
     from dataclasses import asdict
 
     from fugue_state.look.figure import save_figure
-    from fugue_state.piece.part import finished
+    from fugue_state.piece.part import cleared, finished, part_folder
     from fugue_state.piece.portrait import portrait_figure
     from fugue_state.piece.render import check_outputs, render
 
     kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
-    if settings["resume"] and finished(out):  # what pictures there are the interrupted render drew
+    over = settings["resume"] and cleared(out)
+    if over or (settings["resume"] and finished(out)):  # what pictures there are the interrupted render drew
         settings = settings | {"force": True}
     config = _check_film(settings)
     check_picture(portrait, settings["force"])
@@ -253,6 +254,8 @@ def _render(
 
     with told_how_to_go_on(out):
         measured = render(piece, out, then=picture, track=tracked, **kept)
+    if over:
+        say(f"{out} was whole already; only {part_folder(out)} was left over")
     report(asdict(measured) | {"portrait": str(portrait), "how": str(files.recipe)}, settings["as_json"])
 
 

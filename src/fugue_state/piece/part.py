@@ -20,6 +20,7 @@ from fugue_state.audio.reverb import Tail
 from fugue_state.config import Settings, checked
 from fugue_state.errors import FugueError, InputError, OutputError
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
+from fugue_state.memory.claim import LOCK, claimed
 from fugue_state.piece.instrument import Place
 from fugue_state.piece.provenance import write_json
 
@@ -70,6 +71,11 @@ class Part:
         if self.place is not None and self._path.exists():
             self._save(self.place)
 
+    def let_go(self) -> None:
+        """Keep nothing that was played: the files are whole, and what follows may take long."""
+        self._path.unlink(missing_ok=True)
+        self._file.truncate(0)
+
     def blocks(self, length: int) -> Iterator[Samples]:
         """Yield what has been played, in blocks of `length`."""
         self._file.seek(0)
@@ -96,22 +102,40 @@ def working(
     """Yield the working folder of a render that makes `files`, the piece first; with success it vanishes.
 
     After an error it stays if a place was kept. Raises InputError for a folder that is there (without `resume`
-    or `force`), none to resume, or one of another render, naming what differs; OutputError if the disk is full.
+    or `force`), none to resume, one in which another process is at work, or one of another render, naming what
+    differs; OutputError if the disk is full.
     """
-    folder = part_folder(files[0])
     check_part(files[0], resume=resume, force=force)
-    if resume:
-        _check_same(folder, about)
-    elif folder.exists():
-        _remove(folder)
-    done = False
-    try:
-        folder.mkdir(exist_ok=True)
-        if not (folder / ABOUT).exists():
-            write_json(folder / ABOUT, about)
+    folder = part_folder(files[0])
+    with held(folder), _begun(folder, files, about, resume=resume):
         played = folder / PLAYED
         with played.open("r+b" if played.exists() else "w+b") as file:
             yield Part(folder, file, channels, interval_s)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a working folder; at the end it goes if nothing is in it. Raises InputError."""
+    try:
+        with claimed(folder):
+            yield
+    finally:
+        with contextlib.suppress(OSError):  # something was kept
+            folder.rmdir()
+
+
+@contextlib.contextmanager
+def _begun(folder: Path, files: Sequence[Path], about: dict[str, Any], *, resume: bool) -> Iterator[None]:
+    """Let a working folder hold what it is about meanwhile; with success, or if nothing was kept, it is cleared."""
+    if resume:
+        _check_same(folder, about)
+    else:
+        _clear(folder)
+    done = False
+    try:
+        if not (folder / ABOUT).exists():
+            write_json(folder / ABOUT, about)
+        yield
         done = True
     except OSError as error:
         raise OutputError(f"{folder}: could not be written to ({io.reason(error)})") from error
@@ -139,27 +163,26 @@ def _keeps(folder: Path) -> bool:
     return (folder / PLACE).exists() or (folder / FINISHED).exists()
 
 
+def cleared(out: Path) -> bool:
+    """Say whether a render of `out` may have been broken off at its very end: it is there, and its folder empty."""
+    folder = part_folder(out)
+    return out.exists() and folder.is_dir() and all(path.name == LOCK for path in folder.iterdir())
+
+
 def _is_ours(folder: Path) -> bool:
-    """Say whether a render made a folder; at its very beginning it holds nothing, or a file that is half written."""
+    """Say whether a render made a folder; at its beginning and end it holds nothing, or a file that is half written."""
     inside = [path.name for path in folder.iterdir()] if folder.is_dir() else ["a file"]
-    return ABOUT in inside or all(name.startswith(f".{ABOUT}.") for name in inside)
-
-
-def _remove(folder: Path) -> None:
-    """Remove what a render left, and nothing else."""
-    if not _is_ours(folder):
-        raise InputError(f"{folder}: not what a render left; move it away")
-    _clear(folder)
+    return not {ABOUT, FINISHED}.isdisjoint(inside) or all(
+        name == LOCK or name.startswith(f".{ABOUT}.") for name in inside
+    )
 
 
 def _clear(folder: Path) -> None:
-    """Remove a working folder; what says whose it is goes last, so that a break in between is one to go on from."""
-    if not folder.is_dir():
-        return
-    last = {PLACE: -1, FINISHED: 1, ABOUT: 2}  # a place without what was played would be none
+    """Empty a working folder; that all is finished goes last, so that a break in between is one to go on from."""
+    last = {PLACE: -1, ABOUT: 1, FINISHED: 2}  # a place without what was played would be none
     for path in sorted(folder.iterdir(), key=lambda path: last.get(path.name, 0)):
-        path.unlink(missing_ok=True)
-    folder.rmdir()
+        if path.name != LOCK:
+            path.unlink(missing_ok=True)
 
 
 def finish(folder: Path, files: Sequence[Path]) -> None:

@@ -25,10 +25,10 @@ from fugue_state.measure.sound import SoundCheck
 from fugue_state.piece.conductor import block_of
 from fugue_state.piece.instrument import Instrument, play_on
 from fugue_state.piece.markers import markers, write_labels
-from fugue_state.piece.part import Part, check_part, finish, finished, part_folder, put_in_place, working
+from fugue_state.piece.part import Part, check_part, cleared, finish, finished, held, part_folder, put_in_place, working
 from fugue_state.piece.performance import played
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import MEASURED, provenance, write_json
+from fugue_state.piece.provenance import MEASURED, provenance, read_provenance, write_json
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
 
@@ -92,12 +92,17 @@ def render(
     how = provenance(score, memory, files.recipe.parent)
     about = how | {"stems": list(names), "block": block}
     folder = part_folder(files.sounds[0])
+    if resume and cleared(files.sounds[0]):
+        with held(folder):
+            return _whole(files, how)
     with working(files.sounds, about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s) as part:
+        # Another render may have finished the same files since.
+        check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
         if finished(files.sounds[0]):
             put_in_place(folder)
-            measured = json.loads(files.recipe.read_text(encoding="utf-8"))[MEASURED]
+            part.let_go()
             then()
-            return Report(**measured | {"path": str(files.sounds[0])})
+            return _measured(files)
         marked = markers(piece)
         lufs = _record_live(piece, part, track) if live else _record(piece, part, block, track, stems=stems)
         staged = files.within(folder)
@@ -115,8 +120,25 @@ def render(
         if staged.labels is not None:
             write_labels(staged.labels, marked, rate)
         finish(folder, files.all)
+        part.let_go()
         then()
     return report
+
+
+def _whole(files: Files, how: dict[str, Any]) -> Report:
+    """Return what a piece measured of which all is there; InputError if what is there is another one."""
+    if not all(path.exists() for path in files.all) or read_provenance(files.sounds[0]) != how:
+        raise InputError(f"{files.sounds[0]}: exists already and is another piece; choose another name or add --force")
+    return _measured(files)
+
+
+def _measured(files: Files) -> Report:
+    """Return what a finished piece measured, as the file beside it tells."""
+    try:
+        measured = json.loads(files.recipe.read_text(encoding="utf-8"))[MEASURED]
+        return Report(**measured | {"path": str(files.sounds[0])})
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{files.recipe}: damaged; --force starts over") from None
 
 
 @dataclass(frozen=True)
@@ -147,9 +169,10 @@ def check_outputs(
     if stems and score.resolution == "block":
         raise InputError('what is played live has no stems; resolution = "event" has')
     there = finished(out) if resume else set()
+    over = resume and cleared(out)
 
     def checked_path(path: Path) -> Path:
-        return io.output_path(path, force=force or path in there)
+        return io.output_path(path, force=force or over or path in there)
 
     if out.suffix.casefold() not in io.OUTPUT_FORMATS:
         raise unknown("file ending", out.suffix, io.OUTPUT_FORMATS)

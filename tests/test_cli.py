@@ -85,6 +85,12 @@ def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path:
     assert (score["envelope"]["hold_s"], score["tone"]["tilt_db"]) == (0.5, -4)
     assert (score["reverb"]["low_ratio"], score["reverb"]["high_ratio"]) == (1.5, 0.25)
     assert "loudness_lufs" in steps.stdout
+    assert "largest_step" not in steps.output
+    assert "longest_silence_s" not in steps.output
+    assert {"largest_step", "longest_silence_s"} <= set(told)
+    assert steps.stderr.splitlines()[-2:] == [
+        f"listen to {out}; look at {out.with_suffix('.png')}", f"next: fugue film {out}",
+    ]  # fmt: skip
     assert soundfile.info(out).samplerate == 48_000
 
 
@@ -372,3 +378,17 @@ def test_wrong_commands_suggest() -> None:
     result = run("froget")
     assert result.exit_code == 2
     assert "No such command 'froget'" in result.output
+
+
+def test_the_listing_of_an_atlas_is_checked_before_anything_is_measured(
+    tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fugue_state.memory.memory import Memory
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError
+
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "atlas.json").touch()
+    monkeypatch.setattr(Memory, "load", never)
+    refused(run("atlas", tiny_path, "-n", 1, "-o", tmp_path / "out"), 2, "atlas.json: exists already")

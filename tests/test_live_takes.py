@@ -682,3 +682,16 @@ def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:
     score = load_score(tmp_path / "takes" / "take-001.toml")
     assert [change.path for change in score.changes] == ["/play", "/forget"]
     assert len(recorded(tmp_path / "takes" / "take-001.toml")) == score.samples
+
+
+def refuse_with(held: str) -> None:
+    """Raise an error that holds what no other process can have."""
+    error = InputError("seed: must be a number")
+    vars(error)["held"] = (lambda: held) if held else threading.Lock()
+    raise error
+
+
+@pytest.mark.parametrize("held", ["a function", ""])
+def test_what_an_error_aside_says_is_not_lost(held: str) -> None:
+    with pytest.raises(InputError, match="seed: must be a number"):
+        aside(refuse_with, held)

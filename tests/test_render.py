@@ -561,7 +561,8 @@ def test_a_file_is_rendered_by_one_process_at_a_time(tmp_path: Path, tiny_memory
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        for wish in ({}, {"force": True}, {"resume": True}):
+        wishes: list[dict[str, Any]] = [{}, {"force": True}, {"resume": True}]
+        for wish in wishes:
             with pytest.raises(InputError, match=r"a\.wav\.part: another run is at work in this folder"):
                 render(Piece(score, tiny_memory), out, **wish)
             assert names(tmp_path) == ["a.wav.part"]
@@ -573,7 +574,7 @@ def test_a_file_is_rendered_by_one_process_at_a_time(tmp_path: Path, tiny_memory
 def test_what_was_finished_meanwhile_is_not_overwritten(tmp_path: Path, tiny_memory: Memory) -> None:
     out = tmp_path / "a.wav"
 
-    plain = rendering.provenance
+    plain = provenance
 
     def finished_by_another(*words: Any) -> dict[str, Any]:
         out.write_bytes(b"of another render")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
     from fugue_state.piece.piece import Piece
 
 
+FINE = ("largest_step", "longest_silence_s")  # figures for whoever looks for a fault
+
+
 def filming(command: Command) -> Command:
     """Add the options that say what form a film has."""
     size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
@@ -72,13 +76,18 @@ def rendering(command: Command) -> Command:
             show_default=True,
             help="Also write where chords and cues begin as NAME.txt, for Audacity; a WAV has them as markers anyway.",
         ),
+        click.option("--verbose", is_flag=True, help="Also print the largest step and the longest silence in it."),
         click.option(
-            "--stems", is_flag=True, help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices."
+            "--stems",
+            is_flag=True,
+            help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices as NAME-VOICE.wav.",
         ),
         filming,
         click.option("--film", type=USER_PATH, help="Film the piece, too (.mp4); see fugue film."),
         themed,
-        click.option("--portrait", type=USER_PATH, help="Its portrait: .png or .svg; default NAME.png."),
+        click.option(
+            "--portrait", type=USER_PATH, help="Its portrait: .png or .svg; default NAME.png, of a FLAC NAME.flac.png."
+        ),
         click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
         click.option("-o", "--out", required=True, type=USER_PATH, help="The piece: .wav or .flac."),
     ):
@@ -256,7 +265,13 @@ def _render(
         measured = render(piece, out, then=picture, track=tracked, **kept)
     if over:
         say(f"{out} was whole already; only {part_folder(out)} was left over")
-    report(asdict(measured) | {"portrait": str(portrait), "how": str(files.recipe)}, settings["as_json"])
+    told = asdict(measured) | {"portrait": str(portrait), "how": str(files.recipe)}
+    if not settings["as_json"] and not settings["verbose"]:
+        told = {key: value for key, value in told.items() if key not in FINE}
+    report(told, settings["as_json"])
+    say(f"listen to {out}; look at {settings['film'] or portrait}")
+    if settings["film"] is None:
+        say(f"next: fugue film {shlex.quote(str(out))}")
 
 
 def _check_film(settings: dict[str, Any]) -> FilmConfig:
@@ -312,6 +327,7 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
         piece = _piece(found, None)
         _note_letters(piece)
         _film(sound, piece, settings, config)
+    say(f"look at {settings['film']}")
 
 
 def _note_letters(piece: Piece) -> None:

@@ -70,7 +70,11 @@ def sample(
         memory, out, count=count, chord=chord, seed=seed, duration_s=seconds,
         theme=theme, force=force, track=tracked,
     )  # fmt: skip
-    say(f"made {len(made) - 1} sounds and {made[-1]}")
+    say(f"made {_sounds(len(made) - 1)} and {made[-1]}")
+
+
+def _sounds(count: int) -> str:
+    return "1 sound" if count == 1 else f"{count} sounds"
 
 
 def quantile(name: str, about: str) -> Callable[[Command], Command]:
@@ -117,9 +121,11 @@ def atlas(
     """
     from fugue_state.measure.atlas import Atlas, check_description
     from fugue_state.memory.memory import Memory
-    from fugue_state.piece.samples import write_places
+    from fugue_state.piece.samples import check_listing, write_places
 
     asked = _asked(settings, out)
+    if out is not None and out.exists():
+        check_listing(out, force=force)
     config = checked(AtlasConfig, taken(settings, AtlasConfig))
     memory = Memory.load(model)
     check_description(memory, **asked.get("like", {}))
@@ -130,7 +136,7 @@ def atlas(
     places = _wanted(found, asked)
     if out is not None:
         made = write_places(found, places, out, asked, theme=theme, force=force, track=tracked)
-        say(f"made {len(made) - 2} sounds, {made[-2]} and {made[-1]}")
+        say(f"made {_sounds(len(made) - 2)}, {made[-2]} and {made[-1]}")
     told = [place.told() for place in places]
     report({"sounds": told} if as_json else {f"{i:03d}": one for i, one in enumerate(told)}, as_json)
 

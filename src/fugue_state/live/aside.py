@@ -12,7 +12,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from typing import Any, Generic, TypeVar
 
-from fugue_state.errors import FugueError, OutputError, why
+from fugue_state.errors import FugueError, InputError, OutputError, why
 
 NICE = 10  # less urgent than what plays
 TOLD, MADE, RAISED = "told", "made", "raised"
@@ -86,9 +86,17 @@ def _do(there: Connection, tells: bool, work: Callable[..., Any], *given: Any) -
     try:
         there.send((MADE, work(*given, **tell)))
     except FugueError as error:
-        there.send((RAISED, error))
+        _send(there, error)
     except Exception as error:  # noqa: BLE001 - raised again by who waits, as a line
         there.send((RAISED, OutputError(why(error))))
+
+
+def _send(there: Connection, error: FugueError) -> None:
+    """Send an error, or what it says if it holds what no other process can have."""
+    try:
+        there.send((RAISED, error))
+    except Exception:  # noqa: BLE001 - whatever the things that it holds raise when they are to be sent
+        there.send((RAISED, (InputError if isinstance(error, InputError) else OutputError)(why(error))))
 
 
 def be_patient() -> None:

@@ -68,7 +68,7 @@ def write_places(
     Raises InputError as `write_latents` does.
     """
     memory = atlas.memory
-    listing = io.output_path(io.output_folder(folder) / "atlas.json", force=force)
+    listing = check_listing(folder, force=force)
     names = [
         "_".join([p.description.chord or "silent", *([] if p.index is None else [f"{p.index:04d}"])]) for p in places
     ]
@@ -85,6 +85,11 @@ def write_places(
     }
     write_json(listing, told)
     return [*made, listing]
+
+
+def check_listing(folder: Path, *, force: bool) -> Path:
+    """Return where the listing of an atlas goes; InputError if it cannot be written."""
+    return io.output_path(io.output_folder(folder) / "atlas.json", force=force)
 
 
 def write_latents(

@@ -97,17 +97,17 @@ def part_folder(out: str | Path) -> Path:
 
 @contextlib.contextmanager
 def working(
-    files: Sequence[Path], about: dict[str, Any], channels: int, *, resume: bool, force: bool, interval_s: float
+    out: Path, about: dict[str, Any], channels: int, *, resume: bool, force: bool, interval_s: float
 ) -> Iterator[Part]:
-    """Yield the working folder of a render that makes `files`, the piece first; with success it vanishes.
+    """Yield the working folder of a render that makes the piece `out`; with success it vanishes.
 
     After an error it stays if a place was kept. Raises InputError for a folder that is there (without `resume`
     or `force`), none to resume, one in which another process is at work, or one of another render, naming what
     differs; OutputError if the disk is full.
     """
-    check_part(files[0], resume=resume, force=force)
-    folder = part_folder(files[0])
-    with held(folder), _begun(folder, files, about, resume=resume):
+    check_part(out, resume=resume, force=force)
+    folder = part_folder(out)
+    with held(folder), _begun(folder, about, resume=resume):
         played = folder / PLAYED
         with played.open("r+b" if played.exists() else "w+b") as file:
             yield Part(folder, file, channels, interval_s)
@@ -125,7 +125,7 @@ def held(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _begun(folder: Path, files: Sequence[Path], about: dict[str, Any], *, resume: bool) -> Iterator[None]:
+def _begun(folder: Path, about: dict[str, Any], *, resume: bool) -> Iterator[None]:
     """Let a working folder hold what it is about meanwhile; with success, or if nothing was kept, it is cleared."""
     if resume:
         _check_same(folder, about)

@@ -95,7 +95,9 @@ def render(
     if resume and cleared(files.sounds[0]):
         with held(folder):
             return _whole(files, how)
-    with working(files.sounds, about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s) as part:
+    with working(
+        files.sounds[0], about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s
+    ) as part:
         # Another render may have finished the same files since.
         check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
         if finished(files.sounds[0]):

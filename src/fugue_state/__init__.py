@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fugue_state.piece.film import film as film
     from fugue_state.piece.piece import Piece as Piece
     from fugue_state.piece.render import render as render
+    from fugue_state.piece.render import samples as samples
     from fugue_state.score.model import Score as Score
     from fugue_state.score.text import load_score as load_score
 __version__ = config.VERSION
@@ -27,6 +28,7 @@ _HOMES = {
     "learn": "fugue_state.measure.lesson",
     "load_score": "fugue_state.score.text",
     "render": "fugue_state.piece.render",
+    "samples": "fugue_state.piece.render",
 }
 
 

@@ -10,6 +10,7 @@ from typing import Any, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fugue_state.errors import InputError, shown, unknown
+from fugue_state.limits import MEMORY_LABELS, MEMORY_NAME
 
 VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
@@ -66,15 +67,28 @@ HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; an unknown key or a value out of range is an error."""
+    """A frozen group of settings; an unknown key or a value out of range is an InputError."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def __init__(self, **values: Any) -> None:
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            raise SettingsError(first_problem(error, type(self))[1]) from None
+
+    # As that of pydantic's own class: settings within others are made without it, and keep their place.
+    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
 AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 Place = tuple[str | int, ...]
+
+
+class SettingsError(InputError, ValueError):
+    """What is wrong with settings, with the key; a ValueError, too, as within settings errors are."""
 
 
 class MisplacedError(InputError, ValueError):
@@ -233,7 +247,11 @@ class ModelConfig(Settings):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError(f"labels must be distinct, got {self.labels}")
+            raise ValueError(f"labels must be distinct, got {shown(self.labels)}")
+        if len(self.labels) > MEMORY_LABELS.most:
+            raise ValueError(MEMORY_LABELS.passed(len(self.labels)))
+        if (longest := max(map(len, self.labels), default=0)) > MEMORY_NAME.most:
+            raise ValueError(f"label {shown(max(self.labels, key=len))}: {MEMORY_NAME.passed(longest)}")
         return self
 
     @property
@@ -284,7 +302,7 @@ class VocoderConfig(Settings):
     kernel: int = Field(default=7, ge=2, le=31)
     entry: int = Field(default=5, ge=2, le=31)  # mel frames that one frame sees directly
     look_ahead: int = Field(default=2, ge=1, le=15)  # ... of which are still to come
-    low: int = Field(default=192, ge=0)  # bins of the first guess that the global part sees
+    low: int = Field(default=192, ge=0, le=8193)  # bins of the first guess that the global part sees
     patch: int = Field(default=16, ge=2, le=256, multiple_of=2)  # bins that the local part corrects together
     local: int = Field(default=96, ge=4, le=1024)
     air: int = Field(default=16, ge=2, le=256)  # points of the curve above the highest band

@@ -57,6 +57,7 @@ def shown(value: object) -> str:
         text = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str | bytes) else value)
     except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists without end
         text = f"a very large {type(value).__name__}"
+    text = " ".join(text.split()) if "\n" in text else text  # an array is shown in several
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 

@@ -122,3 +122,13 @@ TAKE_WAITING = Limit(
     "takes", "changes that wait to be written", 10**6, "changes", "{got} changes wait for the disk: at most {most}"
 )
 MEMORY_NAME = Limit("memories", "length of a name", 200, "characters", "a name of {got} is too long: at most {most}")
+MEMORY_LABELS = Limit("memories", "labels", 4096, "labels", "{got} labels are too many: at most {most}")
+MEMORY_LATENTS = Limit("memories", "latents drawn at once", 1_000_000, "latents", "{got} latents: at most {most}")
+MEMORY_FRAMES = Limit(
+    "memories",
+    "frames of mel made at once, over all latents",
+    2**19,
+    "frames",
+    "{got} frames of mel are too many at once: at most {most}; give fewer latents at a time",
+)
+MEMORY_STEPS = Limit("memories", "steps of activations over time", 65_536, "steps", "{got} steps: at most {most}")

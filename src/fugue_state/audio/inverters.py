@@ -11,13 +11,13 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from fugue_state import asked
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.integrate import Grid, gradient_phase, realtime_phase
 from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Refit, Updates
 from fugue_state.audio.mel import MelTransform
 from fugue_state.audio.phase import griffin_lim, random_phase
-from fugue_state.config import DEFAULT_QUALITY, QUALITIES, MelSpec, PhaseConfig, QualityName
-from fugue_state.errors import unknown
+from fugue_state.config import DEFAULT_QUALITY, QUALITIES, SEED_MAX, MelSpec, PhaseConfig, QualityName
 
 JOINT = PhaseConfig(method="random", iterations=64)  # magnitudes and phase found together, from nothing
 MOMENTUM = 0.99
@@ -50,7 +50,9 @@ class SpectralInverter:
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
-        self.magnitudes.transform.check(mel)
+        mel = self.magnitudes.transform.taken(mel)
+        if not len(mel):
+            return torch.zeros(0, mel.shape[2] * self.spec.hop)
         return torch.cat(in_threads(self._one, torch.split(mel, 1)))
 
     def _one(self, mel: Tensor) -> Tensor:
@@ -90,6 +92,9 @@ class OriginalInverter:
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
+        mel = self._transform.taken(mel)
+        if not len(mel):
+            return torch.zeros(0, mel.shape[2] * self.spec.hop)
         with one_thread(), threadpool_limits(1, user_api="blas"):
             bands = self._transform.bands(mel).numpy()
             return torch.from_numpy(np.stack([self._one(item) for item in bands]))
@@ -128,6 +133,7 @@ def make_inverter(name: str, spec: MelSpec, quality: QualityName = DEFAULT_QUALI
 
     The quality decides how the phase is found; `joint` and `original` have one of their own.
     """
-    if name not in WAYS:
-        raise unknown("inverter", name, WAYS)
-    return WAYS[name](spec, QUALITIES[quality], seed)
+    asked.one_of("inverter", name, WAYS)
+    asked.one_of("quality", quality, QUALITIES)
+    asked.kind("spec", spec, MelSpec, "as in Memory.spec")
+    return WAYS[name](spec, QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX))

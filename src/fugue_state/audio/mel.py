@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fugue_state import asked
 from fugue_state.audio.compiled import one_thread
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
@@ -108,13 +109,19 @@ class MelTransform:
     def _level(self, mel: Tensor) -> Tensor:
         """Return the amplitudes (B, M, T) that a mel names, the floor's where it is at the floor."""
         self.check(mel)
-        if mel.abs().max() > 1.0 + ROUNDING:
+        if mel.numel() and mel.abs().max() > 1.0 + ROUNDING:
             # Said once for each place that it comes from: that is how warnings are shown.
             warnings.warn(f"mel values up to {float(mel.abs().max()):.3g} are clamped to -1..1", stacklevel=3)
         level: Tensor = 10.0 ** (
             ((mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db) / 20.0
         )
         return level
+
+    def taken(self, mel: Tensor) -> Tensor:
+        """Return a mel (B, M, T) in single precision, whatever it was before; raises as `check` does."""
+        mel = torch.from_numpy(asked.floats("mel", mel, finite=False))
+        self.check(mel)
+        return mel
 
     def check(self, mel: Tensor) -> None:
         """Raise AudioError unless `mel` is (B, M, T), finite, of this spec and not empty."""

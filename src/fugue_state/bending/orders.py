@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Protocol, get_args
 
@@ -11,12 +10,11 @@ import numpy.typing as npt
 
 from fugue_state.config import REGIONS, OrderName
 from fugue_state.errors import InputError, unknown
+from fugue_state.memory.units import units_of
 
 Order = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 
-# A layer or a region, and for a layer one unit or a range of them.
-UNITS = re.compile(r"([^:]+)(?::([0-9]+)(?:-([0-9]+))?)?")
 MEASURED = {
     "saliency": "saliency",
     "activation": "activation",
@@ -120,24 +118,10 @@ def parse_units(names: Sequence[str], layers: Mapping[str, int], measured: Measu
 
 
 def _named(name: str, layers: Mapping[str, int], measured: Measured | None) -> Sequence[int]:
-    parts = UNITS.fullmatch(name)
-    if parts is None:
-        raise InputError(f"{name!r} names no units; they are written like deconv2, deconv2:17 or deconv2:1-64")
-    place, first, last = parts.groups()
-    if place in REGIONS and first is None:
-        region = _of_all(measured, "region", sum(layers.values()), f"{place!r}")
-        return [int(unit) for unit in np.flatnonzero(region == REGIONS.index(place))]
-    if place not in layers:
-        raise unknown("layer", place, [*layers, *REGIONS])
-    size, low = layers[place], int(first or 1)
-    high = int(last or first or size)
-    if low > high:
-        raise InputError(f"{name}: a range goes up, like {place}:{high}-{low}")
-    if not 1 <= low <= high <= size:
-        raise InputError(f"{name}: {place} has units 1 to {size}")
-    start = list(layers).index(place)
-    before = sum(list(layers.values())[:start])
-    return range(before + low - 1, before + high)
+    if name in REGIONS:
+        region = _of_all(measured, "region", sum(layers.values()), f"{name!r}")
+        return [int(unit) for unit in np.flatnonzero(region == REGIONS.index(name))]
+    return units_of(name, layers, REGIONS)
 
 
 def _of_all(measured: Measured | None, key: str, count: int, what: str) -> npt.NDArray[np.generic]:

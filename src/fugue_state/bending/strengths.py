@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state import asked
 from fugue_state.bending.orders import Order
-from fugue_state.errors import InputError
 
 Strengths = npt.NDArray[np.float32]
 
@@ -17,8 +17,7 @@ def forget(order: Order, fraction: float, units: int) -> Strengths:
     Nested: what is forgotten at a smaller fraction is forgotten at a larger one. The unit at the
     border is remembered in part, so that the strengths move without steps. What is not in the order stays.
     """
-    if not 0.0 <= fraction <= 1.0:
-        raise InputError(f"the fraction forgotten must be within 0..1, got {fraction}")
+    fraction = asked.number("the fraction forgotten", fraction, 0.0, 1.0)
     strengths = np.ones(units, dtype=np.float32)
     strengths[order] = np.clip(np.arange(1, len(order) + 1) - fraction * len(order), 0.0, 1.0)
     return strengths

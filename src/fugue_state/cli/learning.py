@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,12 +47,10 @@ if TYPE_CHECKING:
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
     from fugue_state.look.theme import Theme
-    from fugue_state.memory.dataset import MelSet
     from fugue_state.memory.training import Progress, RunConfig
 
 
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
-NAMED_FILES = 12  # of those that cannot be read
 
 
 @click.group()
@@ -177,7 +174,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus, readable
-    from fugue_state.measure.lesson import teach
+    from fugue_state.measure.lesson import material, teach
     from fugue_state.measure.trend import is_noise
     from fugue_state.memory.claim import claimed
     from fugue_state.memory.pace import told
@@ -203,7 +200,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     fabric.launch()
     with claimed(out) if fabric.is_global_zero else nullcontext(), StopFlag() as stop, LossBar() as bar:
         with fabric.rank_zero_first():  # the others find the mels in the cache
-            run, mels = _mels(found, run, clustered, cache)
+            run, mels = material(found, run, cache, clustered=clustered, track=tracked, say=note)
         pace = suit(
             run, mels, budget, fabric,
             smaller=() if resume or settings["steps"] or _asked("feature_maps") else SMALLER_MAPS,
@@ -305,30 +302,6 @@ def _clusters(asked: str | None, clips: int) -> int | None:
     if not asked.isdecimal() or not 1 <= int(asked) <= clips:
         raise InputError(f"clusters: a number from 1 to {clips}, as many as there are clips, or {AUTO} (got {asked!r})")
     return int(asked)
-
-
-def _mels(found: Corpus, run: RunConfig, clustered: bool, cache: Cache) -> tuple[RunConfig, MelSet]:
-    """Make the mels of a run and the clusters it asks for; say what is odd about them."""
-    from fugue_state.corpus.advice import advise
-    from fugue_state.memory.dataset import load_mels
-
-    mels = load_mels(found, run.mel, cache, labelled=not clustered, track=tracked)
-    for path, reason in mels.left_out[:NAMED_FILES]:
-        note(f"left out {path}: {reason}")
-    if len(mels.left_out) > NAMED_FILES:
-        note(f"left out {len(mels.left_out) - NAMED_FILES} more; fugue corpus inspect names all")
-    for line in advise(mels.facts, run.mel, classes=mels.classes, mels=mels.mels):
-        note(line)
-    if not clustered or run.clusters == 1:
-        return run, mels
-    from fugue_state.memory.clusters import cluster_mels
-
-    mels = cluster_mels(mels, run.mel, run.clusters)
-    sizes = Counter(mels.classes)
-    counts = ", ".join(f"{name} ({sizes[name]} clips)" for name in mels.labels)
-    note(f"clusters heard: {counts}" if counts else "no clusters stand out; learning without labels")
-    model = run.model.model_copy(update={"labels": mels.labels})
-    return run.model_copy(update={"model": model, "clusters": max(len(mels.labels), 1)}), mels
 
 
 class StopFlag:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,8 +15,10 @@ import torch
 from scipy.stats import rankdata
 from torch import Tensor
 
+from fugue_state import asked
 from fugue_state.config import AtlasConfig, MelSpec, Settings
-from fugue_state.errors import InputError, unknown
+from fugue_state.errors import InputError, shown, unknown
+from fugue_state.limits import MEMORY_LATENTS
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, Description, triads
 from fugue_state.measure.kept import Tensors, kept
@@ -97,7 +100,8 @@ class Atlas:
 
         Where it is kept, and when it is made again, is told in `kept`.
         """
-        config = config or AtlasConfig()
+        asked.kind("memory", memory, Memory, "Memory.load reads one")
+        config = asked.kind("config", config or AtlasConfig(), AtlasConfig, "AtlasConfig()")
         header = AtlasHeader(
             fingerprint=memory.fingerprint, config=config, mel=memory.spec, chords=triads(memory.labels)
         )
@@ -118,8 +122,8 @@ class Atlas:
 
     def __getitem__(self, index: int) -> Place:
         """Return an entry; InputError if there is none of this number."""
-        if not 0 <= index < len(self):
-            raise InputError(f"the atlas has no entry {index}: it has 0 to {len(self) - 1}")
+        if not isinstance(index, int | np.integer) or not 0 <= index < len(self):
+            raise InputError(f"the atlas has no entry {shown(index)}: it has 0 to {len(self) - 1}")
         chord = int(self._chord[index])
         description = _description(self.names[chord] if chord >= 0 else "", self._traits[index])
         return Place(self._latents[index], self._label(index), description, index)
@@ -150,15 +154,25 @@ class Atlas:
         Raises InputError for a chord that is not known or not there, an unknown trait, a quantile
         outside 0..1, or more latents than there are.
         """
-        wanted = _checked(traits)
+        wanted, seed = _checked(traits), asked.whole("seed", seed, 0, math.inf)
         among = np.arange(len(self)) if chord is None else self._sounding(chord)
-        if not 1 <= count <= len(among):
-            what = f" of chord {chord}" if chord else ""
-            raise InputError(f"the atlas has {len(among)} latents{what}; 1 to {len(among)} can be chosen, not {count}")
+        self._check_count(count, len(among), f" of chord {chord}" if chord else "")
         among = np.random.default_rng(seed).permutation(among)
         columns = [list(TRAITS).index(name) for name in wanted]
         distance = np.linalg.norm(self._quantiles[among][:, columns] - list(wanted.values()), axis=1)
         return [self[int(i)] for i in among[np.argsort(distance, kind="stable")[:count]]]
+
+    @staticmethod
+    def _check_count(count: int, most: int, of: str = "") -> None:
+        if not isinstance(count, int | np.integer) or not 1 <= count <= most:
+            raise InputError(f"the atlas has {most} latents{of}; 1 to {most} can be chosen, not {shown(count)}")
+
+    def _latent(self, z: Tensor) -> Tensor:
+        """Return a latent as the memory takes it; InputError for what is none."""
+        taken, size = torch.from_numpy(asked.floats("a latent", z)), self._latents.shape[1]
+        if taken.shape != (size,):
+            raise InputError(f"a latent must be ({size},), got {tuple(taken.shape)}")
+        return taken
 
     def _sounding(self, chord: str) -> npt.NDArray[np.int64]:
         """Return the entries that sound like a chord; InputError if there are none."""
@@ -176,9 +190,8 @@ class Atlas:
         the whole range of one trait. An entry is its own first neighbour. A latent that is no entry is
         described as generated with `label`; None is the memory's first label.
         """
-        if not 1 <= count <= len(self):
-            raise InputError(f"the atlas has {len(self)} latents; 1 to {len(self)} can be chosen, not {count}")
-        found = self[one] if isinstance(one, int) else self._found(one, label)
+        self._check_count(count, len(self))
+        found = self[int(one)] if isinstance(one, int | np.integer) else self._found(self._latent(one), label)
         distance = self._distances(found.description)
         if found.index is not None:
             distance[found.index] = -1.0
@@ -186,7 +199,7 @@ class Atlas:
 
     def place(self, z: Tensor, label: str | None = None) -> Place:
         """Describe any latent (Z,), generated with `label`; None is the memory's first label."""
-        return self.places(z[None], [label])[0]
+        return self.places(self._latent(z)[None], [label])[0]
 
     def places(self, z: Tensor, labels: Sequence[str | None]) -> list[Place]:
         """Describe latents (B, Z), each generated with its label; None is the memory's first label."""
@@ -237,8 +250,8 @@ def spherical_path(one: Tensor, other: Tensor, steps: int) -> Tensor:
     where a straight line would cut through the middle. Opposite directions have many great circles;
     one of them is taken. Raises InputError for fewer than two steps, other shapes, or zeros.
     """
-    if steps < 2:
-        raise InputError(f"a path takes at least 2 steps, its ends, got {steps}")
+    steps = asked.whole("a path takes at least 2 steps, its ends: they", steps, 2, MEMORY_LATENTS.most)
+    one, other = (torch.from_numpy(asked.floats("an end of a path", end)) for end in (one, other))
     if one.ndim != 1 or one.shape != other.shape or one.numel() < 2:
         raise InputError(f"a path leads between two latents (Z,), got {tuple(one.shape)} and {tuple(other.shape)}")
     a, b = (end.detach().cpu().numpy().astype(np.float64) for end in (one, other))
@@ -274,6 +287,8 @@ def check_description(memory: Memory, chord: str | None = None, **traits: float 
 
 def _chord_index(chord: str, names: Sequence[str]) -> int:
     """Return the index of a chord among names, however it is spelled; InputError if it is not there."""
+    if not isinstance(chord, str):
+        raise InputError(f"a chord is named by text ({', '.join(names)}), got {shown(chord)}")
     same = [i for i, name in enumerate(names) if NAME.match(chord) and (template(name) == template(chord)).all()]
     if not same:
         raise unknown("chord", chord, names)
@@ -282,13 +297,12 @@ def _chord_index(chord: str, names: Sequence[str]) -> int:
 
 def _checked(traits: Mapping[str, float | None]) -> dict[str, float]:
     """Return the traits that are asked for."""
-    asked = {name: value for name, value in traits.items() if value is not None}
-    for name, value in asked.items():
+    wanted = {name: value for name, value in traits.items() if value is not None}
+    for name, value in wanted.items():
         if name not in TRAITS:
             raise unknown("trait", name, TRAITS)
-        if not 0.0 <= value <= 1.0:
-            raise InputError(f"{name}: a quantile is within 0..1 (0.8: more than 80 % of the latents), got {value:g}")
-    return asked
+        asked.number(f"{name}: a quantile, as 0.8 for more than 80 % of the latents,", value, 0.0, 1.0)
+    return wanted
 
 
 def _description(chord: str, traits: Array) -> Description:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,8 +10,8 @@ from torch import Tensor
 
 from fugue_state.audio.io import output_folder
 from fugue_state.config import Settings
-from fugue_state.corpus.cache import cache_folder
-from fugue_state.errors import CheckpointError, InputError
+from fugue_state.corpus.cache import VARIABLE, cache_folder
+from fugue_state.errors import CheckpointError, InputError, OutputError, why
 from fugue_state.memory.catalogue import SUFFIX, find_memory, shipped_memories
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
 from fugue_state.memory.memory import Memory
@@ -35,7 +34,8 @@ def kept(
 
     It is kept beside the checkpoint that `name_or_path` stands for; in the cache folder if there is none,
     or if its folder cannot be written to. Of a memory that came with the package, what came with it is
-    looked at first, and what is made goes to the cache folder. What belongs to another memory or other
+    looked at first, and what is made goes to the cache folder. Where nothing can be written it is made each time, and
+    that is said. What belongs to another memory or other
     settings, or is damaged (`fault` says how), is made again, and that is said.
     """
     if not memory.fingerprint:  # it never was a file: nothing on disk could be recognised as its own
@@ -44,9 +44,8 @@ def kept(
     cached = cache_folder() / kind / f"{memory.fingerprint}{SUFFIX}"
     found = None if rebuild else _stored(kind, header, [*beside, cached], fault, say)
     if found is None:
-        path = _writable([cached] if shipped else [*beside, cached])
         found = make()
-        write_tensors(path, kind, header, found)
+        _keep([cached] if shipped else [*beside, cached], kind, header, found, say)
     return found
 
 
@@ -90,11 +89,14 @@ def _read(kind: str, header: Settings, path: Path, fault: Callable[[Tensors], st
     return tensors
 
 
-def _writable(places: Sequence[Path]) -> Path:
-    """Return the best place that lets itself be written to; InputError if none does."""
-    for path in places[:-1]:
-        with contextlib.suppress(InputError):
+def _keep(places: Sequence[Path], kind: str, header: Settings, found: Tensors, say: Callable[[str], None]) -> None:
+    """Write what was made to the best place that lets itself be written to; if none does, say so."""
+    for path in places:
+        try:
             output_folder(path.parent)
-            return path
-    output_folder(places[-1].parent)
-    return places[-1]
+            write_tensors(path, kind, header, found)
+        except (InputError, OutputError, OSError) as error:
+            reason = why(error)
+        else:
+            return
+    say(f"{reason}; the {kind} is not kept for the next time; {VARIABLE} names another folder")

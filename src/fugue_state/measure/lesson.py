@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from lightning_fabric import Fabric
 
+from fugue_state import asked
 from fugue_state.config import (
     SLICE_AUTO,
     SMALLER_MAPS,
@@ -17,8 +19,10 @@ from fugue_state.config import (
     MelSpec,
     ModelConfig,
     TrainConfig,
+    cluster_labels,
 )
-from fugue_state.corpus.cache import find_cache
+from fugue_state.corpus.advice import advise
+from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.corpus.slices import cut_corpus
 from fugue_state.look.figure import save_figure
@@ -29,7 +33,8 @@ from fugue_state.measure.log import TensorBoardLog
 from fugue_state.measure.preview import memory_figure, write_preview
 from fugue_state.measure.trend import is_noise, trend
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
-from fugue_state.memory.dataset import MelSet, load_mels
+from fugue_state.memory.clusters import cluster_mels
+from fugue_state.memory.dataset import MelSet, corpus_key, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.networks import Generator
 from fugue_state.memory.pace import told
@@ -37,6 +42,7 @@ from fugue_state.memory.training import Progress, RunConfig, check_run, make_fab
 from fugue_state.progress import Track, untracked
 
 PREVIEWS, LOG = "previews", "log"
+NAMED_FILES = 12  # of those that are left out
 
 
 def teach(
@@ -105,35 +111,71 @@ def learn(
     train: TrainConfig | None = None,
     licence: str = UNKNOWN,
     slicing: str = SLICE_AUTO,
+    clusters: int | None = None,
     force: bool = False,
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
 ) -> Memory:
-    """Learn a memory from class folders of sounds, or from a flat one without labels, and return the best.
+    """Learn a memory from class folders of sounds, or from a flat one, and return the best.
 
     The short way to `teach`, on the CPU; the memory is called as its folder. Long recordings are cut as `cut_corpus`
     says. What `train` leaves `auto` is whichever way is fastest here; without a `model`, its width is one whose steps
-    fit into the budget's minutes. Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
+    fit into the budget's minutes. In a flat folder, or if `clusters` asks for some, clusters of like sounds stand in
+    for labels; 1 learns without. Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
     """
-    folder, mel, cache = Path(folder), mel or MelSpec(), find_cache(say)
-    corpus = cut_corpus(read_corpus(Path(sounds), track), mel, slicing, cache=cache, track=track)
-    mels = load_mels(corpus, mel, cache, track=track)
+    sounds, folder = asked.path("the folder of sounds", sounds), asked.path("the folder of a run", folder)
+    asked.kind("budget", budget, Budget, "Budget(minutes=10)")
+    mel = asked.kind("mel", mel or MelSpec(), MelSpec, "MelSpec()")
+    chosen, model = model is not None, asked.kind("model", model or ModelConfig(), ModelConfig, "ModelConfig()")
+    train = asked.kind("train", train or TrainConfig(), TrainConfig, "TrainConfig()")
+    cache = find_cache(say)
+    corpus = cut_corpus(read_corpus(sounds, track), mel, slicing, cache=cache, track=track)
+    clips = len(corpus.part("Training"))
+    clusters = None if clusters is None else asked.whole("clusters", clusters, 1, max(clips, 1))
+    clustered = clusters is not None or not corpus.labels
+    labels = cluster_labels(clusters or 1) if clustered else corpus.labels
     run = RunConfig(
         name=folder.resolve().name,
         mel=mel,
         slicing=slicing,
-        model=(model or ModelConfig()).model_copy(update={"labels": corpus.labels}),
-        train=train or TrainConfig(),
-        data_key=mels.key,
-        data=(DataSource(name=corpus.name, clips=len(mels.label), licence=licence),),
+        clusters=clusters,
+        model=model.model_copy(update={"labels": labels}),
+        train=train,
+        data_key=corpus_key(corpus, mel),
+        data=(DataSource(name=corpus.name, clips=clips, licence=licence),),
     )
+    run, mels = material(corpus, run, cache, clustered=clustered, track=track, say=say)
     check_run(folder, run, resume=False, force=force)
     fabric = make_fabric(ComputeConfig(accelerator="cpu"))
-    pace = suit(run, mels, budget, fabric, smaller=() if model or budget.steps else SMALLER_MAPS)
+    pace = suit(run, mels, budget, fabric, smaller=() if chosen or budget.steps else SMALLER_MAPS)
     for line in told(pace, budget, option="feature_maps", size=lambda r: r.model.feature_maps):
         say(line)
     teach(folder, pace.run, corpus, mels, budget, fabric=fabric, force=force, track=track, say=say)
     return Memory.load(folder)
+
+
+def material(
+    corpus: Corpus, run: RunConfig, cache: Cache, *, clustered: bool, track: Track, say: Callable[[str], None]
+) -> tuple[RunConfig, MelSet]:
+    """Return the mels that a run learns from, and the run with the labels that they have; say what is odd about them.
+
+    If `clustered`, clusters stand in for the labels of the folder: as many as the run says, or as are heard.
+    """
+    mels = load_mels(corpus, run.mel, cache, labelled=not clustered, track=track)
+    for path, reason in mels.left_out[:NAMED_FILES]:
+        say(f"left out {path}: {reason}")
+    if len(mels.left_out) > NAMED_FILES:
+        say(f"left out {len(mels.left_out) - NAMED_FILES} more; fugue corpus inspect names all")
+    for line in advise(mels.facts, run.mel, classes=mels.classes, mels=mels.mels):
+        say(line)
+    if not clustered or run.clusters == 1:
+        return run, mels
+    mels = cluster_mels(mels, run.mel, run.clusters)
+    sizes = Counter(mels.classes)
+    counts = ", ".join(f"{name} ({sizes[name]} clips)" for name in mels.labels)
+    say(f"clusters heard: {counts}" if counts else "no clusters stand out; learning without labels")
+    model = run.model.model_copy(update={"labels": mels.labels})
+    return run.model_copy(update={"model": model, "clusters": max(len(mels.labels), 1)}), mels
 
 
 def _told(step: int, found: Mapping[str, float]) -> str:

@@ -12,16 +12,19 @@ import scipy.fft
 import torch
 from torch import Tensor
 
+from fugue_state import asked
 from fugue_state.audio.compiled import one_thread
 from fugue_state.config import DEFAULT_REPLACEMENT, ReplacementName
-from fugue_state.errors import InputError, unknown
+from fugue_state.errors import InputError, shown
 from fugue_state.memory.networks import Bender, Generator, remembered
+from fugue_state.memory.units import for_units
 
 REPLACEMENTS = get_args(ReplacementName)
 LENGTHS_KEPT = 4  # lengths in frames for which a bend keeps what it has prepared
 
-UnitValues = npt.ArrayLike | Tensor
-# A source as the generator takes it: latent (1, Z), label (1,), strengths (C,) by layer.
+# One for each unit, or by name: {"deconv3:17": 0.0}, where the others are left as they are.
+UnitValues = npt.ArrayLike | Tensor | Mapping[str, float | npt.ArrayLike | Tensor]
+# Moments as the generator takes them: latents (B, Z), labels (B,), strengths (C,) or (B, C) by layer.
 Moment = tuple[Tensor, Tensor, Mapping[str, Tensor] | None]
 
 
@@ -119,13 +122,14 @@ class Bend:
 
     def _make(self, frames: int) -> Mapping[str, Bender]:
         with torch.inference_mode(), one_thread():
-            maps = {n: maps_of(self.generator, m, frames) for n, m in self.moments.items() if n in self.replacement}
+            needed = {name: moment for name, moment in self.moments.items() if name in self.replacement}
+            maps = {name: maps_of(self.generator, moment, frames) for name, moment in needed.items()}
             made: dict[str, Bender] = {}
             first = 0
             for index, (name, size) in enumerate(self.generator.map_sizes(frames).items()):
                 units = slice(first, first + self.generator.config.layers[name])
                 first = units.stop
-                layer = self._layer(index, units, size, {source: layers[name] for source, layers in maps.items()})
+                layer = self._layer(index, units, size, {source: layers[name][0] for source, layers in maps.items()})
                 if layer is not None:
                     made[name] = layer
             return made
@@ -155,13 +159,13 @@ def _unless(values: Tensor | None, units: slice, neutral: float) -> Tensor | Non
 
 
 def maps_of(generator: Generator, moment: Moment, frames: int) -> dict[str, Tensor]:
-    """Return what every unit does at a moment: maps (C, H, W) by layer."""
+    """Return what every unit does at moments: maps (B, C, H, W) by layer."""
     maps: dict[str, Tensor] = {}
 
     def keep(name: str) -> Bender:
         def kept(h: Tensor, strength: Tensor | None) -> Tensor:
             out = remembered(h, strength)
-            maps[name] = out[0]
+            maps[name] = out
             return out
 
         return kept
@@ -181,22 +185,22 @@ def replacements(chosen: str | Mapping[str, str] | Sequence[str], layers: Mappin
         names = (chosen,) * units
     elif isinstance(chosen, Mapping):
         for layer in chosen:
-            if layer not in layers:
-                raise unknown("layer", layer, layers)
+            asked.one_of("layer", layer, layers)
         names = tuple(chosen.get(layer, DEFAULT_REPLACEMENT) for layer, count in layers.items() for _ in range(count))
-    else:
+    elif isinstance(chosen, Sequence | np.ndarray):
         names = tuple(chosen)
+    else:
+        raise InputError(f"replacement must be a name, names by layer or one for each unit, got {shown(chosen)}")
     if len(names) != units:
         raise InputError(f"{len(names)} replacements for {units} units; one for each is needed")
     for name in names:
-        if name not in REPLACEMENTS:
-            raise unknown("replacement", name, REPLACEMENTS)
+        asked.one_of("replacement", name, REPLACEMENTS)
     return names
 
 
-def per_unit(name: str, values: UnitValues, units: int, most: float) -> Tensor:
-    """Return values (U,) within 0..most; InputError for others."""
-    flat = torch.as_tensor(values, dtype=torch.float32)
+def per_unit(name: str, values: UnitValues, layers: Mapping[str, int], most: float, default: float) -> Tensor:
+    """Return values (U,) within 0..most, the default where names leave units out; InputError for others."""
+    flat, units = torch.from_numpy(for_units(name, values, layers, default)), sum(layers.values())
     if flat.shape != (units,):
         raise InputError(f"{name} must be ({units},), got {tuple(flat.shape)}")
     wrong = flat[~((flat >= 0.0) & (flat <= most))]

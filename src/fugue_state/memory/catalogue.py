@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
+from fugue_state import asked
 from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
 from fugue_state.errors import CheckpointError, InputError, shown, unknown
 from fugue_state.limits import MEMORY_NAME
@@ -69,7 +70,7 @@ def find_memory(name_or_path: str | Path) -> Path:
 
     The name of a memory that ships always means that one; a folder called like it is reached by ./name.
     """
-    shipped, path = shipped_memories(), at_home(name_or_path)
+    shipped, path = shipped_memories(), at_home(asked.path("memory", name_or_path))
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
     try:
@@ -138,6 +139,8 @@ def understood(path: Path, kind: type[AnySettings], values: dict[str, Any]) -> A
 
 def kind_of(path: Path) -> str:
     """Return what kind of checkpoint a file is; empty for none of ours."""
+    if not path.is_file():  # a pipe would be waited for
+        return ""
     try:
         with safe_open(path, "np") as stored:
             return str(json.loads((stored.metadata() or {})[HEADER])["kind"])

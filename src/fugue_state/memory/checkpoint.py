@@ -86,8 +86,10 @@ def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | Non
     if header.mel.n_mels != BANDS:
         raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} bands, the networks make {BANDS}")
     whole = _single(path, tensors)
-    generator = Generator(header.model, header.mel.frames)
-    fill(generator, {k: t for k, t in whole.items() if not k.startswith(VOCODER_PREFIX)}, path)
+    with torch.device("meta"):  # no memory is taken for what a header says before the file is seen to hold it
+        generator = Generator(header.model, header.mel.frames)
+    own = {name: tensor for name, tensor in whole.items() if not name.startswith(VOCODER_PREFIX)}
+    fill(generator, own, path, assign=True)
     net = None
     if header.vocoder is not None:
         check_same_mel(header.vocoder.mel, header.mel, f"{path}: its vocoder")
@@ -121,13 +123,14 @@ def _single(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _filled_net(path: Path, header: VocoderHeader, tensors: Mapping[str, Tensor]) -> MagnitudeNet:
-    net = MagnitudeNet(header.config, header.mel)
-    fill(net, tensors, path)
+    with torch.device("meta"):
+        net = MagnitudeNet(header.config, header.mel)
+    fill(net, tensors, path, assign=True)
     return net.eval()
 
 
-def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Load tensors into a module, or raise CheckpointError that names the first misfit."""
+def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool = False) -> None:
+    """Load tensors into a module, or make them its own; raise CheckpointError that names the first misfit."""
     wanted = module.state_dict()
     for name in sorted(wanted.keys() ^ tensors.keys()):
         state = "missing" if name in wanted else "not expected"
@@ -139,7 +142,8 @@ def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path) -> 
             )
         if tensor.is_floating_point() != tensors[name].is_floating_point():
             raise CheckpointError(f"{path}: tensor {name!r} is {tensors[name].dtype}, {tensor.dtype} is needed")
-    module.load_state_dict(dict(tensors))
+    # Copies: what is read may still lie in the file.
+    module.load_state_dict({name: t.clone() if assign else t for name, t in tensors.items()}, assign=assign)
 
 
 def file_hash(path: Path) -> str:

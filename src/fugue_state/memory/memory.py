@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from fugue_state import asked
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
 from fugue_state.config import (
@@ -29,8 +30,9 @@ from fugue_state.config import (
     MelSpec,
     QualityName,
 )
-from fugue_state.errors import InputError, unknown
-from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, per_unit, replacements
+from fugue_state.errors import InputError, shown, unknown
+from fugue_state.limits import MEMORY_FRAMES, MEMORY_LATENTS, MEMORY_STEPS
+from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, maps_of, per_unit, replacements
 from fugue_state.memory.catalogue import (
     SUFFIX,
     VOCODER_KIND,
@@ -42,11 +44,12 @@ from fugue_state.memory.catalogue import (
 )
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
 from fugue_state.memory.networks import FACTOR, Generator, Trail
+from fugue_state.memory.units import for_units
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.places import at_home
 
-LONGEST_S = 120.0
+SHORTEST_S, LONGEST_S = 1e-3, 120.0
 VOCODER_FILE = f"vocoder{SUFFIX}"
 
 
@@ -55,7 +58,7 @@ def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]
 
     Raises InputError for a memory without one or a name not known, CheckpointError for a bad file.
     """
-    path = at_home(name_or_path)
+    path = at_home(asked.path("vocoder", name_or_path))
     path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
     if path.is_file() and kind_of(path) == VOCODER_KIND:
         return load_vocoder(path)
@@ -104,6 +107,12 @@ class Memory:
         memory.inverter = memory.make_inverter(inverter, quality, seed)
         return memory
 
+    def __repr__(self) -> str:
+        labels = f"labels {', '.join(map(quote, self.labels))}" if self.labels else "no labels"
+        layers = ", ".join(f"{name} {units}" for name, units in self.layers.items())
+        rate, length_s = self.spec.sample_rate_hz, self.spec.duration_s
+        return f"<Memory {self.header.name!r}: {labels}; units {layers}; {rate} Hz, {length_s:.3g} s>"
+
     @property
     def own_inverter(self) -> InverterName:
         """The name of its own way to sound: its vocoder, or what stands in for it."""
@@ -115,18 +124,18 @@ class Memory:
         A memory without one uses what stands in for it. InputError for a name not known, or its vocoder
         if it has none.
         """
-        name = name or self.own_inverter
-        if name not in get_args(InverterName):
-            raise unknown("inverter", name, get_args(InverterName))
+        name = asked.one_of("inverter", name or self.own_inverter, get_args(InverterName))
         if name != VOCODER:
             return make_inverter(name, self.spec, quality, seed)
-        return SpectralInverter(self._learned(), QUALITIES[quality], seed)
+        asked.one_of("quality", quality, QUALITIES)
+        return SpectralInverter(self._learned(), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX))
 
     def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
         """Return its vocoder for playing frame by frame; InputError if it has none.
 
         If not `learned`, what stands in for one, also where there is one: half the work.
         """
+        seed = asked.whole("seed", seed, 0, SEED_MAX)
         return Stream(self._learned() if learned else LearnedMagnitudes(Unlearned(self.spec), self.spec), seed)
 
     def _learned(self) -> LearnedMagnitudes:
@@ -155,7 +164,9 @@ class Memory:
         return self.header.model.units
 
     def latents(self, count: int, seed: int) -> Tensor:
-        """Return latents (count, Z), the same for a seed on every machine."""
+        """Return latents (count, Z), the same for a seed on every machine; InputError for a wrong count or seed."""
+        count = asked.whole("the count of latents", count, 0, MEMORY_LATENTS.most)
+        seed = asked.whole("seed", seed, 0, SEED_MAX)
         values = np.random.default_rng(seed).standard_normal((count, self.header.model.latent_size))
         return torch.from_numpy(values.astype(np.float32))
 
@@ -170,7 +181,8 @@ class Memory:
         """Return mels (B, M, T) in [-1, 1] for latents (B, Z).
 
         `chord` is one for all or one for each; None takes the memory's labels in turn.
-        `strengths` (U,) or (B, U), within 0..1, all units from `deconv1` on: 1 is intact.
+        `strengths` (U,) or (B, U), within 0..1, all units from `deconv1` on: 1 is intact; or by name, as
+        {"deconv3:17": 0.0, "deconv4": 0.5}, the others intact.
         `frames`, a multiple of 32, stretches or shortens what happens to that length, pitch unchanged:
         inside the network, on the first feature map; None is as learned.
         `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
@@ -193,20 +205,54 @@ class Memory:
         With `steps`, at least 1, its activation over time instead (B, U, steps), from the beginning to the end.
         With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
         """
-        if steps is not None and steps < 1:
-            raise InputError(f"activations over time take at least 1 step, got {steps}")
-        if z.ndim != 2 or z.shape[1] != self.header.model.latent_size:
-            raise InputError(f"z must be (B, {self.header.model.latent_size}), got {tuple(z.shape)}")
-        if bend is not None and bend.generator is not self.generator:
+        steps = None if steps is None else asked.whole("steps", steps, 1, MEMORY_STEPS.most)
+        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
             raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
-        label = self._label_indices(chord, len(z))
-        left = None if strengths is None else self._by_layer(strengths, len(z))
+        (z, label, left), frames = self._moments(z, chord, strengths, frames)
+        if not len(z):
+            shape = (0, self.units) if steps is None else (0, self.units, steps)
+            return torch.zeros(0, self.spec.n_mels, frames or self.spec.frames), torch.zeros(shape)
         bends = None if bend is None else bend.layers(frames)
         activations: dict[str, Tensor] = {}
         with torch.inference_mode(), one_thread():
             mel = self.generator(z, label, left, activations, frames, bends, trail)[:, 0]
             seen = [maps.mean(dim=2) if steps is None else _over_time(maps, steps) for maps in activations.values()]
         return mel, torch.cat(seen, dim=1)
+
+    def maps(
+        self,
+        z: Tensor,
+        chord: str | Sequence[str] | None = None,
+        strengths: UnitValues | None = None,
+        frames: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the maps (B, C, H, W) of every layer, nearest the latent first, for latents (B, Z).
+
+        They are what the units do, at least 0, and what the next layer is made of; with `strengths`, what is left.
+        Height is frequency, width is time. All else is as in `generate`.
+        """
+        moments, frames = self._moments(z, chord, strengths, frames)
+        if not len(moments[0]):
+            sizes = self.generator.map_sizes(frames or self.spec.frames)
+            return {name: torch.zeros(0, self.layers[name], *size) for name, size in sizes.items()}
+        with torch.inference_mode(), one_thread():
+            return maps_of(self.generator, moments, frames or self.spec.frames)
+
+    def _moments(
+        self, z: Tensor, chord: str | Sequence[str] | None, strengths: UnitValues | None, frames: int | None
+    ) -> tuple[Moment, int | None]:
+        """Return what is asked for as the generator takes it; InputError for what it cannot take."""
+        latents, size = torch.from_numpy(asked.floats("z", z)), self.header.model.latent_size
+        if latents.ndim != 2 or latents.shape[1] != size:
+            raise InputError(f"z must be (B, {size}), got {tuple(latents.shape)}")
+        if frames is not None:
+            frames = asked.whole("frames", frames, FACTOR, max(self.frames(LONGEST_S), self.spec.frames))
+            if frames % FACTOR:
+                raise InputError(f"frames must be a multiple of {FACTOR}, got {frames}")
+        if (together := len(latents) * (frames or self.spec.frames)) > MEMORY_FRAMES.most:
+            raise InputError(MEMORY_FRAMES.passed(together))
+        left = None if strengths is None else self._by_layer(strengths, len(latents))
+        return (latents, self._label_indices(chord, len(latents)), left), frames
 
     def bend(
         self,
@@ -224,11 +270,10 @@ class Memory:
         not named) or one for each unit. `zero`; `mean`, the unit's average activation; `noise`, seeded, of the
         same mean and power spectrum as the unit's map; `frozen` and `other`, the maps of that Source.
         `gain` (U,), within 0..8, multiplies what is remembered, 1 is none; `invert` (U,), within 0..1, is how
-        far it is turned upside down between its largest and smallest value, 0 is not at all.
+        far it is turned upside down between its largest and smallest value, 0 is not at all; both also by name.
         Raises InputError for a name not known, a wrong shape, a value out of range or a Source that is missing.
         """
-        if not 0 <= seed <= SEED_MAX:
-            raise InputError(f"seed must be within 0..{SEED_MAX}, got {seed}")
+        seed = asked.whole("seed", seed, 0, SEED_MAX)
         names = replacements(replacement, self.layers)
         sources = {"frozen": frozen, "other": other}
         for name, source in sources.items():
@@ -238,8 +283,8 @@ class Memory:
             self.generator,
             names,
             seed,
-            gain=None if gain is None else per_unit("gain", gain, self.units, GAIN_MAX),
-            invert=None if invert is None else per_unit("invert", invert, self.units, 1.0),
+            gain=None if gain is None else per_unit("gain", gain, self.layers, GAIN_MAX, 1.0),
+            invert=None if invert is None else per_unit("invert", invert, self.layers, 1.0, 0.0),
             mean=self.mean_activations if "mean" in names else None,
             moments={name: self._moment(name, source) for name, source in sources.items() if source is not None},
         )
@@ -252,47 +297,53 @@ class Memory:
         return torch.cat([self.observe(part, chord)[1] for chord in chords for part in parts]).mean(0)
 
     def _moment(self, name: str, source: Source) -> Moment:
-        size = self.header.model.latent_size
+        size, source = self.header.model.latent_size, asked.kind(name, source, Source, "Source(latent, chord)")
         # Copies: what the caller does to its own later changes nothing.
-        z = torch.as_tensor(source.latent, dtype=torch.float32).clone()
+        z = torch.from_numpy(asked.floats(f"the latent of {name}", source.latent)).clone()
         if z.shape != (size,):
             raise InputError(f"the latent of {name} must be ({size},), got {tuple(z.shape)}")
-        if not bool(z.isfinite().all()):
-            raise InputError(f"the latent of {name} must be finite numbers")
-        then = None if source.strengths is None else self._by_layer(torch.as_tensor(source.strengths).clone(), 1)
-        return z[None], self._label_indices(source.chord, 1), then
+        then = None if source.strengths is None else self._by_layer(source.strengths, 1)
+        kept = None if then is None else {layer: strengths.clone() for layer, strengths in then.items()}
+        return z[None], self._label_indices(source.chord, 1), kept
 
     def frames(self, duration_s: float | None) -> int:
         """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
         if duration_s is None:
             return self.spec.frames
-        if not 0.0 < duration_s <= LONGEST_S:
-            raise InputError(f"a segment lasts up to {LONGEST_S:g} s, got {duration_s:g}")
+        what = f"a segment lasts up to {LONGEST_S:g} s: its length"
+        duration_s = asked.number(what, duration_s, SHORTEST_S, LONGEST_S)
         return math.ceil(duration_s * self.spec.sample_rate_hz / self.spec.hop / FACTOR) * FACTOR
 
     def invert(self, mel: Tensor) -> Tensor:
-        """Return audio (B, N) at the MelSpec's rate for mels (B, M, T)."""
+        """Return audio (B, N) at the MelSpec's rate for mels (B, M, T) in [-1, 1]; what is beyond is as at the border.
+
+        Raises InputError for mels of another shape, or not finite.
+        """
         return self.inverter(mel)
 
     def _label_indices(self, chord: str | Sequence[str] | None, count: int) -> Tensor:
         if chord is None:
             return torch.arange(count) % max(len(self.labels), 1)
+        if not isinstance(chord, str | Sequence | np.ndarray):
+            raise InputError(f"chord must be a name, or one for each latent, got {shown(chord)}")
         chords = [chord] * count if isinstance(chord, str) else list(chord)
         if len(chords) != count:
             raise InputError(f"{len(chords)} chords for {count} latents; one for each is needed")
-        return torch.tensor([self.label_index(name) for name in chords])
+        return torch.tensor([self.label_index(name) for name in chords], dtype=torch.int64)
 
     def label_index(self, chord: str) -> int:
         """Return the index of a chord; InputError if this memory does not know it."""
         if not self.labels:
             raise InputError(f"memory {self.header.name!r} learned without labels: it knows no chord by name")
+        if not isinstance(chord, str):
+            raise InputError(f"a chord is named by text ({', '.join(map(quote, self.labels))}), got {shown(chord)}")
         name = chord if chord in self.labels else unquoted(chord)
         if name not in self.labels:
             raise unknown("chord", chord, map(quote, self.labels))
         return self.labels.index(name)
 
     def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Tensor]:
-        flat = torch.as_tensor(strengths, dtype=torch.float32)
+        flat = torch.from_numpy(for_units("strengths", strengths, self.layers, 1.0))
         if flat.shape not in ((self.units,), (count, self.units)):
             raise InputError(f"strengths must be ({self.units},) or ({count}, {self.units}), got {tuple(flat.shape)}")
         if not bool(((flat >= 0.0) & (flat <= 1.0)).all()):

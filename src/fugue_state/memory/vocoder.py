@@ -183,7 +183,7 @@ class LearnedMagnitudes:
 
     def __call__(self, mel: Tensor) -> Tensor:
         """Return magnitudes (B, T, F) for a mel (B, M, T), a full-scale sine reading 1."""
-        return heard(self.net(mel, self.guess(mel)))
+        return heard(self.net(mel.clamp(-1.0, 1.0), self.guess(mel)))
 
 
 def heard(logs: Tensor) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from fugue_state import asked
 from fugue_state.audio.io import output_path, replacing
 from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError
@@ -39,6 +39,7 @@ AUDIO_BITS = 256_000
 X264 = {"preset": "superfast", "tune": "animation", "crf": "21", "x264-params": "me=dia:subme=0"}
 BT709 = 1  # of H.273: primaries, transfer and matrix alike
 LIMITED = 1
+THREADS = 4  # of the encoder: what it writes depends on their number, so that is the same on every machine
 GROUP_S = 2  # from one frame that stands alone to the next: what one may jump to
 SETTLE_S = 2.0  # before a still, for what flares and fades
 ALIVE_S = 0.35  # into a chord, where a still is taken
@@ -61,8 +62,10 @@ def film(
     Raises InputError before any work if the output cannot be written, the sound is not this piece's, the frame is
     too small for the memory or an encoder is missing; OutputError if the disk fills up.
     """
-    config = config or FilmConfig()
-    path = output_path(out, force=force, suffixes=(FILM,))
+    config = asked.kind("config", config or FilmConfig(), FilmConfig, "FilmConfig()")
+    asked.kind("piece", piece, Piece, "Piece(score, memory)")
+    sound = asked.path("the sound of a film", sound)
+    path = output_path(asked.path("the file of a film", out), force=force, suffixes=(FILM,))
     _check_encoders()
     with _heard(sound, piece) as heard:
         frames = Frames(piece, heard, config)
@@ -173,7 +176,7 @@ def _video(out: OutputContainer, config: FilmConfig) -> VideoStream:
     context.color_primaries = context.color_trc = context.colorspace = BT709
     context.color_range = LIMITED
     context.gop_size = GROUP_S * config.fps
-    context.thread_count = os.cpu_count() or 1
+    context.thread_count = THREADS
     return video
 
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fugue_state import asked
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Hand
 from fugue_state.bending.orders import Order, make_order, needs_measured, parse_units
@@ -101,6 +102,8 @@ class Piece:
         track: Track = untracked,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
+        asked.kind("score", score, Score, "load_score reads one")
+        asked.kind("memory", memory, Memory, "Memory.load reads one")
         check_made_for(score, memory)
         self.score, self.memory, self._track, self._say = score, memory, track, say
         self.orders = Orders(score, memory, track, say)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import soundfile
 
+from fugue_state import asked
 from fugue_state.audio import io
 from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
@@ -32,7 +37,7 @@ from fugue_state.piece.provenance import MEASURED, provenance, read_provenance, 
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
 
-BLOCK_S = 1.0
+BLOCK_S, LONGEST_BLOCK_S = 1.0, 60.0
 END_FADE_S = 0.05
 LONGEST_STEM = 40  # characters of a voice's name in the name of its file
 CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.2
@@ -84,6 +89,9 @@ def render(
     render is there (without `resume` or `force`), is not there, or is of another one; OutputError if the disk
     fills up, FugueError for sound that is not a number; then no file is left.
     """
+    asked.kind("piece", piece, Piece, "Piece(score, memory)")
+    block_s = asked.number("block_s", block_s, 0.0, LONGEST_BLOCK_S)
+    asked.number("checkpoint_s", checkpoint_s, 0.0, math.inf)
     score, memory = piece.score, piece.memory
     files = check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
     names, rate = files.stems, score.file.sample_rate_hz
@@ -127,6 +135,21 @@ def render(
     return report
 
 
+def samples(piece: Piece, *, track: Track = untracked) -> Samples:
+    """Return the samples (N, 2) of a piece at its score's rate: what `render` writes to a float WAV.
+
+    They are held at once, so a piece of an hour takes gigabytes. Raises as `render` does.
+    """
+    asked.kind("piece", piece, Piece, "Piece(score, memory)")
+    whole = copy(piece)
+    whole.score = piece.score.model_copy(update={"file": piece.score.file.model_copy(update={"subtype": "FLOAT"})})
+    with TemporaryDirectory(prefix="fugue-state-") as folder:
+        path = Path(folder) / "piece.wav"
+        render(whole, path, track=track)
+        heard: Samples = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        return heard
+
+
 def _whole(files: Files, how: dict[str, Any]) -> Report:
     """Return what a piece measured of which all is there; InputError if what is there is another one."""
     if not all(path.exists() for path in files.all) or read_provenance(files.sounds[0]) != how:
@@ -167,7 +190,7 @@ def check_outputs(
     out: str | Path, score: Score, *, force: bool, resume: bool = False, stems: bool = False, labels: bool = False
 ) -> Files:
     """Check before any work that a score can be rendered to these files; return them. Raises InputError."""
-    out = Path(out)
+    out = asked.path("the file to render to", out)
     if stems and score.resolution == "block":
         raise InputError('what is played live has no stems; resolution = "event" has')
     there = finished(out) if resume else set()

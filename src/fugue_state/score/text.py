@@ -12,6 +12,7 @@ from pathlib import Path
 import tomli_w
 from pydantic import ValidationError
 
+from fugue_state import asked
 from fugue_state.config import MisplacedError, Place, first_problem
 from fugue_state.errors import LONGEST_SHOWN, InputError, shown
 from fugue_state.limits import SCORE_BYTES, SCORE_DIGITS, SCORE_NESTING
@@ -23,7 +24,7 @@ KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"
 
 def load_score(path: str | Path) -> Score:
     """Read a score; InputError with file, line and key of the first mistake."""
-    return parse_score(_read(Path(path)), str(path))
+    return parse_score(_read(asked.path("score", path)), str(path))
 
 
 def _read(path: Path) -> str:

@@ -198,7 +198,7 @@ def test_bad_checkpoints_are_refused_by_reason(
         (file("plain.pkl", pickle.dumps({"a": 1})), "pickled checkpoint.*never loaded"),
         (tmp_path / "torch.pt", "pickled checkpoint.*never loaded"),
         (tmp_path / "foreign.safetensors", "not one of this project"),
-        (tmp_path / "state.safetensors", "holds a training state, a memory is needed"),
+        (tmp_path / "state.safetensors", "holds a 'training state', a memory is needed"),
         (tmp_path / "short.safetensors", "is missing"),
         (tmp_path / "future.safetensors", "format 99, this version reads format 1"),
         (tmp_path / "nan.safetensors", "not numbers"),

@@ -206,7 +206,7 @@ def test_wrong_wishes_say_what_would_be_right(atlas: Atlas) -> None:
         atlas.path(0, 60, 4)
     with pytest.raises(InputError, match="no entry -1"):
         atlas.neighbours(-1, 1)
-    with pytest.raises(InputError, match=r"z must be \(B, 6\)"):
+    with pytest.raises(InputError, match=r"a latent must be \(6,\), got \(5,\)"):
         atlas.neighbours(torch.zeros(5), 1)
     with pytest.raises(InputError, match="learned without labels"):
         atlas.place(torch.zeros(Z), "Am")
@@ -253,12 +253,12 @@ def unit(seed: int, size: int = 8) -> Tensor:
 
 @given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(0.1, 10), st.integers(2, 12))
 def test_a_path_turns_and_grows_evenly(seed: int, long: float, longer: float, steps: int) -> None:
-    one, other = long * unit(seed).double(), longer * unit(seed + 1).double()
+    one, other = long * unit(seed), longer * unit(seed + 1)
     way = spherical_path(one, other, steps)
     assert torch.equal(way[0], one)
     assert torch.equal(way[-1], other)
     lengths = way.norm(dim=1)
-    assert torch.allclose(lengths, torch.linspace(float(one.norm()), float(other.norm()), steps).double(), rtol=1e-4)
+    assert torch.allclose(lengths, torch.linspace(float(one.norm()), float(other.norm()), steps), rtol=1e-4)
     turns = [float((a / a.norm() - b / b.norm()).norm()) for a, b in pairwise(way)]
     assert np.ptp(turns) < 1e-4
 
@@ -478,7 +478,7 @@ def test_the_command_plays_a_path_and_neighbours(tmp_path: Path, tiny_path: Path
     ("words", "parts"),
     [
         (["--chord", "Hm"], ["unknown chord 'Hm'; did you mean"]),
-        (["--bright", 1.2], ["bright: a quantile is within 0..1", "got 1.2"]),
+        (["--bright", 1.2], ["must be within 0..1, got 1.2", "got 1.2"]),
         (["--level", "nan"], ["level: a quantile"]),
         (["--near", 60], ["no entry 60: it has 0 to 59"]),
         (["--path", "1"], ["like 12,57, not '1'"]),

@@ -176,7 +176,7 @@ def test_another_corpus_is_refused(folder: Path, make_corpus: Callable[..., Path
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["{tmp}/none"], "none: no such folder"),
+        (["{tmp}/none"], "none: no such run folder"),
         (["{tmp}/empty"], "no such checkpoint"),
         (["{run}", "--against", "{tmp}/none"], "none: no such folder"),
     ],

@@ -93,6 +93,13 @@ def test_the_widest_network_whose_steps_fit_is_taken(
     assert any("too few steps" in line and "--minutes 5 helps" in line for line in lines) == (minutes == 1.0)
 
 
+def test_a_run_of_very_few_steps_is_not_timed(clock: Callable[[Loop], Callable[[], None]]) -> None:
+    found = find(clock, Budget(steps=10), "slow", "fast")
+    assert isinstance(found, pace_module.Pace)
+    assert (found.way, found.step_s, found.steps) == ("slow", 0.0, 10)
+    assert not told(found, Budget(steps=10), option="--size", size=lambda run: run.size)
+
+
 def test_what_was_done_before_counts(clock: Callable[[Loop], Callable[[], None]]) -> None:
     found = find(clock, Budget(minutes=10), "fast", done=900)
     assert isinstance(found, pace_module.Pace)
@@ -115,11 +122,11 @@ def mel_set() -> MelSet:
 
 def test_a_run_is_computed_as_asked_or_as_is_fastest() -> None:
     fabric = make_fabric(ComputeConfig(accelerator="cpu"))
-    found = suit(run_config(), mel_set(), Budget(steps=9), fabric)
+    found = suit(run_config(), mel_set(), Budget(steps=99), fabric)
     assert found.way in {"fp32, channels last", "bf16, channels last", "fp32, contiguous"}
     assert "auto" not in {found.run.train.precision, found.run.train.layout}
     assert found.run.model_copy(update={"train": run_config().train}) == run_config()
-    asked = suit(run_config(precision="bf16", layout="contiguous"), mel_set(), Budget(steps=9), fabric)
+    asked = suit(run_config(precision="bf16", layout="contiguous"), mel_set(), Budget(steps=99), fabric)
     assert (asked.way, asked.slower) == ("bf16, contiguous", {"bf16, contiguous": 1.0})
 
 
@@ -128,7 +135,7 @@ def test_timing_a_run_changes_nothing_of_what_it_learns() -> None:
     run, data = run_config(precision="fp32", layout="channels_last"), mel_set()
     plain = Trainer(run, data, fabric)
     expected = [plain.step() for _ in range(2)]
-    suit(run, data, Budget(steps=9), fabric)
+    suit(run, data, Budget(steps=99), fabric)
     timed = Trainer(run, data, fabric)
     assert [timed.step() for _ in range(2)] == expected
 
@@ -148,6 +155,7 @@ def test_a_run_from_another_machine_goes_on_in_the_way_that_is_fast_here(
     tmp_path: Path, make_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, before: str, after: str
 ) -> None:
     root, out = make_corpus({"Am": 4, "C": 4}), tmp_path / "run"
+    monkeypatch.setattr(pace_module, "WORTH_TIMING", 1)
     small = ["--feature-maps", "2", "--latent-size", "4", "--batch", "2", "--accelerator", "cpu"]
     began = CliRunner().invoke(
         main, ["train", str(root), "-o", str(out), *small, "--steps", "2", "--precision", before]

@@ -19,6 +19,7 @@ HOPELESS = 2.0  # times as long as the fastest, on a small network: not tried on
 CLEARLY = 0.8  # of the first way's time: below it another is taken, so that chance does not decide
 SLOWER = 1.5  # times as long as the fastest: then a run that goes on elsewhere is computed in another way there
 SMALLEST_TOLD = 24  # a size from which on none that is smaller is advised
+WORTH_TIMING = 20  # steps, below which timing would take longer than learning
 LEARNING = 0.9  # of the time goes into steps; the rest into measuring and saving
 
 
@@ -26,8 +27,9 @@ LEARNING = 0.9  # of the time goes into steps; the rest into measuring and savin
 class Pace(Generic[Run]):
     """How a run is best computed here, and how far that leads.
 
-    `slower` says how many times as long each way takes as the one taken; `steps` is how many are made when the budget
-    ends, `needed` how many should be, and `asked` is the run as it was before a smaller network was taken.
+    `slower` says how many times as long each way takes as the one taken. `steps` is how many are made when the budget
+    ends, `needed` how many should be. `step_s` is 0 if nothing was timed. `asked` is the run as it was before a
+    smaller network was taken.
     """
 
     run: Run
@@ -58,12 +60,15 @@ def find_pace(
 ) -> Pace[Run]:
     """Time a step of every way and return the fastest; of smaller networks, too, until enough steps fit.
 
-    `ways` are the same run, computed in other ways, by name; the first is taken unless another is clearly faster.
-    What is hopeless is found out with the network that `shrink` makes, before it costs minutes. `smaller` gives the
-    networks that may be taken instead, the largest first. `done` steps were made before. Several processes `agree`
-    on the times of the first. `clearly` is the share of the first way's time below which another is taken. Raises
-    RuntimeError if no way works on this device.
+    `ways` are the same run, computed in other ways, by name; the first is taken unless another is clearly faster, and
+    if there are too few steps for timing to be worth it. What is hopeless is found out with the network that `shrink`
+    makes, before it costs minutes. `smaller` gives the networks that may be taken instead, the largest first. `done`
+    steps were made before. Several processes `agree` on the times of the first. `clearly` is the share of the first
+    way's time below which another is taken. Raises RuntimeError if no way works on this device.
     """
+    if budget.steps is not None and budget.steps - done < WORTH_TIMING:
+        way, run = next(iter(ways.items()))
+        return Pace(run, run, way, {way: 1.0}, 0.0, max(done, budget.steps), needed)
     trial: Mapping[str, float] = {}
     if len(ways) > 1:
         trial = agree(_timed({name: shrink(run) for name, run in ways.items()}, build))
@@ -118,6 +123,8 @@ def _timed(runs: Mapping[str, Run], build: Build[Run]) -> dict[str, float]:
 
 def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], int]) -> list[str]:
     """Return what a pace means for whoever waits, in a line or two; `option` sets the `size` of a network."""
+    if not pace.step_s:
+        return []
     taken, asked = size(pace.run), size(pace.asked)
     others = (f"; {name} takes {_longer(times)}" for name, times in pace.slower.items() if name != pace.way)
     fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} are needed"

@@ -157,7 +157,8 @@ class FakePerformance:
             lufs=-23.0,
         )
 
-    def prepare(self, memory: Any) -> Any:
+    def prepare(self, memory: Any, name: str | None = None) -> Any:
+        del name  # as a memory of this house is called
         return memory
 
     def swap(self, memory: Any) -> None:

@@ -26,7 +26,7 @@ from fugue_state.score.model import Score
 
 from .fake_performance import FakePerformance, fake_memory
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 def load(name: str) -> Any:

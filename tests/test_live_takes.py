@@ -24,17 +24,19 @@ import soundfile
 from click.testing import CliRunner
 
 from fugue_state.cli import main
-from fugue_state.config import LiveConfig
+from fugue_state.config import LiveConfig, MelSpec
 from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import takes
 from fugue_state.live.aside import Aside, aside
 from fugue_state.live.session import House, Session
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
 from fugue_state.piece.performance import Performance
 from fugue_state.piece.provenance import read_provenance
 from fugue_state.score.log import Log
-from fugue_state.score.model import Score
+from fugue_state.score.model import Forgetting, Score
 from fugue_state.score.text import dump_score, load_score
 
 from .fake_performance import FakePerformance
@@ -443,8 +445,8 @@ def test_a_damaged_take_is_refused_from_the_page_as_by_the_command(stage: Stage,
             assert "plays on" in hand.until("notice", level="warning")["text"]
             hand.done("/ping")
         said = CliRunner().invoke(main, ["render", str(take), "-o", str(take.with_name("again.wav"))])
-        if said.exit_code == 2:
-            assert hand.seen("notice", level="warning")["text"].split(";")[0] in said.output.replace("\n", " ")
+        assert said.exit_code == 2
+        assert hand.seen("notice", level="warning")["text"].split(";")[0] in said.output.replace("\n", " ")
 
 
 def test_work_that_is_ended_before_it_begins_does_not_begin(tmp_path: Path) -> None:
@@ -590,6 +592,46 @@ def test_a_take_is_replayed_and_then_all_is_as_before(stage: Stage) -> None:
         hand.until("welcome")
         hand.done("/replay", "")
         assert hand.seen("welcome")["state"] == "playing"
+
+
+def test_a_take_of_a_memory_of_another_hop_is_replayed_while_this_one_plays(
+    tmp_path: Path, tiny_generator: Generator, tiny_header: MemoryHeader
+) -> None:
+    memories = {
+        name: Memory(tiny_generator, tiny_header.model_copy(update={"name": name, "mel": MelSpec(hop=hop)}))
+        for name, hop in {"fake": 512, "other": 256}.items()
+    }
+
+    def perform(score: Score, memory: Any) -> Any:
+        plain = {"order": "random", "pace": "linear", "to": 0.0}
+        asked = score if score.played_s is not None else score.model_copy(update={"forgetting": Forgetting(**plain)})
+        return Performance(asked.model_copy(update={"quality": "live"}), memory)
+
+    house = House(tuple(memories), memories.__getitem__, perform)
+    with Stage(tmp_path / "takes", house, buffer_ms=2000.0) as stage, stage.hand() as hand, Ear(stage) as ear:
+
+        def loudest(blocks: int = 40) -> float:
+            return max(float(np.abs(ear.block()[3]).max()) for _ in range(blocks))
+
+        hand.done("/play", 1)
+        hand.done("/memory", "other")
+        hand.until("notice", text="memory other plays")
+        hand.done("/rec/start")
+        hand.done("/forget", 0.25)
+        hand.until("stats")
+        hand.keep()
+        hand.done("/memory", "fake")
+        hand.until("notice", text="memory fake plays")
+        assert loudest() > 0
+        hand.done("/replay", "take-001")
+        assert hand.until("welcome", state="replaying")["memory"]["name"] == "other"
+        assert hand.until("welcome")["memory"]["name"] == "fake"
+        at = ear.block()[1]
+        assert loudest() > 0
+        assert ear.block()[1] > at
+        assert stage.session.player.is_alive()
+        assert not [one for one in hand.heard if one["type"] == "notice" and one["level"] == "warning"]
+        hand.done("/forget", 0.5)
 
 
 @pytest.fixture

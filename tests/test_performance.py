@@ -472,13 +472,13 @@ def test_nothing_is_over_the_ceiling(tiny_memory: Memory) -> None:
 def test_memories_are_swapped_while_they_sound(tiny_memory: Memory, voiced: Memory) -> None:
     performance = Performance(score(), tiny_memory)
     before = play(performance, 40, {3: [("/layer/2/forget", 0.5), ("/volume", 0.5)]})
-    performance.swap(performance.prepare(voiced))
+    performance.swap(performance.prepare(voiced, "memories/voiced"))
     after = play(performance, 100)
     assert [one.position for one in [*before, *after]] == list(range(0, 140 * EDGE, EDGE))
     assert performance.values["/layer/2/forget"] == 0.5
     step = np.abs(np.diff(sound(before), axis=0)).max()
     assert np.abs(np.diff(sound([*before, *after]), axis=0)).max() <= 2 * step
-    alone = Performance(score(), voiced)
+    alone = Performance(score(memory="memories/voiced"), voiced)
     fresh = play(alone, 100, {0: [("/layer/2/forget", 0.5), ("/volume", 0.5)]})
     assert np.array_equal(sound(after[60:]), sound(fresh[60:]))
     assert performance.take() == alone.take()

@@ -122,7 +122,7 @@ class Performs(Protocol):
     def log(self) -> Log:
         """All changes so far, those of the score itself, too."""
 
-    def prepare(self, memory: Any) -> Any:
+    def prepare(self, memory: Any, name: str | None = None) -> Any:
         """Return what another memory needs to play on; takes its time."""
 
     def swap(self, memory: Any) -> None:

@@ -611,7 +611,7 @@ class Session:
     async def _swap(self, name: str) -> None:
         performance = self.part.performance
         memory = await self._loaded(self.house.load, name)
-        prepared = await self._loaded(performance.prepare, memory)
+        prepared = await self._loaded(performance.prepare, memory, name)
         if self.recorder is not None:
             self._stop_recording(at_once=True)
             self._warn("the take ends here: it belongs to one memory")

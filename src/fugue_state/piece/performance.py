@@ -264,9 +264,12 @@ class Performance:
             raise InputError("nothing was played yet: a take needs a block at least")
         return taken(self.score, self.log.since(0), played)
 
-    def prepare(self, memory: Memory) -> Player:
-        """Make another memory ready to be swapped for: this takes a second, and needs nothing of what plays."""
-        score = self.score.model_copy(update={"made_for": None})
+    def prepare(self, memory: Memory, name: str | None = None) -> Player:
+        """Make another memory ready to be swapped for: this takes a second, and needs nothing of what plays.
+
+        `name` is what a take is to find it by: what it is called, or the path it was loaded from.
+        """
+        score = self.score.model_copy(update={"made_for": None, "memory": name or memory.header.name})
         orders = [(path, value) for path, value in self.values.items() if path.endswith("/order")]
         with one_thread():
             player = Player(Piece(score, memory), self.block)

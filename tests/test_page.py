@@ -33,7 +33,7 @@ CHROMIUM, DRIVER = Path("/usr/bin/chromium"), Path("/usr/bin/chromedriver")
 pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="no browser: Debian's chromium and chromium-driver are needed"
 )
-PATIENCE_S = 20.0
+PATIENCE_S = 120.0
 LAYERS = {"deconv1": 512, "deconv2": 256, "deconv3": 128, "deconv4": 64, "deconv5": 32}
 SECOND = LAYERS["deconv1"]  # the first unit of deconv2
 SMALL = {"deconv1": 64, "deconv2": 32}

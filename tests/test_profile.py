@@ -405,5 +405,5 @@ def test_a_memory_that_was_never_a_file_leaves_no_profile(tmp_path: Path, profil
 def test_a_kept_profile_is_no_memory(tmp_path: Path, tiny_path: Path, tiny_memory: Memory) -> None:
     Watch().of(tiny_path)
     save_memory(tmp_path / "other.safetensors", tiny_memory.generator, tiny_memory.header)
-    with pytest.raises(CheckpointError, match="holds a profile, a memory is needed"):
+    with pytest.raises(CheckpointError, match="holds a 'profile', a memory is needed"):
         Memory.load(beside(tiny_path))

@@ -148,9 +148,9 @@ def test_a_vocoder_is_a_file_of_its_own_too(tmp_path: Path, tiny_path: Path) -> 
     loaded, again = load_vocoder(tmp_path / "v.safetensors")
     assert again == header
     assert torch.equal(loaded(a_mel(), torch.zeros(1, 32, net.known)), net(a_mel(), torch.zeros(1, 32, net.known)))
-    with pytest.raises(CheckpointError, match="holds a memory, a vocoder is needed"):
+    with pytest.raises(CheckpointError, match="holds a 'memory', a vocoder is needed"):
         load_vocoder(tiny_path)
-    with pytest.raises(CheckpointError, match="holds a vocoder, a memory is needed"):
+    with pytest.raises(CheckpointError, match="holds a 'vocoder', a memory is needed"):
         load_memory(tmp_path / "v.safetensors")
 
 

@@ -61,7 +61,7 @@ AUTO: Literal["auto"] = "auto"
 PrecisionName = Literal["auto", "bf16", "fp32"]
 LayoutName = Literal["auto", "channels_last", "contiguous"]
 # Steps after which chords are named as asked (docs/training.md), and the widths that are taken where too few steps of
-# a wider network fit into the time. Likewise for a vocoder.
+# a wider network fit into the time. Likewise for a vocoder, whose number of steps is a guess that no run confirms yet.
 STEPS_NEEDED, SMALLER_MAPS = 1000, (48, 32, 24)
 HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
-import torch
+
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Given = TypeVar("Given")
 Made = TypeVar("Made")
+
+# Division like NumPy's: a check for zero in a loop keeps it from the vector units.
+WAY: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
 
 
 def compiled(function: Function) -> Function:
@@ -21,43 +29,76 @@ def compiled(function: Function) -> Function:
     It gives up the interpreter's lock, so that threads share the cores.
     """
     try:
-        made = numba.njit(cache=True, fastmath=True, nogil=True)(function)
+        made = numba.njit(cache=True, **WAY)(function)
     except RuntimeError:  # nowhere to write
-        made = numba.njit(fastmath=True, nogil=True)(function)
+        made = numba.njit(**WAY)(function)
     return cast("Function", made)
+
+
+def cores() -> int:
+    """Return how many cores this process may use; OMP_NUM_THREADS can ask for fewer."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return min(there, int(wanted)) if wanted.isdecimal() and int(wanted) else there
+
+
+class _Alone:
+    """Who asks that matrix products use one thread, and since when they do."""
+
+    def __init__(self) -> None:
+        self.lock, self.count = threading.Lock(), 0
+        self.limit: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self.here = threading.local()
+
+
+_alone = _Alone()
+
+
+@cache
+def _pools() -> ThreadpoolController:
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let torch use one thread: several add up in another order, and round in another way.
+    """Let matrix products use one thread: several add up in another order, and round in another way.
 
-    All that decides samples runs in it, so that they are the same whatever the environment says of threads. NumPy's
-    matrix products share their work among threads, too, and nobody can limit that for a single thread: whoever needs
-    a product for samples takes it from torch, or adds up in NumPy without one.
+    All that decides samples runs in it, so that they are the same whatever the environment says of threads. The
+    limit holds for the whole process while anybody is inside.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    before = getattr(_alone.here, "inside", False)
+    with _alone.lock:
+        if _alone.count == 0:
+            _alone.limit = _pools().limit(limits=1, user_api="blas")
+            _alone.limit.__enter__()
+        _alone.count += 1
+    _alone.here.inside = True
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        _alone.here.inside = before
+        with _alone.lock:
+            _alone.count -= 1
+            if _alone.count == 0:
+                _alone.limit.__exit__(None, None, None)
 
 
 def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int | None = None) -> list[Made]:
-    """Do something with every item, so many at once, or as many as torch may use threads; each by itself uses one.
+    """Do something with every item, so many at once, or as many as there are cores; each by itself uses one.
 
     Small transforms share their work badly, and what an item becomes must not depend on how many threads there are.
+    Inside `one_thread` all runs in this thread.
     """
-    threads = torch.get_num_threads()
+    inside = getattr(_alone.here, "inside", False)
+    count = min(at_once or (1 if inside else cores()), len(items))
 
     def alone(item: Given) -> Made:
         with one_thread():
             return do(item)
 
-    count = min(at_once or threads, len(items))
     if count <= 1:
         return [alone(item) for item in items]
     with ThreadPoolExecutor(count) as pool:
-        made = list(pool.map(alone, items))
-    torch.set_num_threads(threads)  # threads that begin later take theirs from the last that was set
-    return made
+        return list(pool.map(alone, items))

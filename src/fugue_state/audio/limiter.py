@@ -7,10 +7,9 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import ndimage, signal
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
 
@@ -88,19 +87,18 @@ def true_peaks(samples: Samples) -> npt.NDArray[np.float64]:
     padded = np.zeros((channels, rows * PEAK_STEP + 2 * PEAK_TAPS), dtype=np.float32)
     padded[:, PEAK_TAPS : PEAK_TAPS + count] = samples.T
     spans = np.lib.stride_tricks.sliding_window_view(padded, PEAK_STEP + 2 * PEAK_TAPS, axis=1)[:, ::PEAK_STEP]
-    each = torch.from_numpy(np.array(spans, order="C").reshape(channels * rows, -1))
-    dense = (each @ _interpolation()).numpy()
+    dense = np.array(spans, order="C").reshape(channels * rows, -1) @ _interpolation()
     peaks = np.abs(dense).reshape(channels, rows, OVERSAMPLING, PEAK_STEP).max(axis=(0, 2)).reshape(-1)[:count]
     # A peak between this sample and the next belongs to both.
     return np.asarray(np.maximum(peaks, np.concatenate([peaks[:1], peaks[:-1]])), dtype=np.float64)
 
 
 @cache
-def _interpolation() -> Tensor:
+def _interpolation() -> Array:
     """Return the matrix from a span of samples to PEAK_STEP of them, then those between, phase by phase."""
     taps = signal.firwin(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, window=("kaiser", 6.0)) * OVERSAMPLING
     spikes = np.eye(PEAK_STEP + 2 * PEAK_TAPS)
     begin = 2 * PEAK_TAPS * OVERSAMPLING
     dense = signal.upfirdn(taps, spikes, up=OVERSAMPLING, axis=1)[:, begin : begin + PEAK_STEP * OVERSAMPLING]
     phases = dense.reshape(len(spikes), PEAK_STEP, OVERSAMPLING).transpose(0, 2, 1)
-    return torch.from_numpy(np.ascontiguousarray(phases.reshape(len(spikes), -1), dtype=np.float32))
+    return np.ascontiguousarray(phases.reshape(len(spikes), -1), dtype=np.float32)

@@ -7,21 +7,19 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array, Spectrum
 from fugue_state.audio.compiled import compiled, in_threads, one_thread
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import MelSpec
 
-Array = npt.NDArray[np.float32]
 Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Array]
 
 UPDATES = 30  # from the pseudo-inverse on; more add nothing that can be measured
 LOBE_UPDATES, PLAIN_UPDATES = 64, 2
 DENSE_HZ, PER_BIN = 1000.0, 2  # below it, partials are told apart by less than a bin
 LOBE_BINS = 2  # half the width of a Hann window's main lobe
-LEAST = 1e-9
+LEAST = np.float32(1e-9)
 SLOWEST = 1e-2  # by which an update shrinks a lobe at most, or it could never come back
 START = 1e-3  # of the loudest band
 CHUNK = 64  # frames: enough for vector units, and a single mel is shared between threads
@@ -35,7 +33,7 @@ class Magnitudes(Protocol):
     def transform(self) -> MelTransform:
         """The transform whose mels it reads."""
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes. Raises AudioError for a mel that is not of this spec, empty or not finite."""
 
 
@@ -45,15 +43,16 @@ class PseudoInverse:
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
         with one_thread():
-            self._inverse = torch.linalg.pinv(self.transform.filters)
+            self._inverse = np.linalg.pinv(self.transform.filters)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    @one_thread()
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        return self._bins(mel) ** (1.0 / self.transform.spec.power)
+        return self._bins(self.transform.bands(mel).swapaxes(1, 2)) ** np.float32(1.0 / self.transform.spec.power)
 
-    def _bins(self, mel: Tensor) -> Tensor:
-        bins: Tensor = self.transform.bands(mel).transpose(1, 2) @ self._inverse.T
-        return bins.clamp_min(0.0)
+    def _bins(self, bands: Array) -> Array:
+        """Return the bins (B, T, F) of bands (B, T, M)."""
+        return np.maximum(bands @ self._inverse.T, np.float32(0.0))
 
 
 class Updates(PseudoInverse):
@@ -66,18 +65,19 @@ class Updates(PseudoInverse):
         super().__init__(spec)
         reach = self.transform.filters.sum(0)
         self._heard = reach > 0  # what is in no filter stays silent
-        self._filters = self.transform.filters[:, self._heard].contiguous()
-        self._back = self._filters / reach[self._heard].clamp_min(LEAST)
+        self._filters = np.ascontiguousarray(self.transform.filters[:, self._heard])
+        self._back = self._filters / np.maximum(reach[self._heard], LEAST)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    @one_thread()
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        bands = self.transform.bands(mel).transpose(1, 2)
-        every = self._bins(mel)
-        bins = every[..., self._heard].clamp_min(LEAST)  # what is in a filter must not begin at nothing
+        bands = self.transform.bands(mel).swapaxes(1, 2)
+        every = self._bins(bands)
+        bins = np.maximum(every[..., self._heard], LEAST)  # what is in a filter must not begin at nothing
         for _ in range(UPDATES):
-            bins = bins * ((bands / (bins @ self._filters.T).clamp_min(LEAST)) @ self._back)
-        magnitude = torch.zeros_like(every)
-        magnitude[..., self._heard] = bins ** (1.0 / self.transform.spec.power)
+            bins = bins * ((bands / np.maximum(bins @ self._filters.T, LEAST)) @ self._back)
+        magnitude = np.zeros_like(every)
+        magnitude[..., self._heard] = bins ** np.float32(1.0 / self.transform.spec.power)
         return magnitude
 
 
@@ -92,9 +92,9 @@ class Lobes:
         self.transform = MelTransform(spec)
         self._by_band, self._by_atom, self._by_bin = _dictionary(spec)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        bands = np.ascontiguousarray(self.transform.bands(mel).numpy())
+        bands = self.transform.bands(mel)
         spec = self.transform.spec
         out = np.empty((len(bands), bands.shape[2], spec.n_fft // 2 + 1), dtype=np.float32)
         parts = [(i, slice(t, t + CHUNK)) for i in range(len(bands)) for t in range(0, bands.shape[2], CHUNK)]
@@ -104,7 +104,7 @@ class Lobes:
             ),
             parts,
         )
-        return torch.from_numpy(out) ** (1.0 / spec.power)
+        return out if spec.power == 1 else np.sqrt(out, out=out)
 
 
 class Refit:
@@ -116,23 +116,22 @@ class Refit:
 
     def __init__(self, transform: MelTransform) -> None:
         self._transform = transform
-        filters = transform.filters.numpy()
+        filters = transform.filters
         reach = filters.sum(axis=0)
         self._by_band = _rows(filters)
         self._by_bin = _rows((filters / np.maximum(reach, LEAST)).T)
 
-    def wanted(self, mel: Tensor) -> Tensor:
+    def wanted(self, mel: Array) -> Array:
         """Return the band values (B, T, M) that a spectrum of this unit must have to read as the mel (B, M, T)."""
-        wanted: Tensor = self._transform.bands_above_floor(mel) / self._transform.unit_gain**self._transform.spec.power
-        return wanted.transpose(1, 2).contiguous()
+        unit = np.float32(self._transform.unit_gain**self._transform.spec.power)
+        return np.ascontiguousarray((self._transform.bands_above_floor(mel) / unit).swapaxes(1, 2))
 
-    def __call__(self, wanted: Tensor, reached: Tensor, moved: Tensor) -> Tensor:
-        """Return the next spectrum (B, T, F) of the one reached and the one moved to."""
-        out = torch.empty_like(moved)
-        before, after, made = (torch.view_as_real(t).numpy() for t in (reached, moved, out))
-        rows = self._by_band, self._by_bin
-        for item, bands in enumerate(wanted.numpy()):
-            _refit(bands, before[item], after[item], made[item], *rows, self._transform.spec.power)
+    def __call__(self, wanted: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
+        """Return the next spectrum (T, F) of the one reached, the one before it and the momentum."""
+        out = np.empty_like(reached)
+        _refit(
+            wanted, reached, before, np.float32(momentum), out, self._by_band, self._by_bin, self._transform.spec.power
+        )
         return out
 
 
@@ -141,7 +140,7 @@ class Refit:
 def _dictionary(spec: MelSpec) -> tuple[Rows, Rows, Rows]:
     """Return the atoms that a mel can tell: what bands see of them, the same by atoms, and the atoms by bins."""
     atoms = _atoms(spec)
-    filters = (MelTransform(spec).filters @ torch.from_numpy(atoms)).numpy()  # (M, K)
+    filters = MelTransform(spec).filters @ atoms  # (M, K)
     heard = filters.sum(axis=0) > LEAST
     atoms, filters = atoms[:, heard], filters[:, heard]
     return _rows(filters), _rows(filters.T / filters.sum(axis=0)[:, None]), _rows(atoms)
@@ -228,14 +227,15 @@ def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Ar
 
 @compiled
 def _refit(
-    wanted: Array, reached: Array, moved: Array, out: Array, by_band: Rows, by_bin: Rows, power: int
+    wanted: Array, reached: Spectrum, before: Spectrum, momentum: float,
+    out: Spectrum, by_band: Rows, by_bin: Rows, power: int,
 ) -> None:  # fmt: skip
-    frames, bins = reached.shape[0], reached.shape[1]
+    frames, bins = reached.shape
     magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
-    least = np.float32(LEAST)
+    least = np.float32(1e-9)
     for t in range(frames):
         for f in range(bins):
-            square = reached[t, f, 0] ** 2 + reached[t, f, 1] ** 2
+            square = reached[t, f].real ** 2 + reached[t, f].imag ** 2
             magnitude[f] = square if power == 2 else np.sqrt(square)
         for m in range(wanted.shape[1]):
             total = np.float32(0.0)
@@ -248,7 +248,8 @@ def _refit(
             for entry in range(begin, end):
                 turn += by_bin[2][entry] * ratio[by_bin[1][entry]]
             value = magnitude[f] * turn
-            length = np.sqrt(moved[t, f, 0] ** 2 + moved[t, f, 1] ** 2)
+            now, last = reached[t, f], before[t, f]
+            real, imag = now.real + momentum * (now.real - last.real), now.imag + momentum * (now.imag - last.imag)
+            length = np.sqrt(real**2 + imag**2)
             scale = (np.sqrt(value) if power == 2 else value) / max(length, np.float32(1e-12))
-            out[t, f, 0] = moved[t, f, 0] * scale
-            out[t, f, 1] = moved[t, f, 1] * scale
+            out[t, f] = complex(real * scale, imag * scale)

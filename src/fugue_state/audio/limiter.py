@@ -7,14 +7,16 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
+from fugue_state.audio.rate import low_pass
 
 LOOK_AHEAD_S = 0.02
 OVERSAMPLING, PEAK_TAPS = 4, 12
+SHAPE = 6.0  # of the Kaiser window between samples
 PEAK_STEP = 32  # samples whose peaks one product of matrices finds
 MARGIN_DB = 0.3  # what a peak between four-fold samples can exceed them by
 
@@ -96,9 +98,12 @@ def true_peaks(samples: Samples) -> npt.NDArray[np.float64]:
 @cache
 def _interpolation() -> Array:
     """Return the matrix from a span of samples to PEAK_STEP of them, then those between, phase by phase."""
-    taps = signal.firwin(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, window=("kaiser", 6.0)) * OVERSAMPLING
-    spikes = np.eye(PEAK_STEP + 2 * PEAK_TAPS)
+    taps = low_pass(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, SHAPE) * OVERSAMPLING
+    spikes = PEAK_STEP + 2 * PEAK_TAPS
+    dense = np.zeros((spikes, (spikes - 1) * OVERSAMPLING + len(taps)))
+    for spike in range(spikes):
+        dense[spike, spike * OVERSAMPLING : spike * OVERSAMPLING + len(taps)] = taps
     begin = 2 * PEAK_TAPS * OVERSAMPLING
-    dense = signal.upfirdn(taps, spikes, up=OVERSAMPLING, axis=1)[:, begin : begin + PEAK_STEP * OVERSAMPLING]
-    phases = dense.reshape(len(spikes), PEAK_STEP, OVERSAMPLING).transpose(0, 2, 1)
-    return np.ascontiguousarray(phases.reshape(len(spikes), -1), dtype=np.float32)
+    dense = dense[:, begin : begin + PEAK_STEP * OVERSAMPLING]
+    phases = dense.reshape(spikes, PEAK_STEP, OVERSAMPLING).transpose(0, 2, 1)
+    return np.ascontiguousarray(phases.reshape(spikes, -1), dtype=np.float32)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig, MelSpec
@@ -57,17 +56,14 @@ def generated_mels(memory: Memory, per_class: int, seed: int, track: Track = unt
     mels = []
     for start in track(range(0, len(asked), EVENT_BATCH), -(-len(asked) // EVENT_BATCH), "generating"):
         part = slice(start, start + EVENT_BATCH)
-        mels.append(memory.generate(z[part], asked[part] if memory.labels else None).numpy())
+        mels.append(memory.generate(z[part], asked[part] if memory.labels else None))
     return np.concatenate(mels), asked
 
 
 def inverted(mels: Mels, memory: Memory, track: Track = untracked) -> npt.NDArray[np.float32]:
     """Return the sounds (n, N) that a memory's inverter makes of mels (n, M, T)."""
     starts = range(0, len(mels), EVENT_BATCH)
-    sounds = [
-        memory.invert(torch.from_numpy(mels[i : i + EVENT_BATCH])).numpy()
-        for i in track(starts, len(starts), "mel to sound")
-    ]
+    sounds = [memory.invert(mels[i : i + EVENT_BATCH]) for i in track(starts, len(starts), "mel to sound")]
     return np.concatenate(sounds)
 
 
@@ -96,10 +92,8 @@ def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> So
 
 def _mels(sounds: npt.NDArray[np.float32], spec: MelSpec) -> Mels:
     transform = MelTransform(spec)
-    parts = [
-        transform.encode(torch.from_numpy(sounds[i : i + EVENT_BATCH])) for i in range(0, len(sounds), EVENT_BATCH)
-    ]
-    return torch.cat(parts).numpy()
+    parts = [transform.encode(sounds[i : i + EVENT_BATCH]) for i in range(0, len(sounds), EVENT_BATCH)]
+    return np.concatenate(parts)
 
 
 def chord_table(sounds: SoundSet, memory: Memory, track: Track = untracked) -> ChordTable:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
 from fugue_state.errors import InputError
 
@@ -83,5 +83,7 @@ def harmonic_to_noise(power: npt.NDArray[np.float64]) -> float:
 
 
 def _spectrum(sound: Sound, sample_rate_hz: int) -> npt.NDArray[np.complex128]:
+    from scipy import signal
+
     size = min(WINDOW, len(sound))
     return np.asarray(signal.stft(sound.astype(np.float64), sample_rate_hz, "blackmanharris", size, boundary=None)[2])

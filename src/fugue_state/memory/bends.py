@@ -149,9 +149,7 @@ def _unless(values: Array | None, units: slice, neutral: float) -> Array | None:
 def maps_of(generator: Generator, moments: Moments, item: int, frames: int) -> dict[str, Array]:
     """Return what every unit does at a moment: maps (H, W, C) by layer."""
     maps: dict[str, Array] = {}
-    generator(
-        moments.z[item], int(moments.label[item]), moments.left(item), frames=frames, seen=maps.__setitem__
-    )
+    generator(moments.z[item], int(moments.label[item]), moments.left(item), frames=frames, seen=maps.__setitem__)
     return maps
 
 

@@ -213,7 +213,9 @@ def resized(values: Array, count: int, axis: int, *, ends: bool = False) -> Arra
     else:
         places = np.maximum((number + np.float32(0.5)) * np.float32(size / count) - np.float32(0.5), np.float32(0.0))
     low = np.minimum(places.astype(np.int64), size - 1)
-    share = (places - low.astype(np.float32)).reshape([-1 if i == axis % values.ndim else 1 for i in range(values.ndim)])
+    share = (places - low.astype(np.float32)).reshape(
+        [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)]
+    )
     below, above = values.take(low, axis), values.take(np.minimum(low + 1, size - 1), axis)
     return np.asarray(below * (np.float32(1.0) - share) + above * share)
 

@@ -26,7 +26,9 @@ EPSILON = np.float32(1e-5)  # that layer normalization adds to the variance
 
 # erf(x) = x P(x^2) / Q(x^2), a least-squares fit over |x| < 3.925, where it is 1 in single precision: within 4e-7.
 ERF_END = 3.925
-ERF_OVER = tuple(map(np.float32, (1.1283792, 0.18455103, 0.05433181, 3.8357282e-3, 3.8344672e-4, 4.8036727e-6, -1.377e-8)))
+ERF_OVER = tuple(
+    map(np.float32, (1.1283792, 0.18455103, 0.05433181, 3.8357282e-3, 3.8344672e-4, 4.8036727e-6, -1.377e-8))
+)
 ERF_UNDER = tuple(map(np.float32, (1.0, 0.49688765, 0.11377847, 0.015448473, 1.3098357e-3, 6.4231397e-5)))
 
 

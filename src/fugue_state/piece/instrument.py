@@ -10,9 +10,8 @@ from itertools import groupby, islice
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.audio.mix import add_at, envelope, pan
@@ -22,8 +21,8 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH, HELD_LUFS, EnvelopeConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.bends import Bend
+from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Trail
 from fugue_state.score.model import Score
 
 
@@ -39,7 +38,7 @@ class Event:
     onset: int
     chord: str | None
     label: str | None
-    latent: Tensor
+    latent: Array
     strengths: Strengths
     pan: float
     envelope: EnvelopeConfig
@@ -178,8 +177,8 @@ class Instrument:
         for start in range(0, len(events), EVENT_BATCH):
             part = events[start : start + EVENT_BATCH]
             for alike, mels, activations in observed(self.memory, part):
-                audio = self.memory.invert(mels).numpy()
-                for event, sound, mel, seen in zip(alike, audio, mels.numpy(), activations.numpy(), strict=True):
+                audio = self.memory.invert(mels)
+                for event, sound, mel, seen in zip(alike, audio, mels, activations, strict=True):
                     placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
                     yield Voice(event, pan(self._shaped(event, placed), event.pan), mel, seen)
 
@@ -217,16 +216,16 @@ def _envelope(rate: int, length: int, config: EnvelopeConfig) -> tuple[Samples, 
 
 def observed(
     memory: Memory, events: Iterable[Event], trail: Trail | None = None
-) -> Iterator[tuple[tuple[Event, ...], Tensor, Tensor]]:
+) -> Iterator[tuple[tuple[Event, ...], Array, Array]]:
     """Generate events, those of one length and bend together; yield them with mels and activations over time.
 
     A `trail` is that of a single event, whose strengths alone have changed.
     """
     for _, group in groupby(events, key=lambda e: (e.frames, id(e.bend))):
         alike = tuple(group)
-        strengths = torch.from_numpy(np.stack([e.strengths for e in alike]))
+        strengths = np.stack([e.strengths for e in alike])
         named = [e.label for e in alike if e.label is not None]
-        latents = torch.stack([e.latent for e in alike])
+        latents = np.stack([e.latent for e in alike])
         yield (
             alike,
             *memory.observe(

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import torch
 from pydantic import Field
 
 from fugue_state.audio import io
@@ -245,14 +244,13 @@ def write_place(path: Path, place: Place) -> None:
         "spectra": np.array(tail.spectra, dtype=np.complex64).view(np.float32),
         "ringing": tail.ringing,
     }
-    write_tensors(path, KIND, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
+    write_tensors(path, KIND, header, arrays)
 
 
 def read_place(path: Path) -> Place:
     """Read what `write_place` wrote; CheckpointError for anything else."""
-    values, tensors = read_tensors(path, KIND)
+    values, arrays = read_tensors(path, KIND)
     header = checked(PlaceHeader, values)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
     spectra = tuple(arrays["spectra"].view(np.complex64))
     tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
     return Place(header.position, header.handed, header.first, arrays["tone"], tail)

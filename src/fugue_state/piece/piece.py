@@ -10,10 +10,9 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Hand
 from fugue_state.bending.orders import Order, make_order, needs_measured, parse_units
@@ -178,7 +177,7 @@ class Piece:
             if self.lines[event.voice].voice.forgets:
                 yield event.onset / rate, event.strengths
 
-    def event(self, onset: Onset, number: int, z: Tensor, strengths: Strengths) -> Event:
+    def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
         """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
         line = self.lines[number]
         turn = line.turns[onset.turn]
@@ -218,10 +217,10 @@ class Piece:
         """Return a hand that plays these changes, each with its time in seconds."""
         return Hand(changes, self.memory.layers, self.orders.base(), self.orders.inside)
 
-    def _merged(self) -> Iterator[tuple[Onset, int, Tensor]]:
+    def _merged(self) -> Iterator[tuple[Onset, int, Array]]:
         """Yield the onsets of all lines in time, with the number of their voice and their latent."""
 
-        def numbered(line: Line) -> Iterator[tuple[Onset, int, Tensor]]:
+        def numbered(line: Line) -> Iterator[tuple[Onset, int, Array]]:
             for onset, z in line.latents(self.last_s):
                 yield onset, line.number, z
 
@@ -304,7 +303,7 @@ class Piece:
                 return shape_of(Course())
             if np.array_equal(path(0.0), path(1.0)):  # nothing is to be measured
                 return shape_of(Course())
-            z = torch.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
+            z = np.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
             labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]
 
             def far(shares: list[float]) -> npt.NDArray[np.float64]:

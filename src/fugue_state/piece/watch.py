@@ -92,7 +92,7 @@ class Watch:
             for alike, mels, activations in observed(self._piece.memory, batch):
                 length = mels.shape[-1] * spec.hop
                 length_s = length / spec.sample_rate_hz
-                for event, firing in zip(alike, activations.numpy(), strict=True):
+                for event, firing in zip(alike, activations, strict=True):
                     gains = envelope(length, spec.sample_rate_hz, event.envelope)
                     gain = np.array([part.max() for part in np.array_split(gains, ACTIVATION_STEPS)])
                     yield _Sounding(event, event.onset / rate, length_s, firing * gain)

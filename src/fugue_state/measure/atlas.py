@@ -318,7 +318,7 @@ def _told(memory: Memory, z: Latents, labels: Sequence[str], track: Track = untr
     return told
 
 
-def _describe(memory: Memory, config: AtlasConfig, track: Track) -> Latentss:
+def _describe(memory: Memory, config: AtlasConfig, track: Track) -> Tensors:
     """Describe every latent: index of its chord (n,), traits (n, len(TRAITS))."""
     names = triads(memory.labels)
     turns = [memory.labels[i % len(memory.labels)] for i in range(config.count)] if memory.labels else []
@@ -328,7 +328,7 @@ def _describe(memory: Memory, config: AtlasConfig, track: Track) -> Latentss:
     return {"chord": np.array(chord, dtype=np.int64), "traits": np.array(traits, dtype=np.float64)}
 
 
-def _fault(tensors: Latentss, header: AtlasHeader) -> str:
+def _fault(tensors: Tensors, header: AtlasHeader) -> str:
     """Say why these tensors cannot be an atlas; empty if they can."""
     chord, traits = tensors.get("chord"), tensors.get("traits")
     count, width = header.config.count, len(TRAITS)

@@ -130,7 +130,7 @@ def chroma_of_peaks(magnitude: Wide, hz_per_bin: float) -> Wide:
     return np.asarray(chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), TINY))
 
 
-def _detuning(pitch: Wide, weight: Wide, item: npt.NDWide[np.int64], count: int) -> Wide:
+def _detuning(pitch: Wide, weight: Wide, item: Whole, count: int) -> Wide:
     """Return how far each sound's peaks lie from the nearest semitones: the circular mean, in semitones."""
     turned = weight * np.exp(2j * np.pi * pitch)
     total = np.bincount(item, turned.real, count) + 1j * np.bincount(item, turned.imag, count)

@@ -15,10 +15,12 @@ import torch
 
 from fugue_state.audio import io
 from fugue_state.config import MelSpec, ModelConfig
+from fugue_state.learning import networks
+from fugue_state.learning.arrays import as_played
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator, reestimate_statistics
 
 RATE = 22_050
 LABELS = ("Am", "C", "G")
@@ -78,15 +80,21 @@ def tiny_header() -> MemoryHeader:
 def tiny_generator(tiny_header: MemoryHeader) -> Generator:
     """Untrained, but with weights large enough that every unit matters."""
     torch.manual_seed(3)
-    generator = Generator(tiny_header.model)
+    generator = networks.Generator(tiny_header.model)
     with torch.no_grad():
         for name, parameter in generator.named_parameters():
             if "norm.gain" in name or "norm.shift" in name:
                 parameter.add_(0.3 * torch.randn_like(parameter))
             elif parameter.ndim == 4:
                 parameter.mul_(6.0)
-    reestimate_statistics(generator, seed=0, batches=4, batch=32)
-    return generator
+    networks.reestimate_statistics(generator, seed=0, batches=4, batch=32)
+    return as_played(generator)
+
+
+def changed(generator: Generator, name: str, factor: float) -> Generator:
+    """Return a generator of which one tensor is multiplied."""
+    tensors = generator.tensors | {name: generator.tensors[name] * np.float32(factor)}
+    return Generator(generator.config, generator.frames, tensors)
 
 
 @pytest.fixture

@@ -133,7 +133,7 @@ class Player:
         memory = self.piece.memory
         _, mels, activations = next(observed(memory, (event,), trail))
         mel = mels[0]
-        if not bool(mel.isfinite().all()):
+        if not np.isfinite(mel).all():
             self.failed = True
             mel = np.full_like(mel, -1.0)
         length = round(mel.shape[1] * memory.spec.hop * self.conductor.rate / memory.spec.sample_rate_hz)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -91,10 +91,12 @@ def tiny_generator(tiny_header: MemoryHeader) -> Generator:
     return as_played(generator)
 
 
-def changed(generator: Generator, name: str, factor: float) -> Generator:
-    """Return a generator of which one tensor is multiplied."""
-    tensors = generator.tensors | {name: generator.tensors[name] * np.float32(factor)}
-    return Generator(generator.config, generator.frames, tensors)
+def changed(generator: Generator, tensors: Mapping[str, npt.ArrayLike]) -> Generator:
+    """Return a generator with other values in some of its tensors."""
+    new = {name: np.empty_like(generator.tensors[name]) for name in tensors}
+    for name, values in tensors.items():
+        new[name][...] = values
+    return Generator(generator.config, generator.frames, generator.tensors | new)
 
 
 @pytest.fixture

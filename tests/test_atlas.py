@@ -323,7 +323,8 @@ def test_a_stale_atlas_is_made_again(tiny_path: Path, monkeypatch: pytest.Monkey
     assert (watch.made, len(other)) == (2, 61)
     assert "other settings; making the atlas again" in watch.said[-1]
     memory = Memory.load(tiny_path)
-    save_memory(tiny_path, changed(memory.generator, "output.weight", 1.01), memory.header)
+    other_weight = 1.01 * memory.generator.tensors["output.weight"]
+    save_memory(tiny_path, changed(memory.generator, {"output.weight": other_weight}), memory.header)
     watch.of(tiny_path, AtlasConfig(count=61, seed=5))
     assert (watch.made, len(watch.said)) == (3, 2)
     monkeypatch.setattr(atlas_module.AtlasHeader.model_fields["formula"], "default", 99)

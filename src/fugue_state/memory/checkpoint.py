@@ -46,7 +46,7 @@ def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> N
     """Write a safetensors file, all or nothing; OutputError if it cannot be written."""
     with replacing(path) as beside:
         try:
-            save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, beside, dict(metadata))
+            save_file({name: np.asarray(t, order="C") for name, t in tensors.items()}, beside, dict(metadata))
         except SafetensorError as error:
             raise OutputError(f"{path}: could not be written ({error})") from None
 

@@ -78,8 +78,9 @@ def png(figure: Figure) -> bytes:
     from PIL import Image
 
     drawn, written = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, dpi=DOTS_PER_INCH, format="png")
-    image = Image.open(drawn).convert("RGB")
+    figure.savefig(drawn, dpi=DOTS_PER_INCH, format="rgba")
+    width, height = (int(side * DOTS_PER_INCH) for side in figure.get_size_inches())
+    image = Image.frombytes("RGBA", (width, height), drawn.getvalue()).convert("RGB")
     image.quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(written, "PNG")
     return written.getvalue()
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +46,11 @@ def page(theme: Theme, height_in: float, width_in: float = WIDTH_IN, **options: 
 
     with drawing(theme):
         yield Picture(theme, (width_in, height_in), **options)
+
+
+def get_ready() -> None:
+    """Import what draws in another thread, while there is other work: it takes half a second."""
+    threading.Thread(target=import_module, args=("fugue_state.look.picture",), daemon=True).start()
 
 
 def text_width_in(text: str, size_pt: float) -> float:

@@ -69,7 +69,7 @@ HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 class Settings(BaseModel):
     """A frozen group of settings; an unknown key or a value out of range is an InputError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -102,3 +103,17 @@ def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int
         return [alone(item) for item in items]
     with ThreadPoolExecutor(count) as pool:
         return list(pool.map(alone, items))
+
+
+def ahead(items: Iterable[Given], most: int = 2) -> Iterator[Given]:
+    """Yield items that another thread takes from where they come, so many before they are asked for."""
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, source, end) for _ in range(most))
+        try:
+            while (item := waiting.popleft().result()) is not end:
+                waiting.append(pool.submit(next, source, end))
+                yield cast("Given", item)
+        finally:
+            for asked in waiting:
+                asked.cancel()

@@ -13,7 +13,8 @@ from fugue_state.audio.compiled import compiled, in_threads, one_thread
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import MelSpec
 
-Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Array]
+Places = npt.NDArray[np.int32]
+Rows = tuple[Places, Places, Array]
 
 UPDATES = 30  # from the pseudo-inverse on; more add nothing that can be measured
 LOBE_UPDATES, PLAIN_UPDATES = 64, 2
@@ -118,8 +119,12 @@ class Refit:
         self._transform = transform
         filters = transform.filters
         reach = filters.sum(axis=0)
+        # A filter is one span of bins, and a bin lies in two filters at most, one after the other.
+        self._firsts = (filters > 0).argmax(axis=1).astype(np.int32)
         self._by_band = _rows(filters)
-        self._by_bin = _rows((filters / np.maximum(reach, LEAST)).T)
+        self._lower = np.minimum((filters > 0).argmax(axis=0), len(filters) - 2).astype(np.int32)
+        shares, bins = filters / np.maximum(reach, LEAST), np.arange(len(reach))
+        self._shares = np.stack([shares[self._lower, bins], shares[self._lower + 1, bins], (reach == 0).astype(np.float32)])
 
     def wanted(self, mel: Array) -> Array:
         """Return the band values (B, T, M) that a spectrum of this unit must have to read as the mel (B, M, T)."""
@@ -129,9 +134,8 @@ class Refit:
     def __call__(self, wanted: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
         """Return the next spectrum (T, F) of the one reached, the one before it and the momentum."""
         out = np.empty_like(reached)
-        _refit(
-            wanted, reached, before, np.float32(momentum), out, self._by_band, self._by_bin, self._transform.spec.power
-        )
+        how = self._firsts, self._by_band, self._lower, self._shares
+        _refit(wanted, reached, before, np.float32(momentum), out, *how, self._transform.spec.power)
         return out
 
 
@@ -227,29 +231,27 @@ def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Ar
 
 @compiled
 def _refit(
-    wanted: Array, reached: Spectrum, before: Spectrum, momentum: float,
-    out: Spectrum, by_band: Rows, by_bin: Rows, power: int,
+    wanted: Array, reached: Spectrum, before: Spectrum, momentum: float, out: Spectrum,
+    firsts: Places, by_band: Rows, lower: Places, shares: Array, power: int,
 ) -> None:  # fmt: skip
     frames, bins = reached.shape
     magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
-    least = np.float32(1e-9)
+    starts, _, values = by_band
+    least, tiny = np.float32(1e-9), np.float32(1e-12)
     for t in range(frames):
         for f in range(bins):
             square = reached[t, f].real ** 2 + reached[t, f].imag ** 2
             magnitude[f] = square if power == 2 else np.sqrt(square)
         for m in range(wanted.shape[1]):
-            total = np.float32(0.0)
-            for entry in range(by_band[0][m], by_band[0][m + 1]):
-                total += by_band[2][entry] * magnitude[by_band[1][entry]]
+            total, first = np.float32(0.0), firsts[m] - starts[m]
+            for entry in range(starts[m], starts[m + 1]):
+                total += values[entry] * magnitude[first + entry]
             ratio[m] = wanted[t, m] / max(total, least)
         for f in range(bins):
-            begin, end = by_bin[0][f], by_bin[0][f + 1]
-            turn = np.float32(1.0 if begin == end else 0.0)
-            for entry in range(begin, end):
-                turn += by_bin[2][entry] * ratio[by_bin[1][entry]]
+            # What is in no filter stays as it is.
+            turn = shares[0, f] * ratio[lower[f]] + shares[1, f] * ratio[lower[f] + 1] + shares[2, f]
             value = magnitude[f] * turn
             now, last = reached[t, f], before[t, f]
             real, imag = now.real + momentum * (now.real - last.real), now.imag + momentum * (now.imag - last.imag)
-            length = np.sqrt(real**2 + imag**2)
-            scale = (np.sqrt(value) if power == 2 else value) / max(length, np.float32(1e-12))
+            scale = (np.sqrt(value) if power == 2 else value) / max(np.sqrt(real**2 + imag**2), tiny)
             out[t, f] = complex(real * scale, imag * scale)

@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from fugue_state.arrays import Spectrum
+from fugue_state.audio.compiled import compiled
 from fugue_state.audio.io import Samples
 from fugue_state.audio.reading import read_impulse
 from fugue_state.config import ReverbConfig
 from fugue_state.score.places import at_home
 
-Spectrum = npt.NDArray[np.complex64]
 Wave = npt.NDArray[np.float64]
 
 LONGEST_IMPULSE_S = 30.0
@@ -156,12 +157,18 @@ class Convolver:
     def _ringing(self, spectra: tuple[Spectrum, ...]) -> Samples:
         """Return what the partitions of the past add to the next one (2, P)."""
         total = np.zeros_like(self._spectra[0])
-        product = np.empty_like(total)
         for past, response in zip(spectra, self._spectra[1:], strict=False):
-            np.multiply(past, response, out=product)
-            total += product
+            _add_product(past, response, total)
         return self._heard(total)
 
     def _heard(self, spectrum: Spectrum) -> Samples:
         """Return the half of a circular convolution that is a linear one (2, P)."""
         return np.asarray(fft.irfft(spectrum, 2 * self._size)[:, self._size :], dtype=np.float32)
+
+
+@compiled
+def _add_product(one: Spectrum, other: Spectrum, out: Spectrum) -> None:
+    """Add the product of two spectra (2, F) to a third."""
+    for channel in range(out.shape[0]):
+        for f in range(out.shape[1]):
+            out[channel, f] += one[channel, f] * other[channel, f]

@@ -239,7 +239,7 @@ def _render(
     """
     from dataclasses import asdict
 
-    from fugue_state.look.figure import save_figure
+    from fugue_state.look.figure import get_ready, save_figure
     from fugue_state.piece.part import cleared, finished, part_folder
     from fugue_state.piece.portrait import portrait_figure
     from fugue_state.piece.render import check_outputs, render
@@ -261,6 +261,7 @@ def _render(
         save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
         _film(out, piece, settings, config)
 
+    get_ready()
     with told_how_to_go_on(out):
         measured = render(piece, out, then=picture, track=tracked, **kept)
     if over:

@@ -18,7 +18,7 @@ from fugue_state.errors import InputError, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, Description, triads
-from fugue_state.measure.kept import kept
+from fugue_state.measure.kept import Tensors, kept
 from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from fugue_state.arrays import Array, Wide
+from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.mel import hann
 from fugue_state.errors import InputError

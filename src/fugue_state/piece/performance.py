@@ -131,15 +131,14 @@ class Player:
     def _made(self, event: Event, trail: Trail) -> Made:
         """Generate an event; what is not a number is silence."""
         memory = self.piece.memory
-        _, mels, activations = next(observed(memory, (event,), trail))
-        mel = mels[0]
+        mel, activations = observed(memory, event, trail)
         if not np.isfinite(mel).all():
             self.failed = True
             mel = np.full_like(mel, -1.0)
         length = round(mel.shape[1] * memory.spec.hop * self.conductor.rate / memory.spec.sample_rate_hz)
         envelope, taken_db = self.instrument.envelope(length, event.envelope)
         gain = self._level(mel, event.level_db, envelope, HELD_LUFS - taken_db)
-        return Made(event, mel, np.nan_to_num(activations[0]), envelope, gain, trail)
+        return Made(event, mel, np.nan_to_num(activations), envelope, gain, trail)
 
     def passages(self, bar: Bar, position: int, block: int) -> list[Passage]:
         """Play on by a block, and return what is heard in it, before the room."""

@@ -20,6 +20,7 @@ import soundfile
 
 from fugue_state import asked
 from fugue_state.audio import io
+from fugue_state.audio.compiled import ahead
 from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
@@ -310,7 +311,7 @@ def _write(blocks: Iterator[Samples], writers: list[io.Writer], score: Score) ->
     """Write blocks (N, 2 for each writer); return what the first two channels measure."""
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
-    for block in blocks:
+    for block in ahead(blocks):  # it is limited while the one before is measured
         meter.add(block[:, :2])
         check.add(block[:, :2])
         for number, writer in enumerate(writers):

@@ -69,7 +69,9 @@ def one_thread() -> Iterator[None]:
     All that decides samples runs in it, so that they are the same whatever the environment says of threads. The
     limit holds for the whole process while anybody is inside.
     """
-    before = getattr(_alone.here, "inside", False)
+    if getattr(_alone.here, "inside", False):
+        yield
+        return
     with _alone.lock:
         if _alone.count == 0:
             _alone.limit = _pools().limit(limits=1, user_api="blas")
@@ -79,7 +81,7 @@ def one_thread() -> Iterator[None]:
     try:
         yield
     finally:
-        _alone.here.inside = before
+        _alone.here.inside = False
         with _alone.lock:
             _alone.count -= 1
             if _alone.count == 0:

@@ -104,11 +104,19 @@ class Lobes:
 
     def _find(self, bands: Array, out: Array) -> None:
         """Write what the lobes that show these bands (M, T) add up to: (T, F)."""
-        atoms = self._atoms
-        if bands.shape[1] <= FEW:
-            _factorize_few(np.ascontiguousarray(bands.T), *atoms.by_band, atoms.back, atoms.by_bin, out)
+        atoms, few = self._atoms, bands.shape[1] <= FEW
+        begun = np.float32(START) * bands.max(axis=0)
+        count = len(atoms.by_atom[0]) - 1
+        if few:
+            weight = np.repeat(begun[:, None], count, axis=1)
+            _factorize_few(np.ascontiguousarray(bands.T), *atoms.by_band, atoms.back, weight, np.empty_like(weight))
+            weight = np.ascontiguousarray(weight.T)
         else:
-            _factorize(np.ascontiguousarray(bands), atoms.by_band, atoms.by_atom, atoms.by_bin, out)
+            weight = np.repeat(begun[None], count, axis=0)
+            _factorize(np.ascontiguousarray(bands), atoms.by_band, atoms.by_atom, weight, np.empty_like(weight))
+        spread = np.empty((out.shape[1], bands.shape[1]), dtype=np.float32)
+        _product(atoms.by_bin, weight, spread)
+        out[:] = spread.T
 
 
 class Refit:
@@ -189,13 +197,17 @@ def _rows(matrix: Array) -> Rows:
     return starts, np.nonzero(kept)[1].astype(np.int32), np.ascontiguousarray(matrix[kept], dtype=np.float32)
 
 
+# In compiled loops nothing is assigned to a whole array: numba would compile the text of errors besides, for seconds.
+
+
 @compiled
 def _product(rows: Rows, given: Array, out: Array) -> None:
     """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units."""
     starts, columns, values = rows
     frames = given.shape[1]
     for row in range(len(starts) - 1):
-        out[row] = np.float32(0.0)
+        for t in range(frames):
+            out[row, t] = np.float32(0.0)
         for entry in range(starts[row], starts[row + 1]):
             value, column = values[entry], columns[entry]
             for t in range(frames):
@@ -203,68 +215,61 @@ def _product(rows: Rows, given: Array, out: Array) -> None:
 
 
 @compiled
-def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Array) -> None:
-    """Find the lobes that show these bands (M, T), and write what they add up to: (T, F)."""
+def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: Array) -> None:
+    """Find the weights of the lobes (K, T) that show these bands (M, T); `turn` is for notes."""
     count, frames = bands.shape
-    least, slowest = np.float32(1e-9), np.float32(SLOWEST)
-    atoms = len(by_atom[0]) - 1
     ratio = np.empty((count, frames), dtype=np.float32)
-    turn, weight = np.empty((atoms, frames), dtype=np.float32), np.empty((atoms, frames), dtype=np.float32)
-    all_turns, all_weights = turn.ravel(), weight.ravel()
-    for t in range(frames):
-        weight[:, t] = np.float32(START) * bands[:, t].max()
     for number in range(LOBE_UPDATES + PLAIN_UPDATES):
         _product(by_band, weight, ratio)
         for m in range(count):
             for t in range(frames):
-                ratio[m, t] = bands[m, t] / max(ratio[m, t], least)
+                ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(1e-9))
         _product(by_atom, ratio, turn)
-        for place in range(atoms * frames):
-            by = max(all_turns[place], slowest)
-            if number < LOBE_UPDATES:
-                half = np.sqrt(by)
-                by = by * half * np.sqrt(half)
-            all_weights[place] *= by
-    spread = np.empty((out.shape[1], frames), dtype=np.float32)
-    _product(by_bin, weight, spread)
-    out[:] = spread.T
+        _relax(turn.ravel(), weight.ravel(), number)
 
 
 @compiled
 def _factorize_few(
-    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, by_bin: Rows, out: Array
+    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
 ) -> None:  # fmt: skip
-    """Do the same frame by frame, for bands (T, M): what a band sees are neighbours, so vector units take them."""
-    least, slowest = np.float32(1e-9), np.float32(SLOWEST)
-    atoms = columns.max() + 1
-    turn, weight = np.empty(atoms, dtype=np.float32), np.empty(atoms, dtype=np.float32)
+    """Do the same frame by frame, (T, M) and (T, K): what a band sees are neighbours, so vector units take them."""
     for t in range(len(bands)):
-        weight[:] = np.float32(START) * bands[t].max()
         for number in range(LOBE_UPDATES + PLAIN_UPDATES):
-            turn[:] = np.float32(0.0)
-            for m in range(bands.shape[1]):
-                begin, end = starts[m], starts[m + 1]
-                if begin == end:
-                    continue
-                seen, given = ahead[begin:end], back[begin:end]
-                first, last = columns[begin], columns[begin] + end - begin
-                own, turned, total = weight[first:last], turn[first:last], np.float32(0.0)
-                for k in range(end - begin):
-                    total += seen[k] * own[k]
-                ratio = bands[t, m] / max(total, least)
-                for k in range(end - begin):
-                    turned[k] += given[k] * ratio
-            for k in range(atoms):
-                by = max(turn[k], slowest)
-                if number < LOBE_UPDATES:
-                    half = np.sqrt(by)
-                    by = by * half * np.sqrt(half)
-                weight[k] *= by
-        for f in range(out.shape[1]):
-            total = np.float32(0.0)
-            for entry in range(by_bin[0][f], by_bin[0][f + 1]):
-                total += by_bin[2][entry] * weight[by_bin[1][entry]]
-            out[t, f] = total
+            _turn(bands[t], starts, columns, ahead, back, weight[t], turn[t])
+            _relax(turn[t], weight[t], number)
+
+
+@compiled
+def _turn(
+    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
+) -> None:  # fmt: skip
+    """Find by how much each atom (K,) has to change for these bands (M,)."""
+    for k in range(len(turn)):
+        turn[k] = np.float32(0.0)
+    for m in range(len(bands)):
+        begin, end = starts[m], starts[m + 1]
+        if begin == end:
+            continue
+        seen, given = ahead[begin:end], back[begin:end]
+        first, last = columns[begin], columns[begin] + end - begin
+        own, turned, total = weight[first:last], turn[first:last], np.float32(0.0)
+        for k in range(end - begin):
+            total += seen[k] * own[k]
+        ratio = bands[m] / max(total, np.float32(1e-9))
+        for k in range(end - begin):
+            turned[k] += given[k] * ratio
+
+
+@compiled
+def _relax(turn: Array, weight: Array, number: int) -> None:
+    """Multiply weights by their turns, over-relaxed but for the last updates."""
+    slowest = np.float32(SLOWEST)
+    for k in range(len(turn)):
+        by = max(turn[k], slowest)
+        if number < LOBE_UPDATES:
+            half = np.sqrt(by)
+            by = by * half * np.sqrt(half)
+        weight[k] *= by
 
 
 @compiled

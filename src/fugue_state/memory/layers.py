@@ -234,7 +234,8 @@ def _gather(columns: Array, gain: Array, shift: Array, out: Array) -> None:
     for y in range(2 * height):
         for x in range(2 * width):
             place = out[y, x]
-            place[:] = np.float32(0.0)
+            for c in range(units):
+                place[c] = np.float32(0.0)
             for down in range(2):
                 i = ((y + 1) >> 1) - down
                 if i < 0 or i >= height:

@@ -45,7 +45,7 @@ class _Compiling(Listener):  # type: ignore[misc]
 
     told = False
 
-    def on_start(self, event: Event) -> None:
+    def on_start(self, event: Event) -> None:  # noqa: ARG002
         """Say it, once."""
         if not self.told:
             self.told = True

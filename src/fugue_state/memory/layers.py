@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -206,18 +206,25 @@ def resized(values: Array, count: int, axis: int, *, ends: bool = False) -> Arra
 
     With `ends`, the first and the last stay the first and the last; else each is as wide as before.
     """
-    size = values.shape[axis]
+    low, high, share = _places(values.shape[axis], count, ends=ends)
+    share = share.reshape([-1 if i == axis % values.ndim else 1 for i in range(values.ndim)])
+    below, above = values.take(low, axis), values.take(high, axis)
+    above -= below
+    above *= share
+    above += below
+    return above
+
+
+@lru_cache(maxsize=64)
+def _places(size: int, count: int, *, ends: bool) -> tuple[Whole, Whole, Array]:
+    """Return which of `size` values lie below and above each of `count` places, and the share of the upper one."""
     number = np.arange(count, dtype=np.float32)
     if ends:
         places = number * np.float32((size - 1) / max(count - 1, 1))
     else:
         places = np.maximum((number + np.float32(0.5)) * np.float32(size / count) - np.float32(0.5), np.float32(0.0))
     low = np.minimum(places.astype(np.int64), size - 1)
-    share = (places - low.astype(np.float32)).reshape(
-        [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)]
-    )
-    below, above = values.take(low, axis), values.take(np.minimum(low + 1, size - 1), axis)
-    return np.asarray(below * (np.float32(1.0) - share) + above * share)
+    return low, np.minimum(low + 1, size - 1), places - low.astype(np.float32)
 
 
 @compiled
@@ -227,7 +234,8 @@ def _gather(columns: Array, gain: Array, shift: Array, out: Array) -> None:
     for y in range(2 * height):
         for x in range(2 * width):
             place = out[y, x]
-            place[:] = np.float32(0.0)
+            for c in range(units):
+                place[c] = np.float32(0.0)
             for down in range(2):
                 i = ((y + 1) >> 1) - down
                 if i < 0 or i >= height:

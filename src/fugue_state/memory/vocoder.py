@@ -14,7 +14,7 @@ from fugue_state.audio.compiled import compiled, one_thread
 from fugue_state.audio.integrate import Grid, PhaseState, follow, start_phase
 from fugue_state.audio.magnitudes import Lobes
 from fugue_state.audio.mel import MelTransform, hann
-from fugue_state.audio.phase import LEAST_WEIGHT, overlap_add, polar
+from fugue_state.audio.phase import LEAST_WEIGHT, polar
 from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.layers import Shapes, resized
@@ -22,7 +22,7 @@ from fugue_state.memory.layers import Shapes, resized
 QUIETEST = np.float32(3e-6)  # -110 dB: what counts as nothing in a bin
 SPREAD, CENTRE = np.float32(4.0), np.float32(2.0)  # of log magnitudes, in nepers: what the network sees is of order 1
 SILENT = np.float32(-1.0)
-EPSILON = np.float32(1e-5)  # that layer normalization adds to the variance
+FEW = 8  # rows up to which fetching the weights is most of the work
 
 # erf(x) = x P(x^2) / Q(x^2), a least-squares fit over |x| < 3.925, where it is 1 in single precision: within 4e-7.
 ERF_END = 3.925
@@ -36,14 +36,29 @@ class Linear:
     """An affine map of the last axis."""
 
     def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
-        self._weights = np.ascontiguousarray(tensors[f"{name}.weight"].T)
-        self._bias = tensors[f"{name}.bias"]
+        self._weights, self._bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
 
     def __call__(self, x: Array) -> Array:
         """Map (..., inputs) to (..., outputs)."""
-        out = (x.reshape(-1, x.shape[-1]) @ self._weights).reshape(*x.shape[:-1], -1)
-        out += self._bias
-        return out
+        rows = x.reshape(-1, x.shape[-1])
+        out = np.empty((len(rows), len(self._weights)), dtype=np.float32)
+        if len(rows) <= FEW:
+            _map_few(rows, self._weights, self._bias, out)
+        else:
+            np.matmul(rows, self._weights.T, out=out)
+            out += self._bias
+        return out.reshape(*x.shape[:-1], -1)
+
+
+@compiled
+def _map_few(x: Array, weights: Array, bias: Array, out: Array) -> None:
+    """Map rows (R, inputs): most of the work is to fetch the weights, once each."""
+    for n in range(len(weights)):
+        for row in range(len(x)):
+            total = np.float32(0.0)
+            for k in range(x.shape[1]):
+                total += weights[n, k] * x[row, k]
+            out[row, n] = total + bias[n]
 
 
 class Norm:
@@ -211,10 +226,18 @@ class MagnitudeNet:
         seen = np.empty((items, count, self.patches, 4 * patch + 2), dtype=np.float32)
         means = []
         for number, each in enumerate((guess, after)):
-            padded = np.pad(each, ((0, 0), (0, 0), (half, half)), mode="edge")
-            around = np.lib.stride_tricks.sliding_window_view(padded, 2 * patch, axis=2)[:, :, ::patch]
-            means.append(around.mean(-1, keepdims=True))
-            np.subtract(around, means[0], out=seen[..., 2 * patch * number : 2 * patch * (number + 1)])
+            around = np.empty((items, count, self.patches, 2, patch), dtype=np.float32)
+            # A patch with half of either neighbour; at the ends the outermost bin stands in.
+            halves = each.reshape(items, count, 2 * self.patches, half)
+            around[..., 0, half:] = halves[..., 0::2, :]
+            around[..., 1, :half] = halves[..., 1::2, :]
+            around[..., 1:, 0, :half] = halves[..., 1:-1:2, :]
+            around[..., 0, 0, :half] = each[..., :1]
+            around[..., :-1, 1, half:] = halves[..., 2::2, :]
+            around[..., -1, 1, half:] = each[..., -1:]
+            flat = around.reshape(items, count, self.patches, 2 * patch)
+            means.append(flat.mean(-1, keepdims=True))
+            np.subtract(flat, means[0], out=seen[..., 2 * patch * number : 2 * patch * (number + 1)])
         seen[..., : 4 * patch] /= SPREAD
         seen[..., -2:-1] = means[0] / SPREAD + CENTRE
         seen[..., -1:] = (means[1] - means[0]) / SPREAD
@@ -442,15 +465,24 @@ class Stream:
         hop, open_ = self.spec.hop, state.tail.shape[1]
         phases, phase = follow(magnitude, state.phase, self._grid)
         frames: Array = fft.irfft(polar(magnitude[:-1], phases + self._turned), n=self.spec.n_fft)
-        frames *= self._window
-        squares = np.broadcast_to(self._window**2, frames.shape)
-        added = np.stack([overlap_add(frames, hop), overlap_add(squares, hop)])
-        added[:, :open_] += state.tail
+        added = np.zeros((2, (len(frames) - 1) * hop + self.spec.n_fft), dtype=np.float32)
+        added[:, :open_] = state.tail
+        _overlap(frames, self._window, hop, added)
         done, tail = added[:, :-open_], added[:, -open_:]
         skip = min(done.shape[1], self.spec.n_fft // 2 - state.skipped)
         sound = (done[0] / np.maximum(done[1], LEAST_WEIGHT))[skip:]
         state = replace(state, magnitude=magnitude[-1:], phase=phase, skipped=state.skipped + skip, tail=tail)
         return sound, state
+
+
+@compiled
+def _overlap(frames: Array, window: Array, hop: int, out: Array) -> None:
+    """Add frames (T, n_fft) under their window, and the window's square, to what is there (2, N)."""
+    for t in range(len(frames)):
+        frame, sound, weight = frames[t], out[0, t * hop :], out[1, t * hop :]
+        for n in range(len(window)):
+            sound[n] += frame[n] * window[n]
+            weight[n] += window[n] * window[n]
 
 
 def _back(state: StreamState, count: int) -> StreamState:

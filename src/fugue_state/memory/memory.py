@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -42,7 +42,7 @@ from fugue_state.memory.catalogue import (
     kind_of,
 )
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
-from fugue_state.memory.layers import FACTOR, Generator, Moments, Trail, resized
+from fugue_state.memory.layers import FACTOR, Bender, Generator, Moments, Trail, resized
 from fugue_state.memory.units import for_units
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 from fugue_state.score.names import quote, unquoted
@@ -186,7 +186,22 @@ class Memory:
         `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
         Raises InputError for a wrong shape, an unknown chord, a strength out of range or another memory's bend.
         """
-        return self.observe(z, chord, strengths, frames, bend)[0]
+        moments, frames = self._moments(z, chord, strengths, frames)
+        if not len(moments):
+            return np.zeros((0, self.spec.n_mels, frames or self.spec.frames), dtype=np.float32)
+        bends = self._bends(bend, frames)
+        return np.stack(in_threads(lambda item: self._generated(moments, item, frames, bends), range(len(moments))))
+
+    def _generated(
+        self, moments: Moments, item: int, frames: int | None, bends: Mapping[str, Bender] | None, **how: Any
+    ) -> Array:
+        label = int(moments.label[item])
+        return self.generator(moments.z[item], label, moments.left(item), frames=frames, bends=bends, **how)
+
+    def _bends(self, bend: Bend | None, frames: int | None) -> Mapping[str, Bender] | None:
+        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
+            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
+        return None if bend is None else bend.layers(frames)
 
     def observe(
         self,
@@ -204,8 +219,6 @@ class Memory:
         With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
         """
         steps = None if steps is None else asked.whole("steps", steps, 1, MEMORY_STEPS.most)
-        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
-            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
         moments, frames = self._moments(z, chord, strengths, frames)
         if not len(moments):
             shape = (0, self.units) if steps is None else (0, self.units, steps)
@@ -215,17 +228,16 @@ class Memory:
             )
         if trail is not None and len(moments) > 1:
             raise InputError(f"a trail is that of one latent, got {len(moments)}")
-        bends = None if bend is None else bend.layers(frames)
+        bends = self._bends(bend, frames)
 
         def one(item: int) -> tuple[Array, Array]:
             seen: list[Array] = []
 
             def see(_: str, maps: Array) -> None:
-                firing = maps.mean(axis=0)  # (W, C)
+                firing = maps.sum(axis=0) / np.float32(len(maps))  # (W, C)
                 seen.append(firing.mean(axis=0) if steps is None else resized(firing, steps, 0).T)
 
-            latent, label, left = moments.z[item], int(moments.label[item]), moments.left(item)
-            mel = self.generator(latent, label, left, frames=frames, bends=bends, trail=trail, seen=see)
+            mel = self._generated(moments, item, frames, bends, trail=trail, seen=see)
             return mel, np.concatenate(seen)
 
         mels, activations = zip(*in_threads(one, range(len(moments))), strict=True)

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 
+from fugue_state.arrays import Array
 from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Updates
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import MelSpec
@@ -15,35 +15,37 @@ SPECS = [MelSpec(), MelSpec(power=2), MelSpec.preset("original"), MelSpec(n_fft=
 WAYS: list[type[PseudoInverse | Lobes]] = [PseudoInverse, Updates, Lobes]
 
 
-def true_magnitudes(audio: torch.Tensor, transform: MelTransform) -> torch.Tensor:
+def true_magnitudes(audio: Array, transform: MelTransform) -> Array:
     spec = transform.spec
-    found = torch.stft(audio, spec.n_fft, spec.hop, window=transform.window, pad_mode="constant", return_complex=True)
-    return found.abs().transpose(1, 2)[:, : audio.shape[1] // spec.hop] * transform.unit_gain
+    around = np.pad(audio[0], spec.n_fft // 2)
+    starts = range(0, audio.shape[1] // spec.hop * spec.hop, spec.hop)
+    frames = np.array([around[start : start + spec.n_fft] for start in starts])
+    return np.asarray(np.abs(np.fft.rfft(frames * transform.window))[None] * transform.unit_gain)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
 @pytest.mark.parametrize("way", WAYS)
 def test_magnitudes_show_the_mel_they_came_from(way: type[PseudoInverse | Lobes], spec: MelSpec) -> None:
-    torch.manual_seed(0)
-    mel = MelTransform(spec).encode(0.1 * torch.randn(2, 20 * spec.hop))
+    noise = 0.1 * np.random.default_rng(0).standard_normal((2, 20 * spec.hop), dtype=np.float32)
+    mel = MelTransform(spec).encode(noise)
     magnitudes: Magnitudes = way(spec)
     found = magnitudes(mel)
     assert found.shape == (2, 20, spec.n_fft // 2 + 1)
     assert (found >= 0).all()
-    bands = magnitudes.transform.bands(mel).transpose(1, 2)
+    bands = magnitudes.transform.bands(mel).swapaxes(1, 2)
     again = found**spec.power @ magnitudes.transform.filters.T
     loud = bands > 0.1 * bands.max()
-    error_db = 20 / spec.power * torch.log10(again[loud] / bands[loud])
-    assert error_db.abs().mean() < 1.0
+    error_db = 20 / spec.power * np.log10(again[loud] / bands[loud])
+    assert np.abs(error_db).mean() < 1.0
 
 
 def test_lobes_tell_partials_apart_better_than_updates_and_those_than_the_pseudo_inverse() -> None:
-    audio = torch.from_numpy(chord((45, 52, 57, 60, 64)))[None, : 60 * 512]
+    audio = chord((45, 52, 57, 60, 64))[None, : 60 * 512]
     transform = MelTransform(MelSpec())
     mel, wanted = transform.encode(audio), true_magnitudes(audio, transform)
 
     def error(way: type[PseudoInverse | Lobes]) -> float:
-        return float((way(MelSpec())(mel) - wanted).norm() / wanted.norm())
+        return float(np.linalg.norm(way(MelSpec())(mel) - wanted) / np.linalg.norm(wanted))
 
     pseudo, updates, lobes = (error(way) for way in WAYS)
     assert updates < 0.95 * pseudo
@@ -53,33 +55,33 @@ def test_lobes_tell_partials_apart_better_than_updates_and_those_than_the_pseudo
 def test_a_lobe_between_two_bins_is_found_there() -> None:
     transform = MelTransform(MelSpec())
     hz = 20.5 * RATE / 2048
-    tone = torch.from_numpy(0.2 * np.sin(2 * np.pi * hz * np.arange(20 * 512) / RATE).astype(np.float32))[None]
+    tone = 0.2 * np.sin(2 * np.pi * hz * np.arange(20 * 512) / RATE).astype(np.float32)[None]
     found = Lobes(MelSpec())(transform.encode(tone))[0, 10]
-    assert set(found.topk(2).indices.tolist()) == {20, 21}
+    assert set(np.argsort(found)[-2:].tolist()) == {20, 21}
     assert float(found[18] + found[23]) < 0.2 * float(found[20])
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_silence_stays_silent_and_an_item_the_same_in_any_batch(way: type[PseudoInverse | Lobes]) -> None:
+def test_silence_stays_silent_and_an_item_the_same_to_the_bit_in_any_batch(way: type[PseudoInverse | Lobes]) -> None:
     spec = MelSpec()
-    mel = MelTransform(spec).encode(torch.from_numpy(chord((45, 52, 57)))[None, : 16 * 512])
-    silent = torch.full_like(mel, -1.0)
-    both = way(spec)(torch.cat([silent, mel]))
+    mel = MelTransform(spec).encode(chord((45, 52, 57))[None, : 16 * 512])
+    silent = np.full_like(mel, -1.0)
+    both = way(spec)(np.concatenate([silent, mel]))
     assert both[0].max() < 1e-6
-    assert torch.allclose(both[1:], way(spec)(mel), atol=1e-7)
+    assert np.array_equal(both[1:], way(spec)(mel))
 
 
 def test_few_frames_are_the_same_as_among_many() -> None:
     lobes = Lobes(MelSpec())
-    mel = lobes.transform.encode(torch.from_numpy(chord((45, 52, 57)))[None, : 16 * 512])
+    mel = lobes.transform.encode(chord((45, 52, 57))[None, : 16 * 512])
     every = lobes(mel)
     for count in range(1, 6):
         found = lobes(mel[:, :, 4 : 4 + count])
-        assert torch.allclose(found, every[:, 4 : 4 + count], rtol=1e-3, atol=1e-6)
+        assert np.allclose(found, every[:, 4 : 4 + count], rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_wrong_mels_are_refused(way: type[PseudoInverse | Lobes]) -> None:
-    for wrong in (torch.zeros(1, 64, 4), torch.zeros(1, 128, 0), torch.full((1, 128, 4), float("inf"))):
+    for wrong in (np.zeros((1, 64, 4)), np.zeros((1, 128, 0)), np.full((1, 128, 4), np.inf)):
         with pytest.raises(AudioError, match="mel"):
-            way(MelSpec())(wrong)
+            way(MelSpec())(wrong.astype(np.float32))

@@ -46,7 +46,7 @@ def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> N
     """Write a safetensors file, all or nothing; OutputError if it cannot be written."""
     with replacing(path) as beside:
         try:
-            save_file({name: np.ascontiguousarray(t) for name, t in tensors.items()}, beside, dict(metadata))
+            save_file({name: np.asarray(t, order="C") for name, t in tensors.items()}, beside, dict(metadata))
         except SafetensorError as error:
             raise OutputError(f"{path}: could not be written ({error})") from None
 
@@ -139,6 +139,8 @@ def _fitted(path: Path, name: str, tensor: npt.NDArray[Any], shape: tuple[int, .
         single = tensor.astype(np.float32)
     if not np.isfinite(single).all():
         raise CheckpointError(f"{path}: tensor {name!r} holds values that are not numbers (NaN or infinity)")
+    if name.endswith("running_var") and single.min() < 0.0:
+        raise CheckpointError(f"{path}: tensor {name!r} holds a variance of {single.min():g}, none is below 0")
     return single
 
 

@@ -436,8 +436,8 @@ class Stream:
 
     def _predict(self, frames: Array, states: Sequence[StreamState]) -> list[tuple[Array, StreamState]]:
         """Return the magnitudes (n, F) that mel frames (B, M, n) complete, each after the one that waited."""
-        config, (items, _, count) = self._net.config, frames.shape
-        as_one = np.ascontiguousarray(frames.swapaxes(0, 1)).reshape(1, -1, items * count)  # that is faster
+        config, (items, bands, count) = self._net.config, frames.shape
+        as_one = np.ascontiguousarray(frames.swapaxes(0, 1)).reshape(1, bands, items * count)  # that is faster
         guessed = self._magnitudes.guess(as_one).reshape(items, count, -1)
         guess = np.concatenate([np.concatenate([state.guess for state in states]), guessed], axis=1)
         clipped = np.clip(frames.swapaxes(1, 2), np.float32(-1.0), np.float32(1.0))

@@ -37,7 +37,7 @@ def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAUL
 def memory_figure(memory: Memory, theme: Theme = DEFAULT) -> Figure:
     """Draw mels of every label, a row each, from the same latents."""
     z = memory.latents(PREVIEW_COLUMNS, SEED)
-    rows = [((label or "samples",), list(memory.generate(z, label).numpy())) for label in memory.labels or (None,)]
+    rows = [((label or "samples",), list(memory.generate(z, label))) for label in memory.labels or (None,)]
     return sheet_figure(rows, theme)
 
 
@@ -54,6 +54,6 @@ def preview_sound(memory: Memory) -> io.Samples:
     for start in range(0, count, EVENT_BATCH):
         part = slice(start, start + EVENT_BATCH)
         mel = memory.generate(z[part], memory.labels[part] or None)
-        chords.append((memory.invert(mel).numpy()[:, :length] * gain).ravel())
+        chords.append((memory.invert(mel)[:, :length] * gain).ravel())
     sound = np.concatenate(chords)
     return np.asarray(sound * min(1.0, PEAK / max(1e-9, float(np.abs(sound).max()))), dtype=np.float32)

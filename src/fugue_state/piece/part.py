@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from fugue_state.audio import io
@@ -238,7 +239,7 @@ def write_place(path: Path, place: Place) -> None:
     """Write a place, all or nothing; OutputError if it cannot be written."""
     tail = place.tail
     header = PlaceHeader(position=place.position, handed=place.handed, first=place.first, filled=tail.filled)
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "tone": place.tone,
         "window": tail.window,
         "spectra": np.array(tail.spectra, dtype=np.complex64).view(np.float32),

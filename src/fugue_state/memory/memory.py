@@ -22,6 +22,7 @@ from fugue_state.config import (
     GAIN_MAX,
     MEAN_LATENTS,
     QUALITIES,
+    ROUGH,
     SEED_MAX,
     VOCODER,
     WITHOUT_VOCODER,
@@ -119,14 +120,16 @@ class Memory:
     def make_inverter(self, name: str | None = None, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
         """Return a way to sound for this memory's mels: its own vocoder unless another one is named.
 
-        A memory without one uses what stands in for it. InputError for a name not known, or its vocoder
-        if it has none.
+        A memory without one uses what stands in for it, and so does any at quality `draft`: the network takes most of
+        the time. InputError for a name not known, or its vocoder if it has none.
         """
         name = asked.one_of("inverter", name or self.own_inverter, get_args(InverterName))
         if name != VOCODER:
             return make_inverter(name, self.spec, quality, seed)
         asked.one_of("quality", quality, QUALITIES)
-        return SpectralInverter(self._learned(), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX))
+        return SpectralInverter(
+            self._learned(rough=quality == ROUGH), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX)
+        )
 
     def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
         """Return its vocoder for playing frame by frame; InputError if it has none.
@@ -134,12 +137,15 @@ class Memory:
         If not `learned`, what stands in for one, also where there is one: half the work.
         """
         seed = asked.whole("seed", seed, 0, SEED_MAX)
-        return Stream(self._learned() if learned else LearnedMagnitudes(Unlearned(self.spec), self.spec), seed)
+        return Stream(self._learned() if learned else self._plain(), seed)
 
-    def _learned(self) -> LearnedMagnitudes:
+    def _plain(self) -> LearnedMagnitudes:
+        return LearnedMagnitudes(Unlearned(self.spec), self.spec)
+
+    def _learned(self, *, rough: bool = False) -> LearnedMagnitudes:
         if self.net is None:
             raise InputError(f"memory {self.header.name!r} has no vocoder; `fugue vocoder` trains and adds one")
-        return LearnedMagnitudes(self.net, self.spec)
+        return self._plain() if rough else LearnedMagnitudes(self.net, self.spec)
 
     @property
     def spec(self) -> MelSpec:

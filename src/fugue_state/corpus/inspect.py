@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
@@ -93,6 +92,6 @@ def corpus_figure(corpus: Corpus, spec: MelSpec, theme: Theme = DEFAULT) -> Figu
         for heard in read_clips(clips[:: max(1, len(clips) // SHEET_COLUMNS)][:SHEET_COLUMNS]):
             if not heard.fault:
                 sound = ready(heard, spec.sample_rate_hz, spec.samples, config)
-                mels.append(transform.encode(torch.from_numpy(sound)[None])[0].numpy())
+                mels.append(transform.encode(sound[None])[0])
         rows.append(((f"{label or FLAT}: {len(clips)} clips",), mels))
     return sheet_figure(rows, theme)

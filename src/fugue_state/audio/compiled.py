@@ -16,7 +16,7 @@ import numba
 from numba.core.event import Event, Listener, register
 
 if TYPE_CHECKING:
-    from threadpoolctl import ThreadpoolController
+    from threadpoolctl import LibController
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Given = TypeVar("Given")
@@ -68,11 +68,11 @@ def cores() -> int:
 
 
 class _Alone:
-    """Who asks that matrix products use one thread, and since when they do."""
+    """How many threads are inside `one_thread`, and what the limits were before the first of them came."""
 
     def __init__(self) -> None:
-        self.lock, self.count = threading.Lock(), 0
-        self.limit: contextlib.AbstractContextManager[Any] = contextlib.nullcontext()
+        self.lock, self.inside = threading.Lock(), 0
+        self.before: list[int] = []
         self.here = threading.local()
 
 
@@ -80,36 +80,57 @@ _alone = _Alone()
 
 
 @cache
-def _pools() -> ThreadpoolController:
+def _libraries() -> list[LibController]:
+    """Return the libraries that multiply matrices."""
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return list(ThreadpoolController().select(user_api="blas").lib_controllers)
+
+
+def _set(library: LibController, threads: int) -> None:
+    # What is public does nothing in a thread if another one has set a limit, and may have ended with its own.
+    getattr(library, "_real_set_num_threads", library.set_num_threads)(threads)
+
+
+def _enter() -> list[int]:
+    """Limit this thread, or all if a library knows one limit only; return what the limits were."""
+    with _alone.lock:
+        before = [library.get_num_threads() for library in _libraries()]
+        for library in _libraries():
+            _set(library, 1)
+        if not _alone.inside:
+            _alone.before = before
+        _alone.inside += 1
+    return before
+
+
+def _leave(own: list[int]) -> None:
+    """Give back the limits: this thread's own at once, those that all share when nobody is inside any more."""
+    with _alone.lock:
+        _alone.inside -= 1
+        for library, mine, first in zip(_libraries(), own, _alone.before, strict=True):
+            if library.internal_api == "mkl" or getattr(library, "threading_layer", "") == "openmp":
+                _set(library, mine)
+            elif not _alone.inside:
+                _set(library, first)
 
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
     """Let matrix products use one thread: several add up in another order, and round in another way.
 
-    All that decides samples runs in it, so that they are the same whatever the environment says of threads. The
-    limit holds for the whole process while anybody is inside.
+    All that decides samples runs in it, so that they are the same whatever the environment says of threads. With
+    most libraries the limit holds for the whole process while anybody is inside.
     """
     if getattr(_alone.here, "inside", False):
         yield
         return
-    with _alone.lock:
-        if _alone.count == 0:
-            _alone.limit = _pools().limit(limits=1, user_api="blas")
-            _alone.limit.__enter__()
-        _alone.count += 1
-    _alone.here.inside = True
+    before, _alone.here.inside = _enter(), True
     try:
         yield
     finally:
         _alone.here.inside = False
-        with _alone.lock:
-            _alone.count -= 1
-            if _alone.count == 0:
-                _alone.limit.__exit__(None, None, None)
+        _leave(before)
 
 
 def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int | None = None) -> list[Made]:

@@ -185,9 +185,13 @@ def _atoms(spec: MelSpec) -> Array:
     dense = min(bins, int(DENSE_HZ * per_hz))
     top = min(bins, int(np.ceil(spec.fmax_hz * per_hz)) + LOBE_BINS)
     centres = np.concatenate([np.arange(0, dense, 1.0 / PER_BIN), np.arange(dense, top)])
-    away = np.arange(bins)[:, None] - centres[None, :]
+    rows = np.round(centres).astype(np.int64)[:, None] + np.arange(-LOBE_BINS, LOBE_BINS + 1)
+    away = rows - centres[:, None]
     lobe = np.abs(np.sinc(away) + 0.5 * np.sinc(away - 1) + 0.5 * np.sinc(away + 1)) ** spec.power
-    return np.where(np.abs(away) <= LOBE_BINS, lobe, 0.0).astype(np.float32)
+    near = (np.abs(away) <= LOBE_BINS) & (rows >= 0) & (rows < bins)
+    atoms = np.zeros((bins, len(centres)), dtype=np.float32)
+    atoms[rows[near], np.nonzero(near)[0]] = lobe[near]
+    return atoms
 
 
 def _rows(matrix: Array) -> Rows:

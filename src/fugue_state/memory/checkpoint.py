@@ -139,6 +139,8 @@ def _fitted(path: Path, name: str, tensor: npt.NDArray[Any], shape: tuple[int, .
         single = tensor.astype(np.float32)
     if not np.isfinite(single).all():
         raise CheckpointError(f"{path}: tensor {name!r} holds values that are not numbers (NaN or infinity)")
+    if name.endswith("running_var") and single.min() < 0.0:
+        raise CheckpointError(f"{path}: tensor {name!r} holds a variance of {single.min():g}, none is below 0")
     return single
 
 

@@ -164,10 +164,13 @@ class Generator:
         """
         maps = z
         for name, layer in self._deconv.items():
-            bend = remembered if bends is None else bends.get(name, remembered)
             strength = None if strengths is None else strengths.get(name)
             make = partial(layer.first if maps is z else layer, maps, label)
-            maps = bend(make() if trail is None else trail.through(name, strength, make), strength)
+            maps = make() if trail is None else trail.through(name, strength, make)
+            if bends is not None and name in bends:
+                maps = bends[name](maps, strength)
+            elif strength is not None:  # zero stands in for the forgotten part
+                maps = np.multiply(maps, strength, out=maps if trail is None else None)
             if seen is not None:
                 seen(name, maps)
             if name == "deconv1" and frames is not None and frames != self.frames:
@@ -187,11 +190,6 @@ class Generator:
         # The first map is resized after it was bent.
         widths = [first_width(frames if i else self.frames) << i for i in range(len(self._deconv))]
         return {name: (SIDE << i, width) for i, (name, width) in enumerate(zip(self._deconv, widths, strict=True))}
-
-
-def remembered(h: Array, strength: Array | None) -> Array:
-    """Return what is left of maps (H, W, C) when zero stands in for the forgotten part."""
-    return h if strength is None else h * strength
 
 
 def first_width(frames: int) -> int:

@@ -14,7 +14,7 @@ from fugue_state.audio.compiled import compiled, one_thread
 from fugue_state.audio.integrate import Grid, PhaseState, follow, start_phase
 from fugue_state.audio.magnitudes import Lobes
 from fugue_state.audio.mel import MelTransform, hann
-from fugue_state.audio.phase import LEAST_WEIGHT, polar
+from fugue_state.audio.phase import LEAST_WEIGHT, overlap_add, polar
 from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.layers import Shapes, resized
@@ -467,22 +467,12 @@ class Stream:
         frames: Array = fft.irfft(polar(magnitude[:-1], phases + self._turned), n=self.spec.n_fft)
         added = np.zeros((2, (len(frames) - 1) * hop + self.spec.n_fft), dtype=np.float32)
         added[:, :open_] = state.tail
-        _overlap(frames, self._window, hop, added)
+        overlap_add(frames, self._window, hop, added)
         done, tail = added[:, :-open_], added[:, -open_:]
         skip = min(done.shape[1], self.spec.n_fft // 2 - state.skipped)
         sound = (done[0] / np.maximum(done[1], LEAST_WEIGHT))[skip:]
         state = replace(state, magnitude=magnitude[-1:], phase=phase, skipped=state.skipped + skip, tail=tail)
         return sound, state
-
-
-@compiled
-def _overlap(frames: Array, window: Array, hop: int, out: Array) -> None:
-    """Add frames (T, n_fft) under their window, and the window's square, to what is there (2, N)."""
-    for t in range(len(frames)):
-        frame, sound, weight = frames[t], out[0, t * hop :], out[1, t * hop :]
-        for n in range(len(window)):
-            sound[n] += frame[n] * window[n]
-            weight[n] += window[n] * window[n]
 
 
 def _back(state: StreamState, count: int) -> StreamState:

@@ -242,7 +242,7 @@ def write_place(path: Path, place: Place) -> None:
     arrays: dict[str, npt.NDArray[Any]] = {
         "tone": place.tone,
         "window": tail.window,
-        "spectra": np.array(tail.spectra, dtype=np.complex64).view(np.float32),
+        "spectra": np.array(tail.spectra, dtype=np.float32),
         "ringing": tail.ringing,
     }
     write_tensors(path, KIND, header, arrays)
@@ -252,6 +252,6 @@ def read_place(path: Path) -> Place:
     """Read what `write_place` wrote; CheckpointError for anything else."""
     values, arrays = read_tensors(path, KIND)
     header = checked(PlaceHeader, values)
-    spectra = tuple(arrays["spectra"].view(np.complex64))
+    spectra = tuple(arrays["spectra"])
     tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
     return Place(header.position, header.handed, header.first, arrays["tone"], tail)

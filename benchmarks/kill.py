@@ -48,9 +48,10 @@ from fugue_state.cli import main as fugue
 from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.corpus.cache import VARIABLE
 from fugue_state.errors import FugueError
+from fugue_state.learning.arrays import as_played
+from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
-from fugue_state.memory.networks import Generator, reestimate_statistics
 from fugue_state.memory.training import STATE_KIND
 from fugue_state.score.text import load_score
 
@@ -545,7 +546,7 @@ def prepare(given: Path) -> None:
         name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=tuple(CHORDS)), steps=1
     )
     given.mkdir()
-    save_memory(given / "tiny.safetensors", generator, header)
+    save_memory(given / "tiny.safetensors", as_played(generator), header)
     (given / "piece.toml").write_text(SCORE, encoding="utf-8")
     seconds = np.arange(33_000) / 22_050
     for label, notes in CHORDS.items():

@@ -71,7 +71,7 @@ def name_all(memory: Memory, asked: Sequence[str], seed: int) -> list[Chord]:
     heard = []
     for start in range(0, len(asked), EVENT_BATCH):
         part = slice(start, start + EVENT_BATCH)
-        sounds = memory.invert(memory.generate(z[part], asked[part] if memory.labels else None)).numpy()
+        sounds = memory.invert(memory.generate(z[part], asked[part] if memory.labels else None))
         heard += [name_chord(sound, memory.spec.sample_rate_hz, names) for sound in sounds]
     return heard
 

@@ -308,8 +308,8 @@ def test_freeze_holds_what_sounds_and_then_goes_on(voiced: Memory) -> None:
     performance.change("/freeze", 0)
     after = play(performance, 60)
     assert [one.chord for one in after] == [one.chord for one in plain[30:]]
-    step = np.abs(np.diff(sound(plain), axis=0)).max()
-    assert np.abs(np.diff(sound([*before, *held, *after]), axis=0)).max() <= 2 * step
+    step = max(np.abs(np.diff(sound(steady), axis=0)).max() for steady in (plain, held[40:]))
+    assert np.abs(np.diff(sound([*before, *held, *after]), axis=0)).max() <= 1.2 * step
 
 
 def test_a_frozen_sound_can_still_be_forgotten(voiced: Memory) -> None:
@@ -483,8 +483,9 @@ def test_memories_are_swapped_while_they_sound(tiny_memory: Memory, voiced: Memo
 def test_a_memory_that_is_left_fades(voiced: Memory, tiny_header: MemoryHeader, tiny_generator: Generator) -> None:
     mute = changed(tiny_generator, {"output.weight": 0.0, "output.bias": -99.0})
     performance = Performance(score(reverb={"wet_db": -120}), voiced)
-    peak = max(one.peak for one in play(performance, 30, {0: [("/volume", 1.0)]}))
-    steady = play(performance, 10, {0: [("/freeze", 1)]})[-1]
+    play(performance, 30, {0: [("/volume", 1.0)]})
+    frozen = play(performance, 50, {0: [("/freeze", 1)]})
+    peak, steady = max(one.peak for one in frozen), frozen[-1]
     performance.swap(Memory(mute, tiny_header))
     fading = play(performance, 40)
     left = [one.peak for one in fading]
@@ -601,12 +602,12 @@ def test_frames_read_anew_as_they_were_change_nothing(learned: bool, voiced: Mem
     first = 13 - stream.open
     one, after = stream.step(mel[:, 13:20], state)
     again, after_again = stream.step(mel[:, first:20], state, anew=True)
-    assert (one - again).abs().max() < 1e-5
+    assert np.abs(one - again).max() < 1e-5
     end, end_again = (stream.step(mel[:, 20 - stream.open : 24], s, anew=True)[0] for s in (after, after_again))
-    assert (end - end_again).abs().max() < 1e-5
-    changed, _ = stream.step(-mel[:, first:20], state, anew=True)
-    assert (changed[:16] - one[:16]).abs().max() < 1e-3  # it begins where the other one was
-    assert (changed - one).abs().max() > 1e-2
+    assert np.abs(end - end_again).max() < 1e-5
+    turned, _ = stream.step(-mel[:, first:20], state, anew=True)
+    assert np.abs(turned[:16] - one[:16]).max() < 1e-3  # it begins where the other one was
+    assert np.abs(turned - one).max() > 1e-2
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -623,9 +624,9 @@ def test_what_is_read_together_is_as_if_it_were_read_alone(learned: bool, voiced
     for reading, (sound, state) in zip(readings, stream.steps(readings), strict=True):
         alone, after = stream.step(reading.frames, reading.state, anew=reading.anew)
         assert sound.shape == alone.shape
-        assert (sound - alone).abs().max() < 1e-5
+        assert np.abs(sound - alone).max() < 1e-5
         then, then_alone = (stream.step(mel[:, 12:20], s)[0] for s in (state, after))
-        assert (then - then_alone).abs().max() < 1e-5
+        assert np.abs(then - then_alone).max() < 1e-5
 
 
 def test_frames_are_read_anew_when_they_have_been_read(voiced: Memory) -> None:

@@ -90,7 +90,7 @@ def _period(frame: Wide, least: int, most: int) -> float:
     lows = inside[(even[inside] < even[inside - 1]) & (even[inside] <= even[inside + 1])]
     clear = lows[even[lows] < YIN_CLEAR]
     best = int(clear[0]) if len(clear) else int(lows[even[lows].argmin()]) if len(lows) else int(inside[-1])
-    before, here, after = even[best - 1 : best + 2]
+    before, here, after = apart[best - 1 : best + 2]
     bend = before - 2.0 * here + after
     return best + (0.5 * (before - after) / bend if bend > 0.0 else 0.0)
 

@@ -13,7 +13,7 @@ from fugue_state.cli import main
 from fugue_state.config import TrainConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
-from fugue_state.measure.card import Card, escape, read_card, write_card, write_run_card
+from fugue_state.learning.card import Card, escape, read_card, write_card, write_run_card
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.networks import Generator

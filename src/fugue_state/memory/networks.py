@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from fugue_state.config import WIDTHS, ModelConfig
 from fugue_state.errors import InputError
-from fugue_state.memory.across import moments, processes
-from fugue_state.memory.spectral import spectral_norm
+from fugue_state.learning.across import moments, processes
+from fugue_state.learning.spectral import spectral_norm
 
 BANDS = 128  # mel bands of the image
 FACTOR = 32  # how often the first feature map's frames are doubled, as a factor

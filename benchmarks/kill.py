@@ -52,11 +52,11 @@ from fugue_state.learning.arrays import as_played
 from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
-from fugue_state.memory.training import STATE_KIND
+from fugue_state.learning.memory_training import STATE_KIND
 from fugue_state.score.text import load_score
 
 IMPORTED = (
-    "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.measure.lesson",
+    "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.learning.lesson",
     "fugue_state.piece.film", "fugue_state.piece.performance", "fugue_state.piece.portrait", "fugue_state.piece.render",
 )  # fmt: skip
 CHORDS: Final = {"Am": (220.0, 261.6, 329.6), "C": (261.6, 329.6, 392.0), "G": (196.0, 246.9, 293.7)}
@@ -605,7 +605,7 @@ def be_quick() -> None:
         importlib.import_module(name)
     rendering = importlib.import_module("fugue_state.piece.render")
     rendering.render = functools.partial(rendering.render, checkpoint_s=0.0)  # type: ignore[attr-defined]
-    importlib.import_module("fugue_state.memory.training").FIRST_PREVIEW = 2  # type: ignore[attr-defined]
+    importlib.import_module("fugue_state.learning.memory_training").FIRST_PREVIEW = 2  # type: ignore[attr-defined]
 
 
 def main() -> None:

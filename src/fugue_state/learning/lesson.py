@@ -30,6 +30,7 @@ from fugue_state.learning.card import CARD_SHEET, UNKNOWN, write_card
 from fugue_state.learning.clusters import cluster_mels
 from fugue_state.learning.memory_exam import Examiner, as_memory
 from fugue_state.learning.memory_training import Progress, RunConfig, check_run, make_fabric, read_measures, suit, train
+from fugue_state.learning.networks import Generator
 from fugue_state.learning.pace import told
 from fugue_state.learning.preview import write_preview
 from fugue_state.learning.tensorboard_log import TensorBoardLog
@@ -39,7 +40,6 @@ from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.memory import Memory
-from fugue_state.learning.networks import Generator
 from fugue_state.progress import Track, untracked
 
 PREVIEWS, LOG = "previews", "log"

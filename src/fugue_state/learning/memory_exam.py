@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -14,12 +13,13 @@ from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS,
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import CheckpointError, InputError, TrainingError
+from fugue_state.learning.arrays import as_played
+from fugue_state.learning.networks import Generator
 from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
 from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
-from fugue_state.learning.networks import Generator
 from fugue_state.progress import Track, untracked
 
 # A point of accuracy weighs as much as 8 % of distance.
@@ -31,7 +31,7 @@ Classes = dict[str, Mels]
 
 def as_memory(generator: Generator, header: MemoryHeader, inverter: Inverter | None = None) -> Memory:
     """Return a memory of a copy of `generator`, which may be on any device and may go on learning."""
-    return Memory(copy.deepcopy(generator).cpu(), header, inverter=inverter)
+    return Memory(as_played(generator), header, inverter=inverter)
 
 
 def score(distance: float, accuracy: float | None = None) -> float:

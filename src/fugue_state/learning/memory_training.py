@@ -40,10 +40,10 @@ from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import InputError, TrainingError
 from fugue_state.learning.augment import DRAWS, Augment
 from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
+from fugue_state.learning.networks import Discriminator, Generator, reestimate_statistics
 from fugue_state.learning.pace import CLEARLY, SLOWER, Pace, find_pace
 from fugue_state.memory.catalogue import DataSource, MemoryHeader, read_header
 from fugue_state.memory.checkpoint import fill, read_tensors, save_memory, write_tensors
-from fugue_state.learning.networks import Discriminator, Generator, reestimate_statistics
 
 RUN_FILE, STATE_FILE, MEMORY_FILE = "run.json", "state.safetensors", "memory.safetensors"
 LOSS_FILE, MEASURE_FILE = "losses.csv", "measures.jsonl"

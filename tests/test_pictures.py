@@ -91,6 +91,7 @@ PIECES: dict[str, dict[str, Any]] = {
     "thirty cues": {"cues": cues(30, 180), "duration_s": 180, "loudness": {"plan": [[0, 0], [100, -30]]}},
     "cues at the end": {"cues": [{"do": "jump", "to": 1, "at": 11 + i / 4, "name": "the very end"} for i in range(4)]},
     "swung": {"voices": [{"chords": ["Am*2", "C*0.5", "-*4", "G"], "swing": 0.6}], "duration_s": 40},
+    "quick voices": {"voices": [{}, {"beats": 0.5, "swing": 0.3}], "duration_s": 90},
     "a night": {"duration_s": "6:30:00", "tempo_bpm": 0.5, "cues": cues(5, 20_000)},
     "other letters": {"title": "Überfluß, 忘却, $^$", "cues": cues(2, 12, "воспоминание")},
 }
@@ -160,6 +161,28 @@ def test_what_is_wrong_with_a_picture_is_found() -> None:
     figure.text(0.15, 0.52, "another")
     figure.text(0.9, 0.1, "outside")
     assert faults(figure) == ["'outside' is outside", "'over' overlaps 'another'"]
+
+
+@pytest.mark.parametrize("duration_s", [20, 90, 616])
+def test_a_plan_names_as_many_chords_as_are_legible_and_says_how_many(tiny_memory: Memory, duration_s: int) -> None:
+    quick = {"chords": ["C", "G*0.5", "-", "Am*4"], "beats": 2}
+    made = piece(tiny_memory, duration_s=duration_s, voices=[{}, quick, {"beats": 20}], title="a plan")
+    figure = overview_figure(made)
+    assert faults(figure) == []
+    widest = max(box.width for text, box in drawn_texts(figure) if text.strip() == "Am") / figure.bbox.width
+    rows: dict[int, list[str]] = {number: [] for number in range(3)}
+    for text in figure.axes[0].texts:
+        rows[round(getattr(text, "xy", text.get_position())[1])].append(text.get_text())
+    events = list(made.events())
+    for number in range(3):
+        chords = [event.chord for event in events if event.voice == number]
+        told = [text for text in rows[number] if text.endswith("is named")]
+        names = [text.strip() for text in rows[number] if text not in told]
+        nth = int(told[0].split()[2]) if told else 1
+        assert names == chords[::nth][: len(names)]
+        assert len(chords[::nth]) - len(names) <= (nth > 1)  # the last would run into what stands beside
+        assert set(names) == set(chords)
+        assert not told or len(names) * widest > 0.25  # no fewer than need be
 
 
 @pytest.fixture

@@ -3,6 +3,8 @@ from __future__ import annotations
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -147,6 +149,20 @@ def test_invert_gives_sound_of_the_right_length(tiny_memory: Memory) -> None:
 def test_an_inverter_of_another_spec_is_refused_by_name(tiny_generator: Generator, tiny_header: MemoryHeader) -> None:
     with pytest.raises(CheckpointError, match=r"memory 'tiny' is made for another MelSpec: n_fft 1024 instead of 2048"):
         Memory(tiny_generator, tiny_header, inverter=make_inverter("lobes", MelSpec.preset("original")))
+
+
+def test_a_memory_makes_its_inverter_once(tiny_path: Path) -> None:
+    with patch("fugue_state.memory.memory.make_inverter", wraps=make_inverter) as made:
+        memory = Memory.load(tiny_path, inverter="lobes")
+        assert memory.inverter is memory.inverter
+        assert made.call_count == 1
+    memory = Memory(memory.generator, memory.header)
+    assert memory.inverter is memory.inverter
+
+
+def test_to_load_a_memory_imports_no_compiler() -> None:
+    code = "import sys; from fugue_state import Memory; Memory.load('guitar'); sys.exit('torch._dynamo' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("half", [False, True])

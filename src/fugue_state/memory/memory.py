@@ -84,9 +84,10 @@ class Memory:
         self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.header = header
         self.net = net
-        self.inverter = inverter or self.make_inverter()
         self.fingerprint = fingerprint
-        check_same_mel(self.inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
+        if inverter is not None:
+            check_same_mel(inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
+            self.inverter = inverter
 
     @classmethod
     def load(
@@ -112,6 +113,11 @@ class Memory:
         layers = ", ".join(f"{name} {units}" for name, units in self.layers.items())
         rate, length_s = self.spec.sample_rate_hz, self.spec.duration_s
         return f"<Memory {self.header.name!r}: {labels}; units {layers}; {rate} Hz, {length_s:.3g} s>"
+
+    @cached_property
+    def inverter(self) -> Inverter:
+        """How it sounds: its own way, unless another one was given."""
+        return self.make_inverter()
 
     @property
     def own_inverter(self) -> InverterName:

@@ -30,7 +30,7 @@ class CausalBlock(nn.Module):
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
         channels = config.channels
-        self.taps = nn.Parameter(torch.randn(channels, config.kernel) / math.sqrt(config.kernel))
+        self.taps = nn.Parameter(torch.randn(channels, config.kernel).div_(math.sqrt(config.kernel)))
         self.norm = nn.LayerNorm(channels)
         self.widen = nn.Linear(channels, config.expansion * channels)
         self.narrow = nn.Linear(config.expansion * channels, channels)
@@ -70,7 +70,7 @@ class MagnitudeNet(nn.Module):
         self.leave = nn.Linear(config.channels, self.known)
         self.above = nn.Linear(config.channels, config.air)
         self.near = nn.Linear(4 * config.patch + 2, local)
-        self.place = nn.Parameter(0.1 * torch.randn(self.patches, local))
+        self.place = nn.Parameter(torch.randn(self.patches, local).mul_(0.1))
         self.context = nn.Linear(config.channels, local)
         self.deepen = nn.Linear(local, 2 * local)
         self.shallow = nn.Linear(2 * local, local)

@@ -177,7 +177,7 @@ def test_another_corpus_is_refused(folder: Path, make_corpus: Callable[..., Path
     ("words", "part"),
     [
         (["{tmp}/none"], "none: no such run folder"),
-        (["{tmp}/empty"], "no such checkpoint"),
+        (["{tmp}/empty"], "no memory.safetensors is in this folder"),
         (["{run}", "--against", "{tmp}/none"], "none: no such folder"),
     ],
 )

@@ -12,9 +12,10 @@ from fugue_state.cli import main
 from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig
 from fugue_state.measure.trend import is_noise
 from fugue_state.memory import pace as pace_module
+from fugue_state.memory.catalogue import RUN_FILE
 from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.pace import LEARNING, find_pace, reached, told
-from fugue_state.memory.training import RUN_FILE, RunConfig, Trainer, make_fabric, read_run, suit
+from fugue_state.memory.training import RunConfig, Trainer, make_fabric, read_run, suit
 
 
 class Loop(Settings):

@@ -23,11 +23,11 @@ from fugue_state.measure.examine import Examiner
 from fugue_state.measure.memory import measure_memory
 from fugue_state.measure.preview import memory_figure
 from fugue_state.measure.trend import trend
-from fugue_state.memory.catalogue import DataSource, MemoryHeader, find_memory
+from fugue_state.memory.catalogue import MEMORY_FILE, RUN_FILE, DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import file_hash
 from fugue_state.memory.dataset import load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RUN_FILE, RunConfig, read_run
+from fugue_state.memory.training import RunConfig, read_run
 from fugue_state.progress import Track, untracked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
@@ -173,7 +173,7 @@ def _card_before(folder: Path, memory: Memory, say: Callable[[str], None]) -> Ca
 
 
 def _fingerprint(folder: Path) -> str:
-    path = find_memory(folder)
+    path = folder / MEMORY_FILE
     return file_hash(path) if path.is_file() else ""
 
 

@@ -34,6 +34,7 @@ from fugue_state.errors import InputError, shown, unknown
 from fugue_state.limits import MEMORY_FRAMES, MEMORY_LATENTS, MEMORY_STEPS
 from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, maps_of, per_unit, replacements
 from fugue_state.memory.catalogue import (
+    MEMORY_FILE,
     SUFFIX,
     VOCODER_KIND,
     MemoryHeader,
@@ -60,6 +61,10 @@ def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]
     """
     path = at_home(asked.path("vocoder", name_or_path))
     path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
+    if path.is_dir() and not (path / MEMORY_FILE).is_file():
+        raise InputError(
+            f"{path}: neither {VOCODER_FILE} nor {MEMORY_FILE} is in this folder; name a vocoder or its run"
+        )
     if path.is_file() and kind_of(path) == VOCODER_KIND:
         return load_vocoder(path)
     _, header, net = load_memory(find_memory(name_or_path))

@@ -261,7 +261,7 @@ def test_one_drone_is_cut_into_clips(tmp_path: Path) -> None:
     # One recording: the end of it is held out.
     assert {clip.split for clip in found.clips[-10:]} == {"Test"}
     assert len(found.part("Test")) == count // 10
-    assert f"{count} clips were cut from 1 long recording(s) of 5:00 min" in found.warnings[0]
+    assert f"{count} clips were cut from 1 long recording of 5:00 min" in found.warnings[0]
     again = cut_corpus(read_corpus(tmp_path), SPEC, cache=cache)
     assert again.clips == found.clips
     heard = list(read_clips(found.clips[:3]))
@@ -272,7 +272,7 @@ def test_one_drone_is_cut_into_clips(tmp_path: Path) -> None:
     assert mels.facts[1].name.endswith(f"drone.wav from {length:.2f} s")
     whole = cut_corpus(read_corpus(tmp_path), SPEC, "off")
     assert [clip.start_s for clip in whole.clips] == [None]
-    assert "1 of 1 recordings are longer than an image" in whole.warnings[0]
+    assert "1 of 1 recording is longer than an image" in whole.warnings[0]
     keys = {corpus_key(c, SPEC) for c in (found, whole, cut_corpus(read_corpus(tmp_path), SPEC, "5"))}
     assert len(keys) == 3
 

@@ -120,7 +120,7 @@ def test_a_matrix_product_is_the_convolution(
     ("kwargs", "message"),
     [
         ({"chord": "Amm"}, r"unknown chord 'Amm'; did you mean 'Am'"),
-        ({"chord": ["Am"]}, "1 chords for 2 latents"),
+        ({"chord": ["Am"]}, "1 chord for 2 latents"),
         ({"strengths": np.ones(3)}, r"strengths must be \(62,\) or \(2, 62\), got \(3,\)"),
         ({"strengths": np.full(62, 1.5)}, r"within 0\.\.1"),
         ({"strengths": np.full(62, np.nan)}, r"within 0\.\.1"),

@@ -43,7 +43,7 @@ from fugue_state.config import (
     checked,
     placed,
 )
-from fugue_state.errors import InputError, OutputError
+from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.score.cues import PaceName
 from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
 from fugue_state.score.names import split
@@ -447,13 +447,9 @@ def score_check(score: Path, model: str | None) -> None:
     written = _instead(score, memory=model)
     _check_room(written, score)
     piece = _piece(written, score, named=model is not None)
-    voices = len(piece.score.voices)
-    told_voices = f"{voices} voices" if voices > 1 else "1 voice"
-    told_cues = "1 cue" if len(piece.score.cues) == 1 else f"{len(piece.score.cues)} cues"
-    say(
-        f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {told_voices}, "
-        f"{told_cues}, for {piece.memory.header.name}: it can be played"
-    )
+    holds = f"{counted(len(piece.score.voices), 'voice')}, {counted(len(piece.score.cues), 'cue')}"
+    about = f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {holds}"
+    say(f"{about}, for {piece.memory.header.name}: it can be played")
 
 
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))

@@ -28,6 +28,7 @@ from fugue_state.config import (
     QualityName,
     checked,
 )
+from fugue_state.errors import counted
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -63,7 +64,7 @@ def profile(
     layers, top = found.summary(), found.top()
     report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
     if plot is not None:
-        draw(profile_figure(found, f"{memory.header.name}, {memory.units} units", theme), plot)
+        draw(profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme), plot)
 
 
 @click.command(
@@ -150,5 +151,5 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     else:
         click.echo("\n".join(table(curves)))
     if plot is not None:
-        about = f"{config.order} order, {memory.units} units, {config.latents} latents"
+        about = f"{config.order} order, {counted(memory.units, 'unit')}, {counted(config.latents, 'latent')}"
         draw(curve_figure(curves, memory.header.name, theme, about=about), plot)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fugue_state.audio.reading import is_sound
 from fugue_state.corpus.scan import APART, BESIDE, MANIFEST, Folder, LeftOut, scan, told
-from fugue_state.errors import CorpusError
+from fugue_state.errors import CorpusError, counted
 from fugue_state.progress import Track, untracked
 from fugue_state.score.names import MISREAD, quote
 
@@ -208,7 +208,7 @@ def _unlike_v2(corpus: Corpus) -> list[str]:
         return []
     counts = Counter((c.split, c.label) for c in corpus.clips)
     odd = [
-        f"{split}/{label} has {counts[split, label]} clips, not {usual}"
+        f"{split}/{label} has {counted(counts[split, label], 'clip')}, not {usual}"
         for split, usual in V2_CLIPS.items()
         for label in corpus.labels
         if counts[split, label] != usual

@@ -15,7 +15,7 @@ from torch import Tensor
 from fugue_state import asked
 from fugue_state.audio.compiled import one_thread
 from fugue_state.config import DEFAULT_REPLACEMENT, ReplacementName
-from fugue_state.errors import InputError, shown
+from fugue_state.errors import InputError, counted, shown
 from fugue_state.memory.networks import Bender, Generator, remembered
 from fugue_state.memory.units import for_units
 
@@ -192,7 +192,7 @@ def replacements(chosen: str | Mapping[str, str] | Sequence[str], layers: Mappin
     else:
         raise InputError(f"replacement must be a name, names by layer or one for each unit, got {shown(chosen)}")
     if len(names) != units:
-        raise InputError(f"{len(names)} replacements for {units} units; one for each is needed")
+        raise InputError(f"{counted(len(names), 'replacement')} for {counted(units, 'unit')}; one for each is needed")
     for name in names:
         asked.one_of("replacement", name, REPLACEMENTS)
     return names

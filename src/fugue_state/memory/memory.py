@@ -30,7 +30,7 @@ from fugue_state.config import (
     MelSpec,
     QualityName,
 )
-from fugue_state.errors import InputError, shown, unknown
+from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_FRAMES, MEMORY_LATENTS, MEMORY_STEPS
 from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, maps_of, per_unit, replacements
 from fugue_state.memory.catalogue import (
@@ -339,7 +339,7 @@ class Memory:
             raise InputError(f"chord must be a name, or one for each latent, got {shown(chord)}")
         chords = [chord] * count if isinstance(chord, str) else list(chord)
         if len(chords) != count:
-            raise InputError(f"{len(chords)} chords for {count} latents; one for each is needed")
+            raise InputError(f"{counted(len(chords), 'chord')} for {counted(count, 'latent')}; one for each is needed")
         return torch.tensor([self.label_index(name) for name in chords], dtype=torch.int64)
 
     def label_index(self, chord: str) -> int:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.errors import counted
 from fugue_state.look.figure import SMALL_PT, page, shortened, text_width_in
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.piece.panels import LANE_IN, PLOT_IN, draw_cues, draw_layers, named_cues, set_times
@@ -82,8 +83,7 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
     heights_in |= {"level": LEVEL_IN} if score.loudness.plan else {}
     heights_in = {name: height for name, height in heights_in.items() if height}
     with page(theme, sum(heights_in.values()) + AROUND_IN) as figure:
-        chords = f"{len(seen.times_s)} chord{'' if len(seen.times_s) == 1 else 's'}"
-        about = f"{piece.memory.header.name}, {told(round(score.length_s, 1))}, {chords}"
+        about = f"{piece.memory.header.name}, {told(round(score.length_s, 1))}, {counted(len(seen.times_s), 'chord')}"
         figure.headline(score.title or "untitled", about)
         axes = figure.subplots(len(heights_in), 1, sharex=True, height_ratios=list(heights_in.values()))
         panels = dict(zip(heights_in, axes, strict=True))

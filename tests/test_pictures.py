@@ -19,6 +19,7 @@ from PIL import Image
 
 from fugue_state.audio import io
 from fugue_state.config import checked
+from fugue_state.look import letters
 from fugue_state.look.figure import DOTS_PER_INCH, save_figure
 from fugue_state.look.figure import PICTURES as PICTURE_SUFFIXES
 from fugue_state.look.sheet import CAPTION, GAP, LARGEST, MOST_ROWS, sheet_figure
@@ -26,7 +27,10 @@ from fugue_state.look.theme import THEMES, Theme, rgb
 from fugue_state.measure.curve import OVERALL, Curve, curve_figure
 from fugue_state.measure.preview import memory_figure
 from fugue_state.measure.profile import Profile, profile_figure
+from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.memory import Memory
+from fugue_state.memory.networks import Generator
 from fugue_state.piece.overview import overview_figure
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.portrait import portrait_figure
@@ -304,11 +308,26 @@ COMMANDS = {
 }
 
 
+@pytest.fixture
+def strange_path(tmp_path: Path, tiny_generator: Generator, tiny_header: MemoryHeader) -> Path:
+    """A memory whose name and a label hold a letter that no font has."""
+    model = tiny_header.model.model_copy(update={"labels": ("Am", "忘", "G")})
+    path = tmp_path / "tiny.safetensors"
+    save_memory(path, tiny_generator, tiny_header.model_copy(update={"name": "忘", "model": model}))
+    return path
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_that_draws_takes_a_theme(
-    tmp_path: Path, tiny_path: Path, make_corpus: Callable[..., Path], name: str
+def test_every_command_that_draws_takes_a_theme_and_names_letters_that_no_font_has(
+    tmp_path: Path,
+    strange_path: Path,
+    make_corpus: Callable[..., Path],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    score = tmp_path / "a.toml"
+    letters._font_of.cache_clear()
+    monkeypatch.setattr(letters, "system_fonts", tuple)
+    score, tiny_path = tmp_path / "a.toml", strange_path
     score.write_text(
         f'memory = "{tiny_path}"\nduration_s = 3\nquality = "draft"\n[forgetting]\norder = "random"\npace = "linear"\n',
         encoding="utf-8",
@@ -317,9 +336,11 @@ def test_every_command_that_draws_takes_a_theme(
     shutil.copy(tiny_path, tmp_path / "run" / "memory.safetensors")
     given = {"memory": tiny_path, "score": score, "run": tmp_path / "run", "out": tmp_path / "out"}
     given["corpus"] = make_corpus({"Am": 2, "C": 2})
+    (given["corpus"] / "C").rename(given["corpus"] / "忘")
     (tmp_path / "out").mkdir()
     done = run(*name.split(), *COMMANDS[name].format(**given).split(), "--theme", "paper")
     assert done.exit_code == 0, done.output
+    assert done.stderr.count("note: no font here has 忘: boxes stand in their place") == 1
     drawn = [path for suffix in PICTURE_SUFFIXES for path in tmp_path.rglob(f"*{suffix}")]
     assert drawn
     assert {ground(path) for path in drawn} == {THEMES["paper"].ground}

@@ -27,7 +27,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.cli.telling import draw, note_letters, report, say, tracked
 from fugue_state.config import (
     FILM_SIZES,
     EnvelopeConfig,
@@ -255,7 +255,7 @@ def _render(
     files = check_outputs(out, score, **kept)
     _check_sound(score, out, of)
     piece = _piece(score, of, named=named)
-    _note_letters(piece)
+    note_letters(*_names(piece))
 
     def picture() -> None:
         save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
@@ -325,20 +325,16 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
         score = reopened(sound)
         found = traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
         piece = _piece(found, None)
-        _note_letters(piece)
+        note_letters(*_names(piece))
         _film(sound, piece, settings, config)
     say(f"look at {settings['film']}")
 
 
-def _note_letters(piece: Piece) -> None:
-    """Say which letters of a piece's names no font here has."""
-    from fugue_state.look.letters import missing
-
-    score = piece.score
+def _names(piece: Piece) -> list[str]:
+    """Return what pictures of a piece may name."""
+    score, memory = piece.score, piece.memory
     named = [score.title, *score.credits, *(voice.name for voice in score.voices)]
-    named += [span.cue.title for span in piece.cues] + [*piece.memory.labels]
-    if lost := missing("".join(named)):
-        note(f"no font here has {lost}: boxes stand in their place until the system has one that does")
+    return [*named, *(span.cue.title for span in piece.cues), memory.header.name, *memory.labels]
 
 
 @contextlib.contextmanager
@@ -467,7 +463,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
     if out is None:
         click.echo("\n".join(table(piece, overview(piece))))
     else:
-        _note_letters(piece)
+        note_letters(*_names(piece))
         draw(overview_figure(piece, theme), out)
 
 

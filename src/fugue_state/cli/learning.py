@@ -22,7 +22,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
@@ -111,6 +111,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     for line in lines:
         note(line)
     if sheet is not None:
+        note_letters(*found.labels)
         draw(corpus_figure(found, MelSpec(), theme), sheet)
 
 
@@ -190,6 +191,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         note("the class folders are ignored: clusters stand in for labels")
     for line in found.notes():
         note(line)
+    note_letters(*run.model.labels)
     if dry_run:
         if clustered and run.clusters is None:
             note("how many clusters there are is decided when the mels are made")
@@ -489,4 +491,5 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
 
     corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)
     text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
+    note_letters(*read_header(find_memory(run)).model.labels)
     say(f"wrote {text} and {values}")

@@ -19,7 +19,7 @@ from fugue_state.cli.options import (
     sliced,
     themed,
 )
-from fugue_state.cli.telling import draw, report, say, tracked
+from fugue_state.cli.telling import draw, note_letters, report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
     MEASURE_PER_CLASS,
@@ -64,6 +64,7 @@ def profile(
     layers, top = found.summary(), found.top()
     report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
     if plot is not None:
+        note_letters(memory.header.name)
         draw(profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme), plot)
 
 
@@ -115,6 +116,7 @@ def measure(
     figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:
+        note_letters(*memory.labels)
         draw(measure_figure(made, theme), sheet)
 
 
@@ -151,5 +153,6 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     else:
         click.echo("\n".join(table(curves)))
     if plot is not None:
+        note_letters(memory.header.name)
         about = f"{config.order} order, {counted(memory.units, 'unit')}, {counted(config.latents, 'latent')}"
         draw(curve_figure(curves, memory.header.name, theme, about=about), plot)

@@ -20,7 +20,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import report, say, tracked
+from fugue_state.cli.telling import note_letters, report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
     PATH_STEPS,
@@ -66,6 +66,7 @@ def sample(
     if chord is not None:
         memory.label_index(chord)
     memory.frames(seconds)
+    note_letters(*memory.labels)
     made = write_samples(
         memory, out, count=count, chord=chord, seed=seed, duration_s=seconds,
         theme=theme, force=force, track=tracked,
@@ -131,6 +132,7 @@ def atlas(
         return
     places = _wanted(found, asked)
     if out is not None:
+        note_letters(*memory.labels)
         made = write_places(found, places, out, asked, theme=theme, force=force, track=tracked)
         say(f"made {counted(len(made) - 2, 'sound')}, {made[-2]} and {made[-1]}")
     told = [place.told() for place in places]

@@ -174,6 +174,20 @@ def test_another_corpus_is_refused(folder: Path, make_corpus: Callable[..., Path
     assert not (folder / "card.md").exists()
 
 
+@pytest.mark.parametrize("words", ["card {run} --against {sounds}", "measure {run} --per-class 4 --against {sounds}"])
+def test_where_nothing_can_be_kept_it_is_said_once(
+    tmp_path: Path, folder: Path, make_corpus: Callable[..., Path], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"run": folder, "sounds": make_corpus({"Am": 2, "C": 2})}
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    told = run(*(word.format(**given) for word in words.split())).stderr
+    said = [line for line in told.splitlines() if "is not kept for the next time; FUGUE_CACHE names another" in line]
+    assert len(said) == 1, told
+    assert said[0].startswith("note: ")
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [

@@ -19,7 +19,7 @@ from fugue_state.cli.options import (
     sliced,
     themed,
 )
-from fugue_state.cli.telling import draw, note_letters, report, say, tracked
+from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
     MEASURE_PER_CLASS,
@@ -105,6 +105,7 @@ def measure(
     as_json: bool,
 ) -> None:
     """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
+    from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.slices import cut_corpus
     from fugue_state.measure.memory import measure_figure, measure_memory
@@ -112,8 +113,11 @@ def measure(
 
     check_picture(sheet, force)
     memory = Memory.load(model, inverter=inverter, quality=quality)
-    corpus = None if against is None else cut_corpus(read_corpus(against), memory.spec, slicing, track=tracked)
-    figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
+    cache = corpus = None
+    if against is not None:
+        cache = find_cache(note)
+        corpus = cut_corpus(read_corpus(against), memory.spec, slicing, cache=cache, track=tracked)
+    figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, cache=cache, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:
         note_letters(*memory.labels)

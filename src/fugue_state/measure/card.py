@@ -14,7 +14,7 @@ from pydantic import Field
 
 from fugue_state.audio import io
 from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Settings, TrainConfig, checked
-from fugue_state.corpus.cache import find_cache
+from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus
 from fugue_state.errors import InputError, counted
 from fugue_state.look.figure import save_figure
@@ -127,6 +127,7 @@ def write_run_card(
     *,
     per_class: int = MEASURE_PER_CLASS,
     force: bool = False,
+    cache: Cache | None = None,
     theme: Theme = DEFAULT,
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
@@ -144,10 +145,11 @@ def write_run_card(
     before = _card_before(folder, memory, say)
     figures, measured = memory.header.metrics or before.measures, before.measured
     if against is not None:
-        learned = load_mels(against, memory.spec, find_cache(), track=track)
+        cache = cache or find_cache(say)
+        learned = load_mels(against, memory.spec, cache, track=track)
         examiner = Examiner(memory.spec, memory.labels, learned, against, track=track)
         figures = examiner(memory.generator, memory.header)
-        measured = measure_memory(memory, against, per_class=per_class, track=track)[0]
+        measured = measure_memory(memory, against, per_class=per_class, cache=cache, track=track)[0]
     save_figure(memory_figure(memory, theme), folder / CARD_SHEET)
     train = read_run(folder, RunConfig).train if (folder / RUN_FILE).is_file() else before.train
     return write_card(

@@ -49,10 +49,10 @@ from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.corpus.cache import VARIABLE
 from fugue_state.errors import FugueError
 from fugue_state.learning.arrays import as_played
+from fugue_state.learning.memory_training import STATE_KIND
 from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
-from fugue_state.learning.memory_training import STATE_KIND
 from fugue_state.score.text import load_score
 
 IMPORTED = (

@@ -17,9 +17,9 @@ import torch
 from fugue_state.audio import io
 from fugue_state.config import MelSpec
 from fugue_state.errors import InputError
+from fugue_state.learning.networks import Generator
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import save_memory
-from fugue_state.learning.networks import Generator
 
 from .conftest import CHORDS, chord, load_benchmark, pluck
 from .test_vocoder import SMALL, tiny_net

@@ -189,6 +189,7 @@ def test_wrong_vocoders_are_one_line(tiny_path: Path) -> None:
         (tiny_path, "memory 'tiny' has no vocoder"),
         ("gitar", "did you mean 'guitar'"),
         (tiny_path.parent / "none.safetensors", "no such checkpoint"),
+        (tiny_path.parent, "neither vocoder.safetensors nor memory.safetensors is in this folder"),
     ):
         result = run("vocoder", "add", source, tiny_path, "-o", out)
         assert result.exit_code in {1, 2}

@@ -24,10 +24,10 @@ from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
 from fugue_state.learning import memory_training
 from fugue_state.learning.memory_training import Progress, RunConfig, Trainer, make_fabric, train
+from fugue_state.learning.networks import Generator
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
-from fugue_state.learning.networks import Generator
 
 from .conftest import RATE, pluck
 

@@ -22,7 +22,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
@@ -111,6 +111,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     for line in lines:
         note(line)
     if sheet is not None:
+        note_letters(*found.labels)
         draw(corpus_figure(found, MelSpec(), theme), sheet)
 
 
@@ -198,6 +199,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         note("the class folders are ignored: clusters stand in for labels")
     for line in found.notes():
         note(line)
+    note_letters(*run.model.labels)
     if dry_run:
         if clustered and run.clusters is None:
             note("how many clusters there are is decided when the mels are made")
@@ -242,14 +244,14 @@ def _asked(key: str) -> bool:
     return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
 
 
-def _clips(folder: Path, slicing: str, mel: MelSpec | None = None) -> Corpus:
+def _clips(folder: Path, slicing: str, mel: MelSpec | None = None, cache: Cache | None = None) -> Corpus:
     """Find the clips of a folder, long recordings cut for the images of a mel."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.slices import cut_corpus
 
     found = read_corpus(folder, tracked)
-    return cut_corpus(found, mel or MelSpec(), slicing, cache=find_cache(note), track=tracked)
+    return cut_corpus(found, mel or MelSpec(), slicing, cache=cache or find_cache(note), track=tracked)
 
 
 def _run_config(
@@ -492,9 +494,12 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
 
     Without --against, it tells what was measured while training.
     """
+    from fugue_state.corpus.cache import find_cache
     from fugue_state.learning.card import write_run_card
     from fugue_state.memory.catalogue import find_memory, read_header
 
-    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)
-    text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
+    cache = None if against is None else find_cache(note)
+    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
+    text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, track=tracked, say=say)
+    note_letters(*read_header(find_memory(run)).model.labels)
     say(f"wrote {text} and {values}")

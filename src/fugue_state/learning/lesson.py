@@ -26,6 +26,7 @@ from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.corpus.mels import MelSet, corpus_key, load_mels
 from fugue_state.corpus.slices import cut_corpus
+from fugue_state.errors import counted
 from fugue_state.learning.card import CARD_SHEET, UNKNOWN, write_card
 from fugue_state.learning.clusters import cluster_mels
 from fugue_state.learning.memory_exam import Examiner, as_memory
@@ -173,7 +174,7 @@ def material(
         return run, mels
     mels = cluster_mels(mels, run.mel, run.clusters)
     sizes = Counter(mels.classes)
-    counts = ", ".join(f"{name} ({sizes[name]} clips)" for name in mels.labels)
+    counts = ", ".join(f"{name} ({counted(sizes[name], 'clip')})" for name in mels.labels)
     say(f"clusters heard: {counts}" if counts else "no clusters stand out; learning without labels")
     model = run.model.model_copy(update={"labels": mels.labels})
     return run.model_copy(update={"model": model, "clusters": max(len(mels.labels), 1)}), mels

@@ -42,11 +42,10 @@ from fugue_state.learning.augment import DRAWS, Augment
 from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
 from fugue_state.learning.networks import Discriminator, Generator, reestimate_statistics
 from fugue_state.learning.pace import CLEARLY, SLOWER, Pace, find_pace
-from fugue_state.memory.catalogue import DataSource, MemoryHeader, read_header
+from fugue_state.memory.catalogue import MEMORY_FILE, RUN_FILE, DataSource, MemoryHeader, read_header
 from fugue_state.memory.checkpoint import fill, read_tensors, save_memory, write_tensors
 
-RUN_FILE, STATE_FILE, MEMORY_FILE = "run.json", "state.safetensors", "memory.safetensors"
-LOSS_FILE, MEASURE_FILE = "losses.csv", "measures.jsonl"
+STATE_FILE, LOSS_FILE, MEASURE_FILE = "state.safetensors", "losses.csv", "measures.jsonl"
 STATE_KIND = "training state"
 COLUMNS = ("step", "discriminator", "generator", "mel", "seconds")
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fugue_state.config import Budget, Settings
+from fugue_state.errors import counted
 
 Run = TypeVar("Run", bound=Settings)
 Step = Callable[[], object]
@@ -132,7 +133,8 @@ def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], 
     if taken != asked:
         minutes = budget.minutes or 0.0
         lines.append(
-            f"{option} {taken} is taken: {asked} is too slow for {minutes:g} minutes; {option} {asked} keeps it"
+            f"{option} {taken} is taken: {asked} is too slow for {counted(minutes, 'minute')}; "
+            f"{option} {asked} keeps it"
         )
     if pace.steps < pace.needed:
         more = f"--steps {pace.needed}" if budget.minutes is None else f"--minutes {math.ceil(pace.minutes_needed)}"

@@ -142,7 +142,7 @@ class Running:
             for stream in (1, 2):
                 os.dup2(said, stream)
             sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
-            # What is done aside, in processes that import all anew, is to import this module as little as the command's.
+            # Processes that it begins import what the command's would, not this module.
             sys.modules["__main__"] = importlib.import_module("fugue_state.cli.__main__")
             sys.addaudithook(self._watch(os.open(self._changes, os.O_WRONLY | os.O_APPEND)))
             fugue(list(words), prog_name="fugue")

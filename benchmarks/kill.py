@@ -275,13 +275,13 @@ class Files:
                 ended = run(self._words, folder)
         if ended.code != WRONG_INPUT or "exists already" not in ended.last or self.missing(folder):
             return ended
-        # It was all done; what may be left of that is in nobody's way.
-        return run([*self._words, "--force"], folder) if half_written(folder) else Ended(OK, "", 0, 0.0)
+        # It was all done.
+        return run([*self._words, *self.options], folder) if half_written(folder) else Ended(OK, "", 0, 0.0)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What may be asked for besides."""
-        return () if self._words[0] == "film" else ("--resume",)
+        """What lets it end what was begun."""
+        return ("--force",) if self._words[0] == "film" else ("--resume",)
 
     def missing(self, folder: Path) -> list[str]:
         """Return the names that only the undisturbed command made."""

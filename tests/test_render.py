@@ -515,13 +515,15 @@ def broken_off(step: int, act: Callable[[], None]) -> bool:
 def drawn(tiny_memory: Memory) -> Callable[..., None]:
     """Render a piece with all that may belong to it into a folder."""
 
-    def made(folder: Path, *, seed: int = 4, **asked: bool) -> None:
+    def made(folder: Path, *, seed: int = 4, **asked: Any) -> None:
+        def draw() -> None:
+            (folder / "a.png").write_bytes(b"%d" % seed)
+
         score = piece(
             duration_s=1.0, seed=seed, reverb=ReverbConfig(rt60_s=0.3), voices=[{"name": "low"}, {"name": "high"}]
         )
         render(
-            Piece(score, tiny_memory), folder / "a.wav", stems=True, labels=True, checkpoint_s=0,
-            then=lambda: (folder / "a.png").write_bytes(b"%d" % seed) and None, **asked,
+            Piece(score, tiny_memory), folder / "a.wav", stems=True, labels=True, checkpoint_s=0, then=draw, **asked,
         )  # fmt: skip
 
     return made

@@ -370,7 +370,7 @@ def _holds_nothing(folder: Path) -> bool:
         first, _, until = _read_journal(journal)
     except InputError:
         return False
-    return until <= first["start"]
+    return bool(until <= first["start"])
 
 
 def finish(folder: Path) -> None:

@@ -241,6 +241,31 @@ def test_what_sounds_of_a_take_but_is_not_known_is_left_out(tmp_path: Path) -> N
     assert len(recorded(take)) == 20 * 1024
 
 
+@pytest.mark.parametrize(
+    "left", [[], [takes.LOCK], [takes.BEFORE], [takes.SOUND], [takes.BEFORE, takes.SOUND, takes.LOCK]]
+)
+def test_what_is_left_of_a_take_that_was_complete_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: list[str]
+) -> None:
+    folder = killed_take(tmp_path)
+    takes.finish(folder)
+    before = {path.name: path.read_bytes() for path in folder.parent.glob("take-001.*") if path.is_file()}
+    assert set(before) == {"take-001.toml", "take-001.flac"}
+
+    def killed(_: Path) -> None:
+        for path in folder.iterdir():
+            if path.name in {takes.BEFORE, takes.SOUND, takes.LOCK} - set(left):
+                path.unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt), takes.FileLock(folder / takes.LOCK) as lock:
+        takes.Claim(folder, lock).remove()
+    monkeypatch.undo()
+    assert takes.recover([folder]) == (["take-001"], [])
+    assert {path.name: path.read_bytes() for path in folder.parent.iterdir()} == before
+
+
 @pytest.mark.parametrize("journal", [None, "", '{"made_by": {}, "sta', FIRST])
 def test_a_take_killed_before_its_first_block_is_removed(tmp_path: Path, journal: str | None) -> None:
     left = left_over(tmp_path / "take-001.take", journal or "")

@@ -72,7 +72,8 @@ class Claim:
     lock: FileLock
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder with all that is in it, the journal first: without one there is nothing to complete."""
+        (self.folder / JOURNAL).unlink(missing_ok=True)
         if sys.platform == "win32":  # where a file that is open stays
             self.lock.release()
         shutil.rmtree(self.folder)
@@ -339,14 +340,16 @@ def unfinished(folder: Path) -> list[Path]:
 def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
     """Complete takes that a killed server left; return their names, and what is to be told of the others.
 
-    Those that another server is making are left alone; those that hold nothing are removed; those that cannot be
-    completed stay as they are.
+    Those that another server is making are left alone; those that hold nothing are removed, as is what was left of
+    one that was complete; those that cannot be completed stay as they are.
     """
     done, told = [], []
     for left in folders:
         try:
             with FileLock(left / LOCK, timeout=0) as lock:
-                if _holds_nothing(left):
+                if _is_complete(left):
+                    done.append(left.stem)
+                elif _holds_nothing(left):
                     told.append(f"{left.name} held nothing and was removed: the server had been killed")
                 else:
                     finish(left)
@@ -357,6 +360,11 @@ def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
         except Exception as error:  # noqa: BLE001 - whatever is in one folder, the others are completed
             told.append(f"{left.name} could not be completed ({why(error)})")
     return done, told
+
+
+def _is_complete(folder: Path) -> bool:
+    """Say whether a take was completed, and its server killed as it removed the folder."""
+    return not (folder / JOURNAL).exists() and folder.with_suffix(".toml").is_file()
 
 
 def _holds_nothing(folder: Path) -> bool:

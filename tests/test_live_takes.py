@@ -30,6 +30,7 @@ from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import takes
 from fugue_state.live.aside import Aside, aside
+from fugue_state.live.audio import QUALITY, REST
 from fugue_state.live.session import House, Session
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
@@ -803,7 +804,8 @@ def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:
         assert process.wait(20) == 0
         assert process.stderr.read().strip() == "ended"
     score = load_score(tmp_path / "takes" / "take-001.toml")
-    assert [change.path for change in score.changes] == ["/play", "/forget"]
+    # A busy machine rests, or steps its quality down.
+    assert [change.path for change in score.changes if change.path not in {REST, QUALITY}] == ["/play", "/forget"]
     assert len(recorded(tmp_path / "takes" / "take-001.toml")) == score.samples
 
 

@@ -20,6 +20,7 @@ from fugue_state.learning import memory_training
 from fugue_state.learning.card import read_card
 from fugue_state.learning.lesson import PREVIEWS, learn, teach
 from fugue_state.learning.memory_training import RunConfig, read_measures
+from fugue_state.memory.claim import claimed
 from fugue_state.memory.memory import Memory
 
 SPEC = MelSpec(frames=64)
@@ -67,6 +68,13 @@ def test_a_resumed_lesson_keeps_its_history(tmp_path: Path, make_corpus: Callabl
     assert len(read_card(out).history) == 2
     best = min(history, key=lambda m: m["score"])
     assert Memory.load(out).header.steps == best["step"]
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root, run = make_corpus({"Am": 2, "C": 2}), tmp_path / "run"
+    with claimed(run), pytest.raises(InputError, match="run: another run is at work in this folder"):
+        learn(root, run, Budget(steps=1))
+    assert not run.exists()
 
 
 def test_the_short_way_in_python_learns_what_the_command_does(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:

@@ -3,9 +3,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -174,8 +177,8 @@ def test_a_memory_makes_its_inverter_once(tiny_path: Path) -> None:
     assert memory.inverter is memory.inverter
 
 
-def test_to_load_a_memory_imports_no_compiler() -> None:
-    code = "import sys; from fugue_state import Memory; Memory.load('guitar'); sys.exit('torch._dynamo' in sys.modules)"
+def test_to_load_a_memory_imports_no_pytorch() -> None:
+    code = "import sys; from fugue_state import Memory; Memory.load('guitar'); sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -91,7 +91,7 @@ def test_the_widest_network_whose_steps_fit_is_taken(
     assert (found.run.size, found.asked.size) == (size, 64)
     lines = told(found, budget, option="--size", size=lambda run: run.size)
     assert any(f"--size {size} is taken" in line for line in lines) == (size < 64)
-    assert any("too few steps" in line and "--minutes 5 helps" in line for line in lines) == (minutes == 1.0)
+    assert any("too few steps" in line and "5 minutes help" in line for line in lines) == (minutes == 1.0)
 
 
 def test_a_run_of_very_few_steps_is_not_timed(clock: Callable[[Loop], Callable[[], None]]) -> None:

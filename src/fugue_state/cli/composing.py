@@ -240,12 +240,12 @@ def _render(
     from dataclasses import asdict
 
     from fugue_state.look.figure import get_ready, save_figure
-    from fugue_state.piece.part import cleared, finished, part_folder
+    from fugue_state.piece.part import finished, is_over, part_folder
     from fugue_state.piece.portrait import portrait_figure
     from fugue_state.piece.render import check_outputs, render
 
     kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
-    over = settings["resume"] and cleared(out)
+    over = settings["resume"] and not settings["force"] and is_over(out)
     if over or (settings["resume"] and finished(out)):  # what pictures there are the interrupted render drew
         settings = settings | {"force": True}
     config = _check_film(settings)

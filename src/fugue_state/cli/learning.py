@@ -35,6 +35,7 @@ from fugue_state.config import (
     HearConfig,
     MelSpec,
     ModelConfig,
+    Settings,
     StrumConfig,
     TrainConfig,
     VocoderConfig,
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
     from fugue_state.learning.memory_training import Progress, RunConfig
+    from fugue_state.learning.vocoder_training import HearRun
     from fugue_state.look.theme import Theme
 
 
@@ -263,21 +265,16 @@ def _run_config(
     """
     from fugue_state.corpus.mels import corpus_key
     from fugue_state.corpus.slices import cut_corpus
-    from fugue_state.learning.memory_training import ROUNDS, RunConfig, read_run
+    from fugue_state.learning.memory_training import RunConfig, read_run
     from fugue_state.memory.catalogue import DataSource
 
     asked = {key: value for key, value in settings.items() if _asked(key)}
     base = MelSpec.preset(settings["mel"])
     stored = None if before is None else read_run(before, RunConfig)
     if stored is not None:
-        kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
-        kept |= {
-            "name": stored.name,
-            "slicing": stored.slicing,
-            "licence": stored.data[0].licence if stored.data else "unknown",
-        }
         base = base if "mel" in asked else stored.mel
-        settings = settings | {key: value for key, value in kept.items() if key not in ROUNDS} | asked
+        groups = (stored.train, stored.train.augment, stored.model)
+        settings = _kept(settings, stored, *groups) | {"name": settings["name"] if "name" in asked else stored.name}
     spec = checked(MelSpec, base.model_dump() | taken(asked, MelSpec))
     found = cut_corpus(found, spec, settings["slicing"], cache=cache, track=tracked)
     clips = len(found.part("Training"))
@@ -303,6 +300,15 @@ def _run_config(
         data=(data,),
     )
     return run, clustered, found
+
+
+def _kept(settings: dict[str, Any], stored: RunConfig | HearRun, *groups: Settings) -> dict[str, Any]:
+    """Return settings of a run that goes on: as they were if not asked for anew, but for how steps are computed."""
+    from fugue_state.memory.training import ROUNDS
+
+    before = {key: value for group in groups for key, value in group.model_dump().items() if key not in ROUNDS}
+    before |= {"slicing": stored.slicing, "licence": stored.data[0].licence if stored.data else "unknown"}
+    return settings | {key: value for key, value in before.items() if not _asked(key)}
 
 
 def _clusters(asked: str | None, clips: int) -> int | None:
@@ -405,8 +411,6 @@ def vocoder_train(
     out: Path,
     mel_of: str,
     start: Path | None,
-    licence: str,
-    slicing: str,
     resume: bool,
     force: bool,
     **settings: Any,
@@ -423,12 +427,16 @@ def vocoder_train(
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = HEARING_MINUTES
     budget = checked(Budget, taken(settings, Budget))
-    mel = read_header(find_memory(mel_of)).mel
-    found = _clips(data, slicing, mel)
-    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=licence)
+    stored = read_run(out, HearRun) if resume else None
+    if stored is not None:
+        settings = _kept(settings, stored, stored.vocoder, stored.hear)
+    mel = read_header(find_memory(mel_of)).mel if stored is None or _asked("mel_of") else stored.mel
+    found = _clips(data, settings["slicing"], mel)
+    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=settings["licence"])
     run = HearRun(
         vocoder=checked(VocoderConfig, taken(settings, VocoderConfig)),
         mel=mel,
+        slicing=settings["slicing"],
         hear=checked(HearConfig, taken(settings, HearConfig)),
         data=(source,),
     )
@@ -440,7 +448,7 @@ def vocoder_train(
         pace = suit(
             run, sounds, budget,
             smaller=() if resume or start or settings["steps"] or _asked("channels") else SMALLER_CHANNELS,
-            before=read_run(out, HearRun).hear if resume else None, done=steps_done(out) if resume else 0,
+            before=None if stored is None else stored.hear, done=steps_done(out) if resume else 0,
         )  # fmt: skip
         run = pace.run
         for line in told(pace, budget, option="--channels", size=lambda r: r.vocoder.channels):

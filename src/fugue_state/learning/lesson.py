@@ -40,6 +40,7 @@ from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
+from fugue_state.memory.claim import claimed
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -123,7 +124,8 @@ def learn(
     The short way to `teach`, on the CPU; the memory is called as its folder. Long recordings are cut as `cut_corpus`
     says. What `train` leaves `auto` is whichever way is fastest here; without a `model`, its width is one whose steps
     fit into the budget's minutes. In a flat folder, or if `clusters` asks for some, clusters of like sounds stand in
-    for labels; 1 learns without. Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
+    for labels; 1 learns without. Raises CorpusError for sounds that cannot be learned from, InputError if another run
+    is at work in the folder, and as `teach` does.
     """
     sounds, folder = asked.path("the folder of sounds", sounds), asked.path("the folder of a run", folder)
     asked.kind("budget", budget, Budget, "Budget(minutes=10)")
@@ -146,13 +148,14 @@ def learn(
         data_key=corpus_key(corpus, mel),
         data=(DataSource(name=corpus.name, clips=clips, licence=licence),),
     )
-    run, mels = material(corpus, run, cache, clustered=clustered, track=track, say=say)
-    check_run(folder, run, resume=False, force=force)
-    fabric = make_fabric(ComputeConfig(accelerator="cpu"))
-    pace = suit(run, mels, budget, fabric, smaller=() if chosen or budget.steps else SMALLER_MAPS)
-    for line in told(pace, budget, option="feature_maps", size=lambda r: r.model.feature_maps):
-        say(line)
-    teach(folder, pace.run, corpus, mels, budget, fabric=fabric, force=force, track=track, say=say)
+    with claimed(folder):
+        run, mels = material(corpus, run, cache, clustered=clustered, track=track, say=say)
+        check_run(folder, run, resume=False, force=force)
+        fabric = make_fabric(ComputeConfig(accelerator="cpu"))
+        pace = suit(run, mels, budget, fabric, smaller=() if chosen or budget.steps else SMALLER_MAPS)
+        for line in told(pace, budget, option="feature_maps", size=lambda r: r.model.feature_maps):
+            say(line)
+        teach(folder, pace.run, corpus, mels, budget, fabric=fabric, force=force, track=track, say=say)
     return Memory.load(folder)
 
 

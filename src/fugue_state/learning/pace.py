@@ -137,9 +137,9 @@ def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], 
             f"{option} {asked} keeps it"
         )
     if pace.steps < pace.needed:
-        more = f"--steps {pace.needed}" if budget.minutes is None else f"--minutes {math.ceil(pace.minutes_needed)}"
+        more = f"{pace.needed:,} steps" if budget.minutes is None else f"{math.ceil(pace.minutes_needed)} minutes"
         less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
-        lines.append(f"too few steps: what is learned will be noise; {more} helps{less}")
+        lines.append(f"too few steps: what is learned will be noise; {more} help{less}")
     return lines
 
 

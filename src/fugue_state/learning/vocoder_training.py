@@ -22,6 +22,7 @@ from fugue_state.config import (
     COMPARED_HZ,
     COMPARED_WINDOWS,
     HEARING_STEPS_NEEDED,
+    SLICE_AUTO,
     Budget,
     ClipConfig,
     HearConfig,
@@ -62,10 +63,14 @@ TRIAL_CHANNELS = 32  # of the network that finds out what is hopeless
 
 
 class HearRun(Settings):
-    """Everything that decides what a vocoder learns; a run is only ever continued with the same."""
+    """Everything that decides what a vocoder learns; a run is only ever continued with the same.
+
+    `slicing`: how long recordings were cut.
+    """
 
     vocoder: VocoderConfig
     mel: MelSpec
+    slicing: str = SLICE_AUTO
     hear: HearConfig
     data: tuple[DataSource, ...] = ()
 

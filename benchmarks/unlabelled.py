@@ -24,11 +24,11 @@ import torch
 from fugue_state.config import EVENT_BATCH, Budget, ComputeConfig, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.mels import MelSet, load_mels
+from fugue_state.learning.clusters import cluster_mels
+from fugue_state.learning.memory_training import RunConfig, make_fabric, train
 from fugue_state.measure.chords import Chord, name_chord, tabulate, template
-from fugue_state.memory.clusters import cluster_mels
-from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RunConfig, make_fabric, train
 
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 KINDS = ("", "m", "dim")

@@ -13,10 +13,10 @@ from fugue_state.cli import main
 from fugue_state.config import TrainConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
-from fugue_state.measure.card import Card, escape, read_card, write_card, write_run_card
+from fugue_state.learning.card import Card, escape, read_card, write_card, write_run_card
+from fugue_state.learning.networks import Generator
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
-from fugue_state.memory.networks import Generator
 
 FIGURES = {"score": 812.3, "accuracy": 0.984, "worst_class": 0.75, "frechet": 715.0, "spread": 0.2, "held_out": 64.0}
 HISTORY = [{"step": 100.0 * i, "minutes": 2.0 * i, "score": 1000.0 * 0.8**i, "accuracy": 0.9} for i in range(1, 31)]
@@ -55,10 +55,11 @@ def test_a_card_tells_all_that_is_known(folder: Path, tiny_header: MemoryHeader)
     told = text(folder)
     for part in (
         "# tiny\n", "3 classes (Am, C, G), 2.97 s each", "](samples/latest.png)", "| chords | 3200 | CC0-1.0 |",
-        "128 htk bands 50-8000 Hz, 128 frames", "16-d latent, 4 feature maps, 62 units", "batch 7", "1 steps, 60",
+        "128 htk bands 50-8000 Hz, 128 frames", "16-d latent, 4 feature maps, 62 units", "batch 7",
+        "1 step, 60 minutes",
         "| chords named as asked | 98.4 % |", "| Frechet distance to real clips | 715 |", "Still getting better",
         "| generated | 24 | 50.0 % |", "| real |  | 100.0 % |", "| nearest to nylon | 25 % |",
-        "compared with 64 clips that were held out", "3 of the sounds measured are nearly copies",
+        "compared with 64 clips that were held out", "3 sounds are nearly copies",
         "knows worst is named as asked 75.0 %", "lie 0.20 times as far apart",
     ):  # fmt: skip
         assert part in told
@@ -173,11 +174,25 @@ def test_another_corpus_is_refused(folder: Path, make_corpus: Callable[..., Path
     assert not (folder / "card.md").exists()
 
 
+@pytest.mark.parametrize("words", ["card {run} --against {sounds}", "measure {run} --per-class 4 --against {sounds}"])
+def test_where_nothing_can_be_kept_it_is_said_once(
+    tmp_path: Path, folder: Path, make_corpus: Callable[..., Path], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"run": folder, "sounds": make_corpus({"Am": 2, "C": 2})}
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    told = run(*(word.format(**given) for word in words.split())).stderr
+    said = [line for line in told.splitlines() if "is not kept for the next time; FUGUE_CACHE names another" in line]
+    assert len(said) == 1, told
+    assert said[0].startswith("note: ")
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         (["{tmp}/none"], "none: no such run folder"),
-        (["{tmp}/empty"], "no such checkpoint"),
+        (["{tmp}/empty"], "no memory.safetensors is in this folder"),
         (["{run}", "--against", "{tmp}/none"], "none: no such folder"),
     ],
 )

@@ -14,10 +14,10 @@ from fugue_state.cli import main
 from fugue_state.config import Budget, HearConfig, MelSpec, VocoderConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError
+from fugue_state.learning.degrade import degrade, noise_like
+from fugue_state.learning.vocoder_training import LOSS_FILE, HearRun, Listener, hear, load_sounds
 from fugue_state.memory.catalogue import VocoderHeader
 from fugue_state.memory.checkpoint import load_vocoder, save_vocoder
-from fugue_state.memory.degrade import degrade, noise_like
-from fugue_state.memory.hearing import LOSS_FILE, HearRun, Listener, hear, load_sounds
 from fugue_state.memory.memory import VOCODER_FILE, Memory
 from fugue_state.memory.vocoder import MagnitudeNet
 
@@ -176,11 +176,30 @@ def test_a_vocoder_is_trained_and_added_by_command(make_corpus: Callable[..., Pa
     again = run("vocoder", "train", folder, "-o", ears, *options, "--steps", "2")
     assert again.exit_code == 2
     assert "--resume continues it" in again.output
+    goes_on = run("vocoder", "train", folder, "-o", ears, "--resume", "--steps", "3")
+    assert goes_on.exit_code == 0, goes_on.output
+    assert load_vocoder(ears / VOCODER_FILE)[1].steps == 3
     out = work / "with.safetensors"
     assert run("vocoder", "add", ears, tiny_path, "-o", out).exit_code == 0
     assert Memory.load(out).own_inverter == "vocoder"
     assert run("vocoder", "add", out, tiny_path, "-o", work / "more.safetensors", "--half").exit_code == 0
     assert Memory.load(work / "more.safetensors").own_inverter == "vocoder"
+
+
+def test_a_vocoders_run_goes_on_with_recordings_cut_as_they_were(
+    make_corpus: Callable[..., Path], tiny_path: Path
+) -> None:
+    folder, ears = make_corpus({"Am": 4, "C": 4}), tiny_path.parent / "ears"
+    words = ("vocoder", "train", folder, "-o", ears, "--mel-of", tiny_path, "--channels", "8", "--blocks", "1")
+    made = run(*words, "--batch", "2", "--slice", "0.8", "--steps", "1")
+    assert made.exit_code == 0, made.output
+    assert json.loads((ears / "run.json").read_text())["slicing"] == "0.8"
+    refused = run("vocoder", "train", folder, "-o", ears, "--resume", "--slice", "off", "--steps", "2")
+    assert refused.exit_code == 2
+    assert "ears: the run was started with slicing = 0.8, not off" in refused.output
+    goes_on = run("vocoder", "train", folder, "-o", ears, "--resume", "--steps", "2")
+    assert goes_on.exit_code == 0, goes_on.output
+    assert load_vocoder(ears / VOCODER_FILE)[1].steps == 2
 
 
 def test_wrong_vocoders_are_one_line(tiny_path: Path) -> None:
@@ -189,6 +208,7 @@ def test_wrong_vocoders_are_one_line(tiny_path: Path) -> None:
         (tiny_path, "memory 'tiny' has no vocoder"),
         ("gitar", "did you mean 'guitar'"),
         (tiny_path.parent / "none.safetensors", "no such checkpoint"),
+        (tiny_path.parent, "neither vocoder.safetensors nor memory.safetensors is in this folder"),
     ):
         result = run("vocoder", "add", source, tiny_path, "-o", out)
         assert result.exit_code in {1, 2}

@@ -14,13 +14,14 @@ from fugue_state.cli import main
 from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError
-from fugue_state.measure.card import read_card
-from fugue_state.measure.lesson import PREVIEWS, learn, teach
-from fugue_state.memory import training
-from fugue_state.memory.dataset import load_mels
+from fugue_state.learning import memory_training
+from fugue_state.learning.card import read_card
+from fugue_state.learning.lesson import PREVIEWS, learn, teach
+from fugue_state.learning.memory_training import RunConfig, read_measures
+from fugue_state.memory.claim import claimed
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RunConfig, read_measures
 
 SPEC = MelSpec(frames=64)
 
@@ -38,7 +39,7 @@ def lesson(root: Path, out: Path, steps: int, said: list[str], *, resume: bool =
 def test_a_lesson_is_measured_heard_and_told(
     tmp_path: Path, make_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "FIRST_PREVIEW", 2)
+    monkeypatch.setattr(memory_training, "FIRST_PREVIEW", 2)
     root, out, said = make_corpus({"Am": 8, "C": 8}), tmp_path / "run", []  # type: tuple[Path, Path, list[str]]
     lesson(root, out, 4, said)
     assert sorted(p.name for p in (out / PREVIEWS).iterdir()) == [
@@ -67,6 +68,13 @@ def test_a_resumed_lesson_keeps_its_history(tmp_path: Path, make_corpus: Callabl
     assert len(read_card(out).history) == 2
     best = min(history, key=lambda m: m["score"])
     assert Memory.load(out).header.steps == best["step"]
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root, run = make_corpus({"Am": 2, "C": 2}), tmp_path / "run"
+    with claimed(run), pytest.raises(InputError, match="run: another run is at work in this folder"):
+        learn(root, run, Budget(steps=1))
+    assert not run.exists()
 
 
 def test_the_short_way_in_python_learns_what_the_command_does(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:

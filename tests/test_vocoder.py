@@ -8,7 +8,7 @@ import pytest
 from fugue_state.arrays import Array
 from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import QUALITIES, MelSpec, VocoderConfig
+from fugue_state.config import MelSpec, PhaseConfig, VocoderConfig
 from fugue_state.errors import AudioError, CheckpointError, InputError
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import load_memory, load_vocoder, save_memory, save_vocoder
@@ -63,7 +63,7 @@ def test_no_frame_depends_on_what_comes_after_its_look_ahead(learned: LearnedMag
 @pytest.mark.parametrize("lengths", [(32,), (1,) * 32, (1, 2, 3, 1, 25), (30, 2)])
 def test_a_stream_plays_what_the_whole_mel_gives(learned: LearnedMagnitudes, lengths: tuple[int, ...]) -> None:
     mel = a_mel()
-    whole = SpectralInverter(learned, QUALITIES["draft"], seed=4)(mel)[0]
+    whole = SpectralInverter(learned, PhaseConfig(method="realtime"), seed=4)(mel)[0]
     stream = Stream(learned, seed=4)
     state, parts = stream.start(), []
     for part in np.split(mel[0], np.cumsum(lengths)[:-1], axis=1):

@@ -22,7 +22,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
@@ -35,6 +35,7 @@ from fugue_state.config import (
     HearConfig,
     MelSpec,
     ModelConfig,
+    Settings,
     StrumConfig,
     TrainConfig,
     VocoderConfig,
@@ -46,8 +47,9 @@ from fugue_state.errors import InputError
 if TYPE_CHECKING:
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
+    from fugue_state.learning.memory_training import Progress, RunConfig
+    from fugue_state.learning.vocoder_training import HearRun
     from fugue_state.look.theme import Theme
-    from fugue_state.memory.training import Progress, RunConfig
 
 
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
@@ -111,6 +113,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     for line in lines:
         note(line)
     if sheet is not None:
+        note_letters(*found.labels)
         draw(corpus_figure(found, MelSpec(), theme), sheet)
 
 
@@ -174,11 +177,19 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus, readable
-    from fugue_state.measure.lesson import material, teach
-    from fugue_state.measure.trend import is_noise
+    from fugue_state.learning.lesson import material, teach
+    from fugue_state.learning.memory_training import (
+        check_run,
+        leave,
+        make_fabric,
+        read_measures,
+        read_run,
+        steps_done,
+        suit,
+    )
+    from fugue_state.learning.pace import told
+    from fugue_state.learning.trend import is_noise
     from fugue_state.memory.claim import claimed
-    from fugue_state.memory.pace import told
-    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures, read_run, steps_done, suit
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
@@ -190,6 +201,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         note("the class folders are ignored: clusters stand in for labels")
     for line in found.notes():
         note(line)
+    note_letters(*run.model.labels)
     if dry_run:
         if clustered and run.clusters is None:
             note("how many clusters there are is decided when the mels are made")
@@ -234,14 +246,14 @@ def _asked(key: str) -> bool:
     return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
 
 
-def _clips(folder: Path, slicing: str, mel: MelSpec | None = None) -> Corpus:
+def _clips(folder: Path, slicing: str, mel: MelSpec | None = None, cache: Cache | None = None) -> Corpus:
     """Find the clips of a folder, long recordings cut for the images of a mel."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.slices import cut_corpus
 
     found = read_corpus(folder, tracked)
-    return cut_corpus(found, mel or MelSpec(), slicing, cache=find_cache(note), track=tracked)
+    return cut_corpus(found, mel or MelSpec(), slicing, cache=cache or find_cache(note), track=tracked)
 
 
 def _run_config(
@@ -251,23 +263,18 @@ def _run_config(
 
     How many clusters there are may still be open. What is not asked for anew comes from the run to be continued.
     """
+    from fugue_state.corpus.mels import corpus_key
     from fugue_state.corpus.slices import cut_corpus
+    from fugue_state.learning.memory_training import RunConfig, read_run
     from fugue_state.memory.catalogue import DataSource
-    from fugue_state.memory.dataset import corpus_key
-    from fugue_state.memory.training import ROUNDS, RunConfig, read_run
 
     asked = {key: value for key, value in settings.items() if _asked(key)}
     base = MelSpec.preset(settings["mel"])
     stored = None if before is None else read_run(before, RunConfig)
     if stored is not None:
-        kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
-        kept |= {
-            "name": stored.name,
-            "slicing": stored.slicing,
-            "licence": stored.data[0].licence if stored.data else "unknown",
-        }
         base = base if "mel" in asked else stored.mel
-        settings = settings | {key: value for key, value in kept.items() if key not in ROUNDS} | asked
+        groups = (stored.train, stored.train.augment, stored.model)
+        settings = _kept(settings, stored, *groups) | {"name": settings["name"] if "name" in asked else stored.name}
     spec = checked(MelSpec, base.model_dump() | taken(asked, MelSpec))
     found = cut_corpus(found, spec, settings["slicing"], cache=cache, track=tracked)
     clips = len(found.part("Training"))
@@ -293,6 +300,15 @@ def _run_config(
         data=(data,),
     )
     return run, clustered, found
+
+
+def _kept(settings: dict[str, Any], stored: RunConfig | HearRun, *groups: Settings) -> dict[str, Any]:
+    """Return settings of a run that goes on: as they were if not asked for anew, but for how steps are computed."""
+    from fugue_state.memory.training import ROUNDS
+
+    before = {key: value for group in groups for key, value in group.model_dump().items() if key not in ROUNDS}
+    before |= {"slicing": stored.slicing, "licence": stored.data[0].licence if stored.data else "unknown"}
+    return settings | {key: value for key, value in before.items() if not _asked(key)}
 
 
 def _clusters(asked: str | None, clips: int) -> int | None:
@@ -395,30 +411,32 @@ def vocoder_train(
     out: Path,
     mel_of: str,
     start: Path | None,
-    licence: str,
-    slicing: str,
     resume: bool,
     force: bool,
     **settings: Any,
 ) -> None:
     """Learn from the sounds in DATA how to hear a memory's mels."""
-    from fugue_state.measure.hearing import HearingTest
+    from fugue_state.learning.memory_training import check_run, read_run, steps_done
+    from fugue_state.learning.pace import told
+    from fugue_state.learning.vocoder_exam import HearingTest
+    from fugue_state.learning.vocoder_training import HearRun, hear, load_sounds, suit
     from fugue_state.memory.catalogue import DataSource, find_memory, read_header
     from fugue_state.memory.claim import claimed
-    from fugue_state.memory.hearing import HearRun, hear, load_sounds, suit
     from fugue_state.memory.memory import VOCODER_FILE
-    from fugue_state.memory.pace import told
-    from fugue_state.memory.training import check_run, read_run, steps_done
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = HEARING_MINUTES
     budget = checked(Budget, taken(settings, Budget))
-    mel = read_header(find_memory(mel_of)).mel
-    found = _clips(data, slicing, mel)
-    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=licence)
+    stored = read_run(out, HearRun) if resume else None
+    if stored is not None:
+        settings = _kept(settings, stored, stored.vocoder, stored.hear)
+    mel = read_header(find_memory(mel_of)).mel if stored is None or _asked("mel_of") else stored.mel
+    found = _clips(data, settings["slicing"], mel)
+    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=settings["licence"])
     run = HearRun(
         vocoder=checked(VocoderConfig, taken(settings, VocoderConfig)),
         mel=mel,
+        slicing=settings["slicing"],
         hear=checked(HearConfig, taken(settings, HearConfig)),
         data=(source,),
     )
@@ -430,7 +448,7 @@ def vocoder_train(
         pace = suit(
             run, sounds, budget,
             smaller=() if resume or start or settings["steps"] or _asked("channels") else SMALLER_CHANNELS,
-            before=read_run(out, HearRun).hear if resume else None, done=steps_done(out) if resume else 0,
+            before=None if stored is None else stored.hear, done=steps_done(out) if resume else 0,
         )  # fmt: skip
         run = pace.run
         for line in told(pace, budget, option="--channels", size=lambda r: r.vocoder.channels):
@@ -484,9 +502,12 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
 
     Without --against, it tells what was measured while training.
     """
-    from fugue_state.measure.card import write_run_card
+    from fugue_state.corpus.cache import find_cache
+    from fugue_state.learning.card import write_run_card
     from fugue_state.memory.catalogue import find_memory, read_header
 
-    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)
-    text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
+    cache = None if against is None else find_cache(note)
+    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
+    text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, track=tracked, say=say)
+    note_letters(*read_header(find_memory(run)).model.labels)
     say(f"wrote {text} and {values}")

@@ -221,26 +221,10 @@ class MagnitudeNet:
 
     def _local(self, guess: Array, after: Array, hidden: Array) -> Array:
         """Return a correction (B, T, known) that sees the guess up to half a patch around each patch."""
-        patch, half = self.config.patch, self.config.patch // 2
         items, count, _ = guess.shape
-        seen = np.empty((items, count, self.patches, 4 * patch + 2), dtype=np.float32)
-        means = []
-        for number, each in enumerate((guess, after)):
-            around = np.empty((items, count, self.patches, 2, patch), dtype=np.float32)
-            # A patch with half of either neighbour; at the ends the outermost bin stands in.
-            halves = each.reshape(items, count, 2 * self.patches, half)
-            around[..., 0, half:] = halves[..., 0::2, :]
-            around[..., 1, :half] = halves[..., 1::2, :]
-            around[..., 1:, 0, :half] = halves[..., 1:-1:2, :]
-            around[..., 0, 0, :half] = each[..., :1]
-            around[..., :-1, 1, half:] = halves[..., 2::2, :]
-            around[..., -1, 1, half:] = each[..., -1:]
-            flat = around.reshape(items, count, self.patches, 2 * patch)
-            means.append(flat.mean(-1, keepdims=True))
-            np.subtract(flat, means[0], out=seen[..., 2 * patch * number : 2 * patch * (number + 1)])
-        seen[..., : 4 * patch] /= SPREAD
-        seen[..., -2:-1] = means[0] / SPREAD + CENTRE
-        seen[..., -1:] = (means[1] - means[0]) / SPREAD
+        seen = np.empty((items, count, self.patches, 4 * self.config.patch + 2), dtype=np.float32)
+        for one, other, out in zip(guess, after, seen, strict=True):
+            _see(one, other, self.config.patch, out)
         inside = self._near(seen)
         inside += self._place
         inside += self._context(hidden)[:, :, None]
@@ -252,6 +236,32 @@ class MagnitudeNet:
         """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
         top = known[..., -self.config.patch :].mean(-1, keepdims=True)
         return top + resized(self._above(hidden), self.bins - self.known, -1)
+
+
+@compiled
+def _see(guess: Array, after: Array, patch: int, out: Array) -> None:
+    """Write what the local part sees of guesses (T, known) and those after: (T, patches, 4 * patch + 2).
+
+    Each patch with half of its neighbours, at the ends the outermost bin, relative to its mean; then that mean, and
+    how it changes.
+    """
+    spread, centre = np.float32(SPREAD), np.float32(CENTRE)
+    known, half = guess.shape[1], patch // 2
+    for t in range(len(guess)):
+        now, then = guess[t], after[t]
+        for number in range(known // patch):
+            place, first = out[t, number], number * patch - half
+            total = later = np.float32(0.0)
+            for k in range(2 * patch):
+                at = min(max(first + k, 0), known - 1)
+                place[k], place[2 * patch + k] = now[at], then[at]
+                total += now[at]
+                later += then[at]
+            mean, next_mean = total / np.float32(2 * patch), later / np.float32(2 * patch)
+            for k in range(4 * patch):
+                place[k] = (place[k] - mean) / spread
+            place[4 * patch] = mean / spread + centre
+            place[4 * patch + 1] = (next_mean - mean) / spread
 
 
 def patches(config: VocoderConfig, spec: MelSpec) -> int:

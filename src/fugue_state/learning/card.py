@@ -14,20 +14,19 @@ from pydantic import Field
 
 from fugue_state.audio import io
 from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Settings, TrainConfig, checked
-from fugue_state.corpus.cache import find_cache
+from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus
-from fugue_state.errors import InputError
+from fugue_state.corpus.mels import load_mels
+from fugue_state.errors import InputError, counted
+from fugue_state.learning.memory_exam import Examiner
+from fugue_state.learning.memory_training import RunConfig, read_run
+from fugue_state.learning.trend import trend
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.examine import Examiner
-from fugue_state.measure.memory import measure_memory
-from fugue_state.measure.preview import memory_figure
-from fugue_state.measure.trend import trend
-from fugue_state.memory.catalogue import DataSource, MemoryHeader, find_memory
+from fugue_state.measure.memory import measure_memory, memory_figure
+from fugue_state.memory.catalogue import MEMORY_FILE, RUN_FILE, DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import file_hash
-from fugue_state.memory.dataset import load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RUN_FILE, RunConfig, read_run
 from fugue_state.progress import Track, untracked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
@@ -127,6 +126,7 @@ def write_run_card(
     *,
     per_class: int = MEASURE_PER_CLASS,
     force: bool = False,
+    cache: Cache | None = None,
     theme: Theme = DEFAULT,
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
@@ -144,10 +144,11 @@ def write_run_card(
     before = _card_before(folder, memory, say)
     figures, measured = memory.header.metrics or before.measures, before.measured
     if against is not None:
-        learned = load_mels(against, memory.spec, find_cache(), track=track)
+        cache = cache or find_cache(say)
+        learned = load_mels(against, memory.spec, cache, track=track)
         examiner = Examiner(memory.spec, memory.labels, learned, against, track=track)
         figures = examiner(memory.generator, memory.header)
-        measured = measure_memory(memory, against, per_class=per_class, track=track)[0]
+        measured = measure_memory(memory, against, per_class=per_class, cache=cache, track=track)[0]
     save_figure(memory_figure(memory, theme), folder / CARD_SHEET)
     train = read_run(folder, RunConfig).train if (folder / RUN_FILE).is_file() else before.train
     return write_card(
@@ -173,7 +174,7 @@ def _card_before(folder: Path, memory: Memory, say: Callable[[str], None]) -> Ca
 
 
 def _fingerprint(folder: Path) -> str:
-    path = find_memory(folder)
+    path = folder / MEMORY_FILE
     return file_hash(path) if path.is_file() else ""
 
 
@@ -186,7 +187,7 @@ def _finite(value: Any) -> Any:
 
 def as_markdown(card: Card, folder: str) -> str:
     """Return the card as Markdown; `folder` is the name of the run folder, for the examples."""
-    classes = f"{len(card.model.labels)} classes ({', '.join(map(escape, card.model.labels))})"
+    classes = f"{counted(len(card.model.labels), 'class', 'classes')} ({', '.join(map(escape, card.model.labels))})"
     parts = [
         f"# {escape(card.name)}",
         f"A memory of {classes if card.model.labels else 'sounds without labels'}, {card.mel.duration_s:.2f} s each.",
@@ -231,11 +232,11 @@ def _about(card: Card) -> list[tuple[str, str]]:
         f"{mel.fmin_hz:g}-{mel.fmax_hz:g} Hz, {mel.frames} frames, {mel.range_db:g} dB"
     )
     network = (
-        f"DCGAN, {model.latent_size}-d latent, {model.feature_maps} feature maps, "
-        f"{model.units} units in {len(model.layers)} layers"
+        f"DCGAN, {model.latent_size}-d latent, {counted(model.feature_maps, 'feature map')}, "
+        f"{counted(model.units, 'unit')} in {counted(len(model.layers), 'layer')}"
     )
-    took = "" if card.minutes is None else f", {card.minutes:.0f} minutes"
-    rows = [("mel", image), ("network", network), ("trained", f"{card.steps} steps{took}")]
+    took = "" if card.minutes is None else f", {counted(round(card.minutes), 'minute')}"
+    rows = [("mel", image), ("network", network), ("trained", f"{counted(card.steps, 'step')}{took}")]
     if train is not None:
         settings = [f"{_words(key)} {escape(str(value))}" for key, value in train.model_dump().items()]
         rows.append(("settings", ", ".join(settings)))
@@ -323,7 +324,7 @@ def _held_out(clips: float | None) -> str:
         return "It was not compared with held-out clips."
     if clips == 0:
         return "No clips were held out: it was compared with training clips, which flatters it."
-    return f"It was compared with {clips:.0f} clips that were held out."
+    return f"It was compared with {counted(round(clips), 'clip that was', 'clips that were')} held out."
 
 
 def _copies(copies: float | None) -> str:
@@ -331,7 +332,8 @@ def _copies(copies: float | None) -> str:
         return "Whether it copies training clips was not measured; `fugue card RUN --against CORPUS` does it."
     if copies == 0:
         return "None of the sounds measured is a copy: training clips lie as near to each other."
-    return f"{copies:.0f} of the sounds measured are nearly copies of training clips."
+    one, many = "sound is nearly a copy of a training clip", "sounds are nearly copies of training clips"
+    return f"Of what was measured, {counted(round(copies), one, many)}."
 
 
 def _is_number(value: Any) -> bool:

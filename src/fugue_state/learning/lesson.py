@@ -24,21 +24,24 @@ from fugue_state.config import (
 from fugue_state.corpus.advice import advise
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
+from fugue_state.corpus.mels import MelSet, corpus_key, load_mels
 from fugue_state.corpus.slices import cut_corpus
+from fugue_state.errors import counted
+from fugue_state.learning.card import CARD_SHEET, UNKNOWN, write_card
+from fugue_state.learning.clusters import cluster_mels
+from fugue_state.learning.memory_exam import Examiner, as_memory
+from fugue_state.learning.memory_training import Progress, RunConfig, check_run, make_fabric, read_measures, suit, train
+from fugue_state.learning.networks import Generator
+from fugue_state.learning.pace import told
+from fugue_state.learning.preview import write_preview
+from fugue_state.learning.tensorboard_log import TensorBoardLog
+from fugue_state.learning.trend import is_noise, trend
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.card import CARD_SHEET, UNKNOWN, write_card
-from fugue_state.measure.examine import Examiner, as_memory
-from fugue_state.measure.log import TensorBoardLog
-from fugue_state.measure.preview import memory_figure, write_preview
-from fugue_state.measure.trend import is_noise, trend
+from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
-from fugue_state.memory.clusters import cluster_mels
-from fugue_state.memory.dataset import MelSet, corpus_key, load_mels
+from fugue_state.memory.claim import claimed
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
-from fugue_state.memory.pace import told
-from fugue_state.memory.training import Progress, RunConfig, check_run, make_fabric, read_measures, suit, train
 from fugue_state.progress import Track, untracked
 
 PREVIEWS, LOG = "previews", "log"
@@ -121,7 +124,8 @@ def learn(
     The short way to `teach`, on the CPU; the memory is called as its folder. Long recordings are cut as `cut_corpus`
     says. What `train` leaves `auto` is whichever way is fastest here; without a `model`, its width is one whose steps
     fit into the budget's minutes. In a flat folder, or if `clusters` asks for some, clusters of like sounds stand in
-    for labels; 1 learns without. Raises CorpusError for sounds that cannot be learned from, and as `teach` does.
+    for labels; 1 learns without. Raises CorpusError for sounds that cannot be learned from, InputError if another run
+    is at work in the folder, and as `teach` does.
     """
     sounds, folder = asked.path("the folder of sounds", sounds), asked.path("the folder of a run", folder)
     asked.kind("budget", budget, Budget, "Budget(minutes=10)")
@@ -144,13 +148,14 @@ def learn(
         data_key=corpus_key(corpus, mel),
         data=(DataSource(name=corpus.name, clips=clips, licence=licence),),
     )
-    run, mels = material(corpus, run, cache, clustered=clustered, track=track, say=say)
-    check_run(folder, run, resume=False, force=force)
-    fabric = make_fabric(ComputeConfig(accelerator="cpu"))
-    pace = suit(run, mels, budget, fabric, smaller=() if chosen or budget.steps else SMALLER_MAPS)
-    for line in told(pace, budget, option="feature_maps", size=lambda r: r.model.feature_maps):
-        say(line)
-    teach(folder, pace.run, corpus, mels, budget, fabric=fabric, force=force, track=track, say=say)
+    with claimed(folder):
+        run, mels = material(corpus, run, cache, clustered=clustered, track=track, say=say)
+        check_run(folder, run, resume=False, force=force)
+        fabric = make_fabric(ComputeConfig(accelerator="cpu"))
+        pace = suit(run, mels, budget, fabric, smaller=() if chosen or budget.steps else SMALLER_MAPS)
+        for line in told(pace, budget, option="feature_maps", size=lambda r: r.model.feature_maps):
+            say(line)
+        teach(folder, pace.run, corpus, mels, budget, fabric=fabric, force=force, track=track, say=say)
     return Memory.load(folder)
 
 
@@ -172,7 +177,7 @@ def material(
         return run, mels
     mels = cluster_mels(mels, run.mel, run.clusters)
     sizes = Counter(mels.classes)
-    counts = ", ".join(f"{name} ({sizes[name]} clips)" for name in mels.labels)
+    counts = ", ".join(f"{name} ({counted(sizes[name], 'clip')})" for name in mels.labels)
     say(f"clusters heard: {counts}" if counts else "no clusters stand out; learning without labels")
     model = run.model.model_copy(update={"labels": mels.labels})
     return run.model_copy(update={"model": model, "clusters": max(len(mels.labels), 1)}), mels

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fugue_state.config import Budget, Settings
+from fugue_state.errors import counted
 
 Run = TypeVar("Run", bound=Settings)
 Step = Callable[[], object]
@@ -132,12 +133,13 @@ def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], 
     if taken != asked:
         minutes = budget.minutes or 0.0
         lines.append(
-            f"{option} {taken} is taken: {asked} is too slow for {minutes:g} minutes; {option} {asked} keeps it"
+            f"{option} {taken} is taken: {asked} is too slow for {counted(minutes, 'minute')}; "
+            f"{option} {asked} keeps it"
         )
     if pace.steps < pace.needed:
-        more = f"--steps {pace.needed}" if budget.minutes is None else f"--minutes {math.ceil(pace.minutes_needed)}"
+        more = f"{pace.needed:,} steps" if budget.minutes is None else f"{math.ceil(pace.minutes_needed)} minutes"
         less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
-        lines.append(f"too few steps: what is learned will be noise; {more} helps{less}")
+        lines.append(f"too few steps: what is learned will be noise; {more} help{less}")
     return lines
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from fugue_state.audio.inverters import Inverter, make_inverter
+from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.mels import MelSet

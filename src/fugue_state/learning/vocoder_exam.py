@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-
 from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
 from fugue_state.config import HEARING_PER_CLASS, QUALITIES, ROUGH, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus

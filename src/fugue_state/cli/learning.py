@@ -40,6 +40,7 @@ from fugue_state.config import (
 )
 
 if TYPE_CHECKING:
+    from fugue_state.config import Settings
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
     from fugue_state.learning.lesson import Wish
@@ -186,7 +187,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         note("the class folders are ignored: clusters stand in for labels")
     for line in lesson.corpus.notes():
         note(line)
-    note_letters(*run.model.labels)
+    note_letters(*lesson.settings.model.labels)
     if dry_run:
         if lesson.clustered and lesson.settings.clusters is None:
             note("how many clusters there are is decided when the mels are made")

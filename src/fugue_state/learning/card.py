@@ -20,7 +20,7 @@ from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError, counted
 from fugue_state.learning.memory_exam import Examiner
 from fugue_state.learning.memory_training import MemoryRun
-from fugue_state.learning.run import RUN_FILE, Watcher, read_settings
+from fugue_state.learning.run import Watcher, read_settings
 from fugue_state.learning.trend import trend
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme

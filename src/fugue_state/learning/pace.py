@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fugue_state.config import Budget
+from fugue_state.errors import counted
 from fugue_state.learning.learner import RunSettings
 from fugue_state.learning.run import Run
 

@@ -21,6 +21,7 @@ from fugue_state.config import (
     COMPARED_HZ,
     COMPARED_WINDOWS,
     HEARING_STEPS_NEEDED,
+    SLICE_AUTO,
     ClipConfig,
     HearConfig,
     MelSpec,

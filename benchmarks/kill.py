@@ -49,7 +49,7 @@ from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.corpus.cache import VARIABLE
 from fugue_state.errors import FugueError
 from fugue_state.learning.arrays import as_played
-from fugue_state.learning.memory_training import STATE_KIND
+from fugue_state.learning.memory_training import Trainer
 from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
@@ -323,7 +323,7 @@ class Training(Files):
                 wrong.append(f"not whole: {name} ({error})")
         if (folder / "run/losses.csv").is_file() and (folder / "run/state.safetensors").is_file():
             lines = (folder / "run/losses.csv").read_text(encoding="utf-8").splitlines()[1:]
-            steps = int(read_tensors(folder / "run/state.safetensors", STATE_KIND)[1]["step"])
+            steps = int(read_tensors(folder / "run/state.safetensors", Trainer.kind)[1]["step"])
             if [int(line.split(",")[0]) for line in lines[:steps]] != list(range(1, steps + 1)):
                 wrong.append(f"losses of {len(lines)} steps, a state of {steps}")
         return wrong
@@ -337,7 +337,7 @@ class Training(Files):
     def _read(self, path: Path) -> Any:
         """Return what a file holds, without times and places."""
         if path.suffix == ".safetensors":
-            kind = STATE_KIND if path.name.startswith("state") else "memory"
+            kind = Trainer.kind if path.name.startswith("state") else "memory"
             values, tensors = read_tensors(path, kind)
             values = {key: value for key, value in values.items() if key not in {"metrics", "data_key"}}
             return json.dumps(values, sort_keys=True), {name: t.numpy().tobytes() for name, t in tensors.items()}

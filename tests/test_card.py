@@ -48,9 +48,11 @@ def test_a_card_tells_all_that_is_known(folder: Path, tiny_header: MemoryHeader)
         "novelty": {"copies": 3},
         "coverage": {"guitars": {"nylon": 0.25}},
     }
-    written = write_card(
-        folder, header, FIGURES, HISTORY, train=TrainConfig(batch=7), measured=measured, sheet="samples/latest.png"
-    )
+    card = Card.of(
+        header, measures=FIGURES, history=HISTORY, train=TrainConfig(batch=7), measured=measured,
+        sheet="samples/latest.png",
+    )  # fmt: skip
+    written = write_card(folder, card)
     assert written == (folder / "card.md", folder / "card.json")
     told = text(folder)
     for part in (
@@ -75,7 +77,7 @@ def test_a_card_tells_all_that_is_known(folder: Path, tiny_header: MemoryHeader)
 
 @pytest.mark.parametrize("data", [(), (DataSource(name="a", clips=1, licence="MIT"), DataSource(name="b", clips=1))])
 def test_an_unknown_licence_is_a_warning(folder: Path, tiny_header: MemoryHeader, data: tuple[DataSource, ...]) -> None:
-    write_card(folder, tiny_header.model_copy(update={"data": data}), {})
+    write_card(folder, Card.of(tiny_header.model_copy(update={"data": data})))
     assert "> **Warning:** the licence of these sounds is not known" in text(folder)
     assert "Nothing was measured" in text(folder)
 
@@ -84,7 +86,7 @@ def test_names_of_files_stay_names(folder: Path, tiny_header: MemoryHeader) -> N
     name = "a|b\n# c <script> [x](y) `k` \udcff"
     hostile = folder.rename(folder.with_name("$(rm x) `run`"))
     header = tiny_header.model_copy(update={"name": name, "data": (DataSource(name=name, clips=1, licence=name),)})
-    write_card(hostile, header, {name: 1.0})
+    write_card(hostile, Card.of(header, measures={name: 1.0}))
     told = text(hostile)
     safe = r"a\|b \# c \<script\> \[x\](y) \`k\` ?"
     assert escape(name) == safe
@@ -97,7 +99,7 @@ def test_names_of_files_stay_names(folder: Path, tiny_header: MemoryHeader) -> N
 
 
 def test_the_commands_of_a_card_are_understood(folder: Path, tiny_header: MemoryHeader) -> None:
-    write_card(folder, tiny_header, {})
+    write_card(folder, Card.of(tiny_header))
     lines = [line for line in text(folder).splitlines() if line.startswith("fugue ")]
     assert len(lines) == 2
     for line in lines:
@@ -112,12 +114,12 @@ def test_the_commands_of_a_card_are_understood(folder: Path, tiny_header: Memory
 
 def test_a_card_is_not_overwritten_nor_written_with_what_is_no_number(folder: Path, tiny_header: MemoryHeader) -> None:
     with pytest.raises(InputError, match=r"measures\.score"):
-        write_card(folder, tiny_header, {"score": float("nan")})
+        Card.of(tiny_header, measures={"score": float("nan")})
     assert sorted(p.name for p in folder.iterdir()) == ["memory.safetensors"]
-    write_card(folder, tiny_header, {})
+    write_card(folder, Card.of(tiny_header))
     with pytest.raises(InputError, match="exists already"):
-        write_card(folder, tiny_header, FIGURES)
-    write_card(folder, tiny_header, FIGURES, force=True)
+        write_card(folder, Card.of(tiny_header, measures=FIGURES))
+    write_card(folder, Card.of(tiny_header, measures=FIGURES), force=True)
     assert read_card(folder).measures == FIGURES
 
 
@@ -130,7 +132,8 @@ def test_a_card_is_written_for_a_run_and_keeps_what_it_knew(folder: Path, tiny_h
     assert again.exit_code == 2
     assert "exists already; choose another name or add --force" in again.stderr
     measured = {"novelty": {"copies": 0}}
-    write_card(folder, tiny_header, FIGURES, HISTORY, measured=measured, train=TrainConfig(batch=9), force=True)
+    known = {"measures": FIGURES, "history": HISTORY, "measured": measured, "train": TrainConfig(batch=9)}
+    write_card(folder, Card.of(tiny_header, **known), force=True)
     assert run("card", folder, "--force").exit_code == 0
     card = read_card(folder)
     assert (len(card.history), card.minutes, card.measured) == (30, 60.0, measured)
@@ -140,7 +143,7 @@ def test_a_card_is_written_for_a_run_and_keeps_what_it_knew(folder: Path, tiny_h
 def test_figures_of_another_memory_are_not_kept(
     folder: Path, tiny_generator: Generator, tiny_header: MemoryHeader
 ) -> None:
-    write_card(folder, tiny_header, FIGURES, HISTORY, measured={"novelty": {"copies": 0}})
+    write_card(folder, Card.of(tiny_header, measures=FIGURES, history=HISTORY, measured={"novelty": {"copies": 0}}))
     save_memory(folder / "memory.safetensors", tiny_generator, tiny_header.model_copy(update={"steps": 9}))
     write_run_card(folder, force=True)
     card = read_card(folder)

@@ -18,9 +18,9 @@ from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError
 from fugue_state.learning import memory_training
 from fugue_state.learning.card import read_card
-from fugue_state.learning.lesson import PREVIEWS, learn, teach
-from fugue_state.learning.memory_training import RunConfig, read_measures
-from fugue_state.memory.claim import claimed
+from fugue_state.learning.lesson import PREVIEWS, Lesson, learn, teach
+from fugue_state.learning.memory_training import MemoryRun, read_measures
+from fugue_state.learning.run import Begin, Run, Watcher
 from fugue_state.memory.memory import Memory
 
 SPEC = MelSpec(frames=64)
@@ -29,11 +29,13 @@ SPEC = MelSpec(frames=64)
 def lesson(root: Path, out: Path, steps: int, said: list[str], *, resume: bool = False) -> None:
     corpus = read_corpus(root)
     mels = load_mels(corpus, SPEC, find_cache())
-    run = RunConfig(
+    settings = MemoryRun(
         name="t", mel=SPEC, model=ModelConfig(feature_maps=2, latent_size=4, labels=corpus.labels),
         train=TrainConfig(batch=4), data_key=mels.key,
     )  # fmt: skip
-    teach(out, run, corpus, mels, Budget(steps=steps), resume=resume, say=said.append)
+    begin = Begin.RESUME if resume else Begin.NEW
+    with Run(out, Budget(steps=steps), begin, Watcher(say=said.append)) as run:
+        teach(run, Lesson(settings, corpus, clustered=False), mels)
 
 
 def test_a_lesson_is_measured_heard_and_told(

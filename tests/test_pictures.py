@@ -12,7 +12,6 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from fugue_state.memory.networks import Generator
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.transforms import Bbox
@@ -20,6 +19,7 @@ from PIL import Image
 
 from fugue_state.audio import io
 from fugue_state.config import checked
+from fugue_state.learning.networks import Generator
 from fugue_state.look import letters
 from fugue_state.look.figure import DOTS_PER_INCH, save_figure
 from fugue_state.look.figure import PICTURES as PICTURE_SUFFIXES

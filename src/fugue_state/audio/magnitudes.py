@@ -148,7 +148,7 @@ class Refit:
         """Return the next spectrum (T, F) of the one reached, the one before it and the momentum."""
         out = np.empty_like(reached)
         how = self._firsts, self._by_band, self._lower, self._shares
-        _refit(wanted, reached, before, np.float32(momentum), out, *how, self._transform.spec.power)
+        _refit(wanted, reached, before, momentum, out, *how, self._transform.spec.power)
         return out
 
 
@@ -294,7 +294,7 @@ def _refit(
     frames, bins = reached.shape
     magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
     starts, _, values = by_band
-    least, tiny = np.float32(1e-9), np.float32(1e-12)
+    least, tiny, push = np.float32(1e-9), np.float32(1e-12), np.float32(momentum)
     for t in range(frames):
         for f in range(bins):
             square = reached[t, f].real ** 2 + reached[t, f].imag ** 2
@@ -309,6 +309,6 @@ def _refit(
             turn = shares[0, f] * ratio[lower[f]] + shares[1, f] * ratio[lower[f] + 1] + shares[2, f]
             value = magnitude[f] * turn
             now, last = reached[t, f], before[t, f]
-            real, imag = now.real + momentum * (now.real - last.real), now.imag + momentum * (now.imag - last.imag)
+            real, imag = now.real + push * (now.real - last.real), now.imag + push * (now.imag - last.imag)
             scale = (np.sqrt(value) if power == 2 else value) / max(np.sqrt(real**2 + imag**2), tiny)
             out[t, f] = complex(real * scale, imag * scale)

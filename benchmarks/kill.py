@@ -48,14 +48,15 @@ from fugue_state.cli import main as fugue
 from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.corpus.cache import VARIABLE
 from fugue_state.errors import FugueError
+from fugue_state.learning.arrays import as_played
+from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
-from fugue_state.memory.networks import Generator, reestimate_statistics
-from fugue_state.memory.training import STATE_KIND
+from fugue_state.learning.memory_training import STATE_KIND
 from fugue_state.score.text import load_score
 
 IMPORTED = (
-    "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.measure.lesson",
+    "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.learning.lesson",
     "fugue_state.piece.film", "fugue_state.piece.performance", "fugue_state.piece.portrait", "fugue_state.piece.render",
 )  # fmt: skip
 CHORDS: Final = {"Am": (220.0, 261.6, 329.6), "C": (261.6, 329.6, 392.0), "G": (196.0, 246.9, 293.7)}
@@ -545,7 +546,7 @@ def prepare(given: Path) -> None:
         name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=tuple(CHORDS)), steps=1
     )
     given.mkdir()
-    save_memory(given / "tiny.safetensors", generator, header)
+    save_memory(given / "tiny.safetensors", as_played(generator), header)
     (given / "piece.toml").write_text(SCORE, encoding="utf-8")
     seconds = np.arange(33_000) / 22_050
     for label, notes in CHORDS.items():
@@ -604,7 +605,7 @@ def be_quick() -> None:
         importlib.import_module(name)
     rendering = importlib.import_module("fugue_state.piece.render")
     rendering.render = functools.partial(rendering.render, checkpoint_s=0.0)  # type: ignore[attr-defined]
-    importlib.import_module("fugue_state.memory.training").FIRST_PREVIEW = 2  # type: ignore[attr-defined]
+    importlib.import_module("fugue_state.learning.memory_training").FIRST_PREVIEW = 2  # type: ignore[attr-defined]
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import tomli_w
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from fugue_state.audio import reading
 from fugue_state.audio.riff import read_comments
@@ -66,7 +66,7 @@ def checkpoints(folder: Path) -> Iterator[Make]:
     whole = memory(folder / "whole.safetensors")
     path = folder / "fuzzed.safetensors"
     data, tensors = whole.read_bytes(), load_file(whole)
-    with safe_open(whole, "pt") as stored:
+    with safe_open(whole, "np") as stored:
         envelope = json.loads(stored.metadata()[HEADER])
 
     def make(source: random.Random) -> Case:

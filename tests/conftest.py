@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
 
@@ -148,6 +148,14 @@ def tiny_generator(tiny_header: MemoryHeader) -> Generator:
         normal = (maps - mean[:, None, None]) / np.sqrt(variance + EPSILON)[:, None, None]
         maps = np.maximum(normal * gain + shift, 0.0)
     return Generator(config, BANDS, tensors)
+
+
+def changed(generator: Generator, tensors: Mapping[str, npt.ArrayLike]) -> Generator:
+    """A generator with other values in some of its tensors."""
+    new = {name: np.empty_like(generator.tensors[name]) for name in tensors}
+    for name, values in tensors.items():
+        new[name][...] = values
+    return Generator(generator.config, generator.frames, generator.tensors | new)
 
 
 @pytest.fixture

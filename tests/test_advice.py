@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from fugue_state.audio import io
 from fugue_state.config import AdviceConfig, MelSpec
-from fugue_state.corpus.advice import ClipFacts, advise, bandwidth, clip_facts
+from fugue_state.corpus.advice import ClipFacts, Mels, advise, bandwidth, clip_facts
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Clip, read_corpus
 from fugue_state.corpus.inspect import inspect_corpus
-from fugue_state.memory.dataset import load_mels
+from fugue_state.corpus.mels import load_mels
 
 from .conftest import RATE, Sound, pluck
 
@@ -26,11 +25,10 @@ def facts(count: int = 400, **changed: object) -> list[ClipFacts]:
     return [replace(GOOD, name=f"a/{i}.wav", **changed) for i in range(count)]  # type: ignore[arg-type]
 
 
-def mels(count: int, spread: float = 0.3) -> torch.Tensor:
-    random = torch.Generator().manual_seed(0)
-    return (
-        torch.randn((1, 128, 96), generator=random) + spread * torch.randn((count, 128, 96), generator=random)
-    ).half()
+def mels(count: int, spread: float = 0.3) -> Mels:
+    random = np.random.default_rng(0)
+    one, each = random.standard_normal((1, 128, 96)), random.standard_normal((count, 128, 96))
+    return (one + spread * each).astype(np.float16)
 
 
 def noise(duration_s: float = 2.0, rate: int = 44_100) -> Sound:

@@ -5,7 +5,7 @@ import torch
 
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AugmentConfig, MelSpec
-from fugue_state.memory.augment import Augment
+from fugue_state.learning.augment import Augment
 
 from .conftest import RATE, pluck
 

@@ -19,7 +19,7 @@ from fugue_state.config import MelSpec
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import save_memory
-from fugue_state.memory.networks import Generator
+from fugue_state.learning.networks import Generator
 
 from .conftest import CHORDS, chord, load_benchmark, pluck
 from .test_vocoder import SMALL, tiny_net

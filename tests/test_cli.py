@@ -221,7 +221,7 @@ def test_what_the_system_refuses_is_one_line(
         raise PermissionError(13, "Permission denied", "losses.csv")
 
     monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("fugue_state.memory.training.begin_run", refuse)
+    monkeypatch.setattr("fugue_state.learning.memory_training.begin_run", refuse)
     refused(run("train", root, "-o", tmp_path / "run", "--steps", 1), 1, "losses.csv: Permission denied")
 
 

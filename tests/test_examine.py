@@ -13,14 +13,14 @@ from torch import Tensor
 from fugue_state.config import MelSpec
 from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Corpus, read_corpus
+from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.errors import CheckpointError, InputError, TrainingError
-from fugue_state.measure.examine import Examiner, as_memory, score
-from fugue_state.measure.preview import preview_sound, write_preview
-from fugue_state.measure.trend import trend
+from fugue_state.learning.memory_exam import Examiner, as_memory, score
+from fugue_state.learning.preview import preview_sound, write_preview
+from fugue_state.learning.trend import trend
 from fugue_state.memory.catalogue import MemoryHeader
-from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
+from fugue_state.learning.networks import Generator
 
 from .conftest import LABELS
 
@@ -84,7 +84,7 @@ def puppet(tiny_generator: Generator) -> Callable[[Sequence[Tensor]], Generator]
 
 
 def by_class(learned: MelSet) -> list[Tensor]:
-    return [learned.mels[learned.label == i] for i in range(len(LABELS))]
+    return [torch.from_numpy(learned.mels[learned.label == i]) for i in range(len(LABELS))]
 
 
 def test_real_mels_in_place_of_a_memory_score_well(

@@ -159,7 +159,7 @@ def test_activations_follow_sound_through_time(tiny_memory: Memory) -> None:
     score = checked(Score, PLAIN | {"tempo_bpm": 10, "forgetting": {"to": 0.0}})
     piece = Piece(score, tiny_memory)
     watch, event = Watch(piece), next(piece.events())
-    maps = tiny_memory.observe(event.latent[None], event.label, steps=4)[1][0].numpy()
+    maps = tiny_memory.observe(event.latent[None], event.label, steps=4)[1][0]
     quarter = tiny_memory.spec.duration_s / 4
     seen = [watch.at(quarter * (i + 0.5)).activations for i in range(4)]
     for i in (0, 1):

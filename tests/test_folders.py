@@ -15,10 +15,10 @@ from fugue_state.cli.telling import plain_streams
 from fugue_state.config import MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import read_corpus, readable
+from fugue_state.corpus.mels import corpus_key, load_mels
 from fugue_state.corpus.slices import cut_corpus, read_clips
 from fugue_state.errors import AudioError, CorpusError, InputError
 from fugue_state.memory.claim import claimed
-from fugue_state.memory.dataset import corpus_key, load_mels
 from fugue_state.score.model import Voice
 from fugue_state.score.names import quote, split
 
@@ -268,7 +268,7 @@ def test_one_drone_is_cut_into_clips(tmp_path: Path) -> None:
     assert [len(one.samples) for one in heard] == [round(SPEC.duration_s * RATE)] * 3
     mels = load_mels(found, SPEC, cache)
     assert len(mels.label) == len(found.part("Training"))
-    assert mels.mels[5].float().std() > 0
+    assert mels.mels[5].astype(np.float32).std() > 0
     assert mels.facts[1].name.endswith(f"drone.wav from {length:.2f} s")
     whole = cut_corpus(read_corpus(tmp_path), SPEC, "off")
     assert [clip.start_s for clip in whole.clips] == [None]

@@ -14,10 +14,10 @@ from fugue_state.cli import main
 from fugue_state.config import Budget, HearConfig, MelSpec, VocoderConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError
+from fugue_state.learning.degrade import degrade, noise_like
+from fugue_state.learning.vocoder_training import LOSS_FILE, HearRun, Listener, hear, load_sounds
 from fugue_state.memory.catalogue import VocoderHeader
 from fugue_state.memory.checkpoint import load_vocoder, save_vocoder
-from fugue_state.memory.degrade import degrade, noise_like
-from fugue_state.memory.hearing import LOSS_FILE, HearRun, Listener, hear, load_sounds
 from fugue_state.memory.memory import VOCODER_FILE, Memory
 from fugue_state.memory.vocoder import MagnitudeNet
 

@@ -14,13 +14,13 @@ from fugue_state.cli import main
 from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError
-from fugue_state.measure.card import read_card
-from fugue_state.measure.lesson import PREVIEWS, learn, teach
-from fugue_state.memory import training
-from fugue_state.memory.dataset import load_mels
+from fugue_state.learning import memory_training
+from fugue_state.learning.card import read_card
+from fugue_state.learning.lesson import PREVIEWS, learn, teach
+from fugue_state.learning.memory_training import RunConfig, read_measures
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RunConfig, read_measures
 
 SPEC = MelSpec(frames=64)
 
@@ -38,7 +38,7 @@ def lesson(root: Path, out: Path, steps: int, said: list[str], *, resume: bool =
 def test_a_lesson_is_measured_heard_and_told(
     tmp_path: Path, make_corpus: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(training, "FIRST_PREVIEW", 2)
+    monkeypatch.setattr(memory_training, "FIRST_PREVIEW", 2)
     root, out, said = make_corpus({"Am": 8, "C": 8}), tmp_path / "run", []  # type: tuple[Path, Path, list[str]]
     lesson(root, out, 4, said)
     assert sorted(p.name for p in (out / PREVIEWS).iterdir()) == [

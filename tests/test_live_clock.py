@@ -17,8 +17,8 @@ from fugue_state.errors import InputError
 from fugue_state.live.audio import Ask, BlockClock, Report
 from fugue_state.live.session import House
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece.performance import Performance
 from fugue_state.score.model import Score
 

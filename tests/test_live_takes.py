@@ -31,8 +31,8 @@ from fugue_state.live import takes
 from fugue_state.live.aside import Aside, aside
 from fugue_state.live.session import House, Session
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece.performance import Performance
 from fugue_state.piece.provenance import read_provenance
 from fugue_state.score.log import Log

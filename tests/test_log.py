@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from fugue_state.audio import io
+from fugue_state.learning import tensorboard_log
+from fugue_state.learning.tensorboard_log import TensorBoardLog
 from fugue_state.look.figure import save_figure
 from fugue_state.look.sheet import sheet_figure
-from fugue_state.measure import log
-from fugue_state.measure.log import TensorBoardLog
 
 from .conftest import RATE, pluck
 
@@ -44,7 +44,7 @@ def test_everything_is_in_the_events(tmp_path: Path) -> None:
 
 
 def test_without_the_package_there_is_one_line_and_no_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(log, "PACKAGE", "tensorboard_that_is_not_there")
+    monkeypatch.setattr(tensorboard_log, "PACKAGE", "tensorboard_that_is_not_there")
     said: list[str] = []
     fill(tmp_path, said)
     assert said == ["note: no TensorBoard log is written; pip install tensorboard, and there will be one"]

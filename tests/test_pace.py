@@ -4,17 +4,18 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
 
 from fugue_state.cli import main
 from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, Settings, TrainConfig
-from fugue_state.measure.trend import is_noise
-from fugue_state.memory import pace as pace_module
-from fugue_state.memory.dataset import MelSet
-from fugue_state.memory.pace import LEARNING, find_pace, reached, told
-from fugue_state.memory.training import RUN_FILE, RunConfig, Trainer, make_fabric, read_run, suit
+from fugue_state.corpus.mels import MelSet
+from fugue_state.learning import pace as pace_module
+from fugue_state.learning.memory_training import RUN_FILE, RunConfig, Trainer, make_fabric, read_run, suit
+from fugue_state.learning.pace import LEARNING, find_pace, reached, told
+from fugue_state.learning.trend import is_noise
 
 
 class Loop(Settings):
@@ -117,7 +118,7 @@ def run_config(**train: object) -> RunConfig:
 
 def mel_set() -> MelSet:
     mels = torch.rand((12, 128, 128), generator=torch.Generator().manual_seed(0)).mul(2).sub(1).half()
-    return MelSet(mels, torch.arange(12) % 2, ("Am", "C"), [], "key")
+    return MelSet(mels.numpy(), np.arange(12) % 2, ("Am", "C"), [], "key")
 
 
 def test_a_run_is_computed_as_asked_or_as_is_fastest() -> None:

@@ -24,7 +24,7 @@ from fugue_state.look.figure import PICTURES as PICTURE_SUFFIXES
 from fugue_state.look.sheet import CAPTION, GAP, LARGEST, MOST_ROWS, sheet_figure
 from fugue_state.look.theme import THEMES, Theme, rgb
 from fugue_state.measure.curve import OVERALL, Curve, curve_figure
-from fugue_state.measure.preview import memory_figure
+from fugue_state.measure.memory import memory_figure
 from fugue_state.measure.profile import Profile, profile_figure
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.overview import overview_figure

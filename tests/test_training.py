@@ -14,20 +14,20 @@ import numpy.typing as npt
 import pytest
 import torch
 from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from fugue_state.audio import io
 from fugue_state.config import Budget, ComputeConfig, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.cache import cache_folder, find_cache
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
+from fugue_state.learning import memory_training
+from fugue_state.learning.memory_training import Progress, RunConfig, Trainer, make_fabric, train
 from fugue_state.measure.chords import name_chord
-from fugue_state.memory import training
 from fugue_state.memory.catalogue import MemoryHeader
-from fugue_state.memory.checkpoint import save_tensors
-from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
-from fugue_state.memory.training import Progress, RunConfig, Trainer, make_fabric, train
+from fugue_state.learning.networks import Generator
 
 from .conftest import RATE, pluck
 
@@ -37,7 +37,7 @@ MODEL = ModelConfig(feature_maps=2, latent_size=4, labels=("Am", "C"))
 def mel_set(count: int = 12) -> MelSet:
     generator = torch.Generator().manual_seed(0)
     mels = torch.rand((count, 128, 128), generator=generator).mul(2).sub(1).half()
-    return MelSet(mels, torch.arange(count) % 2, ("Am", "C"), [], "key")
+    return MelSet(mels.numpy(), np.arange(count) % 2, ("Am", "C"), [], "key")
 
 
 def run_config(**settings: object) -> RunConfig:
@@ -49,7 +49,7 @@ def run_config(**settings: object) -> RunConfig:
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    return load_file(folder / training.STATE_FILE)
+    return load_file(folder / memory_training.STATE_FILE)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -103,7 +103,7 @@ def test_saves_and_measures_come_as_often_as_asked_and_previews_at_doubling_step
         measured.append(header.steps)
         return {"score": 1.0}
 
-    monkeypatch.setattr(training, "FIRST_PREVIEW", 1)
+    monkeypatch.setattr(memory_training, "FIRST_PREVIEW", 1)
     train(
         tmp_path / "run", run_config(), mel_set(), Budget(steps=5, save_minutes=1e-9),
         examine=examine, preview=lambda _, header: shown.append(header.steps),
@@ -124,7 +124,7 @@ def test_the_best_memory_is_kept_and_the_newest_state(tmp_path: Path) -> None:
     assert best.metrics == {"step": 4.0, "score": 3.0}
     assert Memory.load(tmp_path / "run").header == best
     assert int(weights(tmp_path / "run")["step"]) == 6
-    assert [m["score"] for m in training.read_measures(tmp_path / "run")] == [5.0, 3.0, 4.0]
+    assert [m["score"] for m in memory_training.read_measures(tmp_path / "run")] == [5.0, 3.0, 4.0]
 
 
 def test_a_loss_that_is_no_number_stops_with_a_reason_and_keeps_the_checkpoint(tmp_path: Path) -> None:
@@ -152,7 +152,7 @@ def test_runs_are_not_overwritten_nor_mixed(tmp_path: Path) -> None:
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
     train(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
-    state = tmp_path / "run" / training.STATE_FILE
+    state = tmp_path / "run" / memory_training.STATE_FILE
     state.write_bytes(state.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="damaged"):
         train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), resume=True)
@@ -178,7 +178,7 @@ def test_kill_loses_no_more_than_since_the_last_save(tmp_path: Path, make_corpus
         "--save-minutes", "0.001", "--feature-maps", "2", "--batch", "2", "--latent-size", "4",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    state = tmp_path / "run" / training.STATE_FILE
+    state = tmp_path / "run" / memory_training.STATE_FILE
     while not state.exists():
         assert process.poll() is None
         time.sleep(0.05)
@@ -194,11 +194,11 @@ def test_kill_loses_no_more_than_since_the_last_save(tmp_path: Path, make_corpus
 
 @pytest.mark.parametrize("end", ["1", "4,0.5", "4,0.5,0.5,0.5,", "\n", "4,0.5\n"])
 def test_a_line_of_losses_that_is_cut_off_is_left_out(tmp_path: Path, end: str) -> None:
-    log = tmp_path / "run" / training.LOSS_FILE
+    log = tmp_path / "run" / memory_training.LOSS_FILE
     train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
     whole = log.read_text()
     log.write_text(whole + end)
-    assert training.steps_done(log.parent) == 3
+    assert memory_training.steps_done(log.parent) == 3
     train(tmp_path / "run", run_config(), mel_set(), Budget(steps=4), resume=True)
     assert log.read_text().startswith(whole)
     assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["step", "1", "2", "3", "4"]
@@ -206,7 +206,7 @@ def test_a_line_of_losses_that_is_cut_off_is_left_out(tmp_path: Path, end: str) 
 
 def test_losses_are_there_whenever_a_run_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
-    log = tmp_path / "run" / training.LOSS_FILE
+    log = tmp_path / "run" / memory_training.LOSS_FILE
     whole = log.read_text()
 
     def kill(self: Path, data: str, **_: object) -> None:
@@ -216,7 +216,7 @@ def test_losses_are_there_whenever_a_run_is_killed(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "write_text", kill)
     with pytest.raises(KeyboardInterrupt):
-        training.LossLog(log, training.COLUMNS, 3)
+        memory_training.LossLog(log, memory_training.COLUMNS, 3)
     assert log.read_text() == whole
 
 
@@ -242,7 +242,7 @@ def test_ctrl_c_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path
 
 
 def test_a_memory_without_labels_can_be_trained(tmp_path: Path) -> None:
-    data = MelSet(mel_set().mels, torch.zeros(12, dtype=torch.int64), (), [], "key")
+    data = MelSet(mel_set().mels, np.zeros(12, dtype=np.int64), (), [], "key")
     run = run_config().model_copy(update={"model": ModelConfig(feature_maps=2, latent_size=4)})
     train(tmp_path / "run", run, data, Budget(steps=2))
     assert Memory.load(tmp_path / "run").labels == ()
@@ -250,7 +250,7 @@ def test_a_memory_without_labels_can_be_trained(tmp_path: Path) -> None:
 
 def test_every_clip_is_seen_once_an_epoch() -> None:
     data = mel_set(12)
-    data.mels[:, 0, 0] = torch.arange(12).half() / 16
+    data.mels[:, 0, 0] = np.arange(12) / 16
     trainer = Trainer(run_config(), data)
     seen = torch.cat([trainer._batch(step)[0][:, 0, 0, 0] for step in range(3)])
     assert sorted((seen * 16).round().int().tolist()) == list(range(12))
@@ -280,22 +280,22 @@ def test_mels_are_made_once_and_again_when_damaged_or_changed(make_corpus: Calla
     assert [Path(p).name for p, _ in first.left_out] == ["bad.wav"]
     second = load()
     assert made == ["mels"]
-    assert torch.equal(first.mels, second.mels)
+    np.testing.assert_array_equal(first.mels, second.mels)
     assert second.left_out == first.left_out
     hidden = load(labelled=False)
     assert (hidden.labels, hidden.label.tolist()) == ((), [0] * 5)
     assert (made, said) == (["mels"], [])
     cached = next((cache_folder() / "mels").iterdir())
     cached.write_bytes(cached.read_bytes()[:1000])
-    assert torch.equal(load().mels, first.mels)
+    np.testing.assert_array_equal(load().mels, first.mels)
     assert made == ["mels"] * 2
     assert said == [f"the mels kept in {cached} are damaged and are made again"]
     facts = json.dumps([[f.name, 1, 1.0, 0.0, 1.0] for f in first.facts[1:]])  # one too few
     about = {"key": first.key, "left_out": "[]"}
-    save_tensors(cached, {"mels": first.mels, "label": first.label}, about | {"facts": facts})
+    save_file({"mels": first.mels, "label": first.label}, cached, about | {"facts": facts})
     assert load().facts == first.facts
     assert len(said) == 2
-    save_tensors(cached, {"mels": first.mels, "label": first.label}, about)  # as an older version left it
+    save_file({"mels": first.mels, "label": first.label}, cached, about)  # as an older version left it
     assert load().facts == first.facts
     assert (len(made), len(said)) == (4, 2)
     io.write(root / "C" / "new.wav", pluck(60), RATE)

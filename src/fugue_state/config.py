@@ -286,8 +286,9 @@ class PhaseConfig(Settings):
     iterations: int = Field(default=0, ge=0, le=1000)
 
 
+ROUGH: QualityName = "draft"  # the quality that does without the vocoder's network
 QUALITIES: dict[QualityName, PhaseConfig] = {
-    "draft": PhaseConfig(method="realtime"),
+    "draft": PhaseConfig(method="gradient", iterations=1),
     "live": PhaseConfig(method="realtime", iterations=4),
     "final": PhaseConfig(method="gradient", iterations=8),
 }

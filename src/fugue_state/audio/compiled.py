@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import threading
 from collections import deque
@@ -12,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
+from numba.core.event import Event, Listener, register
 
 if TYPE_CHECKING:
     from threadpoolctl import LibController
@@ -20,6 +22,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 Given = TypeVar("Given")
 Made = TypeVar("Made")
 
+LOG = "fugue_state"
 # Division like NumPy's: a check for zero in a loop keeps it from the vector units.
 WAY: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
 
@@ -27,13 +30,34 @@ WAY: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
 def compiled(function: Function) -> Function:
     """Compile a function at its first call; the machine code is kept on disk where that is possible.
 
-    It gives up the interpreter's lock, so that threads share the cores.
+    It gives up the interpreter's lock, so that threads share the cores. That something is compiled is logged once.
     """
+    _listen()
     try:
         made = numba.njit(cache=True, **WAY)(function)
     except RuntimeError:  # nowhere to write
         made = numba.njit(**WAY)(function)
     return cast("Function", made)
+
+
+class _Compiling(Listener):  # type: ignore[misc]
+    """Says when the first loop is compiled."""
+
+    told = False
+
+    def on_start(self, event: Event) -> None:  # noqa: ARG002
+        """Say it, once."""
+        if not self.told:
+            self.told = True
+            logging.getLogger(LOG).info("compiling for this machine, which takes some seconds the first time")
+
+    def on_end(self, event: Event) -> None:
+        """Say nothing."""
+
+
+@cache
+def _listen() -> None:
+    register("numba:compile", _Compiling())
 
 
 def cores() -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
@@ -24,7 +25,7 @@ LEAST = np.float32(1e-9)
 SLOWEST = 1e-2  # by which an update shrinks a lobe at most, or it could never come back
 START = 1e-3  # of the loudest band
 CHUNK = 64  # frames: enough for vector units, and a single mel is shared between threads
-FEW = 4  # frames up to which sums stay in registers
+FEW = 12  # frames up to which each is done by itself
 
 
 class Magnitudes(Protocol):
@@ -91,21 +92,31 @@ class Lobes:
 
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
-        self._by_band, self._by_atom, self._by_bin = _dictionary(spec)
+        self._atoms = _dictionary(spec)
 
     def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        bands = self.transform.bands(mel)
-        spec = self.transform.spec
+        bands, spec = self.transform.bands(mel), self.transform.spec
         out = np.empty((len(bands), bands.shape[2], spec.n_fft // 2 + 1), dtype=np.float32)
         parts = [(i, slice(t, t + CHUNK)) for i in range(len(bands)) for t in range(0, bands.shape[2], CHUNK)]
-        in_threads(
-            lambda part: _factorize(
-                np.ascontiguousarray(bands[part[0], :, part[1]]), self._by_band, self._by_atom, self._by_bin, out[part]
-            ),
-            parts,
-        )
+        in_threads(lambda part: self._find(bands[part[0], :, part[1]], out[part]), parts)
         return out if spec.power == 1 else np.sqrt(out, out=out)
+
+    def _find(self, bands: Array, out: Array) -> None:
+        """Write what the lobes that show these bands (M, T) add up to: (T, F)."""
+        atoms, few = self._atoms, bands.shape[1] <= FEW
+        begun = np.float32(START) * bands.max(axis=0)
+        count = len(atoms.by_atom[0]) - 1
+        if few:
+            weight = np.repeat(begun[:, None], count, axis=1)
+            _factorize_few(np.ascontiguousarray(bands.T), *atoms.by_band, atoms.back, weight, np.empty_like(weight))
+            weight = np.ascontiguousarray(weight.T)
+        else:
+            weight = np.repeat(begun[None], count, axis=0)
+            _factorize(np.ascontiguousarray(bands), atoms.by_band, atoms.by_atom, weight, np.empty_like(weight))
+        spread = np.empty((out.shape[1], bands.shape[1]), dtype=np.float32)
+        _product(atoms.by_bin, weight, spread)
+        out[:] = spread.T
 
 
 class Refit:
@@ -124,7 +135,9 @@ class Refit:
         self._by_band = _rows(filters)
         self._lower = np.minimum((filters > 0).argmax(axis=0), len(filters) - 2).astype(np.int32)
         shares, bins = filters / np.maximum(reach, LEAST), np.arange(len(reach))
-        self._shares = np.stack([shares[self._lower, bins], shares[self._lower + 1, bins], (reach == 0).astype(np.float32)])
+        self._shares = np.stack(
+            [shares[self._lower, bins], shares[self._lower + 1, bins], (reach == 0).astype(np.float32)]
+        )
 
     def wanted(self, mel: Array) -> Array:
         """Return the band values (B, T, M) that a spectrum of this unit must have to read as the mel (B, M, T)."""
@@ -139,15 +152,30 @@ class Refit:
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """The atoms that a mel can tell, as sparse rows: what bands see of them, the same by atoms, the atoms by bins.
+
+    `back` are the values of `by_atom` in the order of `by_band`.
+    """
+
+    by_band: Rows
+    by_atom: Rows
+    by_bin: Rows
+    back: Array
+
+
 @cache
 @one_thread()
-def _dictionary(spec: MelSpec) -> tuple[Rows, Rows, Rows]:
-    """Return the atoms that a mel can tell: what bands see of them, the same by atoms, and the atoms by bins."""
+def _dictionary(spec: MelSpec) -> Atoms:
     atoms = _atoms(spec)
     filters = MelTransform(spec).filters @ atoms  # (M, K)
     heard = filters.sum(axis=0) > LEAST
     atoms, filters = atoms[:, heard], filters[:, heard]
-    return _rows(filters), _rows(filters.T / filters.sum(axis=0)[:, None]), _rows(atoms)
+    back = filters / filters.sum(axis=0)
+    by_band = _rows(filters)
+    bands = np.repeat(np.arange(len(filters)), np.diff(by_band[0]))
+    return Atoms(by_band, _rows(back.T), _rows(atoms), back[bands, by_band[1]])
 
 
 def _atoms(spec: MelSpec) -> Array:
@@ -157,9 +185,13 @@ def _atoms(spec: MelSpec) -> Array:
     dense = min(bins, int(DENSE_HZ * per_hz))
     top = min(bins, int(np.ceil(spec.fmax_hz * per_hz)) + LOBE_BINS)
     centres = np.concatenate([np.arange(0, dense, 1.0 / PER_BIN), np.arange(dense, top)])
-    away = np.arange(bins)[:, None] - centres[None, :]
+    rows = np.round(centres).astype(np.int64)[:, None] + np.arange(-LOBE_BINS, LOBE_BINS + 1)
+    away = rows - centres[:, None]
     lobe = np.abs(np.sinc(away) + 0.5 * np.sinc(away - 1) + 0.5 * np.sinc(away + 1)) ** spec.power
-    return np.where(np.abs(away) <= LOBE_BINS, lobe, 0.0).astype(np.float32)
+    near = (np.abs(away) <= LOBE_BINS) & (rows >= 0) & (rows < bins)
+    atoms = np.zeros((bins, len(centres)), dtype=np.float32)
+    atoms[rows[near], np.nonzero(near)[0]] = lobe[near]
+    return atoms
 
 
 def _rows(matrix: Array) -> Rows:
@@ -169,32 +201,17 @@ def _rows(matrix: Array) -> Rows:
     return starts, np.nonzero(kept)[1].astype(np.int32), np.ascontiguousarray(matrix[kept], dtype=np.float32)
 
 
+# In compiled loops nothing is assigned to a whole array: numba would compile the text of errors besides, for seconds.
+
+
 @compiled
 def _product(rows: Rows, given: Array, out: Array) -> None:
-    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units.
-
-    Of a stream T is 1 or `FEW`: the sums stay in registers.
-    """
+    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units."""
     starts, columns, values = rows
     frames = given.shape[1]
     for row in range(len(starts) - 1):
-        if frames == 1:
-            total = np.float32(0.0)
-            for entry in range(starts[row], starts[row + 1]):
-                total += values[entry] * given[columns[entry], 0]
-            out[row, 0] = total
-            continue
-        if frames == FEW:
-            first = second = third = fourth = np.float32(0.0)
-            for entry in range(starts[row], starts[row + 1]):
-                value, column = values[entry], columns[entry]
-                first += value * given[column, 0]
-                second += value * given[column, 1]
-                third += value * given[column, 2]
-                fourth += value * given[column, 3]
-            out[row, 0], out[row, 1], out[row, 2], out[row, 3] = first, second, third, fourth
-            continue
-        out[row] = 0.0
+        for t in range(frames):
+            out[row, t] = np.float32(0.0)
         for entry in range(starts[row], starts[row + 1]):
             value, column = values[entry], columns[entry]
             for t in range(frames):
@@ -202,31 +219,61 @@ def _product(rows: Rows, given: Array, out: Array) -> None:
 
 
 @compiled
-def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Array) -> None:
-    """Find the lobes that show these bands (M, T), and write what they add up to: (T, F)."""
+def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: Array) -> None:
+    """Find the weights of the lobes (K, T) that show these bands (M, T); `turn` is for notes."""
     count, frames = bands.shape
-    width = frames if frames == 1 else max(frames, FEW)  # what is added stays zero
-    atoms = len(by_atom[0]) - 1
-    ratio = np.empty((count, width), dtype=np.float32)
-    turn, weight = np.empty((atoms, width), dtype=np.float32), np.zeros((atoms, width), dtype=np.float32)
-    all_turns, all_weights = turn.ravel(), weight.ravel()
-    for t in range(frames):
-        weight[:, t] = np.float32(START) * bands[:, t].max()
+    ratio = np.empty((count, frames), dtype=np.float32)
     for number in range(LOBE_UPDATES + PLAIN_UPDATES):
         _product(by_band, weight, ratio)
         for m in range(count):
             for t in range(frames):
-                ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(LEAST))
+                ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(1e-9))
         _product(by_atom, ratio, turn)
-        for place in range(atoms * width):
-            by = max(all_turns[place], np.float32(SLOWEST))
-            if number < LOBE_UPDATES:
-                half = np.sqrt(by)
-                by = by * half * np.sqrt(half)
-            all_weights[place] *= by
-    spread = np.empty((out.shape[1], width), dtype=np.float32)
-    _product(by_bin, weight, spread)
-    out[:] = spread[:, :frames].T
+        _relax(turn.ravel(), weight.ravel(), number)
+
+
+@compiled
+def _factorize_few(
+    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
+) -> None:  # fmt: skip
+    """Do the same frame by frame, (T, M) and (T, K): what a band sees are neighbours, so vector units take them."""
+    for t in range(len(bands)):
+        for number in range(LOBE_UPDATES + PLAIN_UPDATES):
+            _turn(bands[t], starts, columns, ahead, back, weight[t], turn[t])
+            _relax(turn[t], weight[t], number)
+
+
+@compiled
+def _turn(
+    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
+) -> None:  # fmt: skip
+    """Find by how much each atom (K,) has to change for these bands (M,)."""
+    for k in range(len(turn)):
+        turn[k] = np.float32(0.0)
+    for m in range(len(bands)):
+        begin, end = starts[m], starts[m + 1]
+        if begin == end:
+            continue
+        seen, given = ahead[begin:end], back[begin:end]
+        first, last = columns[begin], columns[begin] + end - begin
+        own, turned, total = weight[first:last], turn[first:last], np.float32(0.0)
+        for k in range(end - begin):
+            total += seen[k] * own[k]
+        ratio = bands[m] / max(total, np.float32(1e-9))
+        for k in range(end - begin):
+            turned[k] += given[k] * ratio
+
+
+@compiled
+def _relax(turn: Array, weight: Array, number: int) -> None:
+    """Multiply weights by their turns, over-relaxed but for the last updates."""
+    slowest = np.float32(SLOWEST)
+    for k in range(len(turn)):
+        by = max(turn[k], slowest)
+        if number < LOBE_UPDATES:
+            half = np.sqrt(by)
+            by = by * half * np.sqrt(half)
+        weight[k] *= by
 
 
 @compiled

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import fft
 
 from fugue_state.arrays import Array, Spectrum
+from fugue_state.audio.compiled import compiled
 from fugue_state.audio.integrate import Grid
 from fugue_state.audio.mel import hann
 
@@ -25,30 +26,21 @@ def polar(magnitude: Array, phase: Array) -> Spectrum:
 
 
 def synthesize(spectrum: Spectrum, grid: Grid, window: Array) -> Array:
-    """Overlap-add a complex spectrum (T, F) into (T - 1) * hop + n_fft windowed samples.
-
-    The least-squares inverse once divided by the summed squared window. `hop` divides `n_fft`.
-    """
+    """Return the samples ((T - 1) * hop + n_fft,) that a complex spectrum (T, F) tells best, by least squares."""
     frames: Array = fft.irfft(spectrum, n=grid.n_fft)
-    frames *= window
-    return overlap_add(frames, grid.hop)
+    added = np.zeros((2, (len(frames) - 1) * grid.hop + grid.n_fft), dtype=np.float32)
+    overlap_add(frames, window, grid.hop, added)
+    return added[0] / np.maximum(added[1], LEAST_WEIGHT)
 
 
-def overlap_add(frames: Array, hop: int) -> Array:
-    """Add frames (T, L) that begin `hop` samples after each other: ((T - 1) * hop + L,)."""
-    count, length = frames.shape
-    parts = length // hop
-    pieces = frames.reshape(count, parts, hop)
-    out = np.zeros((count + parts - 1, hop), dtype=np.float32)
-    for k in range(parts):
-        out[k : k + count] += pieces[:, k]
-    return out.reshape(-1)
-
-
-def overlap(count: int, grid: Grid, window: Array) -> Array:
-    """Return the summed squared window ((T - 1) * hop + n_fft,) of `count` frames, never quite zero."""
-    squares = np.broadcast_to(window**2, (count, grid.n_fft))
-    return np.maximum(overlap_add(squares, grid.hop), LEAST_WEIGHT)
+@compiled
+def overlap_add(frames: Array, window: Array, hop: int, out: Array) -> None:
+    """Add frames (T, n_fft) under their window, `hop` samples apart, and the window's square, to (2, N)."""
+    for t in range(len(frames)):
+        frame, sound, weight = frames[t], out[0, t * hop :], out[1, t * hop :]
+        for n in range(len(window)):
+            sound[n] += frame[n] * window[n]
+            weight[n] += window[n] * window[n]
 
 
 def random_phase(magnitude: Array, seed: int) -> Array:
@@ -69,17 +61,16 @@ def griffin_lim(
         raise ValueError(f"momentum must be within 0..1, got {momentum}")
     window = hann(grid.n_fft)
     count = len(magnitude)
-    weight = overlap(count, grid, window)
     spectrum = polar(magnitude, phase)
     before: Spectrum | None = None
     for _ in range(iterations):
-        audio = synthesize(spectrum, grid, window) / weight
+        audio = synthesize(spectrum, grid, window)
         frames = np.lib.stride_tricks.sliding_window_view(audio, grid.n_fft)[:: grid.hop] * window
         reached: Spectrum = fft.rfft(frames, overwrite_x=True)
         last = reached if before is None else before
         spectrum = _with(magnitude, reached, last, momentum) if onward is None else onward(reached, last, momentum)
         before = reached
-    audio = synthesize(spectrum, grid, window) / weight
+    audio = synthesize(spectrum, grid, window)
     start = grid.n_fft // 2  # frame 0 is centred on sample 0
     return audio[start : start + (count - 1) * grid.hop]
 

@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 from fugue_state.arrays import Wide
+from fugue_state.audio.compiled import compiled
 from fugue_state.audio.io import Samples
 
 REACH = 32  # samples on either side that an output sample is made of
@@ -44,8 +45,18 @@ class Converter:
         """Return output samples (count,) from `start` on; `sound` (n,) begins at sample `begin` and has all needed."""
         if not self.reach:
             return sound[start - begin : start - begin + count]
-        places = np.arange(start, start + count) * self._down
-        spans = np.lib.stride_tricks.sliding_window_view(sound, 2 * self.reach)
-        around = spans[places // self._up - self.reach + 1 - begin]
-        out: Samples = np.einsum("nk,nk->n", around, self._taps[places % self._up])
+        out = np.empty(count, dtype=np.float32)
+        _convert(np.ascontiguousarray(sound, dtype=np.float32), self._taps, self._up, self._down, begin, start, out)
         return out
+
+
+@compiled
+def _convert(sound: Samples, taps: Samples, up: int, down: int, begin: int, start: int, out: Samples) -> None:
+    width = taps.shape[1]
+    for n in range(len(out)):
+        place = (start + n) * down
+        first = place // up - width // 2 + 1 - begin
+        around, own, total = sound[first : first + width], taps[place % up], np.float32(0.0)
+        for k in range(width):
+            total += around[k] * own[k]
+        out[n] = total

@@ -9,7 +9,7 @@ import click
 
 from fugue_state.cli import composing, learning, measuring, playing, sounding
 from fugue_state.cli.options import examples
-from fugue_state.cli.telling import plain_streams
+from fugue_state.cli.telling import hear_the_library, plain_streams
 from fugue_state.config import VERSION
 from fugue_state.errors import FugueError
 
@@ -20,6 +20,7 @@ class OneLineErrors(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the program."""
         plain_streams()
+        hear_the_library()
         return super().main(*args, **extra)
 
     def invoke(self, context: click.Context) -> Any:

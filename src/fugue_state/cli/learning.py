@@ -46,8 +46,8 @@ from fugue_state.errors import InputError
 if TYPE_CHECKING:
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
+    from fugue_state.learning.memory_training import Progress, RunConfig
     from fugue_state.look.theme import Theme
-    from fugue_state.memory.training import Progress, RunConfig
 
 
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
@@ -174,11 +174,19 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus, readable
-    from fugue_state.measure.lesson import material, teach
-    from fugue_state.measure.trend import is_noise
+    from fugue_state.learning.lesson import material, teach
+    from fugue_state.learning.memory_training import (
+        check_run,
+        leave,
+        make_fabric,
+        read_measures,
+        read_run,
+        steps_done,
+        suit,
+    )
+    from fugue_state.learning.pace import told
+    from fugue_state.learning.trend import is_noise
     from fugue_state.memory.claim import claimed
-    from fugue_state.memory.pace import told
-    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures, read_run, steps_done, suit
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = TRAINING_MINUTES
@@ -251,10 +259,10 @@ def _run_config(
 
     How many clusters there are may still be open. What is not asked for anew comes from the run to be continued.
     """
+    from fugue_state.corpus.mels import corpus_key
     from fugue_state.corpus.slices import cut_corpus
+    from fugue_state.learning.memory_training import ROUNDS, RunConfig, read_run
     from fugue_state.memory.catalogue import DataSource
-    from fugue_state.memory.dataset import corpus_key
-    from fugue_state.memory.training import ROUNDS, RunConfig, read_run
 
     asked = {key: value for key, value in settings.items() if _asked(key)}
     base = MelSpec.preset(settings["mel"])
@@ -402,13 +410,13 @@ def vocoder_train(
     **settings: Any,
 ) -> None:
     """Learn from the sounds in DATA how to hear a memory's mels."""
-    from fugue_state.measure.hearing import HearingTest
+    from fugue_state.learning.memory_training import check_run, read_run, steps_done
+    from fugue_state.learning.pace import told
+    from fugue_state.learning.vocoder_exam import HearingTest
+    from fugue_state.learning.vocoder_training import HearRun, hear, load_sounds, suit
     from fugue_state.memory.catalogue import DataSource, find_memory, read_header
     from fugue_state.memory.claim import claimed
-    from fugue_state.memory.hearing import HearRun, hear, load_sounds, suit
     from fugue_state.memory.memory import VOCODER_FILE
-    from fugue_state.memory.pace import told
-    from fugue_state.memory.training import check_run, read_run, steps_done
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = HEARING_MINUTES
@@ -484,7 +492,7 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
 
     Without --against, it tells what was measured while training.
     """
-    from fugue_state.measure.card import write_run_card
+    from fugue_state.learning.card import write_run_card
     from fugue_state.memory.catalogue import find_memory, read_header
 
     corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator
@@ -50,6 +51,22 @@ def say(line: str) -> None:
 def note(line: str) -> None:
     """Tell the user something worth knowing before going on."""
     say(f"note: {line}")
+
+
+class _Notes(logging.Handler):
+    """Tells the user what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it."""
+        note(record.getMessage())
+
+
+def hear_the_library() -> None:
+    """Tell the user, from now on, what the library logs."""
+    log = logging.getLogger("fugue_state")
+    if not log.handlers:
+        log.addHandler(_Notes())
+    log.setLevel(logging.INFO)
 
 
 def report(values: dict[str, Any], as_json: bool) -> None:

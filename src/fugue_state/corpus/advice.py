@@ -8,14 +8,15 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-import torch
-from scipy import fft, signal
-from torch import Tensor
+import numpy.typing as npt
+from scipy import fft
 
 from fugue_state.audio.io import Samples
 from fugue_state.config import AdviceConfig, MelSpec
 from fugue_state.corpus.clips import centred, loudest_rms
 from fugue_state.corpus.folder import Clip, readable
+
+Mels = npt.NDArray[np.float16]  # (n, M, T) in [-1, 1]
 
 WINDOW = 4096
 LOWEST_CUT_HZ = 2500.0  # below the band of a telephone, an end of the spectrum is the sound's own
@@ -60,7 +61,7 @@ def bandwidth(samples: Samples, sample_rate_hz: int) -> float:
     second = samples[start : start + max(sample_rate_hz, WINDOW)]
     whole = np.pad(second, (0, max(0, WINDOW - len(second))))
     frames = whole[: len(whole) // WINDOW * WINDOW]
-    windowed = frames.reshape(-1, WINDOW) * signal.windows.hann(WINDOW).astype(np.float32)
+    windowed = frames.reshape(-1, WINDOW) * np.hanning(WINDOW).astype(np.float32)
     power = np.square(np.abs(fft.rfft(windowed))).mean(axis=0)
     bins_hz = np.fft.rfftfreq(WINDOW, 1.0 / sample_rate_hz)
     total = np.concatenate([[0.0], np.cumsum(power, dtype=np.float64)])
@@ -81,7 +82,7 @@ def advise(
     spec: MelSpec,
     *,
     classes: Sequence[str] = (),
-    mels: Tensor | None = None,
+    mels: Mels | None = None,
     config: AdviceConfig | None = None,
 ) -> list[str]:
     """Return one line for everything that will hurt learning, each with what to do.
@@ -163,11 +164,11 @@ def _some(facts: Sequence[ClipFacts]) -> str:
     return f"{facts[0].name} ..." if len(facts) > 1 else facts[0].name
 
 
-def _likeness(facts: Sequence[ClipFacts], mels: Tensor, spec: MelSpec, config: AdviceConfig) -> Iterator[str]:
+def _likeness(facts: Sequence[ClipFacts], mels: Mels, spec: MelSpec, config: AdviceConfig) -> Iterator[str]:
     firsts: dict[bytes, int] = {}
     copies: list[tuple[int, int]] = []
     for i, mel in enumerate(mels):
-        first = firsts.setdefault(blake2b(mel.numpy().tobytes(), digest_size=16).digest(), i)
+        first = firsts.setdefault(blake2b(mel.tobytes(), digest_size=16).digest(), i)
         if first != i:
             copies.append((first, i))
     if copies:
@@ -184,9 +185,9 @@ def _likeness(facts: Sequence[ClipFacts], mels: Tensor, spec: MelSpec, config: A
         )
 
 
-def _spread_db(mels: Tensor, spec: MelSpec) -> float:
+def _spread_db(mels: Mels, spec: MelSpec) -> float:
     """Return by how many dB (RMS over bands and frames) the median clip differs from the mean clip."""
-    some = torch.linspace(0, len(mels) - 1, min(len(mels), MOST_COMPARED)).long()
-    compared = mels[some].float()
-    apart = (compared - compared.mean(0)).square().mean(dim=(1, 2)).sqrt()
-    return float(apart.median()) * spec.range_db / 2.0
+    some = np.linspace(0, len(mels) - 1, min(len(mels), MOST_COMPARED)).astype(np.int64)
+    compared = mels[some].astype(np.float32)
+    apart = np.sqrt(np.square(compared - compared.mean(0)).mean(axis=(1, 2)))
+    return float(np.quantile(apart, 0.5, method="lower")) * spec.range_db / 2.0

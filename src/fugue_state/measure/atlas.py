@@ -263,7 +263,7 @@ def spherical_path(one: Latents, other: Latents, steps: int) -> Latents:
     length = lengths[0] + t * (lengths[1] - lengths[0])
     points = (length * (np.cos(t * angle) * a + np.sin(t * angle) * aside)).astype(np.float32)
     points[0], points[-1] = one, other
-    return points
+    return np.asarray(points)
 
 
 def _turn(a: Array, b: Array) -> tuple[Array, float]:

@@ -68,11 +68,16 @@ def distances(
     """
     how = {"frames": frames} | ({} if bend is None else {"bend": bend})
     intact = _generated(memory, latents, chords, None, frames=frames)
-    found = [
-        mel_distance_db(_generated(memory, latents, chords, path(float(fraction)), **how), intact, memory.spec)
-        for fraction in fractions
-    ]
-    return np.array(found).reshape(len(found), len(latents))
+    count, asked = len(latents), list(chords or _in_turn(memory.labels, len(latents)))
+    found = np.empty((len(fractions), count))
+    at_once = max(1, EVENT_BATCH // max(count, 1))
+    for start in range(0, len(fractions), at_once):
+        part = slice(start, start + at_once)
+        strengths = np.stack([path(float(fraction)) for fraction in fractions[part]])
+        together = np.tile(latents, (len(strengths), 1)), asked * len(strengths), np.repeat(strengths, count, axis=0)
+        mels = _generated(memory, *together, **how).reshape(-1, *intact.shape)
+        found[part] = [mel_distance_db(each, intact, memory.spec) for each in mels]
+    return found
 
 
 def _generated(
@@ -83,7 +88,9 @@ def _generated(
     if chords and len(chords) != len(z):
         raise InputError(f"{len(chords)} chords for {len(z)} latents; one for each is needed")
     parts = [slice(start, start + EVENT_BATCH) for start in range(0, len(z), EVENT_BATCH)]
-    return np.concatenate([memory.generate(z[part], asked[part] or None, strengths, **how) for part in parts])
+    left = [strengths[part] if strengths is not None and strengths.ndim == 2 else strengths for part in parts]
+    made = [memory.generate(z[part], asked[part] or None, own, **how) for part, own in zip(parts, left, strict=True)]
+    return np.concatenate(made)
 
 
 def _in_turn(labels: Sequence[str], count: int) -> list[str]:

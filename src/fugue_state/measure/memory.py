@@ -10,9 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig, MelSpec
+from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, PREVIEW_COLUMNS, ClipConfig, MelSpec
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Clip, Corpus
+from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.corpus.slices import read_clips, ready
 from fugue_state.errors import InputError
 from fugue_state.look.sheet import Row, sheet_figure
@@ -20,7 +21,6 @@ from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import ChordTable, can_be_named, name_chord, tabulate
 from fugue_state.measure.distance import FINE, Mels, embed, frechet, kid, nearest
 from fugue_state.measure.timbre import timbre
-from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 # training clips do to theirs.
 COPY_QUANTILE = 0.001
 NEIGHBOUR_CLIPS = 1000
+SHEET_SEED = 0
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,8 @@ def measure_memory(
         "real_through_mel_to_real": _distances(again, held_out, memory),
     }
     taught = load_mels(against, memory.spec, find_cache(), track=track)
-    figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels.numpy(), memory)
-    figures["coverage"] = coverage(made.mels, taught.mels.numpy(), guitars_of(against, taught), memory)
+    figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels, memory)
+    figures["coverage"] = coverage(made.mels, taught.mels, guitars_of(against, taught), memory)
     return figures, made
 
 
@@ -192,4 +193,13 @@ def measure_figure(made: SoundSet, theme: Theme = DEFAULT, columns: int = 8) -> 
     for label in dict.fromkeys(made.labels):
         mels = [m for m, name in zip(made.mels, made.labels, strict=True) if name == label]
         rows.append(((label or "samples",), mels[:columns]))
+    return sheet_figure(rows, theme)
+
+
+def memory_figure(memory: Memory, theme: Theme = DEFAULT) -> Figure:
+    """Draw mels of every label, a row each, from the same latents."""
+    z = memory.latents(PREVIEW_COLUMNS, SHEET_SEED)
+    rows: list[Row] = [
+        ((label or "samples",), list(np.asarray(memory.generate(z, label)))) for label in memory.labels or (None,)
+    ]
     return sheet_figure(rows, theme)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import numpy as np
 
@@ -164,10 +164,13 @@ class Generator:
         """
         maps = z
         for name, layer in self._deconv.items():
-            bend = remembered if bends is None else bends.get(name, remembered)
             strength = None if strengths is None else strengths.get(name)
             make = partial(layer.first if maps is z else layer, maps, label)
-            maps = bend(make() if trail is None else trail.through(name, strength, make), strength)
+            maps = make() if trail is None else trail.through(name, strength, make)
+            if bends is not None and name in bends:
+                maps = bends[name](maps, strength)
+            elif strength is not None:  # zero stands in for the forgotten part
+                maps = np.multiply(maps, strength, out=maps if trail is None else None)
             if seen is not None:
                 seen(name, maps)
             if name == "deconv1" and frames is not None and frames != self.frames:
@@ -189,11 +192,6 @@ class Generator:
         return {name: (SIDE << i, width) for i, (name, width) in enumerate(zip(self._deconv, widths, strict=True))}
 
 
-def remembered(h: Array, strength: Array | None) -> Array:
-    """Return what is left of maps (H, W, C) when zero stands in for the forgotten part."""
-    return h if strength is None else h * strength
-
-
 def first_width(frames: int) -> int:
     """Return the width of the first map of a mel; InputError for frames that are no multiple of 32."""
     if frames < FACTOR or frames % FACTOR:
@@ -206,18 +204,25 @@ def resized(values: Array, count: int, axis: int, *, ends: bool = False) -> Arra
 
     With `ends`, the first and the last stay the first and the last; else each is as wide as before.
     """
-    size = values.shape[axis]
+    low, high, share = _places(values.shape[axis], count, ends=ends)
+    share = share.reshape([-1 if i == axis % values.ndim else 1 for i in range(values.ndim)])
+    below, above = values.take(low, axis), values.take(high, axis)
+    above -= below
+    above *= share
+    above += below
+    return above
+
+
+@lru_cache(maxsize=64)
+def _places(size: int, count: int, *, ends: bool) -> tuple[Whole, Whole, Array]:
+    """Return which of `size` values lie below and above each of `count` places, and the share of the upper one."""
     number = np.arange(count, dtype=np.float32)
     if ends:
         places = number * np.float32((size - 1) / max(count - 1, 1))
     else:
         places = np.maximum((number + np.float32(0.5)) * np.float32(size / count) - np.float32(0.5), np.float32(0.0))
     low = np.minimum(places.astype(np.int64), size - 1)
-    share = (places - low.astype(np.float32)).reshape(
-        [-1 if i == axis % values.ndim else 1 for i in range(values.ndim)]
-    )
-    below, above = values.take(low, axis), values.take(np.minimum(low + 1, size - 1), axis)
-    return np.asarray(below * (np.float32(1.0) - share) + above * share)
+    return low, np.minimum(low + 1, size - 1), places - low.astype(np.float32)
 
 
 @compiled
@@ -227,7 +232,8 @@ def _gather(columns: Array, gain: Array, shift: Array, out: Array) -> None:
     for y in range(2 * height):
         for x in range(2 * width):
             place = out[y, x]
-            place[:] = np.float32(0.0)
+            for c in range(units):
+                place[c] = np.float32(0.0)
             for down in range(2):
                 i = ((y + 1) >> 1) - down
                 if i < 0 or i >= height:

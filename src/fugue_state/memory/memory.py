@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from fugue_state.config import (
     GAIN_MAX,
     MEAN_LATENTS,
     QUALITIES,
+    ROUGH,
     SEED_MAX,
     VOCODER,
     WITHOUT_VOCODER,
@@ -42,7 +43,7 @@ from fugue_state.memory.catalogue import (
     kind_of,
 )
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
-from fugue_state.memory.layers import FACTOR, Generator, Moments, Trail, resized
+from fugue_state.memory.layers import FACTOR, Bender, Generator, Moments, Trail, resized
 from fugue_state.memory.units import for_units
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 from fugue_state.score.names import quote, unquoted
@@ -119,14 +120,16 @@ class Memory:
     def make_inverter(self, name: str | None = None, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
         """Return a way to sound for this memory's mels: its own vocoder unless another one is named.
 
-        A memory without one uses what stands in for it. InputError for a name not known, or its vocoder
-        if it has none.
+        A memory without one uses what stands in for it, and so does any at quality `draft`: the network takes most of
+        the time. InputError for a name not known, or its vocoder if it has none.
         """
         name = asked.one_of("inverter", name or self.own_inverter, get_args(InverterName))
         if name != VOCODER:
             return make_inverter(name, self.spec, quality, seed)
         asked.one_of("quality", quality, QUALITIES)
-        return SpectralInverter(self._learned(), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX))
+        return SpectralInverter(
+            self._learned(rough=quality == ROUGH), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX)
+        )
 
     def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
         """Return its vocoder for playing frame by frame; InputError if it has none.
@@ -134,12 +137,15 @@ class Memory:
         If not `learned`, what stands in for one, also where there is one: half the work.
         """
         seed = asked.whole("seed", seed, 0, SEED_MAX)
-        return Stream(self._learned() if learned else LearnedMagnitudes(Unlearned(self.spec), self.spec), seed)
+        return Stream(self._learned() if learned else self._plain(), seed)
 
-    def _learned(self) -> LearnedMagnitudes:
+    def _plain(self) -> LearnedMagnitudes:
+        return LearnedMagnitudes(Unlearned(self.spec), self.spec)
+
+    def _learned(self, *, rough: bool = False) -> LearnedMagnitudes:
         if self.net is None:
             raise InputError(f"memory {self.header.name!r} has no vocoder; `fugue vocoder` trains and adds one")
-        return LearnedMagnitudes(self.net, self.spec)
+        return self._plain() if rough else LearnedMagnitudes(self.net, self.spec)
 
     @property
     def spec(self) -> MelSpec:
@@ -186,7 +192,22 @@ class Memory:
         `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
         Raises InputError for a wrong shape, an unknown chord, a strength out of range or another memory's bend.
         """
-        return self.observe(z, chord, strengths, frames, bend)[0]
+        moments, frames = self._moments(z, chord, strengths, frames)
+        if not len(moments):
+            return np.zeros((0, self.spec.n_mels, frames or self.spec.frames), dtype=np.float32)
+        bends = self._bends(bend, frames)
+        return np.stack(in_threads(lambda item: self._generated(moments, item, frames, bends), range(len(moments))))
+
+    def _generated(
+        self, moments: Moments, item: int, frames: int | None, bends: Mapping[str, Bender] | None, **how: Any
+    ) -> Array:
+        label = int(moments.label[item])
+        return self.generator(moments.z[item], label, moments.left(item), frames=frames, bends=bends, **how)
+
+    def _bends(self, bend: Bend | None, frames: int | None) -> Mapping[str, Bender] | None:
+        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
+            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
+        return None if bend is None else bend.layers(frames)
 
     def observe(
         self,
@@ -204,8 +225,6 @@ class Memory:
         With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
         """
         steps = None if steps is None else asked.whole("steps", steps, 1, MEMORY_STEPS.most)
-        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
-            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
         moments, frames = self._moments(z, chord, strengths, frames)
         if not len(moments):
             shape = (0, self.units) if steps is None else (0, self.units, steps)
@@ -215,17 +234,16 @@ class Memory:
             )
         if trail is not None and len(moments) > 1:
             raise InputError(f"a trail is that of one latent, got {len(moments)}")
-        bends = None if bend is None else bend.layers(frames)
+        bends = self._bends(bend, frames)
 
         def one(item: int) -> tuple[Array, Array]:
             seen: list[Array] = []
 
             def see(_: str, maps: Array) -> None:
-                firing = maps.mean(axis=0)  # (W, C)
+                firing = maps.sum(axis=0) / np.float32(len(maps))  # (W, C)
                 seen.append(firing.mean(axis=0) if steps is None else resized(firing, steps, 0).T)
 
-            latent, label, left = moments.z[item], int(moments.label[item]), moments.left(item)
-            mel = self.generator(latent, label, left, frames=frames, bends=bends, trail=trail, seen=see)
+            mel = self._generated(moments, item, frames, bends, trail=trail, seen=see)
             return mel, np.concatenate(seen)
 
         mels, activations = zip(*in_threads(one, range(len(moments))), strict=True)

@@ -22,7 +22,7 @@ from fugue_state.memory.layers import Shapes, resized
 QUIETEST = np.float32(3e-6)  # -110 dB: what counts as nothing in a bin
 SPREAD, CENTRE = np.float32(4.0), np.float32(2.0)  # of log magnitudes, in nepers: what the network sees is of order 1
 SILENT = np.float32(-1.0)
-EPSILON = np.float32(1e-5)  # that layer normalization adds to the variance
+FEW = 8  # rows up to which fetching the weights is most of the work
 
 # erf(x) = x P(x^2) / Q(x^2), a least-squares fit over |x| < 3.925, where it is 1 in single precision: within 4e-7.
 ERF_END = 3.925
@@ -36,14 +36,29 @@ class Linear:
     """An affine map of the last axis."""
 
     def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
-        self._weights = np.ascontiguousarray(tensors[f"{name}.weight"].T)
-        self._bias = tensors[f"{name}.bias"]
+        self._weights, self._bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
 
     def __call__(self, x: Array) -> Array:
         """Map (..., inputs) to (..., outputs)."""
-        out = (x.reshape(-1, x.shape[-1]) @ self._weights).reshape(*x.shape[:-1], -1)
-        out += self._bias
-        return out
+        rows = x.reshape(-1, x.shape[-1])
+        out = np.empty((len(rows), len(self._weights)), dtype=np.float32)
+        if len(rows) <= FEW:
+            _map_few(rows, self._weights, self._bias, out)
+        else:
+            np.matmul(rows, self._weights.T, out=out)
+            out += self._bias
+        return out.reshape(*x.shape[:-1], -1)
+
+
+@compiled
+def _map_few(x: Array, weights: Array, bias: Array, out: Array) -> None:
+    """Map rows (R, inputs): most of the work is to fetch the weights, once each."""
+    for n in range(len(weights)):
+        for row in range(len(x)):
+            total = np.float32(0.0)
+            for k in range(x.shape[1]):
+                total += weights[n, k] * x[row, k]
+            out[row, n] = total + bias[n]
 
 
 class Norm:
@@ -206,18 +221,10 @@ class MagnitudeNet:
 
     def _local(self, guess: Array, after: Array, hidden: Array) -> Array:
         """Return a correction (B, T, known) that sees the guess up to half a patch around each patch."""
-        patch, half = self.config.patch, self.config.patch // 2
         items, count, _ = guess.shape
-        seen = np.empty((items, count, self.patches, 4 * patch + 2), dtype=np.float32)
-        means = []
-        for number, each in enumerate((guess, after)):
-            padded = np.pad(each, ((0, 0), (0, 0), (half, half)), mode="edge")
-            around = np.lib.stride_tricks.sliding_window_view(padded, 2 * patch, axis=2)[:, :, ::patch]
-            means.append(around.mean(-1, keepdims=True))
-            np.subtract(around, means[0], out=seen[..., 2 * patch * number : 2 * patch * (number + 1)])
-        seen[..., : 4 * patch] /= SPREAD
-        seen[..., -2:-1] = means[0] / SPREAD + CENTRE
-        seen[..., -1:] = (means[1] - means[0]) / SPREAD
+        seen = np.empty((items, count, self.patches, 4 * self.config.patch + 2), dtype=np.float32)
+        for one, other, out in zip(guess, after, seen, strict=True):
+            _see(one, other, self.config.patch, out)
         inside = self._near(seen)
         inside += self._place
         inside += self._context(hidden)[:, :, None]
@@ -229,6 +236,32 @@ class MagnitudeNet:
         """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
         top = known[..., -self.config.patch :].mean(-1, keepdims=True)
         return top + resized(self._above(hidden), self.bins - self.known, -1)
+
+
+@compiled
+def _see(guess: Array, after: Array, patch: int, out: Array) -> None:
+    """Write what the local part sees of guesses (T, known) and those after: (T, patches, 4 * patch + 2).
+
+    Each patch with half of its neighbours, at the ends the outermost bin, relative to its mean; then that mean, and
+    how it changes.
+    """
+    spread, centre = np.float32(SPREAD), np.float32(CENTRE)
+    known, half = guess.shape[1], patch // 2
+    for t in range(len(guess)):
+        now, then = guess[t], after[t]
+        for number in range(known // patch):
+            place, first = out[t, number], number * patch - half
+            total = later = np.float32(0.0)
+            for k in range(2 * patch):
+                at = min(max(first + k, 0), known - 1)
+                place[k], place[2 * patch + k] = now[at], then[at]
+                total += now[at]
+                later += then[at]
+            mean, next_mean = total / np.float32(2 * patch), later / np.float32(2 * patch)
+            for k in range(4 * patch):
+                place[k] = (place[k] - mean) / spread
+            place[4 * patch] = mean / spread + centre
+            place[4 * patch + 1] = (next_mean - mean) / spread
 
 
 def patches(config: VocoderConfig, spec: MelSpec) -> int:
@@ -442,10 +475,9 @@ class Stream:
         hop, open_ = self.spec.hop, state.tail.shape[1]
         phases, phase = follow(magnitude, state.phase, self._grid)
         frames: Array = fft.irfft(polar(magnitude[:-1], phases + self._turned), n=self.spec.n_fft)
-        frames *= self._window
-        squares = np.broadcast_to(self._window**2, frames.shape)
-        added = np.stack([overlap_add(frames, hop), overlap_add(squares, hop)])
-        added[:, :open_] += state.tail
+        added = np.zeros((2, (len(frames) - 1) * hop + self.spec.n_fft), dtype=np.float32)
+        added[:, :open_] = state.tail
+        overlap_add(frames, self._window, hop, added)
         done, tail = added[:, :-open_], added[:, -open_:]
         skip = min(done.shape[1], self.spec.n_fft // 2 - state.skipped)
         sound = (done[0] / np.maximum(done[1], LEAST_WEIGHT))[skip:]

@@ -54,7 +54,7 @@ class Level:
         self._line = ends, off.mean() + slope * (ends - peaks.mean())
 
     def _bands(self, mel: Array) -> Array:
-        return self._transform.amplitude(mel[None])[0]
+        return np.asarray(self._transform.amplitude(mel[None])[0])
 
     def _seeming(self, bands: Array, envelope: Samples) -> float:
         """Return the loudness of a mel's bands (M, T) under an envelope (N,)."""

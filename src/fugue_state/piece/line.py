@@ -142,7 +142,7 @@ class Line:
         return self._drawn(NEW, onset) if len(pool) == 1 else pool[int(self._random(NEW, onset).integers(len(pool)))]
 
     def _drawn(self, purpose: int, onset: Onset) -> Array:
-        values = self._random(purpose, onset).standard_normal(self._latents.shape[1])
+        values = self._random(purpose, onset).standard_normal(self._latents.shape[1:])
         return values.astype(np.float32)
 
     def _random(self, purpose: int, onset: Onset) -> np.random.Generator:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import Field
 
 from fugue_state.audio import io
@@ -238,10 +239,10 @@ def write_place(path: Path, place: Place) -> None:
     """Write a place, all or nothing; OutputError if it cannot be written."""
     tail = place.tail
     header = PlaceHeader(position=place.position, handed=place.handed, first=place.first, filled=tail.filled)
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "tone": place.tone,
         "window": tail.window,
-        "spectra": np.array(tail.spectra, dtype=np.complex64).view(np.float32),
+        "spectra": np.array(tail.spectra, dtype=np.float32),
         "ringing": tail.ringing,
     }
     write_tensors(path, KIND, header, arrays)
@@ -251,6 +252,6 @@ def read_place(path: Path) -> Place:
     """Read what `write_place` wrote; CheckpointError for anything else."""
     values, arrays = read_tensors(path, KIND)
     header = checked(PlaceHeader, values)
-    spectra = tuple(arrays["spectra"].view(np.complex64))
+    spectra = tuple(arrays["spectra"])
     tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
     return Place(header.position, header.handed, header.first, arrays["tone"], tail)

@@ -6,7 +6,9 @@ import json
 import math
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -41,6 +43,7 @@ from fugue_state.score.model import Score
 BLOCK_S, LONGEST_BLOCK_S = 1.0, 60.0
 END_FADE_S = 0.05
 LONGEST_STEM = 40  # characters of a voice's name in the name of its file
+MEASURED_LATER = 4  # blocks that wait to be measured at most
 CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.2
 
 
@@ -311,11 +314,18 @@ def _write(blocks: Iterator[Samples], writers: list[io.Writer], score: Score) ->
     """Write blocks (N, 2 for each writer); return what the first two channels measure."""
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
-    for block in ahead(blocks):  # it is limited while the one before is measured
-        meter.add(block[:, :2])
-        check.add(block[:, :2])
-        for number, writer in enumerate(writers):
-            writer.write(block[:, 2 * number : 2 * number + 2])
+    # A block is limited while the one before is written, and measured beside that.
+    with ThreadPoolExecutor(1) as pool:
+        measured: deque[Future[None]] = deque()
+        for block in ahead(blocks):
+            measured.append(pool.submit(meter.add, block[:, :2]))
+            check.add(block[:, :2])
+            for number, writer in enumerate(writers):
+                writer.write(block[:, 2 * number : 2 * number + 2])
+            while len(measured) > MEASURED_LATER:
+                measured.popleft().result()
+        for one in measured:
+            one.result()
     meter.finish()
     return meter, check
 

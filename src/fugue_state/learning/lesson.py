@@ -24,21 +24,22 @@ from fugue_state.config import (
 from fugue_state.corpus.advice import advise
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
+from fugue_state.corpus.mels import MelSet, corpus_key, load_mels
 from fugue_state.corpus.slices import cut_corpus
+from fugue_state.learning.card import CARD_SHEET, UNKNOWN, write_card
+from fugue_state.learning.clusters import cluster_mels
+from fugue_state.learning.memory_exam import Examiner, as_memory
+from fugue_state.learning.memory_training import Progress, RunConfig, check_run, make_fabric, read_measures, suit, train
+from fugue_state.learning.networks import Generator
+from fugue_state.learning.pace import told
+from fugue_state.learning.preview import write_preview
+from fugue_state.learning.tensorboard_log import TensorBoardLog
+from fugue_state.learning.trend import is_noise, trend
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.card import CARD_SHEET, UNKNOWN, write_card
-from fugue_state.measure.examine import Examiner, as_memory
-from fugue_state.measure.log import TensorBoardLog
-from fugue_state.measure.preview import memory_figure, write_preview
-from fugue_state.measure.trend import is_noise, trend
+from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
-from fugue_state.memory.clusters import cluster_mels
-from fugue_state.memory.dataset import MelSet, corpus_key, load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
-from fugue_state.memory.pace import told
-from fugue_state.memory.training import Progress, RunConfig, check_run, make_fabric, read_measures, suit, train
 from fugue_state.progress import Track, untracked
 
 PREVIEWS, LOG = "previews", "log"

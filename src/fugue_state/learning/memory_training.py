@@ -36,14 +36,14 @@ from fugue_state.config import (
     TrainConfig,
     checked,
 )
+from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import InputError, TrainingError
-from fugue_state.memory.augment import DRAWS, Augment
+from fugue_state.learning.augment import DRAWS, Augment
+from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
+from fugue_state.learning.networks import Discriminator, Generator, reestimate_statistics
+from fugue_state.learning.pace import CLEARLY, SLOWER, Pace, find_pace
 from fugue_state.memory.catalogue import DataSource, MemoryHeader, read_header
 from fugue_state.memory.checkpoint import fill, read_tensors, save_memory, write_tensors
-from fugue_state.memory.dataset import MelSet
-from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
-from fugue_state.memory.networks import Discriminator, Generator, reestimate_statistics
-from fugue_state.memory.pace import CLEARLY, SLOWER, Pace, find_pace
 
 RUN_FILE, STATE_FILE, MEMORY_FILE = "run.json", "state.safetensors", "memory.safetensors"
 LOSS_FILE, MEASURE_FILE = "losses.csv", "measures.jsonl"
@@ -108,7 +108,7 @@ class Trainer:
             raise InputError(f"a batch of {train.batch} cannot be shared by {self.fabric.world_size} processes")
         self.step_count = 0
         self._format = FORMATS["channels_last" if train.layout == AUTO else train.layout]
-        self._mels, self._label = self.fabric.to_device(data.mels), self.fabric.to_device(data.label)
+        self._mels, self._label = (self.fabric.to_device(torch.from_numpy(a)) for a in (data.mels, data.label))
         self._augment = Augment(spec, train.augment, self.fabric.device) if train.augment.active else None
         torch.manual_seed(train.seed)
         self.generator = Generator(run.model, spec.frames)

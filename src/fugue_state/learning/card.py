@@ -16,18 +16,17 @@ from fugue_state.audio import io
 from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Settings, TrainConfig, checked
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Corpus
+from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError
+from fugue_state.learning.memory_exam import Examiner
+from fugue_state.learning.memory_training import RUN_FILE, RunConfig, read_run
+from fugue_state.learning.trend import trend
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.examine import Examiner
-from fugue_state.measure.memory import measure_memory
-from fugue_state.measure.preview import memory_figure
-from fugue_state.measure.trend import trend
+from fugue_state.measure.memory import measure_memory, memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader, find_memory
 from fugue_state.memory.checkpoint import file_hash
-from fugue_state.memory.dataset import load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RUN_FILE, RunConfig, read_run
 from fugue_state.progress import Track, untracked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"

@@ -33,12 +33,8 @@ from fugue_state.config import (
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.corpus.slices import read_clips, ready
 from fugue_state.errors import CorpusError, InputError, TrainingError
-from fugue_state.memory.catalogue import DataSource, VocoderHeader, check_same_mel
-from fugue_state.memory.checkpoint import fill, load_vocoder, read_tensors, save_vocoder, write_tensors
-from fugue_state.memory.degrade import degrade, noise_like
-from fugue_state.memory.memory import VOCODER_FILE
-from fugue_state.memory.pace import CLEARLY, SLOWER, Pace, find_pace
-from fugue_state.memory.training import (
+from fugue_state.learning.degrade import degrade, noise_like
+from fugue_state.learning.memory_training import (
     LossLog,
     Progress,
     begin_run,
@@ -48,6 +44,10 @@ from fugue_state.memory.training import (
     remaining_s,
     spent,
 )
+from fugue_state.learning.pace import CLEARLY, SLOWER, Pace, find_pace
+from fugue_state.memory.catalogue import DataSource, VocoderHeader, check_same_mel
+from fugue_state.memory.checkpoint import fill, load_vocoder, read_tensors, save_vocoder, write_tensors
+from fugue_state.memory.memory import VOCODER_FILE
 from fugue_state.memory.vocoder import NEPER_DB, LearnedMagnitudes, MagnitudeNet, heard
 from fugue_state.progress import Track, untracked
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -12,14 +11,15 @@ from scipy.spatial.distance import pdist
 from fugue_state.audio.inverters import Inverter, make_inverter
 from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
+from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import CheckpointError, InputError, TrainingError
+from fugue_state.learning.arrays import as_played
+from fugue_state.learning.networks import Generator
 from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
 from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
 from fugue_state.memory.catalogue import MemoryHeader
-from fugue_state.memory.dataset import MelSet
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.progress import Track, untracked
 
 # A point of accuracy weighs as much as 8 % of distance.
@@ -31,7 +31,7 @@ Classes = dict[str, Mels]
 
 def as_memory(generator: Generator, header: MemoryHeader, inverter: Inverter | None = None) -> Memory:
     """Return a memory of a copy of `generator`, which may be on any device and may go on learning."""
-    return Memory(copy.deepcopy(generator).cpu(), header, inverter=inverter)
+    return Memory(as_played(generator), header, inverter=inverter)
 
 
 def score(distance: float, accuracy: float | None = None) -> float:
@@ -154,7 +154,7 @@ class Examiner:
 def _shuffled(learned: MelSet, names: Sequence[str], seed: int) -> Classes:
     """Return the training mels by class, each in an order drawn by seed."""
     order = np.random.default_rng(seed).permutation(len(learned.label))
-    mels, label = learned.mels.numpy(), learned.label.numpy()
+    mels, label = learned.mels, learned.label
     if names == ("",):
         return {"": mels[order]}
     return {name: mels[order[label[order] == i]] for i, name in enumerate(names)}

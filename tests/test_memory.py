@@ -16,7 +16,6 @@ from fugue_state.arrays import Whole
 from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.errors import CheckpointError, InputError
-from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
 from fugue_state.memory import checkpoint
 from fugue_state.memory.catalogue import HEADER, MemoryHeader, find_memory
 from fugue_state.memory.checkpoint import load_memory, save_memory, write_tensors

@@ -9,7 +9,7 @@ from scipy import special
 from fugue_state.arrays import Array
 from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import QUALITIES, MelSpec, VocoderConfig
+from fugue_state.config import MelSpec, PhaseConfig, VocoderConfig
 from fugue_state.errors import AudioError, CheckpointError, InputError
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import load_memory, load_vocoder, save_memory, save_vocoder
@@ -20,6 +20,7 @@ from fugue_state.memory.vocoder import LearnedMagnitudes, Linear, MagnitudeNet, 
 from .conftest import chord, untrained_net
 
 SPEC = MelSpec(frames=32)
+INTEGRATED = PhaseConfig(method="realtime")  # and no iterations: what a stream can do
 SMALL = VocoderConfig(channels=16, blocks=2, low=32, local=8, air=4)
 
 
@@ -86,7 +87,7 @@ def test_what_stands_in_for_a_vocoder_streams_too(lengths: tuple[int, ...]) -> N
         parts.append(samples)
     played = np.concatenate([*parts, stream.finish(state)])[stream.latency :]
     assert np.abs(played - stream.whole(mel)).max() < 1e-5
-    whole = SpectralInverter(LearnedMagnitudes(Unlearned(SPEC), SPEC), QUALITIES["draft"], seed=4)(mel[None])[0]
+    whole = SpectralInverter(LearnedMagnitudes(Unlearned(SPEC), SPEC), INTEGRATED, seed=4)(mel[None])[0]
     assert np.abs(played - whole).max() < 1e-5
 
 
@@ -103,7 +104,7 @@ def test_no_frame_depends_on_what_comes_after_its_look_ahead(learned: LearnedMag
 @pytest.mark.parametrize("lengths", [(32,), (1,) * 32, (1, 2, 3, 1, 25), (30, 2)])
 def test_a_stream_plays_what_the_whole_mel_gives(learned: LearnedMagnitudes, lengths: tuple[int, ...]) -> None:
     mel = a_mel()
-    whole = SpectralInverter(learned, QUALITIES["draft"], seed=4)(mel)[0]
+    whole = SpectralInverter(learned, INTEGRATED, seed=4)(mel)[0]
     stream = Stream(learned, seed=4)
     state, parts = stream.start(), []
     for part in np.split(mel[0], np.cumsum(lengths)[:-1], axis=1):

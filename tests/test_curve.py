@@ -42,8 +42,8 @@ class OneUnit(Memory):
         self, z: Any, chord: Any = None, strengths: Any = None, frames: int | None = None, bend: Any = None
     ) -> Array:
         assert bend is None
-        kept = 1.0 if strengths is None else float(strengths[KEEPER])
-        mel = np.full((len(z), 128, frames or 128), kept - 1.0, np.float32)
+        kept = np.ones(1) if strengths is None else np.atleast_2d(strengths)[:, KEEPER]  # of each item, or of all
+        mel = np.zeros((len(z), 128, frames or 128), np.float32) + (kept[:, None, None] - 1.0).astype(np.float32)
         mel[:, 0, 0] = [LABELS.index(name) / 10 for name in chord or LABELS[:1] * len(z)]
         return mel
 

@@ -7,14 +7,28 @@ import numpy.typing as npt
 import pytest
 
 from fugue_state.arrays import Array
-from fugue_state.audio.magnitudes import LOBE_BINS, Lobes, Magnitudes, PseudoInverse, Rows, Updates, _dictionary
+from fugue_state.audio.magnitudes import (
+    FEW,
+    LEAST,
+    LOBE_BINS,
+    Lobes,
+    Magnitudes,
+    PseudoInverse,
+    Refit,
+    Rows,
+    Updates,
+    _dictionary,
+)
 from fugue_state.audio.mel import MelTransform, filterbank
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
 
 from .conftest import RATE, chord
 
-SPECS = [MelSpec(), MelSpec(power=2), MelSpec.preset("original"), MelSpec(n_fft=1024, hop=256, fmax_hz=11_025)]
+WIDE = MelSpec(n_fft=1024, hop=256, fmax_hz=11_025)
+NARROW = MelSpec(n_fft=512, hop=128, fmin_hz=0.0, fmax_hz=11_025.0)  # many of its filters lie between two bins
+ON_BINS = MelSpec(n_fft=1024, hop=256, fmin_hz=29 * 22_050 / 1024, fmax_hz=341 * 22_050 / 1024)
+SPECS = [MelSpec(), MelSpec(power=2), MelSpec.preset("original"), WIDE, NARROW, ON_BINS]
 WAYS: list[type[PseudoInverse | Lobes]] = [PseudoInverse, Updates, Lobes]
 
 
@@ -108,13 +122,34 @@ def test_silence_stays_silent_and_an_item_the_same_to_the_bit_in_any_batch(way: 
     assert np.array_equal(both[1:], way(spec)(mel))
 
 
-def test_few_frames_are_the_same_as_among_many() -> None:
-    lobes = Lobes(MelSpec())
-    mel = lobes.transform.encode(chord((45, 52, 57))[None, : 16 * 512])
+@pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
+def test_few_frames_are_the_same_as_among_many(spec: MelSpec) -> None:
+    lobes = Lobes(spec)
+    mel = lobes.transform.encode(chord((45, 52, 57))[None, : 16 * spec.hop])
     every = lobes(mel)
-    for count in range(1, 6):
+    for count in (1, 2, 5, FEW):
         found = lobes(mel[:, :, 4 : 4 + count])
         assert np.allclose(found, every[:, 4 : 4 + count], rtol=1e-3, atol=1e-6)
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=range(len(SPECS)))
+@pytest.mark.parametrize("momentum", [0.0, 0.99])
+def test_a_refit_is_one_multiplicative_update_in_the_phase_of_where_it_moves(spec: MelSpec, momentum: float) -> None:
+    rng, transform = np.random.default_rng(0), MelTransform(spec)
+    bins, filters = spec.n_fft // 2 + 1, transform.filters.astype(np.float64)
+    parts = rng.standard_normal((4, 5, bins), dtype=np.float32)
+    reached, before = parts[0] + 1j * parts[1], parts[2] + 1j * parts[3]
+    mel = rng.uniform(-1, 1, (1, spec.n_mels, 5)).astype(np.float32)
+    refit = Refit(transform)
+    wanted = refit.wanted(mel)[0]
+    powers = np.abs(reached).astype(np.float64) ** spec.power
+    reach = filters.sum(axis=0)
+    ratio = wanted / np.maximum(powers @ filters.T, LEAST)
+    turn = np.where(reach == 0.0, 1.0, ratio @ filters / np.maximum(reach, LEAST))
+    moved = reached + momentum * (reached - before)
+    expected = (powers * turn) ** (1.0 / spec.power) * moved / np.abs(moved)
+    found = refit(wanted, reached, before, momentum)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy import special
 
 from fugue_state.arrays import Array
 from fugue_state.audio.inverters import SpectralInverter
@@ -14,11 +15,12 @@ from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import load_memory, load_vocoder, save_memory, save_vocoder
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream
+from fugue_state.memory.vocoder import LearnedMagnitudes, Linear, MagnitudeNet, Norm, Stream, Unlearned, gelu
 
 from .conftest import chord, untrained_net
 
 SPEC = MelSpec(frames=32)
+INTEGRATED = PhaseConfig(method="realtime")  # and no iterations: what a stream can do
 SMALL = VocoderConfig(channels=16, blocks=2, low=32, local=8, air=4)
 
 
@@ -50,6 +52,45 @@ def test_an_untrained_network_returns_its_guess() -> None:
     assert 0 < known * 22_050 / 2048 - SPEC.fmax_hz < 200
 
 
+def test_gelu_is_the_exact_one_within_a_millionth() -> None:
+    for values in (np.linspace(-8, 8, 100_001), np.linspace(-0.01, 0.01, 1001), np.array([-1e30, -1000.0, -40.0, 8.0])):
+        x = values.astype(np.float32)
+        exact = x.astype(np.float64) * special.ndtr(x.astype(np.float64))
+        assert np.abs(gelu(x.copy()) - exact).max() < 1e-6
+    large = np.array([40.0, 1000.0, 1e30], np.float32)
+    assert np.allclose(gelu(large.copy()), large, rtol=2e-7, atol=0.0)
+    block = np.random.default_rng(0).standard_normal((3, 5, 7), dtype=np.float32)
+    alone = np.stack([gelu(row.copy()) for row in block])
+    assert np.abs(gelu(block) - alone).max() < 1e-6  # in place, whatever the shape
+
+
+def test_a_layer_s_normalization_and_linear_map_are_their_formulas() -> None:
+    rng = np.random.default_rng(0)
+    x = 3.0 + 5.0 * rng.standard_normal((2, 3, 37), dtype=np.float32)
+    weight, bias = rng.standard_normal((2, 37), dtype=np.float32)
+    wide = x.astype(np.float64)
+    normal = (wide - wide.mean(-1, keepdims=True)) / np.sqrt(wide.var(-1, keepdims=True) + 1e-5)
+    before = x.copy()
+    assert np.abs(Norm({"a.weight": weight, "a.bias": bias}, "a")(x) - (normal * weight + bias)).max() < 1e-5
+    assert np.array_equal(x, before)
+    maps = rng.standard_normal((4, 37), dtype=np.float32)
+    found = Linear({"a.weight": maps, "a.bias": bias[:4]}, "a")(x)
+    assert np.abs(found - (wide @ maps.T + bias[:4])).max() < 1e-4
+
+
+@pytest.mark.parametrize("lengths", [(32,), (1,) * 32, (5, 27)])
+def test_what_stands_in_for_a_vocoder_streams_too(lengths: tuple[int, ...]) -> None:
+    stream = Stream(LearnedMagnitudes(Unlearned(SPEC), SPEC), seed=4)
+    mel, state, parts = a_mel()[0], stream.start(), []
+    for part in np.split(mel, np.cumsum(lengths)[:-1], axis=1):
+        samples, state = stream.step(part, state)
+        parts.append(samples)
+    played = np.concatenate([*parts, stream.finish(state)])[stream.latency :]
+    assert np.abs(played - stream.whole(mel)).max() < 1e-5
+    whole = SpectralInverter(LearnedMagnitudes(Unlearned(SPEC), SPEC), INTEGRATED, seed=4)(mel[None])[0]
+    assert np.abs(played - whole).max() < 1e-5
+
+
 def test_no_frame_depends_on_what_comes_after_its_look_ahead(learned: LearnedMagnitudes) -> None:
     mel = a_mel()
     other = mel.copy()
@@ -63,7 +104,7 @@ def test_no_frame_depends_on_what_comes_after_its_look_ahead(learned: LearnedMag
 @pytest.mark.parametrize("lengths", [(32,), (1,) * 32, (1, 2, 3, 1, 25), (30, 2)])
 def test_a_stream_plays_what_the_whole_mel_gives(learned: LearnedMagnitudes, lengths: tuple[int, ...]) -> None:
     mel = a_mel()
-    whole = SpectralInverter(learned, PhaseConfig(method="realtime"), seed=4)(mel)[0]
+    whole = SpectralInverter(learned, INTEGRATED, seed=4)(mel)[0]
     stream = Stream(learned, seed=4)
     state, parts = stream.start(), []
     for part in np.split(mel[0], np.cumsum(lengths)[:-1], axis=1):

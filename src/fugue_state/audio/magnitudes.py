@@ -131,8 +131,8 @@ class Refit:
         filters = transform.filters
         reach = filters.sum(axis=0)
         # A filter is one span of bins, and a bin lies in two filters at most, one after the other.
-        self._firsts = (filters > 0).argmax(axis=1).astype(np.int32)
-        self._by_band = _rows(filters)
+        self._by_band = starts, columns, _ = _rows(filters)
+        self._firsts = columns[np.minimum(starts[:-1], len(columns) - 1)]
         self._lower = np.minimum((filters > 0).argmax(axis=0), len(filters) - 2).astype(np.int32)
         shares, bins = filters / np.maximum(reach, LEAST), np.arange(len(reach))
         self._shares = np.stack(

@@ -105,7 +105,7 @@ def _gelu(x: Array) -> None:
         t = at * at
         over = p0 + t * (p1 + t * (p2 + t * (p3 + t * (p4 + t * (p5 + t * p6)))))
         under = q0 + t * (q1 + t * (q2 + t * (q3 + t * (q4 + t * q5))))
-        x[i] = half * x[i] * (one + at * over / under)
+        x[i] = half * x[i] * (one + at * over / under) if at > -end else np.float32(0.0)
 
 
 class CausalBlock:

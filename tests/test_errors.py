@@ -11,7 +11,7 @@ import pytest
 
 import fugue_state
 from fugue_state.config import MisplacedError
-from fugue_state.errors import FugueError
+from fugue_state.errors import FugueError, InputError
 from fugue_state.live.aside import aside
 
 GIVEN: dict[str, Any] = {"place": ("voices", 0, "chords"), "message": "no such chord"}
@@ -45,6 +45,10 @@ def test_every_error_comes_whole_from_another_process(protocol: int) -> None:
         again = pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
         assert type(again) is kind
         assert (str(again), again.args, vars(again)) == (str(error), error.args, vars(error))
+
+
+def test_whatever_it_names_an_error_is_one_line() -> None:
+    assert str(InputError("a\nb\x1b[31m\udc80.wav: no café")) == r"a\nb\x1b[31m\udc80.wav: no café"
 
 
 def misplaced() -> None:

@@ -325,7 +325,8 @@ class StopFlag:
         if self._asked:
             raise KeyboardInterrupt
         self._asked = True
-        say("\nstopping after this step; everything is kept")
+        click.echo(err=True)  # below the bar
+        say("stopping after this step; everything is kept")
 
 
 class LossBar:

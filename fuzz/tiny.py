@@ -67,19 +67,16 @@ def encoded(path: Path, codec: str, comment: str = "") -> Path:
 
 
 @cache
-def generator() -> tuple[Generator, MemoryHeader]:
-    """Return an untrained network, and what it says about itself."""
+def generator(feature_maps: int) -> Generator:
+    """Return an untrained network."""
     torch.manual_seed(0)
-    header = MemoryHeader(
-        name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=LABELS), steps=1
-    )
-    return Generator(header.model), header
+    return Generator(ModelConfig(feature_maps=feature_maps, latent_size=16, labels=LABELS))
 
 
-def memory(path: Path) -> Path:
+def memory(path: Path, feature_maps: int = 4) -> Path:
     """Write a memory."""
-    network, header = generator()
-    save_memory(path, network, header)
+    network = generator(feature_maps)
+    save_memory(path, network, MemoryHeader(name=path.stem, mel=MelSpec(), model=network.config, steps=1))
     return path
 
 

@@ -118,7 +118,7 @@ class Known:
         del label, strengths
         seen("deconv1", np.zeros((1, 1, 1), dtype=np.float32))
         tilt = np.linspace(-0.2, 0.2, SPEC.n_mels, dtype=np.float32)[:, None] * z[2]
-        return np.clip(self.mels[kind(z)] + np.float32(0.05) * z[1] + tilt, -1.0, 1.0)
+        return np.asarray(np.clip(self.mels[kind(z)] + np.float32(0.05) * z[1] + tilt, -1.0, 1.0))
 
 
 def kind(z: Array) -> npt.NDArray[np.int64]:

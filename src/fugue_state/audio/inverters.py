@@ -30,7 +30,7 @@ class Inverter(Protocol):
     def spec(self) -> MelSpec:
         """The MelSpec it inverts; another one is refused before it gets here."""
 
-    def __call__(self, mel: npt.ArrayLike) -> Array:
+    def __call__(self, mel: Array) -> Array:
         """Invert."""
 
 

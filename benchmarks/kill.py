@@ -49,18 +49,20 @@ from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.corpus.cache import VARIABLE
 from fugue_state.errors import FugueError
 from fugue_state.learning.arrays import as_played
+from fugue_state.learning.memory_training import Trainer
 from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
-from fugue_state.learning.memory_training import STATE_KIND
 from fugue_state.score.text import load_score
 
 IMPORTED = (
     "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.learning.lesson",
-    "fugue_state.piece.film", "fugue_state.piece.performance", "fugue_state.piece.portrait", "fugue_state.piece.render",
+    "fugue_state.look.picture", "fugue_state.piece.film", "fugue_state.piece.performance",
+    "fugue_state.piece.portrait", "fugue_state.piece.render", "matplotlib.backends.backend_agg",
 )  # fmt: skip
 CHORDS: Final = {"Am": (220.0, 261.6, 329.6), "C": (261.6, 329.6, 392.0), "G": (196.0, 246.9, 293.7)}
-CLIPS = 4  # of each chord
+CLASSES = ("one", "two", "three")  # of the corpus: to name chords at every save would take most of the time
+CLIPS = 4  # of each class
 SECONDS = 4  # of the piece
 SCORE = f"""\
 duration_s = {SECONDS}
@@ -141,6 +143,8 @@ class Running:
             for stream in (1, 2):
                 os.dup2(said, stream)
             sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
+            # Processes that it begins import what the command's would, not this module.
+            sys.modules["__main__"] = importlib.import_module("fugue_state.cli.__main__")
             sys.addaudithook(self._watch(os.open(self._changes, os.O_WRONLY | os.O_APPEND)))
             fugue(list(words), prog_name="fugue")
         except SystemExit as ended:
@@ -272,13 +276,13 @@ class Files:
                 ended = run(self._words, folder)
         if ended.code != WRONG_INPUT or "exists already" not in ended.last or self.missing(folder):
             return ended
-        # It was all done; what may be left of that is in nobody's way.
-        return run([*self._words, "--force"], folder) if half_written(folder) else Ended(OK, "", 0, 0.0)
+        # It was all done.
+        return run([*self._words, *self.options], folder) if half_written(folder) else Ended(OK, "", 0, 0.0)
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What may be asked for besides."""
-        return () if self._words[0] == "film" else ("--resume",)
+        """What lets it end what was begun."""
+        return ("--force",) if self._words[0] == "film" else ("--resume",)
 
     def missing(self, folder: Path) -> list[str]:
         """Return the names that only the undisturbed command made."""
@@ -307,7 +311,7 @@ class Files:
 
 
 class Training(Files):
-    """Training: what was measured on the way differs in the time it took, and unfinished files from finished ones."""
+    """Training: what was measured on the way differs in the time it took, and the data in where they lie."""
 
     def wrong(self, folder: Path) -> list[str]:
         """Return what cannot be read."""
@@ -319,7 +323,7 @@ class Training(Files):
                 wrong.append(f"not whole: {name} ({error})")
         if (folder / "run/losses.csv").is_file() and (folder / "run/state.safetensors").is_file():
             lines = (folder / "run/losses.csv").read_text(encoding="utf-8").splitlines()[1:]
-            steps = int(read_tensors(folder / "run/state.safetensors", STATE_KIND)[1]["step"])
+            steps = int(read_tensors(folder / "run/state.safetensors", Trainer.kind)[1]["step"])
             if [int(line.split(",")[0]) for line in lines[:steps]] != list(range(1, steps + 1)):
                 wrong.append(f"losses of {len(lines)} steps, a state of {steps}")
         return wrong
@@ -331,11 +335,11 @@ class Training(Files):
         return bool(self._read(ours) == self._read(theirs))
 
     def _read(self, path: Path) -> Any:
-        """Return what a file holds, without times."""
+        """Return what a file holds, without times and places."""
         if path.suffix == ".safetensors":
-            kind = STATE_KIND if path.name.startswith("state") else "memory"
+            kind = Trainer.kind if path.name.startswith("state") else "memory"
             values, tensors = read_tensors(path, kind)
-            values.pop("metrics", None)
+            values = {key: value for key, value in values.items() if key not in {"metrics", "data_key"}}
             return json.dumps(values, sort_keys=True), {name: t.numpy().tobytes() for name, t in tensors.items()}
         if path.suffix == ".csv":
             rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
@@ -346,7 +350,7 @@ class Training(Files):
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             return [{key: value for key, value in line.items() if key != "minutes"} for line in lines]
         if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return {**json.loads(path.read_text(encoding="utf-8")), "data_key": ""}
         if path.suffix in {".wav", ".flac"}:
             return soundfile.read(path)[0].tobytes()
         return path.read_bytes()
@@ -524,12 +528,13 @@ class Playing:
         """Return which take does not play to the samples that were heard."""
         wrong = []
         for take in sorted((folder / "takes").glob("*.toml")):
-            ended = run(["render", f"takes/{take.name}", "-o", "again.wav", "--force"], folder)
+            # FLAC as the take's own sound: a WAV's samples are rounded otherwise.
+            ended = run(["render", f"takes/{take.name}", "-o", "again.flac", "--force"], folder)
             if ended.code != OK:
                 wrong.append(f"{take.name} cannot be rendered: {ended.last}")
                 continue
             ours, heard = (
-                soundfile.read(path, dtype="int32")[0] for path in (folder / "again.wav", take.with_suffix(".flac"))
+                soundfile.read(path, dtype="int32")[0] for path in (folder / "again.flac", take.with_suffix(".flac"))
             )
             length = min(len(ours), len(heard))
             if length == 0 or not np.array_equal(ours[:length], heard[:length]):
@@ -549,7 +554,7 @@ def prepare(given: Path) -> None:
     save_memory(given / "tiny.safetensors", as_played(generator), header)
     (given / "piece.toml").write_text(SCORE, encoding="utf-8")
     seconds = np.arange(33_000) / 22_050
-    for label, notes in CHORDS.items():
+    for label, notes in zip(CLASSES, CHORDS.values(), strict=True):
         for clip in range(CLIPS):
             tone = sum(np.sin(2 * np.pi * hz * k * seconds + clip) / k for hz in notes for k in range(1, 6))
             path = given / "corpus" / label / f"{label}_g{clip % 2}_{clip}.wav"
@@ -563,7 +568,7 @@ RENDERS: Final = (
     ("--film", "piece.mp4", "--poster", "poster.png", *FORMS),
 )
 TRAIN: Final = (
-    "train", "corpus", "-o", "run", "--steps", "6", "--save-minutes", "1e-9", "--batch", "4", "--feature-maps", "4",
+    "train", "corpus", "-o", "run", "--steps", "3", "--save-minutes", "1e-9", "--batch", "4", "--feature-maps", "4",
     "--latent-size", "16", "--precision", "fp32", "--layout", "channels_last", "--frames", "32",
 )  # fmt: skip
 
@@ -600,12 +605,15 @@ def commands(home: Path, only: str | None) -> Iterator[tuple[str, list[Any]]]:
 
 
 def be_quick() -> None:
-    """Import all, and let renders and previews of training keep something at every step."""
+    """Import all, let renders and previews of training keep something at every step, and training do little for it."""
     for name in IMPORTED:
         importlib.import_module(name)
     rendering = importlib.import_module("fugue_state.piece.render")
     rendering.render = functools.partial(rendering.render, checkpoint_s=0.0)  # type: ignore[attr-defined]
-    importlib.import_module("fugue_state.learning.memory_training").FIRST_PREVIEW = 2  # type: ignore[attr-defined]
+    training = importlib.import_module("fugue_state.learning.memory_training")
+    training.FIRST_PREVIEW = 2  # type: ignore[attr-defined]
+    training.reestimate_statistics = functools.partial(reestimate_statistics, batches=2, batch=8)  # type: ignore[attr-defined]
+    torch.set_num_threads(1)
 
 
 def main() -> None:

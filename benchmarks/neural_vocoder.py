@@ -47,7 +47,7 @@ from fugue_state.config import (
 )
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.errors import TrainingError
-from fugue_state.learning.memory_training import keyed_random
+from fugue_state.learning.learner import keyed_random
 from fugue_state.learning.vocoder_training import analyse, draw_sounds, load_sounds
 from fugue_state.measure.fidelity import mel_error
 from fugue_state.memory.memory import Memory

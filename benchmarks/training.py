@@ -20,8 +20,9 @@ import torch
 from fugue_state.config import ComputeConfig, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.mels import MelSet
 from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
-from fugue_state.learning.memory_training import RunConfig, Trainer, make_fabric
+from fugue_state.learning.memory_training import MemoryRun, Trainer
 from fugue_state.learning.networks import Discriminator, Generator
+from fugue_state.learning.run import make_fabric
 
 LABELS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
 CLIPS = 512
@@ -61,7 +62,7 @@ def plain_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Cal
 def our_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Callable[[], object]:
     """Return a step of `fugue train`."""
     train = TrainConfig(batch=batch)
-    run = RunConfig(name="speed", mel=MelSpec(), model=model, train=train, data_key="noise")
+    run = MemoryRun(name="speed", mel=MelSpec(), model=model, train=train, data_key="noise")
     compute = ComputeConfig.model_validate({"accelerator": device})
     return Trainer(run, data, make_fabric(compute)).step
 

@@ -26,7 +26,8 @@ from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.learning.clusters import cluster_mels
-from fugue_state.learning.memory_training import RunConfig, make_fabric, train
+from fugue_state.learning.memory_training import MemoryRun, train
+from fugue_state.learning.run import Run
 from fugue_state.measure.chords import Chord, name_chord, tabulate, template
 from fugue_state.memory.memory import Memory
 
@@ -51,7 +52,7 @@ def majorities(clusters: MelSet, chords: Sequence[str]) -> tuple[dict[str, str],
 
 def learn(data: MelSet, spec: MelSpec, options: argparse.Namespace, folder: Path) -> Memory:
     """Train a memory on these mels for as long as asked."""
-    run = RunConfig(
+    settings = MemoryRun(
         name=folder.name,
         mel=spec,
         clusters=max(len(data.labels), 1),
@@ -59,8 +60,9 @@ def learn(data: MelSet, spec: MelSpec, options: argparse.Namespace, folder: Path
         train=TrainConfig(batch=options.batch, seed=options.seed),
         data_key=data.key,
     )
-    fabric = make_fabric(ComputeConfig(accelerator=options.accelerator))
-    train(folder, run, data, Budget(steps=options.steps, minutes=options.minutes), fabric=fabric)
+    budget = Budget(steps=options.steps, minutes=options.minutes)
+    with Run(folder, budget, compute=ComputeConfig(accelerator=options.accelerator)) as run:
+        train(run, settings, data)
     return Memory.load(folder)
 
 

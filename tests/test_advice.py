@@ -46,6 +46,17 @@ def only(lines: list[str]) -> str:
     return lines[0]
 
 
+def test_one_of_something_is_told_as_one() -> None:
+    assert only(advise(facts(1), SPEC)).startswith("1 clip is few: ")
+    config = AdviceConfig(fewest_clips=1, quiet_share=0.0, short_share=0.0)
+    [quiet, short] = advise(facts(1, level_dbfs=-46.0, duration_s=0.1), SPEC, config=config)
+    assert "1 of 1 clip (a/0.wav) is quieter than" in quiet
+    assert "1 of 1 clip (a/0.wav) is much shorter than" in short
+    low = facts(1, sample_rate_hz=8000, bandwidth_hz=4000.0)
+    [band] = advise(low + facts(1), SPEC, config=AdviceConfig(fewest_clips=1, band_share=0.1))
+    assert "1 clip (a/0.wav) ends at about 4000 Hz, 1 reaches 8000 Hz" in band
+
+
 def test_too_few_and_too_uneven() -> None:
     assert "199 clips are few" in only(advise(facts(199), SPEC))
     named = ["Am"] * 190 + ["C"] * 191 + ["G"] * 19
@@ -83,7 +94,7 @@ def test_mixed_bands_are_told_by_rate_or_by_a_common_end() -> None:
 def test_copies_and_likeness() -> None:
     doubled = mels(400)
     doubled[7] = doubled[3]
-    assert "1 of 400 clips are copies of others (the first: a/7.wav of a/3.wav)" in only(
+    assert "1 of 400 clips is a copy of another (the first: a/7.wav of a/3.wav)" in only(
         advise(facts(), SPEC, mels=doubled)
     )
     assert "nearly all alike (they differ by 1.2 dB)" in only(advise(facts(), SPEC, mels=mels(400, 0.03)))

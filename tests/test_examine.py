@@ -16,11 +16,11 @@ from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.learning.memory_exam import Examiner, as_memory, score
+from fugue_state.learning.networks import Generator
 from fugue_state.learning.preview import preview_sound, write_preview
 from fugue_state.learning.trend import trend
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
-from fugue_state.learning.networks import Generator
 
 from .conftest import LABELS
 
@@ -267,8 +267,8 @@ def test_trend_of_a_score_that_turned() -> None:
 
 
 def test_trend_says_when_it_cannot_know() -> None:
-    assert trend([]) == "Too early to say: 0 of at least 4 checkpoints are measured."
-    assert trend([{"step": 1.0}, *history([3, 2, 1])]).startswith("Too early to say: 3 of at least 4")
+    assert trend([]) == "Too early to say: 0 so far of the 4 checkpoints that it takes."
+    assert trend([{"step": 1.0}, *history([3, 2, 1])]).startswith("Too early to say: 3 so far of the 4")
     assert trend(history([1000, 500, 1000, 490])) == (
         "Too early to say: since step 500 the score has fallen by 1 %, and it wavers by 57 % from one checkpoint to "
         "the next."

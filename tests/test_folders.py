@@ -22,6 +22,8 @@ from fugue_state.memory.claim import claimed
 from fugue_state.score.model import Voice
 from fugue_state.score.names import quote, split
 
+from .test_cli import run
+
 RATE = 8000
 SPEC = MelSpec()
 
@@ -130,6 +132,8 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b"/kl\xe4nge.wav")))
     found = read_corpus(tmp_path)
     assert found.labels == ("grün", "rot")
+    renamed = r"that are not UTF-8, or cannot be written: b'gr\xfcn' is called grün"
+    assert [line for line in found.warnings if renamed in line] == found.warnings
     assert len(load_mels(found, SPEC, Cache(tmp_path / ".cache")).label) == 2
     env = os.environ | {"PYTHONIOENCODING": "cp1252", "FUGUE_CACHE": str(tmp_path / ".cache")}
     for how in (env, env | {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}):
@@ -137,6 +141,12 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, check=False, env=how)
         assert done.returncode == 0, done.stderr
         assert b"Traceback" not in done.stderr
+        assert rb"b'gr\xfcn' is called gr" in done.stderr
+    told = run("train", tmp_path, "-o", tmp_path.with_name("run"), "--dry-run", "--steps", 1)
+    assert f"note: names of class folders in Training {renamed}" in told.stderr
+    (tmp_path / "e\u0301").mkdir()  # the same letters, written otherwise, are no other name
+    write(tmp_path / "e\u0301" / "a.wav")
+    assert read_corpus(tmp_path).warnings == found.warnings
 
 
 def test_names_are_shown_in_characters_that_can_be_written() -> None:
@@ -261,7 +271,7 @@ def test_one_drone_is_cut_into_clips(tmp_path: Path) -> None:
     # One recording: the end of it is held out.
     assert {clip.split for clip in found.clips[-10:]} == {"Test"}
     assert len(found.part("Test")) == count // 10
-    assert f"{count} clips were cut from 1 long recording(s) of 5:00 min" in found.warnings[0]
+    assert f"{count} clips were cut from 1 long recording of 5:00 min" in found.warnings[0]
     again = cut_corpus(read_corpus(tmp_path), SPEC, cache=cache)
     assert again.clips == found.clips
     heard = list(read_clips(found.clips[:3]))
@@ -272,7 +282,7 @@ def test_one_drone_is_cut_into_clips(tmp_path: Path) -> None:
     assert mels.facts[1].name.endswith(f"drone.wav from {length:.2f} s")
     whole = cut_corpus(read_corpus(tmp_path), SPEC, "off")
     assert [clip.start_s for clip in whole.clips] == [None]
-    assert "1 of 1 recordings are longer than an image" in whole.warnings[0]
+    assert "1 of 1 recording is longer than an image" in whole.warnings[0]
     keys = {corpus_key(c, SPEC) for c in (found, whole, cut_corpus(read_corpus(tmp_path), SPEC, "5"))}
     assert len(keys) == 3
 

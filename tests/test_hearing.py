@@ -15,7 +15,9 @@ from fugue_state.config import Budget, HearConfig, MelSpec, VocoderConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError
 from fugue_state.learning.degrade import degrade, noise_like
-from fugue_state.learning.vocoder_training import LOSS_FILE, HearRun, Listener, hear, load_sounds
+from fugue_state.learning.log import LOSS_FILE
+from fugue_state.learning.run import Begin, Run, Watcher
+from fugue_state.learning.vocoder_training import Listener, VocoderRun, hear, load_sounds
 from fugue_state.memory.catalogue import VocoderHeader
 from fugue_state.memory.checkpoint import load_vocoder, save_vocoder
 from fugue_state.memory.memory import VOCODER_FILE, Memory
@@ -23,7 +25,7 @@ from fugue_state.memory.vocoder import MagnitudeNet
 
 SPEC = MelSpec(frames=32)
 SMALL = VocoderConfig(channels=16, blocks=2, low=32, local=8, air=4)
-RUN = HearRun(vocoder=SMALL, mel=SPEC, hear=HearConfig(batch=2))
+RUN = VocoderRun(vocoder=SMALL, mel=SPEC, hear=HearConfig(batch=2))
 
 
 def run(*words: object) -> Result:
@@ -104,19 +106,19 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, sou
 
 def test_a_run_leaves_a_vocoder_and_can_be_resumed(tmp_path: Path, sounds: torch.Tensor) -> None:
     seen: list[int] = []
+    watcher = Watcher(step=lambda now: seen.append(now.step))
     header = hear(
-        tmp_path / "ears", RUN, sounds, Budget(steps=3),
-        watch=lambda p: seen.append(p.step), examine=lambda _: {"error": 1.5},
-    )  # fmt: skip
+        Run(tmp_path / "ears", Budget(steps=3), watcher=watcher), RUN, sounds, examine=lambda _: {"error": 1.5}
+    )
     assert (header.steps, header.metrics, seen) == (3, {"error": 1.5}, [1, 2, 3])
     _, stored = load_vocoder(tmp_path / "ears" / VOCODER_FILE)
     assert stored == header
     with pytest.raises(InputError, match="--resume continues it"):
-        hear(tmp_path / "ears", RUN, sounds, Budget(steps=5))
+        hear(Run(tmp_path / "ears", Budget(steps=5)), RUN, sounds)
     other = RUN.model_copy(update={"hear": HearConfig(batch=3)})
     with pytest.raises(InputError, match=r"hear\.batch = 2, not 3"):
-        hear(tmp_path / "ears", other, sounds, Budget(steps=5), resume=True)
-    again = hear(tmp_path / "ears", RUN, sounds, Budget(steps=5), resume=True)
+        hear(Run(tmp_path / "ears", Budget(steps=5), Begin.RESUME), other, sounds)
+    again = hear(Run(tmp_path / "ears", Budget(steps=5), Begin.RESUME), RUN, sounds)
     assert again.steps == 5
     lines = (tmp_path / "ears" / LOSS_FILE).read_text().splitlines()
     assert [line.split(",")[0] for line in lines] == ["step", "1", "2", "3", "4", "5"]
@@ -129,12 +131,12 @@ def test_a_run_starts_from_a_vocoder_that_fits(tmp_path: Path, sounds: torch.Ten
     torch.nn.init.normal_(net.leave.weight)
     path = tmp_path / "v.safetensors"
     save_vocoder(path, net, VocoderHeader(config=SMALL, mel=SPEC))
-    hear(tmp_path / "ears", RUN, sounds, Budget(steps=1), start=path)
+    hear(Run(tmp_path / "ears", Budget(steps=1)), RUN, sounds, start=path)
     moved = load_vocoder(tmp_path / "ears" / VOCODER_FILE)[0].leave.weight - net.leave.weight
     assert 0 < float(moved.detach().abs().max()) < 0.01
     save_vocoder(path, net, VocoderHeader(config=SMALL, mel=MelSpec(fmin_hz=40.0)))
     with pytest.raises(CheckpointError, match=r"fmin_hz 40\.0 instead of 50\.0"):
-        hear(tmp_path / "more", RUN, sounds, Budget(steps=1), start=path)
+        hear(Run(tmp_path / "more", Budget(steps=1)), RUN, sounds, start=path)
     assert not (tmp_path / "more").exists()
 
 
@@ -176,11 +178,30 @@ def test_a_vocoder_is_trained_and_added_by_command(make_corpus: Callable[..., Pa
     again = run("vocoder", "train", folder, "-o", ears, *options, "--steps", "2")
     assert again.exit_code == 2
     assert "--resume continues it" in again.output
+    goes_on = run("vocoder", "train", folder, "-o", ears, "--resume", "--steps", "3")
+    assert goes_on.exit_code == 0, goes_on.output
+    assert load_vocoder(ears / VOCODER_FILE)[1].steps == 3
     out = work / "with.safetensors"
     assert run("vocoder", "add", ears, tiny_path, "-o", out).exit_code == 0
     assert Memory.load(out).own_inverter == "vocoder"
     assert run("vocoder", "add", out, tiny_path, "-o", work / "more.safetensors", "--half").exit_code == 0
     assert Memory.load(work / "more.safetensors").own_inverter == "vocoder"
+
+
+def test_a_vocoders_run_goes_on_with_recordings_cut_as_they_were(
+    make_corpus: Callable[..., Path], tiny_path: Path
+) -> None:
+    folder, ears = make_corpus({"Am": 4, "C": 4}), tiny_path.parent / "ears"
+    words = ("vocoder", "train", folder, "-o", ears, "--mel-of", tiny_path, "--channels", "8", "--blocks", "1")
+    made = run(*words, "--batch", "2", "--slice", "0.8", "--steps", "1")
+    assert made.exit_code == 0, made.output
+    assert json.loads((ears / "run.json").read_text())["slicing"] == "0.8"
+    refused = run("vocoder", "train", folder, "-o", ears, "--resume", "--slice", "off", "--steps", "2")
+    assert refused.exit_code == 2
+    assert "ears: the run was started with slicing = 0.8, not off" in refused.output
+    goes_on = run("vocoder", "train", folder, "-o", ears, "--resume", "--steps", "2")
+    assert goes_on.exit_code == 0, goes_on.output
+    assert load_vocoder(ears / VOCODER_FILE)[1].steps == 2
 
 
 def test_wrong_vocoders_are_one_line(tiny_path: Path) -> None:
@@ -189,6 +210,7 @@ def test_wrong_vocoders_are_one_line(tiny_path: Path) -> None:
         (tiny_path, "memory 'tiny' has no vocoder"),
         ("gitar", "did you mean 'guitar'"),
         (tiny_path.parent / "none.safetensors", "no such checkpoint"),
+        (tiny_path.parent, "neither vocoder.safetensors nor memory.safetensors is in this folder"),
     ):
         result = run("vocoder", "add", source, tiny_path, "-o", out)
         assert result.exit_code in {1, 2}

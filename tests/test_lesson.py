@@ -18,8 +18,9 @@ from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError
 from fugue_state.learning import memory_training
 from fugue_state.learning.card import read_card
-from fugue_state.learning.lesson import PREVIEWS, learn, teach
-from fugue_state.learning.memory_training import RunConfig, read_measures
+from fugue_state.learning.lesson import PREVIEWS, Lesson, learn, teach
+from fugue_state.learning.memory_training import MemoryRun, read_measures
+from fugue_state.learning.run import Begin, Run, Watcher
 from fugue_state.memory.memory import Memory
 
 SPEC = MelSpec(frames=64)
@@ -28,11 +29,13 @@ SPEC = MelSpec(frames=64)
 def lesson(root: Path, out: Path, steps: int, said: list[str], *, resume: bool = False) -> None:
     corpus = read_corpus(root)
     mels = load_mels(corpus, SPEC, find_cache())
-    run = RunConfig(
+    settings = MemoryRun(
         name="t", mel=SPEC, model=ModelConfig(feature_maps=2, latent_size=4, labels=corpus.labels),
         train=TrainConfig(batch=4), data_key=mels.key,
     )  # fmt: skip
-    teach(out, run, corpus, mels, Budget(steps=steps), resume=resume, say=said.append)
+    begin = Begin.RESUME if resume else Begin.NEW
+    with Run(out, Budget(steps=steps), begin, Watcher(say=said.append)) as run:
+        teach(run, Lesson(settings, corpus, clustered=False), mels)
 
 
 def test_a_lesson_is_measured_heard_and_told(
@@ -67,6 +70,13 @@ def test_a_resumed_lesson_keeps_its_history(tmp_path: Path, make_corpus: Callabl
     assert len(read_card(out).history) == 2
     best = min(history, key=lambda m: m["score"])
     assert Memory.load(out).header.steps == best["step"]
+
+
+def test_a_folder_in_which_a_run_is_at_work_is_refused(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root, run = make_corpus({"Am": 2, "C": 2}), tmp_path / "run"
+    with claimed(run), pytest.raises(InputError, match="run: another run is at work in this folder"):
+        learn(root, run, Budget(steps=1))
+    assert not run.exists()
 
 
 def test_the_short_way_in_python_learns_what_the_command_does(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:

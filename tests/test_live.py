@@ -322,7 +322,7 @@ def test_a_message_that_is_too_long_is_refused(stage: Stage) -> None:
 
 def test_a_client_too_many_is_told_so(tmp_path: Path) -> None:
     with Stage(tmp_path / "takes", clients=1) as stage, stage.hand(), connect(f"{stage.ws}/ws/control") as other:
-        assert "1 clients" in str(other.recv(timeout=5))
+        assert "1 client is here already" in str(other.recv(timeout=5))
 
 
 def test_before_hello_nothing_can_be_set(stage: Stage) -> None:

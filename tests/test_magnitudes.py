@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from fugue_state.arrays import Array
-from fugue_state.audio.magnitudes import FEW, LEAST, Lobes, Magnitudes, PseudoInverse, Refit, Updates
-from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.magnitudes import (
+    FEW,
+    LEAST,
+    LOBE_BINS,
+    Lobes,
+    Magnitudes,
+    PseudoInverse,
+    Refit,
+    Rows,
+    Updates,
+    _dictionary,
+)
+from fugue_state.audio.mel import MelTransform, filterbank
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
 
@@ -62,6 +76,40 @@ def test_a_lobe_between_two_bins_is_found_there() -> None:
     found = Lobes(MelSpec())(transform.encode(tone))[0, 10]
     assert set(np.argsort(found)[-2:].tolist()) == {20, 21}
     assert float(found[18] + found[23]) < 0.2 * float(found[20])
+
+
+def dense(rows: Rows, columns: int) -> npt.NDArray[np.float32]:
+    """Write compressed rows out."""
+    starts, places, values = rows
+    matrix = np.zeros((len(starts) - 1, columns), dtype=np.float32)
+    matrix[np.repeat(np.arange(len(matrix)), np.diff(starts)), places] = values
+    return matrix
+
+
+@pytest.mark.parametrize("spec", [MelSpec(n_fft=256, hop=64, n_mels=16), MelSpec(n_fft=128, hop=64, n_mels=8, power=2)])
+def test_the_dictionary_is_that_of_the_formula(spec: MelSpec) -> None:
+    made = _dictionary(spec)
+    by_band, by_atom, by_bin = made.by_band, made.by_atom, made.by_bin
+    atoms = dense(by_bin, len(by_atom[0]) - 1)
+    bins = np.arange(spec.n_fft // 2 + 1)
+    window = 0.5 + 0.5 * np.cos(2 * np.pi * np.arange(-spec.n_fft // 2, spec.n_fft // 2) / spec.n_fft)
+    time = np.arange(-spec.n_fft // 2, spec.n_fft // 2)
+    centres = [round(2 * (bins * atom / atom.sum()).sum()) / 2 for atom in atoms.T[2:-2]]  # the ends are cut off
+    assert set(np.diff(centres)) == {0.5, 1.0}
+    for atom, centre in zip(atoms.T[2:-2], centres, strict=True):
+        seen = np.abs((window * np.exp(2j * np.pi * np.outer(bins - centre, time) / spec.n_fft)).sum(1)) / window.sum()
+        assert np.allclose(atom, np.where(np.abs(bins - centre) < LOBE_BINS, seen**spec.power, 0.0), atol=1e-4)
+    bands = filterbank(spec) @ atoms
+    assert np.allclose(dense(by_band, atoms.shape[1]), bands, atol=1e-6)
+    assert np.allclose(dense(by_atom, len(bands)), (bands / bands.sum(0)).T, atol=1e-6)
+
+
+def test_a_long_window_takes_little_to_prepare() -> None:
+    tracemalloc.start()
+    _dictionary(MelSpec(n_fft=16_384))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 100e6  # as a whole matrix, the lobes alone are 450 MB
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -127,7 +127,7 @@ def test_the_table_counts_what_was_taken_for_what() -> None:
     assert table.confusion == {"C": {"C": 1, "G": 1}, "G": {"G": 2}}
     assert (table.accuracy, table.worst_class, table.per_class) == (0.75, 0.5, {"C": 0.5, "G": 1.0})
     assert [table.clarity, table.margin] == pytest.approx([0.75, 0.2])
-    with pytest.raises(InputError, match="1 chords asked and 0 heard"):
+    with pytest.raises(InputError, match="1 chord asked and 0 heard"):
         tabulate(["C"], [])
 
 

@@ -3,9 +3,12 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import subprocess
+import sys
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -134,7 +137,7 @@ def test_resizing_is_by_straight_lines(size: int, count: int, ends: bool) -> Non
     ("kwargs", "message"),
     [
         ({"chord": "Amm"}, r"unknown chord 'Amm'; did you mean 'Am'"),
-        ({"chord": ["Am"]}, "1 chords for 2 latents"),
+        ({"chord": ["Am"]}, "1 chord for 2 latents"),
         ({"strengths": np.ones(3)}, r"strengths must be \(62,\) or \(2, 62\), got \(3,\)"),
         ({"strengths": np.full(62, 1.5)}, r"within 0\.\.1"),
         ({"strengths": np.full(62, np.nan)}, r"within 0\.\.1"),
@@ -163,6 +166,20 @@ def test_invert_gives_sound_of_the_right_length(tiny_memory: Memory) -> None:
 def test_an_inverter_of_another_spec_is_refused_by_name(tiny_generator: Generator, tiny_header: MemoryHeader) -> None:
     with pytest.raises(CheckpointError, match=r"memory 'tiny' is made for another MelSpec: n_fft 1024 instead of 2048"):
         Memory(tiny_generator, tiny_header, inverter=make_inverter("lobes", MelSpec.preset("original")))
+
+
+def test_a_memory_makes_its_inverter_once(tiny_path: Path) -> None:
+    with patch("fugue_state.memory.memory.make_inverter", wraps=make_inverter) as made:
+        memory = Memory.load(tiny_path, inverter="lobes")
+        assert memory.inverter is memory.inverter
+        assert made.call_count == 1
+    memory = Memory(memory.generator, memory.header)
+    assert memory.inverter is memory.inverter
+
+
+def test_to_load_a_memory_imports_no_pytorch() -> None:
+    code = "import sys; from fugue_state import Memory; Memory.load('guitar'); sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("half", [False, True])

@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
-from fugue_state.config import QUALITIES, MelSpec, checked
+from fugue_state.config import MelSpec, PhaseConfig, checked
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
@@ -579,7 +579,7 @@ def test_a_voice_plays_what_the_whole_mel_gives(rate: int, learned: bool, voiced
     spec = MelSpec(frames=32)
     magnitudes = LearnedMagnitudes(tiny_net() if learned else Unlearned(spec), spec)
     mel = a_mel()
-    whole = SpectralInverter(magnitudes, QUALITIES["draft"], seed=4)(mel)[0]
+    whole = SpectralInverter(magnitudes, PhaseConfig(method="realtime"), seed=4)(mel)[0]
     length = len(whole) * rate // 22_050
     event = next(Piece(score(), tiny_memory).events())
     made = Made(event, mel[0], np.zeros((1, 64), np.float32), np.ones(length, np.float32), 1.0)

@@ -311,7 +311,7 @@ def test_a_clip_is_the_same_with_an_offset() -> None:
 def test_a_few_samples_are_no_sound(tmp_path: Path, count: int) -> None:
     soundfile.write(tmp_path / "few.wav", sine()[1 : count + 1], HZ)
     for read in (reading.read, reading.read_channels):
-        with pytest.raises(AudioError, match=rf"few\.wav: {count} sample\(s\) are too few"):
+        with pytest.raises(AudioError, match=rf"few\.wav: {count} samples? (is|are) too few"):
             read(tmp_path / "few.wav")
 
 

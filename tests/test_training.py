@@ -23,11 +23,12 @@ from fugue_state.corpus.folder import read_corpus
 from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
 from fugue_state.learning import memory_training
-from fugue_state.learning.memory_training import Progress, RunConfig, Trainer, make_fabric, train
+from fugue_state.learning.log import LOSS_FILE, Log, steps_logged
+from fugue_state.learning.memory_training import Examine, MemoryRun, Preview, Trainer, read_measures, train
+from fugue_state.learning.run import STATE_FILE, Begin, Progress, Run, Watcher, make_fabric
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
-from fugue_state.learning.networks import Generator
 
 from .conftest import RATE, pluck
 
@@ -40,16 +41,31 @@ def mel_set(count: int = 12) -> MelSet:
     return MelSet(mels.numpy(), np.arange(count) % 2, ("Am", "C"), [], "key")
 
 
-def run_config(**settings: object) -> RunConfig:
-    return RunConfig(
+def run_config(**settings: object) -> MemoryRun:
+    return MemoryRun(
         name="t", mel=MelSpec(), model=MODEL, train=TrainConfig.model_validate({"batch": 4} | settings), data_key="key"
     )
+
+
+def trained(
+    folder: Path,
+    settings: MemoryRun,
+    data: MelSet,
+    budget: Budget,
+    *,
+    begin: Begin = Begin.NEW,
+    watcher: Watcher | None = None,
+    examine: Examine | None = None,
+    preview: Preview = lambda *_: None,
+) -> MemoryHeader:
+    with Run(folder, budget, begin, watcher) as run:
+        return train(run, settings, data, examine=examine, preview=preview)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
-    return load_file(folder / memory_training.STATE_FILE)
+    return load_file(folder / STATE_FILE)
 
 
 def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
@@ -59,9 +75,9 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.mark.parametrize("precision", ["bf16", "fp32"])
 def test_a_resumed_run_ends_as_one_that_never_stopped(tmp_path: Path, precision: str) -> None:
     run = run_config(precision=precision)
-    train(tmp_path / "whole", run, mel_set(), Budget(steps=7))
-    train(tmp_path / "parts", run, mel_set(), Budget(steps=3))
-    train(tmp_path / "parts", run, mel_set(), Budget(steps=7), resume=True)
+    trained(tmp_path / "whole", run, mel_set(), Budget(steps=7))
+    trained(tmp_path / "parts", run, mel_set(), Budget(steps=3))
+    trained(tmp_path / "parts", run, mel_set(), Budget(steps=7), begin=Begin.RESUME)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "parts"))
 
     def losses(name: str) -> list[str]:
@@ -74,7 +90,7 @@ def test_a_resumed_run_ends_as_one_that_never_stopped(tmp_path: Path, precision:
 
 def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    header = train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3), watch=seen.append)
+    header = trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=3), watcher=Watcher(step=seen.append))
     assert header.steps == 3
     assert [p.step for p in seen] == [1, 2, 3]
     assert seen[-1].remaining_s == 0
@@ -85,9 +101,9 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
 
 def test_a_stop_keeps_the_step_it_came_after(tmp_path: Path) -> None:
     steps: list[int] = []
-    train(
+    trained(
         tmp_path / "run", run_config(), mel_set(), Budget(steps=50),
-        watch=lambda p: steps.append(p.step), stop=lambda: len(steps) == 2,
+        watcher=Watcher(step=lambda now: steps.append(now.step), stop=lambda: len(steps) == 2),
     )  # fmt: skip
     assert int(weights(tmp_path / "run")["step"]) == 2
 
@@ -104,7 +120,7 @@ def test_saves_and_measures_come_as_often_as_asked_and_previews_at_doubling_step
         return {"score": 1.0}
 
     monkeypatch.setattr(memory_training, "FIRST_PREVIEW", 1)
-    train(
+    trained(
         tmp_path / "run", run_config(), mel_set(), Budget(steps=5, save_minutes=1e-9),
         examine=examine, preview=lambda _, header: shown.append(header.steps),
     )  # fmt: skip
@@ -119,47 +135,54 @@ def test_the_best_memory_is_kept_and_the_newest_state(tmp_path: Path) -> None:
         return {"score": scores[header.steps]}
 
     for steps in scores:
-        best = train(tmp_path / "run", run_config(), mel_set(), Budget(steps=steps), examine=examine, resume=steps > 2)
+        best = trained(
+            tmp_path / "run",
+            run_config(),
+            mel_set(),
+            Budget(steps=steps),
+            examine=examine,
+            begin=Begin.RESUME if steps > 2 else Begin.NEW,
+        )
     assert best.steps == 4
     assert best.metrics == {"step": 4.0, "score": 3.0}
     assert Memory.load(tmp_path / "run").header == best
     assert int(weights(tmp_path / "run")["step"]) == 6
-    assert [m["score"] for m in memory_training.read_measures(tmp_path / "run")] == [5.0, 3.0, 4.0]
+    assert [m["score"] for m in read_measures(tmp_path / "run")] == [5.0, 3.0, 4.0]
 
 
 def test_a_loss_that_is_no_number_stops_with_a_reason_and_keeps_the_checkpoint(tmp_path: Path) -> None:
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2))
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=2))
     before = weights(tmp_path / "run")
     bad = mel_set()
     bad.mels[:] = float("nan")
     with pytest.raises(TrainingError, match=r"step 2: the discriminator's loss is nan; the last checkpoint is kept"):
-        train(tmp_path / "run", run_config(), bad, Budget(steps=9), resume=True)
+        trained(tmp_path / "run", run_config(), bad, Budget(steps=9), begin=Begin.RESUME)
     assert same(before, weights(tmp_path / "run"))
 
 
 def test_runs_are_not_overwritten_nor_mixed(tmp_path: Path) -> None:
     folder = tmp_path / "run"
     with pytest.raises(InputError, match="no run to resume"):
-        train(folder, run_config(), mel_set(), Budget(steps=1), resume=True)
-    train(folder, run_config(), mel_set(), Budget(steps=1))
+        trained(folder, run_config(), mel_set(), Budget(steps=1), begin=Begin.RESUME)
+    trained(folder, run_config(), mel_set(), Budget(steps=1))
     with pytest.raises(InputError, match="--resume continues it, --force starts over"):
-        train(folder, run_config(), mel_set(), Budget(steps=1))
+        trained(folder, run_config(), mel_set(), Budget(steps=1))
     with pytest.raises(InputError, match=r"started with train\.batch = 4, not 6"):
-        train(folder, run_config(batch=6), mel_set(), Budget(steps=2), resume=True)
-    train(folder, run_config(batch=6), mel_set(), Budget(steps=1), force=True)
+        trained(folder, run_config(batch=6), mel_set(), Budget(steps=2), begin=Begin.RESUME)
+    trained(folder, run_config(batch=6), mel_set(), Budget(steps=1), begin=Begin.OVER)
     assert json.loads((folder / "run.json").read_text())["train"]["batch"] == 6
 
 
 def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
-    state = tmp_path / "run" / memory_training.STATE_FILE
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
+    state = tmp_path / "run" / STATE_FILE
     state.write_bytes(state.read_bytes()[:500])
     with pytest.raises(CheckpointError, match="damaged"):
-        train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), resume=True)
+        trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), begin=Begin.RESUME)
 
 
 def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=1))
     before = weights(tmp_path / "run")
 
     def full(*_: object, **__: object) -> None:
@@ -167,7 +190,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pyte
 
     monkeypatch.setattr("fugue_state.memory.checkpoint.save_file", full)
     with pytest.raises(OutputError, match=r"could not be written.*No space left"):
-        train(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), resume=True)
+        trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), begin=Begin.RESUME)
     assert same(before, weights(tmp_path / "run"))
 
 
@@ -178,7 +201,7 @@ def test_kill_loses_no_more_than_since_the_last_save(tmp_path: Path, make_corpus
         "--save-minutes", "0.001", "--feature-maps", "2", "--batch", "2", "--latent-size", "4",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    state = tmp_path / "run" / memory_training.STATE_FILE
+    state = tmp_path / "run" / STATE_FILE
     while not state.exists():
         assert process.poll() is None
         time.sleep(0.05)
@@ -194,19 +217,19 @@ def test_kill_loses_no_more_than_since_the_last_save(tmp_path: Path, make_corpus
 
 @pytest.mark.parametrize("end", ["1", "4,0.5", "4,0.5,0.5,0.5,", "\n", "4,0.5\n"])
 def test_a_line_of_losses_that_is_cut_off_is_left_out(tmp_path: Path, end: str) -> None:
-    log = tmp_path / "run" / memory_training.LOSS_FILE
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
+    log = tmp_path / "run" / LOSS_FILE
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
     whole = log.read_text()
     log.write_text(whole + end)
-    assert memory_training.steps_done(log.parent) == 3
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=4), resume=True)
+    assert steps_logged(log.parent) == 3
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=4), begin=Begin.RESUME)
     assert log.read_text().startswith(whole)
     assert [line.split(",")[0] for line in log.read_text().splitlines()] == ["step", "1", "2", "3", "4"]
 
 
 def test_losses_are_there_whenever_a_run_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    train(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
-    log = tmp_path / "run" / memory_training.LOSS_FILE
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
+    log = tmp_path / "run" / LOSS_FILE
     whole = log.read_text()
 
     def kill(self: Path, data: str, **_: object) -> None:
@@ -216,7 +239,7 @@ def test_losses_are_there_whenever_a_run_is_killed(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(Path, "write_text", kill)
     with pytest.raises(KeyboardInterrupt):
-        memory_training.LossLog(log, memory_training.COLUMNS, 3)
+        Log(log.parent, Trainer.columns, 3)
     assert log.read_text() == whole
 
 
@@ -244,14 +267,14 @@ def test_ctrl_c_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path
 def test_a_memory_without_labels_can_be_trained(tmp_path: Path) -> None:
     data = MelSet(mel_set().mels, np.zeros(12, dtype=np.int64), (), [], "key")
     run = run_config().model_copy(update={"model": ModelConfig(feature_maps=2, latent_size=4)})
-    train(tmp_path / "run", run, data, Budget(steps=2))
+    trained(tmp_path / "run", run, data, Budget(steps=2))
     assert Memory.load(tmp_path / "run").labels == ()
 
 
 def test_every_clip_is_seen_once_an_epoch() -> None:
     data = mel_set(12)
     data.mels[:, 0, 0] = np.arange(12) / 16
-    trainer = Trainer(run_config(), data)
+    trainer = Trainer(run_config(), data, make_fabric(ComputeConfig(accelerator="cpu")))
     seen = torch.cat([trainer._batch(step)[0][:, 0, 0, 0] for step in range(3)])
     assert sorted((seen * 16).round().int().tolist()) == list(range(12))
     again = torch.cat([trainer._batch(step)[0][:, 0, 0, 0] for step in range(3, 6)])
@@ -324,11 +347,11 @@ def test_two_chords_are_learned(tmp_path: Path, make_corpus: Callable[..., Path]
     spec = MelSpec(frames=64)
     corpus = read_corpus(make_corpus({"Am": 24, "C": 24}))
     data = load_mels(corpus, spec, find_cache())
-    run = RunConfig(
+    run = MemoryRun(
         name="two", mel=spec, model=ModelConfig(feature_maps=8, latent_size=16, labels=corpus.labels),
         train=TrainConfig(batch=8, average_decay=0.99, generator_rate=5e-4, discriminator_rate=1e-3), data_key=data.key,
     )  # fmt: skip
-    train(tmp_path / "run", run, data, Budget(steps=2000))
+    trained(tmp_path / "run", run, data, Budget(steps=2000))
     memory = Memory.load(tmp_path / "run")
     for name in ("Am", "C"):
         sounds = memory.invert(memory.generate(memory.latents(8, 1), name)).numpy()

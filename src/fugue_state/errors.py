@@ -61,6 +61,11 @@ def shown(value: object) -> str:
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
+def counted(count: float, one: str, many: str = "") -> str:
+    """Return a number and what there are so many of, as one says it; `many` is for more than an s at the end."""
+    return f"{count:.12g} {one if count == 1 else many or one + 's'}"
+
+
 def why(error: BaseException) -> str:
     """Return what went wrong as part of a line; an error that nobody raised on purpose is named by its kind, too."""
     if isinstance(error, FugueError):

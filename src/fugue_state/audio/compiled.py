@@ -40,7 +40,7 @@ def compiled(function: Function) -> Function:
     return cast("Function", made)
 
 
-class _Compiling(Listener):  # type: ignore[misc]
+class _Compiling(Listener):
     """Says when the first loop is compiled."""
 
     told = False
@@ -57,7 +57,7 @@ class _Compiling(Listener):  # type: ignore[misc]
 
 @cache
 def _listen() -> None:
-    register("numba:compile", _Compiling())
+    register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
 
 
 def cores() -> int:

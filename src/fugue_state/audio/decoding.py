@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 LOWEST_HZ = 1000  # below, nothing is heard that a memory could learn
-NONE = "0 sample(s) are too few to be a sound"
+NONE = "0 samples are too few to be a sound"
 BLOCK = 2**18  # values that are read at once
 LENGTH_UNKNOWN = 2**62  # frames; libsndfile says about so many of a FLAC that was written into a pipe
 LIBSNDFILE_FIRST = (

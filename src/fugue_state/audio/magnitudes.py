@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fugue_state.arrays import Array, Spectrum
 from fugue_state.audio.compiled import compiled, in_threads, one_thread
-from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.mel import MelTransform, filterbank
 from fugue_state.config import MelSpec
 
 Places = npt.NDArray[np.int32]
@@ -148,7 +148,7 @@ class Refit:
         """Return the next spectrum (T, F) of the one reached, the one before it and the momentum."""
         out = np.empty_like(reached)
         how = self._firsts, self._by_band, self._lower, self._shares
-        _refit(wanted, reached, before, np.float32(momentum), out, *how, self._transform.spec.power)
+        _refit(wanted, reached, before, momentum, out, *how, self._transform.spec.power)
         return out
 
 
@@ -166,39 +166,49 @@ class Atoms:
 
 
 @cache
-@one_thread()
 def _dictionary(spec: MelSpec) -> Atoms:
-    atoms = _atoms(spec)
-    filters = MelTransform(spec).filters @ atoms  # (M, K)
-    heard = filters.sum(axis=0) > LEAST
-    atoms, filters = atoms[:, heard], filters[:, heard]
-    back = filters / filters.sum(axis=0)
-    by_band = _rows(filters)
-    bands = np.repeat(np.arange(len(filters)), np.diff(by_band[0]))
-    return Atoms(by_band, _rows(back.T), _rows(atoms), back[bands, by_band[1]])
+    bins, lobes = _atoms(spec)
+    filters = filterbank(spec)
+    seen = np.zeros((len(filters), len(bins)))  # (M, K)
+    for near, height in zip(bins.T, lobes.T, strict=True):
+        seen += filters[:, near] * height
+    heard = seen.sum(axis=0) > LEAST
+    bands, bins, lobes = seen[:, heard].astype(np.float32), bins[heard], lobes[heard]
+    back = bands / bands.sum(axis=0)
+    by_band = _rows(bands)
+    rows = np.repeat(np.arange(len(bands)), np.diff(by_band[0]))
+    atoms = np.repeat(np.arange(len(bins)), bins.shape[1])
+    by_bin = _compressed(bins.ravel(), atoms, lobes.ravel(), filters.shape[1])
+    return Atoms(by_band, _rows(back.T), by_bin, back[rows, by_band[1]])
 
 
-def _atoms(spec: MelSpec) -> Array:
-    """Return the lobes (F, K) of partials, from the lowest bin to just above the highest band."""
+def _atoms(spec: MelSpec) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return the lobes of partials, from the lowest bin to just above the highest band: bins (K, n), heights there."""
     bins = spec.n_fft // 2 + 1
     per_hz = spec.n_fft / spec.sample_rate_hz
     dense = min(bins, int(DENSE_HZ * per_hz))
     top = min(bins, int(np.ceil(spec.fmax_hz * per_hz)) + LOBE_BINS)
     centres = np.concatenate([np.arange(0, dense, 1.0 / PER_BIN), np.arange(dense, top)])
-    rows = np.round(centres).astype(np.int64)[:, None] + np.arange(-LOBE_BINS, LOBE_BINS + 1)
-    away = rows - centres[:, None]
+    near = np.ceil(centres)[:, None].astype(np.int64) + np.arange(-LOBE_BINS, LOBE_BINS + 1)
+    away = near - centres[:, None]
     lobe = np.abs(np.sinc(away) + 0.5 * np.sinc(away - 1) + 0.5 * np.sinc(away + 1)) ** spec.power
-    near = (np.abs(away) <= LOBE_BINS) & (rows >= 0) & (rows < bins)
-    atoms = np.zeros((bins, len(centres)), dtype=np.float32)
-    atoms[rows[near], np.nonzero(near)[0]] = lobe[near]
-    return atoms
+    inside = (np.abs(away) <= LOBE_BINS) & (near >= 0) & (near < bins)
+    return near.clip(0, bins - 1), np.where(inside, lobe, 0.0).astype(np.float32)
 
 
 def _rows(matrix: Array) -> Rows:
-    """Return a matrix as compressed sparse rows: starts, columns, values."""
-    kept = np.abs(matrix) > LEAST
-    starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
-    return starts, np.nonzero(kept)[1].astype(np.int32), np.ascontiguousarray(matrix[kept], dtype=np.float32)
+    """Return a matrix as compressed sparse rows."""
+    rows, columns = np.nonzero(np.abs(matrix) > LEAST)
+    return _compressed(rows, columns, matrix[rows, columns], len(matrix))
+
+
+def _compressed(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], values: Array, count: int) -> Rows:
+    """Return entries of a matrix of so many rows as compressed sparse rows: starts, columns, values."""
+    kept = np.abs(values) > LEAST
+    rows, columns, values = rows[kept], columns[kept], values[kept]
+    order = np.lexsort((columns, rows))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int32)
+    return starts, columns[order].astype(np.int32), np.ascontiguousarray(values[order], dtype=np.float32)
 
 
 # In compiled loops nothing is assigned to a whole array: numba would compile the text of errors besides, for seconds.
@@ -284,7 +294,7 @@ def _refit(
     frames, bins = reached.shape
     magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
     starts, _, values = by_band
-    least, tiny = np.float32(1e-9), np.float32(1e-12)
+    least, tiny, push = np.float32(1e-9), np.float32(1e-12), np.float32(momentum)
     for t in range(frames):
         for f in range(bins):
             square = reached[t, f].real ** 2 + reached[t, f].imag ** 2
@@ -299,6 +309,6 @@ def _refit(
             turn = shares[0, f] * ratio[lower[f]] + shares[1, f] * ratio[lower[f] + 1] + shares[2, f]
             value = magnitude[f] * turn
             now, last = reached[t, f], before[t, f]
-            real, imag = now.real + momentum * (now.real - last.real), now.imag + momentum * (now.imag - last.imag)
+            real, imag = now.real + push * (now.real - last.real), now.imag + push * (now.imag - last.imag)
             scale = (np.sqrt(value) if power == 2 else value) / max(np.sqrt(real**2 + imag**2), tiny)
             out[t, f] = complex(real * scale, imag * scale)

@@ -50,7 +50,7 @@ ROUNDING = 0.01  # by which a mel may be out of range without a word
 
 def hann(length: int) -> Array:
     """Return the periodic Hann window (N,)."""
-    return (0.5 - 0.5 * np.cos(2.0 * np.pi / length * np.arange(length))).astype(np.float32)
+    return np.asarray((0.5 - 0.5 * np.cos(2.0 * np.pi / length * np.arange(length))).astype(np.float32))
 
 
 class MelTransform:
@@ -87,14 +87,16 @@ class MelTransform:
         bands = self.filters @ magnitude.swapaxes(-1, -2) ** self.spec.power
         level_db = np.float32(20.0 / self.spec.power) * np.log10(np.maximum(bands, np.float32(1e-12)))
         mel = (level_db - np.float32(self.spec.floor_db)) * np.float32(2.0 / self.spec.range_db) - np.float32(1.0)
-        return np.clip(mel, np.float32(-1.0), np.float32(1.0))
+        return np.asarray(np.clip(mel, np.float32(-1.0), np.float32(1.0)))
 
     def amplitude(self, mel: Array) -> Array:
         """Return the band amplitudes (B, M, T) of a mel in [-1, 1]; the floor reads exactly 0.
 
         Without subtracting the floor, every silent band would come back as hiss.
         """
-        return np.maximum(self._level(mel) - np.float32(10.0 ** (self.spec.floor_db / 20.0)), np.float32(0.0))
+        return np.asarray(
+            np.maximum(self._level(mel) - np.float32(10.0 ** (self.spec.floor_db / 20.0)), np.float32(0.0))
+        )
 
     def bands(self, mel: Array) -> Array:
         """Return what the filters add up to (B, M, T): amplitudes, or their squares if the spec's power is 2."""
@@ -106,7 +108,7 @@ class MelTransform:
         Nearer to the mel where it is quiet, but not as silent.
         """
         power = self._level(mel) ** 2 - np.float32(10.0 ** (self.spec.floor_db / 10.0))
-        return np.maximum(power, np.float32(0.0)) ** np.float32(0.5 * self.spec.power)
+        return np.asarray(np.maximum(power, np.float32(0.0)) ** np.float32(0.5 * self.spec.power))
 
     def _level(self, mel: Array) -> Array:
         """Return the amplitudes (B, M, T) that a mel names, the floor's where it is at the floor."""

@@ -30,7 +30,7 @@ def synthesize(spectrum: Spectrum, grid: Grid, window: Array) -> Array:
     frames: Array = fft.irfft(spectrum, n=grid.n_fft)
     added = np.zeros((2, (len(frames) - 1) * grid.hop + grid.n_fft), dtype=np.float32)
     overlap_add(frames, window, grid.hop, added)
-    return added[0] / np.maximum(added[1], LEAST_WEIGHT)
+    return np.asarray(added[0] / np.maximum(added[1], LEAST_WEIGHT))
 
 
 @compiled

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fugue_state.bending.orders import Order
 from fugue_state.bending.strengths import Strengths, forget
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 from fugue_state.score.model import Change
 from fugue_state.score.paths import HOLD, Value, find
 
@@ -188,7 +188,9 @@ class Hand:
         units = self._units(change)
         value = change.played
         if isinstance(value, bytes) and len(value) != units.stop - units.start:
-            raise InputError(f"{change.path} takes {units.stop - units.start} bytes, one a unit, got {len(value)}")
+            raise InputError(
+                f"{change.path} takes {counted(units.stop - units.start, 'byte')}, one a unit, got {len(value)}"
+            )
         if change.path.endswith("/order"):
             self._ordered(change)
 

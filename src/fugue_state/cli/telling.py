@@ -69,6 +69,14 @@ def hear_the_library() -> None:
     log.setLevel(logging.INFO)
 
 
+def note_letters(*names: str) -> None:
+    """Say which letters of names that are drawn no font here has."""
+    from fugue_state.look.letters import missing
+
+    if lost := missing("".join(names)):
+        note(f"no font here has {lost}: boxes stand in their place until the system has one that does")
+
+
 def report(values: dict[str, Any], as_json: bool) -> None:
     """Print a result, for a person or for a program."""
     if as_json:

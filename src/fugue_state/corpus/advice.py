@@ -15,6 +15,7 @@ from fugue_state.audio.io import Samples
 from fugue_state.config import AdviceConfig, MelSpec
 from fugue_state.corpus.clips import centred, loudest_rms
 from fugue_state.corpus.folder import Clip, readable
+from fugue_state.errors import counted
 
 Mels = npt.NDArray[np.float16]  # (n, M, T) in [-1, 1]
 
@@ -101,8 +102,8 @@ def advise(
 def _counts(count: int, classes: Sequence[str], config: AdviceConfig) -> Iterator[str]:
     if count < config.fewest_clips:
         yield (
-            f"{count} clips are few: below {config.fewest_clips} a memory tends to repeat single clips or to blur; "
-            "add recordings"
+            f"{counted(count, 'clip is', 'clips are')} few: below {config.fewest_clips} a memory tends to repeat "
+            "single clips or to blur; add recordings"
         )
     sizes = Counter(classes).most_common()
     few = [f"{name} ({size})" for name, size in sizes if size < config.fewest_in_class]
@@ -115,8 +116,8 @@ def _counts(count: int, classes: Sequence[str], config: AdviceConfig) -> Iterato
     if sizes and sizes[0][1] > config.evenness * sizes[-1][1]:
         (largest, most), (smallest, least) = sizes[0], sizes[-1]
         yield (
-            f"classes are uneven, {largest} has {most} clips and {smallest} {least}: the small ones will be learned "
-            f"badly; even them out to within {config.evenness:g} to 1"
+            f"classes are uneven, {largest} has {counted(most, 'clip')} and {smallest} {least}: the small ones will be "
+            f"learned badly; even them out to within {config.evenness:g} to 1"
         )
 
 
@@ -124,16 +125,14 @@ def _recordings(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig)
     quiet = [f for f in facts if f.level_dbfs < config.quiet_dbfs]
     if len(quiet) > config.quiet_share * len(facts):
         yield (
-            f"{len(quiet)} of {len(facts)} clips ({_some(quiet)}) are quieter than {config.quiet_dbfs:g} "
-            "dBFS: every clip is brought to one level, so their noise will be learned as well; record them louder or "
-            "leave them out"
+            f"{_share(quiet, facts)} quieter than {config.quiet_dbfs:g} dBFS: every clip is brought to one level, so "
+            "their noise will be learned as well; record them louder or leave them out"
         )
     short = [f for f in facts if f.duration_s < config.short_part * spec.duration_s]
     if len(short) > config.short_share * len(facts):
         yield (
-            f"{len(short)} of {len(facts)} clips ({_some(short)}) are much shorter than the "
-            f"{spec.duration_s:.1f} s of an image, which is then mostly padding; use longer clips, or shorter "
-            f"images: --frames {_frames(short, spec)}"
+            f"{_share(short, facts)} much shorter than the {spec.duration_s:.1f} s of an image, which is then mostly "
+            f"padding; use longer clips, or shorter images: --frames {_frames(short, spec)}"
         )
     yield from _bands(facts, spec, config)
 
@@ -147,10 +146,12 @@ def _bands(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig) -> I
     by_rate = sum(f.sample_rate_hz / 2.0 < config.band_part * spec.fmax_hz for f in dull)
     agreed = sum(abs(f.bandwidth_hz - end_hz) < CUTS_AGREE * end_hz for f in dull)
     if max(by_rate, agreed) * 2 >= len(dull):
+        some = _some(dull)
+        end = counted(len(dull), f"clip ({some}) ends", f"clips ({some}) end")
+        reach = counted(len(facts) - len(dull), "reaches", "reach")
         yield (
-            f"mixed in band: {len(dull)} clips ({_some(dull)}) end at about {round(end_hz, -2):.0f} Hz, "
-            f"{len(facts) - len(dull)} reach {spec.fmax_hz:.0f} Hz; leave the former out, or learn all with "
-            f"--fmax {100 * int(end_hz / 100.0)}"
+            f"mixed in band: {end} at about {round(end_hz, -2):.0f} Hz, {reach} {spec.fmax_hz:.0f} Hz; "
+            f"leave the former out, or learn all with --fmax {100 * int(end_hz / 100.0)}"
         )
 
 
@@ -158,6 +159,11 @@ def _frames(facts: Sequence[ClipFacts], spec: MelSpec) -> int:
     """Return the frames of an image about as long as most of some short clips."""
     length_s = float(np.median([f.duration_s for f in facts]))
     return max(FRAMES_STEP, int(length_s / spec.duration_s * spec.frames) // FRAMES_STEP * FRAMES_STEP)
+
+
+def _share(some: Sequence[ClipFacts], facts: Sequence[ClipFacts]) -> str:
+    those = f"of {counted(len(facts), 'clip')} ({_some(some)})"
+    return counted(len(some), f"{those} is", f"{those} are")
 
 
 def _some(facts: Sequence[ClipFacts]) -> str:
@@ -173,9 +179,10 @@ def _likeness(facts: Sequence[ClipFacts], mels: Mels, spec: MelSpec, config: Adv
             copies.append((first, i))
     if copies:
         one, other = copies[0]
+        those = f"of {counted(len(facts), 'clip')}"
         yield (
-            f"{len(copies)} of {len(facts)} clips are copies of others (the first: {facts[other].name} of "
-            f"{facts[one].name}): what is doubled is learned twice as much; remove them"
+            f"{counted(len(copies), f'{those} is a copy of another', f'{those} are copies of others')} (the first: "
+            f"{facts[other].name} of {facts[one].name}): what is doubled is learned twice as much; remove them"
         )
     spread_db = _spread_db(mels, spec)
     if spread_db < config.alike_db:

@@ -14,6 +14,7 @@ from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, advise, clip_facts
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.slices import read_clips, ready
+from fugue_state.errors import counted
 from fugue_state.look.sheet import Row, sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.progress import Track, untracked
@@ -93,5 +94,5 @@ def corpus_figure(corpus: Corpus, spec: MelSpec, theme: Theme = DEFAULT) -> Figu
             if not heard.fault:
                 sound = ready(heard, spec.sample_rate_hz, spec.samples, config)
                 mels.append(transform.encode(sound[None])[0])
-        rows.append(((f"{label or FLAT}: {len(clips)} clips",), mels))
+        rows.append(((f"{label or FLAT}: {counted(len(clips), 'clip')}",), mels))
     return sheet_figure(rows, theme)

@@ -22,7 +22,7 @@ from fugue_state.corpus.advice import ClipFacts, Mels, clip_facts
 from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.corpus.slices import identity, read_clips, ready
-from fugue_state.errors import CorpusError, OutputError
+from fugue_state.errors import CorpusError, OutputError, counted
 from fugue_state.progress import Track, untracked
 
 FEWEST_CLIPS = 2
@@ -118,7 +118,7 @@ def _cached(path: Path | None, labels: tuple[str, ...], say: Callable[[str], Non
                 tuple(ClipFacts(*values) for values in json.loads(header["facts"])),
             )
         if not len(found.mels) == len(found.label) == len(found.facts):
-            raise ValueError(f"{len(found.mels)} mels, {len(found.label)} labels, {len(found.facts)} facts")
+            raise ValueError(f"mels: {len(found.mels)}, labels: {len(found.label)}, facts: {len(found.facts)}")
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         say(f"the mels kept in {path} are damaged and are made again")
         return None
@@ -184,7 +184,7 @@ def _check_count(found: MelSet, corpus: Corpus) -> None:
     if count < FEWEST_CLIPS:
         first = f"; the first left out: {': '.join(found.left_out[0])}" if found.left_out else ""
         raise CorpusError(
-            f"{corpus.root}: {count} usable clip(s), at least {FEWEST_CLIPS} are needed"
+            f"{corpus.root}: {counted(count, 'usable clip')}, at least {FEWEST_CLIPS} are needed"
             f" ({len(found.left_out)} left out{first})"
         )
 

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fugue_state.learning.networks import Generator
 from fugue_state.learning.vocoder import MagnitudeNet
 from fugue_state.memory import layers, vocoder
+from fugue_state.memory.checkpoint import fitted
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+def array_of(tensor: Tensor) -> npt.NDArray[Any]:
+    """Return a tensor as an array of its own, wherever the tensor is."""
+    return np.array(tensor.detach().cpu().numpy(), order="C")
 
 
 def arrays_of(module: nn.Module) -> dict[str, npt.NDArray[Any]]:
     """Return a module's tensors as arrays of their own, by name."""
-    return {name: np.array(tensor.detach().cpu().numpy()) for name, tensor in module.state_dict().items()}
+    return {name: array_of(tensor) for name, tensor in module.state_dict().items()}
 
 
-def fill(module: nn.Module, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Load arrays into a module."""
-    module.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in arrays.items()})
+def fill(module: nn.Module, arrays: Arrays, path: Path) -> None:
+    """Load arrays, which came from a file, into a module; CheckpointError names what does not fit."""
+    shapes = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    module.load_state_dict({name: torch.from_numpy(array) for name, array in fitted(path, arrays, shapes).items()})
 
 
 def as_played(generator: Generator) -> layers.Generator:

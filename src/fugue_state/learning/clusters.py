@@ -17,7 +17,7 @@ from fugue_state.audio.magnitudes import Updates
 from fugue_state.config import ClusterConfig, MelSpec, cluster_labels
 from fugue_state.corpus.advice import Mels
 from fugue_state.corpus.mels import MelSet
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 
 # Fundamentals and low partials, 170 to 660 Hz at half weight, tell a chord; higher ones belong to other pitch classes.
 CENTRE_OCTAVE, OCTAVES = 3.6, 1.0
@@ -46,7 +46,8 @@ def cluster_mels(
     different = len(np.unique(found, axis=0))
     if clusters is not None and clusters > different:
         raise InputError(
-            f"{clusters} clusters of {len(found)} clips, {different} of them different: at most {different}"
+            f"{counted(clusters, 'cluster')} of {counted(len(found), 'clip')}, {different} of them different: "
+            f"at most {different}"
         )
     fits = _Fits(found, different, config)
     index = _clearest(fits) if clusters is None else fits.settled(clusters)

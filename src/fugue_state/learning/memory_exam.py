@@ -8,17 +8,16 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from fugue_state.audio.inverters import Inverter, make_inverter
+from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import CheckpointError, InputError, TrainingError
-from fugue_state.learning.arrays import as_played
-from fugue_state.learning.networks import Generator
 from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
 from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -27,11 +26,6 @@ ACCURACY_POWER = 8
 LEAST_ACCURACY = 0.01  # below it the score stays finite
 
 Classes = dict[str, Mels]
-
-
-def as_memory(generator: Generator, header: MemoryHeader, inverter: Inverter | None = None) -> Memory:
-    """Return a memory of a copy of `generator`, which may be on any device and may go on learning."""
-    return Memory(as_played(generator), header, inverter=inverter)
 
 
 def score(distance: float, accuracy: float | None = None) -> float:
@@ -81,7 +75,7 @@ class Examiner:
         self._between_real = {"frechet_real": frechet(self._points(rest), self._real)} if self._suffice(rest) else {}
 
     def __call__(self, generator: Generator, header: MemoryHeader) -> dict[str, float]:
-        """Examine a generator, on any device and in any mode; it stays as it was.
+        """Examine a generator.
 
         Returns, where the clips suffice to tell:
         `score`, lower is better;
@@ -94,7 +88,7 @@ class Examiner:
         """
         if header.model.labels != self._labels:
             raise CheckpointError(f"memory {header.name!r} has labels {header.model.labels}, not {self._labels}")
-        memory = as_memory(generator, header, self._inverter)
+        memory = Memory(generator, header, inverter=self._inverter)
         mels, asked = generated_mels(memory, self._each, self._seed)
         if not np.isfinite(mels).all():
             raise TrainingError("the memory generates values that are not numbers (NaN or infinity)")

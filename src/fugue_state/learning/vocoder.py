@@ -10,7 +10,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fugue_state.config import MelSpec, VocoderConfig
-from fugue_state.memory.vocoder import CENTRE, SILENT, SPREAD, patches
+from fugue_state.memory import vocoder as played
+from fugue_state.memory.vocoder import patches
+
+SPREAD, CENTRE, SILENT = (float(value) for value in (played.SPREAD, played.CENTRE, played.SILENT))
 
 
 class CausalBlock(nn.Module):

@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
-from fugue_state.errors import LONGEST_SHOWN, InputError
+from fugue_state.errors import LONGEST_SHOWN, InputError, counted
 from fugue_state.limits import CONNECTIONS, EACH_TURN, IDLE_S, LISTENERS, PAUSE_S
 from fugue_state.live import takes
 from fugue_state.live.addresses import ROOT
@@ -137,7 +137,9 @@ class Pages:
             try:
                 credit = read_audio(message, session.config.message_bytes)
                 if not listener.bucket.take():
-                    raise RefusedError("too_fast", f"more than {session.config.messages_per_s:g} messages in a second")
+                    raise RefusedError(
+                        "too_fast", f"more than {counted(session.config.messages_per_s, 'message')} in a second"
+                    )
                 listener.give(credit)
             except RefusedError as refused:
                 listener.bucket.take()

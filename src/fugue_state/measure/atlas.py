@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fugue_state import arrays, asked
 from fugue_state.config import AtlasConfig, MelSpec, Settings
-from fugue_state.errors import InputError, shown, unknown
+from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, Description, triads
@@ -164,7 +164,9 @@ class Atlas:
     @staticmethod
     def _check_count(count: int, most: int, of: str = "") -> None:
         if not isinstance(count, int | np.integer) or not 1 <= count <= most:
-            raise InputError(f"the atlas has {most} latents{of}; 1 to {most} can be chosen, not {shown(count)}")
+            raise InputError(
+                f"the atlas has {counted(most, 'latent')}{of}; 1 to {most} can be chosen, not {shown(count)}"
+            )
 
     def _latent(self, z: Latents) -> Latents:
         """Return a latent as the memory takes it; InputError for what is none."""
@@ -333,6 +335,6 @@ def _fault(tensors: Tensors, header: AtlasHeader) -> str:
     chord, traits = tensors.get("chord"), tensors.get("traits")
     count, width = header.config.count, len(TRAITS)
     if chord is None or traits is None or chord.shape != (count,) or traits.shape != (count, width):
-        return f"not an atlas of {count} latents"
+        return f"not an atlas of {counted(count, 'latent')}"
     whole = bool(np.isfinite(traits).all()) and bool(((chord >= -1) & (chord < len(header.chords))).all())
     return "" if whole else "holds values that cannot be"

@@ -13,7 +13,7 @@ from scipy import fft
 from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.mel import hann
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 
 NAME = re.compile(r"^([A-G])([#b]?)(|maj|m|min|dim|aug)$")
 ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
@@ -53,7 +53,9 @@ class ChordTable:
 def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
     """Compare what was asked with what is heard; InputError unless there is one of each."""
     if len(asked) != len(heard) or not asked:
-        raise InputError(f"{len(asked)} chords asked and {len(heard)} heard; as many are needed, at least one")
+        raise InputError(
+            f"{counted(len(asked), 'chord')} asked and {len(heard)} heard; as many are needed, at least one"
+        )
     confusion: dict[str, dict[str, int]] = {name: {} for name in sorted(set(asked))}
     for name, chord in zip(asked, heard, strict=True):
         confusion[name][chord.name] = confusion[name].get(chord.name, 0) + 1

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fugue_state import arrays
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs
 from fugue_state.config import EVENT_BATCH, CurveConfig, MelSpec
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 from fugue_state.look.figure import SMALL_PT, page
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import can_be_named, chroma, match, template
@@ -86,7 +86,7 @@ def _generated(
     """Return mels (B, M, T), made a batch at a time; without chords, of the memory's labels in turn."""
     asked = chords or _in_turn(memory.labels, len(z))
     if chords and len(chords) != len(z):
-        raise InputError(f"{len(chords)} chords for {len(z)} latents; one for each is needed")
+        raise InputError(f"{counted(len(chords), 'chord')} for {counted(len(z), 'latent')}; one for each is needed")
     parts = [slice(start, start + EVENT_BATCH) for start in range(0, len(z), EVENT_BATCH)]
     left = [strengths[part] if strengths is not None and strengths.ndim == 2 else strengths for part in parts]
     made = [memory.generate(z[part], asked[part] or None, own, **how) for part, own in zip(parts, left, strict=True)]

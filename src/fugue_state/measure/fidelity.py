@@ -43,7 +43,7 @@ def log_spectral_errors(
 
 def log_spectral_error(reference: Array, sound: Array, sample_rate_hz: int, **bounds: float) -> Array:
     """Return the mean of `log_spectral_errors` over all windows, dB (B,); the bounds are those it takes."""
-    return log_spectral_errors(reference, sound, sample_rate_hz, **bounds).mean(axis=1)
+    return np.asarray(log_spectral_errors(reference, sound, sample_rate_hz, **bounds).mean(axis=1))
 
 
 def _log_spectral_error(reference: Array, sound: Array, n_fft: int, range_db: float, bins: slice) -> Array:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, PREVIEW_COLUMNS, ClipConfig, MelSpec
-from fugue_state.corpus.cache import find_cache
+from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.corpus.slices import read_clips, ready
@@ -110,6 +110,7 @@ def measure_memory(
     *,
     per_class: int = MEASURE_PER_CLASS,
     seed: int = 0,
+    cache: Cache | None = None,
     track: Track = untracked,
 ) -> tuple[dict[str, Any], SoundSet]:
     """Measure a memory, alone or beside a corpus; return the figures and what was generated.
@@ -137,7 +138,7 @@ def measure_memory(
         "real_to_real": _distances(learned, held_out, memory),
         "real_through_mel_to_real": _distances(again, held_out, memory),
     }
-    taught = load_mels(against, memory.spec, find_cache(), track=track)
+    taught = load_mels(against, memory.spec, cache or find_cache(), track=track)
     figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels, memory)
     figures["coverage"] = coverage(made.mels, taught.mels, guitars_of(against, taught), memory)
     return figures, made

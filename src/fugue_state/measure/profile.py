@@ -14,6 +14,7 @@ from fugue_state import arrays
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig, Settings
+from fugue_state.errors import counted
 from fugue_state.look.figure import HEADLINE_PT, SMALL_PT, page, shortened
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import NAME, template
@@ -288,7 +289,7 @@ def _fault(tensors: Tensors, units: int) -> str:
     """Say why these tensors cannot be a profile; empty if they can."""
     shapes = {key: [units] for key in ("mel_db", "clarity", "activation", "centroid_hz", "cluster")}
     if {key: list(tensor.shape) for key, tensor in tensors.items()} != shapes | {"regions": [units, len(REGIONS)]}:
-        return f"not a profile of {units} units"
+        return f"not a profile of {counted(units, 'unit')}"
     whole = all(bool(np.isfinite(tensor).all()) for tensor in tensors.values())
     return "" if whole and bool((tensors["cluster"] >= 0).all()) else "holds values that cannot be"
 

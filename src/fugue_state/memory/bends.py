@@ -13,7 +13,7 @@ import scipy.fft
 from fugue_state import asked
 from fugue_state.arrays import Array
 from fugue_state.config import DEFAULT_REPLACEMENT, ReplacementName
-from fugue_state.errors import InputError, shown
+from fugue_state.errors import InputError, counted, shown
 from fugue_state.memory.layers import Bender, Generator, Moments
 from fugue_state.memory.units import for_units
 
@@ -170,7 +170,7 @@ def replacements(chosen: str | Mapping[str, str] | Sequence[str], layers: Mappin
     else:
         raise InputError(f"replacement must be a name, names by layer or one for each unit, got {shown(chosen)}")
     if len(names) != units:
-        raise InputError(f"{len(names)} replacements for {units} units; one for each is needed")
+        raise InputError(f"{counted(len(names), 'replacement')} for {counted(units, 'unit')}; one for each is needed")
     for name in names:
         asked.one_of("replacement", name, REPLACEMENTS)
     return names

@@ -85,7 +85,7 @@ class Deconv:
     def first(self, z: Array, label: int) -> Array:
         """Return the first maps (4, W, C) of a latent (Z,)."""
         maps = (z[None] @ self._weights).reshape(SIDE, -1, self.units)
-        return np.maximum(maps * self._gain[label] + self._shift[label], np.float32(0.0))
+        return np.asarray(np.maximum(maps * self._gain[label] + self._shift[label], np.float32(0.0)))
 
     def __call__(self, maps: Array, label: int) -> Array:
         """Return maps twice as high and wide (2 H, 2 W, C), all at least 0, of those before (H, W, inputs)."""

@@ -30,10 +30,11 @@ from fugue_state.config import (
     MelSpec,
     QualityName,
 )
-from fugue_state.errors import InputError, shown, unknown
+from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_FRAMES, MEMORY_LATENTS, MEMORY_STEPS
 from fugue_state.memory.bends import Bend, Source, UnitValues, maps_of, per_unit, replacements
 from fugue_state.memory.catalogue import (
+    MEMORY_FILE,
     SUFFIX,
     VOCODER_KIND,
     MemoryHeader,
@@ -60,6 +61,10 @@ def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]
     """
     path = at_home(asked.path("vocoder", name_or_path))
     path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
+    if path.is_dir() and not (path / MEMORY_FILE).is_file():
+        raise InputError(
+            f"{path}: neither {VOCODER_FILE} nor {MEMORY_FILE} is in this folder; name a vocoder or its run"
+        )
     if path.is_file() and kind_of(path) == VOCODER_KIND:
         return load_vocoder(path)
     _, header, net = load_memory(find_memory(name_or_path))
@@ -83,9 +88,10 @@ class Memory:
         self.generator = generator
         self.header = header
         self.net = net
-        self.inverter = inverter or self.make_inverter()
         self.fingerprint = fingerprint
-        check_same_mel(self.inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
+        if inverter is not None:
+            check_same_mel(inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
+            self.inverter = inverter
 
     @classmethod
     def load(
@@ -111,6 +117,11 @@ class Memory:
         layers = ", ".join(f"{name} {units}" for name, units in self.layers.items())
         rate, length_s = self.spec.sample_rate_hz, self.spec.duration_s
         return f"<Memory {self.header.name!r}: {labels}; units {layers}; {rate} Hz, {length_s:.3g} s>"
+
+    @cached_property
+    def inverter(self) -> Inverter:
+        """How it sounds: its own way, unless another one was given."""
+        return self.make_inverter()
 
     @property
     def own_inverter(self) -> InverterName:
@@ -361,7 +372,7 @@ class Memory:
             raise InputError(f"chord must be a name, or one for each latent, got {shown(chord)}")
         chords = [chord] * count if isinstance(chord, str) else list(chord)
         if len(chords) != count:
-            raise InputError(f"{len(chords)} chords for {count} latents; one for each is needed")
+            raise InputError(f"{counted(len(chords), 'chord')} for {counted(count, 'latent')}; one for each is needed")
         return np.array([self.label_index(name) for name in chords], dtype=np.int64)
 
     def label_index(self, chord: str) -> int:

@@ -235,7 +235,7 @@ class MagnitudeNet:
     def _air(self, known: Array, hidden: Array) -> Array:
         """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
         top = known[..., -self.config.patch :].mean(-1, keepdims=True)
-        return top + resized(self._above(hidden), self.bins - self.known, -1)
+        return np.asarray(top + resized(self._above(hidden), self.bins - self.known, -1))
 
 
 @compiled
@@ -424,7 +424,7 @@ class Stream:
         return groups.values()
 
     def _new(self, reading: Reading) -> int:
-        return reading.frames.shape[1] - (self.open if reading.anew else 0)
+        return int(reading.frames.shape[1] - (self.open if reading.anew else 0))
 
     def finish(self, state: StreamState) -> Array:
         """Return the `latency` samples still to come if no frame follows: what a whole mel ends with."""

@@ -8,17 +8,17 @@ from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
 from scipy import fft
 
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import filterbank, hz_to_mel
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError, a_file
 
-Levels = npt.NDArray[np.float64]
+Levels = Array
 BANDS, HIGHEST_HZ, WINDOW = 160, 8_000.0, 4096
 SILENT = 1e-6
 RANGE_DB = 75.0

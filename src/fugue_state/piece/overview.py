@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.errors import counted
 from fugue_state.look.figure import SMALL_PT, page, shortened, text_width_in
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.piece.panels import LANE_IN, PLOT_IN, draw_cues, draw_layers, named_cues, set_times
@@ -23,6 +25,7 @@ ROWS = 11  # of the table
 VOICE_IN, LAYERS_IN, LEVEL_IN, AROUND_IN = 0.34, 2.6, 0.7, 0.9
 CHORD_PT, CHORD_IN = 7.5, 0.5
 VOICE_NAME_IN = 1.1
+Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -80,8 +83,7 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
     heights_in |= {"level": LEVEL_IN} if score.loudness.plan else {}
     heights_in = {name: height for name, height in heights_in.items() if height}
     with page(theme, sum(heights_in.values()) + AROUND_IN) as figure:
-        chords = f"{len(seen.times_s)} chord{'' if len(seen.times_s) == 1 else 's'}"
-        about = f"{piece.memory.header.name}, {told(round(score.length_s, 1))}, {chords}"
+        about = f"{piece.memory.header.name}, {told(round(score.length_s, 1))}, {counted(len(seen.times_s), 'chord')}"
         figure.headline(score.title or "untitled", about)
         axes = figure.subplots(len(heights_in), 1, sharex=True, height_ratios=list(heights_in.values()))
         panels = dict(zip(heights_in, axes, strict=True))
@@ -96,22 +98,38 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
 
 
 def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
-    """Draw a line for every chord, and its name where there is room for any of its voice."""
+    """Draw a line for every chord, with the names of as many as are legible; what share that is stands beside."""
     voices = piece.score.voices
     names = [shortened(voice.name or f"voice {i}", VOICE_NAME_IN, SMALL_PT) for i, voice in enumerate(voices, 1)]
-    ends_s = piece.score.length_s
-    for number in range(len(voices)):
+    for number, line in enumerate(piece.lines):
         mine = np.flatnonzero(seen.voices == number)
-        axes.vlines(seen.times_s[mine], number - 0.32, number + 0.32, colors=theme.faint, linewidths=0.7)
-        chords = [f" {shortened(seen.chords[i] or '', CHORD_IN, CHORD_PT)}" for i in mine]
-        widest_in = max((text_width_in(f"{chord} ", CHORD_PT) for chord in chords), default=0.0)
-        room_in = np.diff(seen.times_s[mine], append=ends_s) / ends_s * PLOT_IN
-        for i, chord, room in zip(mine, chords, room_in, strict=True):
-            if room >= widest_in:
-                axes.text(seen.times_s[i], number, chord, fontsize=CHORD_PT, va="center")
+        times, chords = seen.times_s[mine], [seen.chords[i] or "" for i in mine]
+        short = {chord: shortened(chord, CHORD_IN, CHORD_PT) for chord in set(chords)}
+        per_in, widths_in = piece.score.length_s / PLOT_IN, {c: text_width_in(f" {short[c]} ", CHORD_PT) for c in short}
+        needed_s = per_in * np.array([widths_in[chord] for chord in chords])
+        nth = _nth(times, needed_s, sum(not turn.step.rest for turn in line.turns)) if any(chords) else 1
+        # Beside the end stands what share is named: a name of that share ends within the piece.
+        named = [i for i in range(0, len(mine), nth) if nth == 1 or times[i] + needed_s[i] <= piece.score.length_s]
+        axes.vlines(times, number + 0.06, number + 0.32, colors=theme.faint, linewidths=0.7)
+        axes.vlines(times[named], number - 0.32, number + 0.06, colors=theme.faint, linewidths=0.7)
+        for i in named:
+            axes.text(times[i], number - 0.13, f" {short[chords[i]]}", fontsize=CHORD_PT, va="center")
+        if nth > 1:
+            axes.annotate(
+                f"one in {nth} is named", (1.0, number), (6, 0), xycoords=("axes fraction", "data"),
+                textcoords="offset points", fontsize=CHORD_PT, color=theme.faint, va="center",
+            )  # fmt: skip
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_yticks(range(len(names)), names, fontsize=SMALL_PT)
     axes.tick_params(axis="y", length=0)
+
+
+def _nth(times_s: Times, needed_s: Times, loop: int) -> int:
+    """Return n for which the names of every nth chord have room; it is never always the same chord of a loop."""
+    for nth in range(1, len(times_s)):
+        if math.gcd(nth, loop) == 1 and (np.diff(times_s[::nth]) >= needed_s[::nth][:-1]).all():
+            return nth
+    return max(1, len(times_s))
 
 
 def _draw_level(axes: Axes, seen: Overview, theme: Theme) -> None:

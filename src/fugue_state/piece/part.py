@@ -163,10 +163,21 @@ def _keeps(folder: Path) -> bool:
     return (folder / PLACE).exists() or (folder / FINISHED).exists()
 
 
-def cleared(out: Path) -> bool:
-    """Say whether a render of `out` may have been broken off at its very end: it is there, and its folder empty."""
+def is_over(out: Path) -> bool:
+    """Say whether `out` is there beside a working folder in which nothing is kept.
+
+    Its render was broken off at its very end, or another one, that was to replace it, at its beginning.
+    """
     folder = part_folder(out)
-    return out.exists() and folder.is_dir() and all(path.name == LOCK for path in folder.iterdir())
+    return out.exists() and folder.is_dir() and _is_ours(folder) and not _keeps(folder)
+
+
+@contextlib.contextmanager
+def emptied(folder: Path) -> Iterator[None]:
+    """Hold a working folder in which nothing is kept; with success it goes."""
+    with held(folder):
+        yield
+        _clear(folder)
 
 
 def _is_ours(folder: Path) -> bool:

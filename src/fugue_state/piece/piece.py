@@ -20,6 +20,7 @@ from fugue_state.bending.schedule import Shape, even_shape, shape_of
 from fugue_state.bending.strengths import Strengths
 from fugue_state.bending.timeline import Path, Timeline, compose
 from fugue_state.config import EVENT_BATCH, SEED_MAX, MisplacedError, OrderName, Place, placed
+from fugue_state.errors import counted
 from fugue_state.measure.atlas import Atlas
 from fugue_state.measure.curve import distances
 from fugue_state.measure.profile import Profile
@@ -326,7 +327,7 @@ def check_made_for(score: Score, memory: Memory) -> None:
     for layer in {**made_for.layers, **memory.layers}:
         before, now = made_for.layers.get(layer, 0), memory.layers.get(layer, 0)
         if before != now:
-            differ.append(f"{layer} has {now} units, not {before}")
+            differ.append(f"{layer} has {counted(now, 'unit')}, not {before}")
     raise MisplacedError(
         ("made_for",),
         f"memory {memory.header.name!r} is not the one it was made for: {'; '.join(differ)}; "

@@ -67,13 +67,12 @@ def encoded(path: Path, codec: str, comment: str = "") -> Path:
 
 
 @cache
-def generator() -> tuple[Generator, MemoryHeader]:
+def generator(feature_maps: int = 4) -> tuple[Generator, MemoryHeader]:
     """Return an untrained network, and what it says about itself."""
-    header = MemoryHeader(
-        name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=LABELS), steps=1
-    )
+    model = ModelConfig(feature_maps=feature_maps, latent_size=16, labels=LABELS)
+    header = MemoryHeader(name="tiny", mel=MelSpec(), model=model, steps=1)
     frames = header.mel.frames
-    return Generator(header.model, frames, untrained(Generator.shapes(header.model, frames))), header
+    return Generator(model, frames, untrained(Generator.shapes(model, frames))), header
 
 
 def untrained(shapes: Shapes) -> dict[str, npt.NDArray[Any]]:
@@ -85,10 +84,10 @@ def untrained(shapes: Shapes) -> dict[str, npt.NDArray[Any]]:
     }
 
 
-def memory(path: Path) -> Path:
+def memory(path: Path, feature_maps: int = 4) -> Path:
     """Write a memory."""
-    network, header = generator()
-    save_memory(path, network, header)
+    network, header = generator(feature_maps)
+    save_memory(path, network, header.model_copy(update={"name": path.stem}))
     return path
 
 

@@ -16,7 +16,6 @@ import pytest
 from fugue_state.audio import io
 from fugue_state.config import MelSpec
 from fugue_state.errors import InputError
-from fugue_state.learning.networks import Generator
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import save_memory
 

@@ -13,7 +13,7 @@ import pytest
 
 import fugue_state
 from fugue_state.config import MisplacedError
-from fugue_state.errors import FugueError, counted
+from fugue_state.errors import FugueError, InputError, counted
 from fugue_state.live.aside import aside
 
 GIVEN: dict[str, Any] = {"place": ("voices", 0, "chords"), "message": "no such chord"}
@@ -61,6 +61,10 @@ def test_what_is_counted_is_told_by_one_function() -> None:
         assert not re.search(r"\{len\([^{}]*\)\} [a-z]+s\b|\{[^{}]*count[^{}]*\} [a-z]+s\b|[a-z]\(e?s\) [a-z]", text), (
             path
         )
+
+
+def test_whatever_it_names_an_error_is_one_line() -> None:
+    assert str(InputError("a\nb\x1b[31m\udc80.wav: no café")) == r"a\nb\x1b[31m\udc80.wav: no café"
 
 
 def misplaced() -> None:

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 
 from fugue_state.audio import io, reading
-from fugue_state.cli.telling import plain_streams
+from fugue_state.cli.telling import note, plain_streams
 from fugue_state.config import MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import read_corpus, readable
@@ -164,6 +164,17 @@ def test_output_that_cannot_be_encoded_is_escaped(monkeypatch: pytest.MonkeyPatc
     sys.stdout.write("Cт ♯ \udcff\n")
     sys.stdout.flush()
     assert raw.getvalue() == b"C\\u0442 \\u266f \\udcff" + os.linesep.encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_a_name_that_breaks_lines_breaks_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a\nb\x1b[31m.mp4").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match=r"\(a\\nb\\x1b\[31m\.mp4\)"):
+        read_corpus(tmp_path)
+    write(tmp_path / "c.wav")
+    for line in read_corpus(tmp_path).notes():
+        note(line)
+    assert r"(a\nb\x1b[31m.mp4)" in capsys.readouterr().err
 
 
 def test_many_files_are_found_in_one_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -320,6 +320,12 @@ def test_a_message_that_is_too_long_is_refused(stage: Stage) -> None:
         assert stage.performance.values["/forget"] == 0.0
 
 
+def test_what_is_refused_is_said_in_one_line(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.send('{"type":"a\\nb\\u001b[31m"}')
+        assert r"'a\nb\x1b[31m'" in hand.until("nack")["message"]
+
+
 def test_a_client_too_many_is_told_so(tmp_path: Path) -> None:
     with Stage(tmp_path / "takes", clients=1) as stage, stage.hand(), connect(f"{stage.ws}/ws/control") as other:
         assert "1 client is here already" in str(other.recv(timeout=5))

@@ -16,6 +16,9 @@ class FugueError(Exception):
 
     exit_code = 1
 
+    def __str__(self) -> str:
+        return in_a_line(super().__str__())
+
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Say how another process makes it again: as it is, whatever its class takes to be made."""
         return _again, (type(self), self.args), self.__dict__
@@ -49,6 +52,11 @@ class TrainingError(FugueError):
 
 class OutputError(FugueError):
     """A file could not be written; nothing half-written is left."""
+
+
+def in_a_line(text: str) -> str:
+    """Return a text in one line: names of files may hold breaks and commands to terminals, which come out escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: object) -> str:

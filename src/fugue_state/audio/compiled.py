@@ -13,6 +13,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import numba
+from numba.core.caching import FunctionCache
 from numba.core.event import Event, Listener, register
 
 if TYPE_CHECKING:
@@ -33,11 +34,28 @@ def compiled(function: Function) -> Function:
     It gives up the interpreter's lock, so that threads share the cores. That something is compiled is logged once.
     """
     _listen()
-    try:
-        made = numba.njit(cache=True, **WAY)(function)
-    except RuntimeError:  # nowhere to write
-        made = numba.njit(**WAY)(function)
+    made = numba.njit(**WAY)(function)
+    with contextlib.suppress(RuntimeError):  # nowhere to write
+        made._cache = _Kept(function)
     return cast("Function", made)
+
+
+class _Kept(FunctionCache):  # type: ignore[misc]
+    """Machine code on disk, which can always be made again: what is damaged is, and a full disk stops nobody."""
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return what is kept, or None."""
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:  # noqa: BLE001 - half a file can raise anything
+            with contextlib.suppress(OSError):
+                self.flush()
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        """Keep something, where there is room."""
+        with contextlib.suppress(OSError):
+            super().save_overload(sig, data)
 
 
 class _Compiling(Listener):

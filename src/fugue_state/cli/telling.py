@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from fugue_state.errors import in_a_line
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -45,7 +47,7 @@ def plain_streams() -> None:
 
 def say(line: str) -> None:
     """Tell the user something that is no result."""
-    click.echo(line, err=True)
+    click.echo(in_a_line(line), err=True)
 
 
 def note(line: str) -> None:
@@ -94,4 +96,4 @@ def _plain(value: Any) -> str:
         return "; ".join(map(_plain, value)) or "none"
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.0f}" if abs(value) >= 10.0**FIGURES else f"{value:.{FIGURES}g}"
-    return str(value)
+    return in_a_line(str(value))

@@ -131,7 +131,8 @@ class Run:
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
-        self.watcher.say("\nstopping after this step; everything is kept")
+        self.watcher.say("")  # below the bar
+        self.watcher.say("stopping after this step; everything is kept")
 
     def check(self, settings: Settings) -> None:
         """Make sure that this may be learned here: it begins, or is what the run in the folder learns.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -59,7 +59,7 @@ def pluck(midi: float, duration_s: float = 1.5, rate: int = RATE, seed: int = 0)
     return np.asarray(0.2 * np.sum(partials, axis=0), dtype=np.float32)
 
 
-def chord(notes: tuple[int, ...], duration_s: float = 1.5, seed: int = 0) -> Sound:
+def chord(notes: Sequence[float], duration_s: float = 1.5, seed: int = 0) -> Sound:
     """Several plucks at once."""
     return np.asarray(
         np.sum([pluck(n, duration_s, seed=seed + i) for i, n in enumerate(notes)], axis=0), dtype=np.float32

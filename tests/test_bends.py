@@ -199,7 +199,7 @@ def test_noise_keeps_level_and_power_spectrum(tiny_memory: Memory, layer: str, f
     assert np.allclose(noise.mean((1, 2)), h.mean((1, 2)), atol=1e-5)
     assert np.allclose(noise.var((1, 2)), h.var((1, 2)), atol=1e-4)
     spectra = [np.abs(np.fft.rfft2(maps, axes=(1, 2))) for maps in (noise, h)]
-    assert np.allclose(*spectra, atol=1e-2)
+    assert np.allclose(spectra[0], spectra[1], atol=1e-2)
     alive = h.var((1, 2)) > 0.01
     assert alive.any()
     assert (((noise - h) ** 2).mean((1, 2))[alive] > 0.2 * h.var((1, 2))[alive]).all()
@@ -346,7 +346,7 @@ def test_threads_change_nothing(tiny_memory: Memory, name: str, monkeypatch: pyt
         with threadpool_limits(threads):
             bend = bend_of(tiny_memory, name, values(tiny_memory, 3, GAIN_MAX), values(tiny_memory, 4))
             found.append(tiny_memory.generate(z, "C", s, LONG, bend))
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
 
 
 def test_what_a_length_needs_is_prepared_once(tiny_memory: Memory) -> None:

@@ -40,7 +40,7 @@ def test_every_voicing_is_named_in_any_tuning_at_any_rate_and_level(name: str) -
     assert match(plain, list(VOICINGS)).name == name
     assert plain @ template(name) > 0.94
     for off in (-0.4, 0.25):
-        heard = chroma(chord(tuple(note + off for note in notes)), RATE)
+        heard = chroma(chord([note + off for note in notes]), RATE)
         assert heard @ plain > 0.97
     for rate in (16_000, 44_100, 96_000):
         heard = chroma(np.sum([pluck(note, rate=rate) for note in notes], axis=0), rate)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -53,7 +54,7 @@ def played(request: pytest.FixtureRequest, tiny_generator: layers.Generator) -> 
 def learning(played: layers.Generator) -> networks.Generator:
     """The same with PyTorch."""
     network = networks.Generator(played.config, played.frames)
-    fill(network, played.tensors)
+    fill(network, played.tensors, Path("guitar"))
     return network.eval()
 
 
@@ -137,7 +138,7 @@ def net(request: pytest.FixtureRequest) -> tuple[vocoder.MagnitudeNet, MelSpec]:
 def test_a_vocoder_s_network_hears_as_learned(net: tuple[vocoder.MagnitudeNet, MelSpec], frames: int) -> None:
     own, spec = net
     network = learned.MagnitudeNet(own.config, spec)
-    fill(network, own.tensors)
+    fill(network, own.tensors, Path("guitar"))
     audio = np.stack([chord((45, 52, 57, 60)), chord((40, 47, 64), seed=3)])[:, : frames * spec.hop]
     mel = MelTransform(spec).encode(audio)
     guess = LearnedMagnitudes(own, spec).guess(mel)
@@ -152,14 +153,15 @@ def test_a_vocoder_s_network_hears_as_learned(net: tuple[vocoder.MagnitudeNet, M
 def test_a_vocoder_s_network_goes_on_as_learned(net: tuple[vocoder.MagnitudeNet, MelSpec]) -> None:
     own, spec = net
     network = learned.MagnitudeNet(own.config, spec)
-    fill(network, own.tensors)
+    fill(network, own.tensors, Path("guitar"))
     rng = np.random.default_rng(0)
     past = [rng.standard_normal(array.shape, dtype=np.float32) for array in own.nothing(2)]
     for count in (1, 4):
         mel = rng.uniform(-1, 1, (2, own.config.entry - 1 + count, own.bands)).astype(np.float32)
         guess = rng.uniform(-12, 0, (2, count + 1, own.known)).astype(np.float32)
         with torch.no_grad():
-            wanted, left = network.advance(*map(torch.from_numpy, (mel, guess)), [torch.from_numpy(p) for p in past])
+            given = torch.from_numpy(mel), torch.from_numpy(guess)
+            wanted, left = network.advance(*given, [torch.from_numpy(p) for p in past])
         found, kept = own.advance(mel, guess, past)
         assert far_apart(found, wanted.numpy()) < TOLERANCE
         for mine, theirs in zip(kept, left, strict=True):
@@ -189,7 +191,7 @@ def test_what_is_learned_later_does_not_change_what_is_played() -> None:
             parameter.add_(1.0)
     assert np.array_equal(generator(z, 0), before)
     assert all(np.array_equal(generator.tensors[name], tensor) for name, tensor in tensors.items())
-    fill(network, generator.tensors)
+    fill(network, generator.tensors, Path("guitar"))
     assert all(np.array_equal(array, tensors[name]) for name, array in arrays_of(network).items())
     torch.manual_seed(1)
     vocoding = learned.MagnitudeNet(SMALL, MelSpec())

@@ -340,7 +340,7 @@ class Training(Files):
             kind = Trainer.kind if path.name.startswith("state") else "memory"
             values, tensors = read_tensors(path, kind)
             values = {key: value for key, value in values.items() if key not in {"metrics", "data_key"}}
-            return json.dumps(values, sort_keys=True), {name: t.numpy().tobytes() for name, t in tensors.items()}
+            return json.dumps(values, sort_keys=True), {name: t.tobytes() for name, t in tensors.items()}
         if path.suffix == ".csv":
             rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
             if any(len(row) != len(rows[0]) for row in rows):

@@ -190,7 +190,7 @@ PITCHES = (36.0, 40.37, 43.0, 52.0, 61.81, 69.0, 76.5, 84.0, 88.0)
 
 def tone(midi: float, rate: int) -> Sound:
     hz = 440.0 * 2.0 ** ((midi - 69.0) / 12.0)
-    return (0.2 * np.sin(2 * np.pi * hz * np.arange(int(1.2 * rate)) / rate)).astype(np.float32)
+    return np.asarray(0.2 * np.sin(2 * np.pi * hz * np.arange(int(1.2 * rate)) / rate), dtype=np.float32)
 
 
 @pytest.mark.parametrize("rate", [RATE, 44_100, 48_000])

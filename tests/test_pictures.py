@@ -19,7 +19,6 @@ from PIL import Image
 
 from fugue_state.audio import io
 from fugue_state.config import checked
-from fugue_state.learning.networks import Generator
 from fugue_state.look import letters
 from fugue_state.look.figure import DOTS_PER_INCH, save_figure
 from fugue_state.look.figure import PICTURES as PICTURE_SUFFIXES
@@ -30,6 +29,7 @@ from fugue_state.measure.memory import memory_figure
 from fugue_state.measure.profile import Profile, profile_figure
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.overview import overview_figure
 from fugue_state.piece.piece import Piece

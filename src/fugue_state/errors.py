@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,10 @@ class InputError(FugueError):
 
 class AudioError(InputError):
     """A sound file that cannot be read or a signal that cannot be used."""
+
+
+class NotInstalledError(InputError, ImportError):
+    """What is asked for needs packages that are not installed."""
 
 
 class CorpusError(InputError):
@@ -89,6 +94,23 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(value[:LONGEST_SHOWN].casefold(), by_fold, n=1, cutoff=0.4)
     hint = f"; did you mean {by_fold[near[0]]!r}?" if near else ""
     return InputError(f"unknown {what} {shown(value)}{hint} (known: {', '.join(names)})")
+
+
+def check_installed(what: str, extra: str, packages: Iterable[str]) -> None:
+    """Raise NotInstalledError, which says how it can be had, unless all packages that something needs are there."""
+    missing = [package for package in packages if not _installed(package)]
+    if missing:
+        raise NotInstalledError(
+            f'{what} needs packages that are not installed ({", ".join(missing)}): pip install ".[{extra}]", '
+            "in the folder of this software"
+        )
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def a_folder(path: Path) -> str:

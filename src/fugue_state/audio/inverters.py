@@ -17,7 +17,7 @@ from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Refit
 from fugue_state.audio.mel import MelTransform
 from fugue_state.audio.phase import griffin_lim, random_phase
 from fugue_state.config import DEFAULT_QUALITY, QUALITIES, SEED_MAX, MelSpec, PhaseConfig, QualityName
-from fugue_state.extras import needed
+from fugue_state.errors import check_installed
 
 JOINT = PhaseConfig(method="random", iterations=64)  # magnitudes and phase found together, from nothing
 MOMENTUM = 0.99
@@ -30,7 +30,7 @@ class Inverter(Protocol):
     def spec(self) -> MelSpec:
         """The MelSpec it inverts; another one is refused before it gets here."""
 
-    def __call__(self, mel: npt.ArrayLike) -> Array:
+    def __call__(self, mel: Array) -> Array:
         """Invert."""
 
 
@@ -96,7 +96,9 @@ class OriginalInverter:
         return np.stack(made) if made else np.zeros((0, mels.shape[2] * self.spec.hop), dtype=np.float32)
 
     def _one(self, bands: Array) -> Array:
-        librosa = needed("librosa", "the inverter `original`")
+        check_installed("the inverter `original`", "learn", ("librosa",))
+        import librosa
+
         spec = self.spec
         bands = np.concatenate([bands, bands[:, -1:]], axis=1)
         linear = librosa.util.nnls(self._transform.filters, bands) ** (1.0 / spec.power)

@@ -168,7 +168,7 @@ class Atlas:
                 f"the atlas has {counted(most, 'latent')}{of}; 1 to {most} can be chosen, not {shown(count)}"
             )
 
-    def _latent(self, z: Latents) -> Latents:
+    def _latent(self, z: npt.ArrayLike) -> Latents:
         """Return a latent as the memory takes it; InputError for what is none."""
         taken, size = asked.floats("a latent", z), self._latents.shape[1]
         if taken.shape != (size,):
@@ -183,7 +183,7 @@ class Atlas:
             raise InputError(f"no latent of the atlas sounds like {chord}; it has {there or 'none but silent ones'}")
         return among
 
-    def neighbours(self, one: int | Latents, count: int, label: str | None = None) -> list[Place]:
+    def neighbours(self, one: npt.ArrayLike, count: int, label: str | None = None) -> list[Place]:
         """Return the `count` entries that sound most like an entry or a latent (Z,), nearest first.
 
         Near is meant in description: latents of this many dimensions are all about equally far from
@@ -198,7 +198,7 @@ class Atlas:
             distance[found.index] = -1.0
         return [self[int(i)] for i in np.argsort(distance, kind="stable")[:count]]
 
-    def place(self, z: Latents, label: str | None = None) -> Place:
+    def place(self, z: npt.ArrayLike, label: str | None = None) -> Place:
         """Describe any latent (Z,), generated with `label`; None is the memory's first label."""
         return self.places(self._latent(z)[None], [label])[0]
 

@@ -363,7 +363,7 @@ class Memory:
 
         Raises InputError for mels of another shape, or not finite.
         """
-        return self.inverter(mel)
+        return self.inverter(asked.floats("mel", mel, finite=False))
 
     def _label_indices(self, chord: str | Sequence[str] | None, count: int) -> Whole:
         if chord is None:

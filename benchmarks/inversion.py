@@ -303,10 +303,11 @@ def hop_by_hop(stream: Stream, mel: Array) -> float:
     _, warm = stream.step(mel[:, :1], stream.start())
     stream.step(mel[:, 1:2], warm)
     state = stream.start()
+    length_s = float(mel.shape[1] * stream.spec.hop / stream.spec.sample_rate_hz)
     begin = time.perf_counter()
     for number in range(mel.shape[1]):
         _, state = stream.step(mel[:, number : number + 1], state)
-    return (time.perf_counter() - begin) / (mel.shape[1] * stream.spec.hop / stream.spec.sample_rate_hz)
+    return (time.perf_counter() - begin) / length_s
 
 
 def pairs(mels: Array, count: int, seed: int) -> Iterator[tuple[Array, Array, int]]:
@@ -330,7 +331,7 @@ def jump(stream: Stream, one: Array, other: Array, at: int) -> tuple[float, int]
     changed, *steady = largest_step(around).tolist()
     moved = np.flatnonzero(np.abs(heard[0] - heard[1]) > MOVED)
     first = int(moved[0]) if len(moved) else at * hop
-    return changed / max(*steady, LEAST_STEP), at * hop - first
+    return float(changed / max(*steady, LEAST_STEP)), at * hop - first
 
 
 def measure_names(memory: Memory, clips: SoundSet, per_class: int, seed: int) -> Figures | None:

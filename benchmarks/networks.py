@@ -108,10 +108,11 @@ def with_torch(model: str) -> Play:
     from fugue_state.memory.checkpoint import load_memory
 
     torch.set_num_threads(1)
-    played, header, _ = load_memory(find_memory(model))
+    path = find_memory(model)
+    played, header, _ = load_memory(path)
     generator = Generator(header.model, header.mel.frames)
-    fill(generator, played.tensors)
-    generator.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    fill(generator, played.tensors, path)
+    generator.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     sizes = list(header.model.layers.values())
 
     def play(z: Any, strengths: Any) -> Any:

@@ -204,9 +204,9 @@ def test_wrong_wishes_say_what_would_be_right(atlas: Atlas) -> None:
     with pytest.raises(InputError, match="no entry -1"):
         atlas.neighbours(-1, 1)
     with pytest.raises(InputError, match=r"a latent must be \(6,\), got \(5,\)"):
-        atlas.neighbours(np.zeros(5), 1)
+        atlas.neighbours(np.zeros(5, np.float32), 1)
     with pytest.raises(InputError, match="learned without labels"):
-        atlas.place(np.zeros(Z), "Am")
+        atlas.place(np.zeros(Z, np.float32), "Am")
 
 
 def test_neighbours_sound_alike_and_begin_with_the_entry(atlas: Atlas) -> None:

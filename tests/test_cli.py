@@ -19,9 +19,8 @@ from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import OutputError
 from fugue_state.memory.catalogue import VocoderHeader
 from fugue_state.memory.checkpoint import save_vocoder
-from fugue_state.memory.vocoder import MagnitudeNet
 
-from .conftest import RATE, pluck
+from .conftest import RATE, pluck, untrained_net
 
 
 def run(*words: object) -> Result:
@@ -409,7 +408,7 @@ def test_a_folder_without_a_memory_says_what_it_holds(tmp_path: Path, tiny_path:
     (other / "run.json").write_text("{}")
     assert "its training has not come to one yet; --resume goes on with it" in said(other)
     (other / "foreign.safetensors").write_bytes(b"")
-    net = MagnitudeNet(VocoderConfig(channels=8, blocks=1, low=8, local=4), MelSpec())
+    net = untrained_net(VocoderConfig(channels=8, blocks=1, low=8, local=4), MelSpec())
     save_vocoder(other / "vocoder.safetensors", net, VocoderHeader(config=net.config, mel=MelSpec()))
     assert "it holds a vocoder; `fugue vocoder add` puts it into a memory" in said(other)
     assert f"name one that it holds: {tiny_path}\n" in said(tmp_path)

@@ -162,7 +162,7 @@ def test_a_piece_that_is_silent_is_not_lifted_but_told(tmp_path: Path, tiny_gene
     class Mute:
         spec = MelSpec()
 
-        def __call__(self, mel: Array) -> Array:
+        def __call__(self, mel: Any) -> Array:
             return np.zeros((len(mel), mel.shape[2] * 512), dtype=np.float32)
 
     config = tiny_generator.config
@@ -176,7 +176,7 @@ def test_what_is_no_number_never_reaches_a_file(tmp_path: Path, tiny_generator: 
     class Broken:
         spec = MelSpec()
 
-        def __call__(self, mel: Array) -> Array:
+        def __call__(self, mel: Any) -> Array:
             return np.full((len(mel), mel.shape[2] * 512), np.nan, dtype=np.float32)
 
     config = tiny_generator.config
@@ -193,7 +193,7 @@ def test_quiet_and_loud_pieces_reach_the_same_loudness(tmp_path: Path, tiny_gene
         def __init__(self, gain: float) -> None:
             self.gain = gain
 
-        def __call__(self, mel: Array) -> Array:
+        def __call__(self, mel: Any) -> Array:
             spikes = np.zeros((len(mel), mel.shape[2] * 512), dtype=np.float32)
             spikes[:, ::2000] = self.gain  # all peak, no body: the limiter has to work
             spikes += 0.05 * self.gain * np.sin(np.arange(spikes.shape[1]) * 0.3)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.spatial.distance import pdist
 
+from fugue_state.arrays import Array
 from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
@@ -25,7 +26,7 @@ from fugue_state.progress import Track, untracked
 ACCURACY_POWER = 8
 LEAST_ACCURACY = 0.01  # below it the score stays finite
 
-Classes = dict[str, Mels]
+Classes = Mapping[str, Mels]
 
 
 def score(distance: float, accuracy: float | None = None) -> float:
@@ -101,7 +102,7 @@ class Examiner:
             figures = {"score": score(figures["frechet"], figures.get("accuracy"))} | figures
         return figures | self._spread(made) | {"held_out": float(self.held_out)}
 
-    def _names(self, made: Classes, memory: Memory) -> dict[str, float]:
+    def _names(self, made: Mapping[str, Array], memory: Memory) -> dict[str, float]:
         """Name the first sounds of every class by how they begin: inverting is most of the work."""
         if not self._named:
             return {}

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, PREVIEW_COLUMNS, ClipConfig, MelSpec
 from fugue_state.corpus.cache import Cache, find_cache
@@ -38,8 +38,8 @@ SHEET_SEED = 0
 class SoundSet:
     """Sounds (n, N), their mels (n, M, T), labels and guitars."""
 
-    sounds: npt.NDArray[np.float32]
-    mels: Mels
+    sounds: Array
+    mels: Array
     labels: tuple[str, ...]
     guitars: tuple[str, ...]
 
@@ -50,7 +50,9 @@ def generated(memory: Memory, per_class: int, seed: int, track: Track = untracke
     return SoundSet(inverted(mels, memory, track), mels, asked, ("",) * len(asked))
 
 
-def generated_mels(memory: Memory, per_class: int, seed: int, track: Track = untracked) -> tuple[Mels, tuple[str, ...]]:
+def generated_mels(
+    memory: Memory, per_class: int, seed: int, track: Track = untracked
+) -> tuple[Array, tuple[str, ...]]:
     """Return mels of every chord (or of none), class after class, from fresh latents; and what was asked."""
     asked = tuple(name for name in memory.labels or ("",) for _ in range(per_class))
     z = memory.latents(len(asked), seed)
@@ -61,7 +63,7 @@ def generated_mels(memory: Memory, per_class: int, seed: int, track: Track = unt
     return np.concatenate(mels), asked
 
 
-def inverted(mels: Mels, memory: Memory, track: Track = untracked) -> npt.NDArray[np.float32]:
+def inverted(mels: Array, memory: Memory, track: Track = untracked) -> Array:
     """Return the sounds (n, N) that a memory's inverter makes of mels (n, M, T)."""
     starts = range(0, len(mels), EVENT_BATCH)
     sounds = [memory.invert(mels[i : i + EVENT_BATCH]) for i in track(starts, len(starts), "mel to sound")]
@@ -91,7 +93,7 @@ def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> So
     return SoundSet(sounds, _mels(sounds, memory.spec), clips.labels, clips.guitars)
 
 
-def _mels(sounds: npt.NDArray[np.float32], spec: MelSpec) -> Mels:
+def _mels(sounds: Array, spec: MelSpec) -> Array:
     transform = MelTransform(spec)
     parts = [transform.encode(sounds[i : i + EVENT_BATCH]) for i in range(0, len(sounds), EVENT_BATCH)]
     return np.concatenate(parts)

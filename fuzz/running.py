@@ -24,7 +24,7 @@ from typing import Any
 from fugue_state.errors import FugueError
 
 LONGEST_S = 10  # of work; where other programs work, too, that takes longer
-PATIENCE_S = 6 * LONGEST_S  # for one that does not work, but waits
+PATIENCE_S = 18 * LONGEST_S  # for one that does not work, but waits; perhaps for its turn
 MOST_BYTES = 2**30  # that one input may take
 ROOM_BYTES = 6 * 2**30  # that all together may ask the system for
 LONGEST_LINE = 1200  # characters of what is said, without paths

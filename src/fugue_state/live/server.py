@@ -39,6 +39,7 @@ from fugue_state.score.model import Score
 
 STATIC = "live/static"
 JSON = "application/json"
+GONE = (WebSocketDisconnect, RuntimeError)  # of a socket that went while it was told something
 
 
 class Pages:
@@ -107,8 +108,7 @@ class Pages:
         try:
             client = session.join()
         except RefusedError as refused:
-            await socket.send_text(write("bye", reason=refused.message))
-            await socket.close(CLOSED)
+            await _turn_away(socket, refused.message)
             return
 
         async def read(message: str | bytes) -> None:
@@ -127,8 +127,7 @@ class Pages:
         await socket.accept()
         session = self._session
         if len(session.listeners) >= LISTENERS.most:
-            await socket.send_text(write("bye", reason=LISTENERS.passed(len(session.listeners) + 1)))
-            await socket.close(CLOSED)
+            await _turn_away(socket, LISTENERS.passed(len(session.listeners) + 1))
             return
         listener = Listener(session.config)
         session.listeners.append(listener)
@@ -179,11 +178,17 @@ async def _talk(
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
     for task in done:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it went while it was told something
+        with contextlib.suppress(*GONE):
             task.result()
     if socket.client_state is WebSocketState.CONNECTED and socket.application_state is WebSocketState.CONNECTED:
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(*GONE):
             await socket.close()
+
+
+async def _turn_away(socket: WebSocket, why: str) -> None:
+    with contextlib.suppress(*GONE):
+        await socket.send_text(write("bye", reason=why))
+        await socket.close(CLOSED)
 
 
 def stylesheet(theme: Theme) -> str:

@@ -10,8 +10,9 @@ to go on from after every second of the piece, and training saves at every step,
 
 - `whole`: after how many kills all that was there under a final name could be read, and was what the undisturbed
   command made: renders and films byte by byte, all of them there where the piece is; of a take score and sound.
-- `went_on`: after how many the same command ended well, with `--resume` where it asked for that; of `fugue play`:
-  the next one named the take and completed or removed it. Nothing half-written, hidden or not, was left by then.
+- `went_on`: after how many the same command ended well, with `--resume` where it asked for that, or of a film with
+  `--force`; of `fugue play`: the next one named the take and completed or removed it. Nothing half-written, hidden or
+  not, was left by then.
 - `same_bytes`: after how many of these the end was that of the undisturbed command: renders and films byte by byte,
   training state and memory by all they hold, but for the time it took; a take plays to the samples that were heard.
 - `failures`: what was not so, with the number of the point; `--only COMMAND --point NUMBER` kills at it again.
@@ -274,10 +275,11 @@ class Files:
             ended = run([*self._words, "--resume"], folder)
             if ended.code == WRONG_INPUT and re.search("without --resume|no run to resume", ended.last):
                 ended = run(self._words, folder)
-        if ended.code != WRONG_INPUT or "exists already" not in ended.last or self.missing(folder):
+        if ended.code != WRONG_INPUT or "exists already" not in ended.last:
             return ended
-        # It was all done.
-        return run([*self._words, *self.options], folder) if half_written(folder) else Ended(OK, "", 0, 0.0)
+        if self.missing(folder) or half_written(folder):
+            return run([*self._words, *self.options], folder)
+        return Ended(OK, "", 0, 0.0)  # it was all done
 
     @property
     def options(self) -> tuple[str, ...]:

@@ -287,14 +287,14 @@ def _check_film(settings: dict[str, Any]) -> FilmConfig:
 
 
 def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfig) -> None:
-    """Film a finished piece, where that was asked for."""
+    """Film a finished piece, where that was asked for; what takes long first, so that a break in it leaves nothing."""
     from fugue_state.piece.film import film, still
 
     force = settings["force"]
-    if settings["poster"] is not None:
-        say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
     if settings["film"] is not None:
         say(f"filmed {film(sound, piece, settings['film'], config, force=force, track=tracked)}")
+    if settings["poster"] is not None:
+        say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
 
 
 @click.command(

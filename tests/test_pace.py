@@ -19,8 +19,9 @@ from fugue_state.learning.learner import RunSettings
 from fugue_state.learning.log import LOSS_FILE
 from fugue_state.learning.memory_training import MemoryRun, Trainer
 from fugue_state.learning.pace import LEARNING, Pace, find_pace, reached, told
-from fugue_state.learning.run import RUN_FILE, Begin, Run, make_fabric, read_settings
+from fugue_state.learning.run import Begin, Run, make_fabric, read_settings
 from fugue_state.learning.trend import is_noise
+from fugue_state.memory.catalogue import RUN_FILE
 
 
 class Loop(RunSettings):

@@ -28,6 +28,7 @@ from fugue_state.learning.memory_training import Examine, MemoryRun, Preview, Tr
 from fugue_state.learning.run import STATE_FILE, Begin, Progress, Run, Watcher, make_fabric
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 
 from .conftest import RATE, pluck
@@ -115,7 +116,7 @@ def test_saves_and_measures_come_as_often_as_asked_and_previews_at_doubling_step
     shown: list[int] = []
 
     def examine(generator: Generator, header: MemoryHeader) -> dict[str, float]:
-        assert not generator.training
+        assert isinstance(generator, Generator)
         measured.append(header.steps)
         return {"score": 1.0}
 
@@ -354,7 +355,7 @@ def test_two_chords_are_learned(tmp_path: Path, make_corpus: Callable[..., Path]
     trained(tmp_path / "run", run, data, Budget(steps=2000))
     memory = Memory.load(tmp_path / "run")
     for name in ("Am", "C"):
-        sounds = memory.invert(memory.generate(memory.latents(8, 1), name)).numpy()
+        sounds = memory.invert(memory.generate(memory.latents(8, 1), name))
         named = [name_chord(sound, RATE, corpus.labels).name for sound in sounds]
         assert np.mean([n == name for n in named]) >= 0.75, named
 
@@ -387,7 +388,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, make_corpus: Callab
     np.testing.assert_allclose(losses("parts"), losses("one"), atol=5e-3)
     first, second = Memory.load(tmp_path / "one"), Memory.load(tmp_path / "two")
     z = first.latents(4, 0)
-    torch.testing.assert_close(second.generate(z), first.generate(z), atol=0.02, rtol=0.0)
+    np.testing.assert_allclose(second.generate(z), first.generate(z), atol=0.02)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused() -> None:

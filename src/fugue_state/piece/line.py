@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,8 +23,7 @@ POOL = 16  # latents of a kind that a voice of always new ones draws from
 PLACES, NEW, VARIED = 1, 2, 3  # what random numbers are for: each purpose has its own
 
 
-@dataclass(frozen=True)
-class Onset:
+class Onset(NamedTuple):
     """When a turn of the loop sounds; `index` counts the steps of the voice from its start."""
 
     time_s: float

@@ -166,7 +166,6 @@ class Hand:
     """A control socket that somebody holds who says what is right."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
         self._open = contextlib.ExitStack()
         address = f"ws://127.0.0.1:{stage.port}/ws/control?token={TOKEN}"
         self.socket = self._open.enter_context(connect(address, compression=None, max_size=None, close_timeout=0.2))

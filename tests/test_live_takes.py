@@ -23,6 +23,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from click.testing import CliRunner
+from filelock import FileLock
 
 from fugue_state.cli import main
 from fugue_state.config import LiveConfig, MelSpec
@@ -260,7 +261,7 @@ def test_what_is_left_of_a_take_that_was_complete_goes(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shutil, "rmtree", killed)
-    with pytest.raises(KeyboardInterrupt), takes.FileLock(folder / takes.LOCK) as lock:
+    with pytest.raises(KeyboardInterrupt), FileLock(folder / takes.LOCK) as lock:
         takes.Claim(folder, lock).remove()
     monkeypatch.undo()
     assert takes.recover([folder]) == (["take-001"], [])

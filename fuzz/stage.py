@@ -141,6 +141,7 @@ class Stage:
             self.session.player.do(done.set)
             if not done.wait(PATIENCE_S):
                 raise HangError
+            self.do(asyncio.sleep(0))  # what the clock told before is heard
             if not left:
                 return
             time.sleep(0.005)

@@ -94,6 +94,22 @@ def test_the_widest_network_whose_steps_fit_is_taken(
     assert any("too few steps" in line and "--minutes 5 helps" in line for line in lines) == (minutes == 1.0)
 
 
+def test_a_guess_is_told_as_one(clock: Callable[[Loop], Callable[[], None]]) -> None:
+    budget = Budget(minutes=1)
+    found = find(clock, budget, "fast")
+    assert isinstance(found, pace_module.Pace)
+    known, guess = (
+        " ".join(told(found, budget, option="--size", size=lambda run: run.size, guessed=guessed))
+        for guessed in (False, True)
+    )
+    assert "are needed" in known
+    assert "guess" not in known
+    assert "may be needed, a guess that no run has confirmed" in guess
+    assert "perhaps too few steps; --minutes" in guess
+    assert "are needed" not in guess
+    assert "noise" not in guess
+
+
 def test_a_run_of_very_few_steps_is_not_timed(clock: Callable[[Loop], Callable[[], None]]) -> None:
     found = find(clock, Budget(steps=10), "slow", "fast")
     assert isinstance(found, pace_module.Pace)

@@ -435,7 +435,7 @@ def vocoder_train(
             before=read_run(out, HearRun).hear if resume else None, done=steps_done(out) if resume else 0,
         )  # fmt: skip
         run = pace.run
-        for line in told(pace, budget, option="--channels", size=lambda r: r.vocoder.channels):
+        for line in told(pace, budget, option="--channels", size=lambda r: r.vocoder.channels, guessed=True):
             note(line)
         header = hear(
             out, run, sounds, budget, start=start, resume=resume, force=force,

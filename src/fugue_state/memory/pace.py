@@ -122,13 +122,19 @@ def _timed(runs: Mapping[str, Run], build: Build[Run]) -> dict[str, float]:
     return {name: min(times) for name, times in took.items()}
 
 
-def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], int]) -> list[str]:
-    """Return what a pace means for whoever waits, in a line or two; `option` sets the `size` of a network."""
+def told(
+    pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], int], guessed: bool = False
+) -> list[str]:
+    """Return what a pace means for whoever waits, in a line or two; `option` sets the `size` of a network.
+
+    It is said where how many steps are needed is `guessed` only.
+    """
     if not pace.step_s:
         return []
     taken, asked = size(pace.run), size(pace.asked)
     others = (f"; {name} takes {_longer(times)}" for name, times in pace.slower.items() if name != pace.way)
-    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} are needed"
+    needed = "may be needed, a guess that no run has confirmed" if guessed else "are needed"
+    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} {needed}"
     lines = [f"a step takes {pace.step_s:.2g} s here in {pace.way}{''.join(others)}; {fit}"]
     if taken != asked:
         minutes = budget.minutes or 0.0
@@ -139,7 +145,8 @@ def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], 
     if pace.steps < pace.needed:
         more = f"--steps {pace.needed}" if budget.minutes is None else f"--minutes {math.ceil(pace.minutes_needed)}"
         less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
-        lines.append(f"too few steps: what is learned will be noise; {more} helps{less}")
+        few = "perhaps too few steps" if guessed else "too few steps: what is learned will be noise"
+        lines.append(f"{few}; {more} helps{less}")
     return lines
 
 

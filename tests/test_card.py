@@ -14,9 +14,9 @@ from fugue_state.config import TrainConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
 from fugue_state.learning.card import Card, escape, read_card, write_card, write_run_card
-from fugue_state.learning.networks import Generator
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
+from fugue_state.memory.layers import Generator
 
 FIGURES = {"score": 812.3, "accuracy": 0.984, "worst_class": 0.75, "frechet": 715.0, "spread": 0.2, "held_out": 64.0}
 HISTORY = [{"step": 100.0 * i, "minutes": 2.0 * i, "score": 1000.0 * 0.8**i, "accuracy": 0.9} for i in range(1, 31)]

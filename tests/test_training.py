@@ -22,12 +22,13 @@ from fugue_state.corpus.cache import cache_folder, find_cache
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.errors import CheckpointError, CorpusError, InputError, OutputError, TrainingError
-from fugue_state.learning import memory_training
+from fugue_state.learning import memory_training, networks
 from fugue_state.learning.log import LOSS_FILE, Log, steps_logged
 from fugue_state.learning.memory_training import Examine, MemoryRun, Preview, Trainer, read_measures, train
 from fugue_state.learning.run import STATE_FILE, Begin, Progress, Run, Watcher, make_fabric
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.checkpoint import read_tensors
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 
@@ -98,6 +99,26 @@ def test_a_run_leaves_all_that_is_promised(tmp_path: Path) -> None:
     assert set(seen[0].losses) == {"discriminator", "generator", "mel"}
     assert Memory.load(tmp_path / "run").header == header
     assert json.loads((tmp_path / "run" / "run.json").read_text())["train"]["batch"] == 4
+    _, state = read_tensors(tmp_path / "run" / STATE_FILE, "training state")
+    assert {  # as in runs that older versions began
+        "step", "generator/deconv.deconv1.conv.weight", "average/output.bias",
+        "discriminator/convs.0.parametrizations.weight.original", "discriminator/convs.0.parametrizations.weight.0.u",
+        "adam/generator/0/step", "adam/generator/0/exp_avg", "adam/discriminator/0/exp_avg_sq",
+    } <= state.keys()  # fmt: skip
+
+
+def test_what_is_played_is_what_was_learned(tmp_path: Path) -> None:
+    trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=3))
+    state, memory = weights(tmp_path / "run"), Memory.load(tmp_path / "run")
+    network = networks.Generator(MODEL)
+    network.load_state_dict({k.removeprefix("average/"): t for k, t in state.items() if k.startswith("average/")})
+    networks.reestimate_statistics(network, seed=0)
+    z = memory.latents(4, 1)
+    for label, name in enumerate(MODEL.labels):
+        with torch.no_grad():
+            wanted = network(torch.from_numpy(z), torch.full((4,), label))[:, 0].numpy()
+        assert np.ptp(wanted) > 0.01
+        np.testing.assert_allclose(memory.generate(z, name), wanted, atol=1e-5)
 
 
 def test_a_stop_keeps_the_step_it_came_after(tmp_path: Path) -> None:

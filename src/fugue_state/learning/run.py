@@ -144,7 +144,8 @@ class Run:
         if before is not None:
             then = _decisive(before.model_dump(mode="json"))
             for key, now in _decisive(settings.model_dump(mode="json")).items():
-                if then[key] != now:
+                # What an older version did not write down is not known.
+                if key in before.model_fields_set and then[key] != now:
                     difference = _first_difference(key, then[key], now)
                     raise InputError(f"{self.folder}: the run was started with {difference}")
         elif self.begin is Begin.NEW and (self.folder / RUN_FILE).exists():

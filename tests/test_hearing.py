@@ -196,9 +196,7 @@ def test_a_vocoder_is_trained_and_added_by_command(
     assert Memory.load(work / "more.safetensors").own_inverter == "vocoder"
 
 
-def test_a_vocoders_run_goes_on_as_it_began(
-    make_corpus: Callable[..., Path], tiny_path: Path
-) -> None:
+def test_a_vocoders_run_goes_on_as_it_began(make_corpus: Callable[..., Path], tiny_path: Path) -> None:
     folder, ears = make_corpus({"Am": 4, "C": 4}), tiny_path.parent / "ears"
     words = ("vocoder", "train", folder, "-o", ears, "--mel-of", tiny_path, "--channels", "8", "--blocks", "1")
     made = run(*words, "--batch", "2", "--slice", "0.8", "--licence", "CC0-1.0", "--steps", "1")

@@ -40,7 +40,7 @@ def compiled(function: Function) -> Function:
     return cast("Function", made)
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """Machine code on disk, which can always be made again: what is damaged is, and a full disk stops nobody."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
@@ -75,7 +75,7 @@ class _Compiling(Listener):
 
 @cache
 def _listen() -> None:
-    register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
+    register("numba:compile", _Compiling())
 
 
 def cores() -> int:

@@ -36,7 +36,7 @@ def compiled(function: Function) -> Function:
     _listen()
     made = numba.njit(**WAY)(function)
     with contextlib.suppress(RuntimeError):  # nowhere to write
-        made._cache = _Kept(function)
+        made._cache = _Kept(function)  # type: ignore[no-untyped-call]
     return cast("Function", made)
 
 
@@ -46,16 +46,16 @@ class _Kept(FunctionCache):
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept, or None."""
         try:
-            return super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001 - half a file can raise anything
             with contextlib.suppress(OSError):
-                self.flush()
+                self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep something, where there is room."""
         with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 class _Compiling(Listener):

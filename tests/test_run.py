@@ -101,7 +101,7 @@ def test_a_run_goes_on_from_its_state_whatever_only_rounds(tmp_path: Path) -> No
     (folder / "count.txt").touch()
     over = Counter(Count(by=3))
     saves(Run(folder, Budget(steps=1), Begin.OVER), over)
-    assert float(read_tensors(folder / STATE_FILE, Counter.kind)[1]["net/weight"]) == 3.0
+    assert read_tensors(folder / STATE_FILE, Counter.kind)[1]["net/weight"].item() == 3.0
     assert not (folder / "count.txt").exists()
 
 
@@ -120,7 +120,7 @@ def test_ctrl_c_ends_a_run_after_the_step_and_a_second_one_at_once(tmp_path: Pat
     run = Run(tmp_path / "run", Budget(steps=9), watcher=Watcher(say=said.append))
     assert saves(run, Counter(Count(), once)) == [(3, True)]
     assert run.stopped
-    assert said[-1] == "\nstopping after this step; everything is kept"
+    assert said[-1] == "stopping after this step; everything is kept"
     with pytest.raises(KeyboardInterrupt):
         saves(Run(tmp_path / "other", Budget(steps=9)), Counter(Count(), twice))
     assert signal.getsignal(signal.SIGINT) is before

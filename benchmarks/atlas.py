@@ -14,7 +14,6 @@ import time
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import spearmanr
 
 from fugue_state.config import DEFAULT_MEMORY
@@ -30,7 +29,7 @@ def compare(mels: SoundSet, memory: Memory) -> dict[str, Any]:
     """Describe mels both ways."""
     names, rate = triads(memory.labels), memory.spec.sample_rate_hz
     start = time.perf_counter()
-    told = Describer(memory.spec, names)(torch.from_numpy(mels.mels))
+    told = Describer(memory.spec, names)(mels.mels)
     fast_s = time.perf_counter() - start
     sounds = through_mel(mels, memory).sounds
     chords, timbres = [name_chord(s, rate, names) for s in sounds], [timbre(s, rate) for s in sounds]

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from fugue_state.config import DEFAULT_MEMORY, DEFAULT_QUALITY, MEASURE_PER_CLASS
+from fugue_state.config import DEFAULT_MEMORY, DEFAULT_QUALITY, MEASURE_PER_CLASS, QualityName
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.measure.chords import ChordTable
 from fugue_state.measure.memory import chord_table, generated, real, through_mel
@@ -34,6 +35,14 @@ def tables(memory: Memory, against: str | None, per_class: int, seed: int) -> di
     return found
 
 
+def rounded(memory: Memory, inverter: str | None, quality: QualityName) -> Memory:
+    """Return a memory as it is once it was written in half precision."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "half.safetensors"
+        save_memory(path, memory.generator, memory.header, net=memory.net, half=True)
+        return Memory.load(path, inverter=inverter, quality=quality)
+
+
 def main() -> None:
     """Run the measurement."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -47,8 +56,7 @@ def main() -> None:
     options = parser.parse_args()
     memory = Memory.load(options.model, inverter=options.inverter, quality=options.quality)
     if options.ship:
-        for network in filter(None, (memory.generator, memory.net)):
-            network.half().float()
+        memory = rounded(memory, options.inverter, options.quality)
     found = {name: asdict(t) for name, t in tables(memory, options.against, options.per_class, options.seed).items()}
     if options.ship:
         metrics = {f"{part}_{key}": round(table[key], 4) for part, table in found.items() for key in FIGURES}

@@ -21,14 +21,17 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import os
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
-import torch
 
+from fugue_state.arrays import Array
+from fugue_state.audio.compiled import cores
 from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.reading import read_channels
 from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, checked
@@ -45,7 +48,7 @@ OURS = {"forgetting": {"order": "saliency", "pace": "even"}}
 COMMON = {"forgetting": {"order": "random", "pace": "linear"}, "loudness": {"hold": False}}
 
 
-def generated(memory: Memory, events: list[Event], *, intact: bool = False) -> torch.Tensor:
+def generated(memory: Memory, events: list[Event], *, intact: bool = False) -> Array:
     """Return the mels of events, or what they would be intact."""
     parts = []
     for start in range(0, len(events), EVENT_BATCH):
@@ -53,15 +56,15 @@ def generated(memory: Memory, events: list[Event], *, intact: bool = False) -> t
         strengths = None if intact else np.stack([event.strengths for event in some])
         labels = [event.label for event in some if event.label is not None]
         bend = None if intact else some[0].bend
-        parts.append(memory.generate(torch.stack([e.latent for e in some]), labels or None, strengths, bend=bend))
-    return torch.cat(parts)
+        parts.append(memory.generate(np.stack([e.latent for e in some]), labels or None, strengths, bend=bend))
+    return np.concatenate(parts)
 
 
-def heard(memory: Memory, events: list[Event], mels: torch.Tensor) -> list[bool]:
+def heard(memory: Memory, events: list[Event], mels: Array) -> list[bool]:
     """Say which events are named as asked, by what they sound like before the mix."""
     right = []
     for start in range(0, len(events), EVENT_BATCH):
-        sounds = memory.invert(mels[start : start + EVENT_BATCH]).numpy()
+        sounds = memory.invert(mels[start : start + EVENT_BATCH])
         for sound, event in zip(sounds, events[start : start + EVENT_BATCH], strict=True):
             right.append(name_chord(sound, memory.spec.sample_rate_hz, memory.labels).name == event.chord)
     return right
@@ -150,13 +153,11 @@ def recalled(memory: Memory, model: str) -> bool:
 def same_on_threads(memory: Memory, model: str, folder: Path) -> bool:
     """Say whether one thread and two render the same bytes."""
     hashes = set()
-    before = torch.get_num_threads()
-    for threads in (1, 2):
-        torch.set_num_threads(threads)
-        path = folder / f"threads-{threads}.wav"
-        render(Piece(checked(Score, {"duration_s": 30, "memory": model} | OURS), memory), path)
+    for threads in ("1", "2"):
+        with mock.patch.dict(os.environ, OMP_NUM_THREADS=threads):
+            path = folder / f"threads-{threads}.wav"
+            render(Piece(checked(Score, {"duration_s": 30, "memory": model} | OURS), memory), path)
         hashes.add(hashlib.sha256(path.read_bytes()).hexdigest())
-    torch.set_num_threads(before)
     return len(hashes) == 1
 
 
@@ -175,7 +176,7 @@ def main() -> None:
             "recall_is_exact": recalled(memory, options.model),
             "same_on_one_and_two_threads": same_on_threads(memory, options.model, folder),
         }
-    print(json.dumps({"threads": torch.get_num_threads()} | told))
+    print(json.dumps({"threads": cores()} | told))
 
 
 if __name__ == "__main__":

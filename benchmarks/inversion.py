@@ -30,13 +30,14 @@ from typing import Any
 
 import numpy as np
 import soundfile
-import torch
-from torch import Tensor
+from scipy import fft
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io
+from fugue_state.audio.compiled import cores, in_threads, one_thread
 from fugue_state.audio.integrate import Grid, gradient_phase, realtime_phase
 from fugue_state.audio.inverters import MOMENTUM
-from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.mel import MelTransform, hann
 from fugue_state.audio.phase import griffin_lim, random_phase
 from fugue_state.bending.orders import make_order
 from fugue_state.bending.strengths import forget
@@ -94,28 +95,28 @@ Say = Callable[[str], None]
 class Way:
     """A way back: sounds (B, N) to the mel that it reads, and that mel to sounds."""
 
-    encode: Callable[[Tensor], Tensor]
-    invert: Callable[[Tensor], Tensor]
+    encode: Callable[[Array], Array]
+    invert: Callable[[Array], Array]
 
 
-def common_mel(sounds: Tensor, sample_rate_hz: int) -> Tensor:
+def common_mel(sounds: Array, sample_rate_hz: int) -> Array:
     """Return the common mel (B, 128, T), amplitudes with all that is 80 dB below the loudest raised to there."""
     import librosa
 
     mels = librosa.feature.melspectrogram(
-        y=sounds.numpy(), sr=sample_rate_hz, n_fft=FFT, hop_length=HOP,
+        y=sounds, sr=sample_rate_hz, n_fft=FFT, hop_length=HOP,
         n_mels=BANDS, fmin=LOWEST_HZ, fmax=COMPARED_HZ, power=1.0,
     )  # fmt: skip
-    amplitudes = torch.from_numpy(mels)
-    return amplitudes.maximum(amplitudes.amax((1, 2), keepdim=True) * 10.0 ** (-RANGE_DB / 20.0))
+    least = mels.max(axis=(1, 2), keepdims=True) * np.float32(10.0 ** (-RANGE_DB / 20.0))
+    return np.asarray(np.maximum(mels, least))
 
 
-def common_sound(mels: Tensor, sample_rate_hz: int, length: int) -> Tensor:
+def common_sound(mels: Array, sample_rate_hz: int, length: int) -> Array:
     """Return the sounds (B, length) of common mels, one after another."""
     import librosa
 
     made = []
-    for mel in mels.numpy():
+    for mel in mels:
         linear = librosa.feature.inverse.mel_to_stft(
             mel, sr=sample_rate_hz, n_fft=FFT, power=1.0, fmin=LOWEST_HZ, fmax=COMPARED_HZ
         )
@@ -125,10 +126,10 @@ def common_sound(mels: Tensor, sample_rate_hz: int, length: int) -> Tensor:
                 length=length, random_state=0,
             )
         )  # fmt: skip
-    return torch.from_numpy(np.stack(made).astype(np.float32))
+    return np.stack(made).astype(np.float32)
 
 
-def inverters(memory: Memory) -> dict[str, Callable[[Tensor], Tensor]]:
+def inverters(memory: Memory) -> dict[str, Callable[[Array], Array]]:
     """Return every way of the memory: its own and the lobes at every quality, the others once."""
     names: list[tuple[InverterName, QualityName]] = [(memory.own_inverter, quality) for quality in QUALITIES]
     names += [(WITHOUT_VOCODER, quality) for quality in QUALITIES]
@@ -160,7 +161,7 @@ def median_seconds(do: Callable[[], object]) -> float:
     return first if first > SLOW_S else statistics.median(clock(do) for _ in range(ROUNDS))
 
 
-def speed(invert: Callable[[Tensor], Tensor], mels: Tensor, duration_s: float) -> Figures:
+def speed(invert: Callable[[Array], Array], mels: Array, duration_s: float) -> Figures:
     """Return the seconds for one clip by itself, and how many times faster than listening a batch is."""
     invert(mels[:1])  # what is compiled or loaded at first use is no part of it
     alone = statistics.median(clock(partial(invert, mel[None])) for mel in mels[:TIMED])
@@ -169,14 +170,14 @@ def speed(invert: Callable[[Tensor], Tensor], mels: Tensor, duration_s: float) -
     return {"seconds_per_clip": round(alone, 4), "times_real_time": round(len(batch) * duration_s / together, 1)}
 
 
-def batched(invert: Callable[[Tensor], Tensor], mels: Tensor) -> Tensor:
+def batched(invert: Callable[[Array], Array], mels: Array) -> Array:
     """Invert mels (n, M, T) as a piece does: in batches."""
-    return torch.cat([invert(part) for part in mels.split(EVENT_BATCH)])  # type: ignore[no-untyped-call]
+    return np.concatenate([invert(mels[start : start + EVENT_BATCH]) for start in range(0, len(mels), EVENT_BATCH)])
 
 
-def faithful(reference: Tensor, sounds: Tensor, sample_rate_hz: int) -> Figures:
+def faithful(reference: Array, sounds: Array, sample_rate_hz: int) -> Figures:
     """Return the errors of sounds (n, N), means over all."""
-    by_window = log_spectral_errors(reference, sounds, sample_rate_hz).mean(0)
+    by_window = log_spectral_errors(reference, sounds, sample_rate_hz).mean(axis=0)
     return {
         "log_spectral_error_db": round(float(by_window.mean()), 3),
         "by_window_db": {str(n): round(float(e), 3) for n, e in zip(COMPARED_WINDOWS, by_window, strict=True)},
@@ -194,7 +195,7 @@ def beside(figures: Figures, common: Figures) -> Figures:
     }
 
 
-def measure_ways(memory: Memory, sounds: Tensor, say: Say) -> Figures:
+def measure_ways(memory: Memory, sounds: Array, say: Say) -> Figures:
     """Measure every way on the same clips (n, N)."""
     spec, rows = memory.spec, {}
     for name, way in ways(memory).items():
@@ -206,7 +207,7 @@ def measure_ways(memory: Memory, sounds: Tensor, say: Say) -> Figures:
     return rows
 
 
-def forgotten_mels(memory: Memory, latents: int, seed: int) -> Iterator[tuple[str, Tensor]]:
+def forgotten_mels(memory: Memory, latents: int, seed: int) -> Iterator[tuple[str, Array]]:
     """Yield mels (n, M, T) of every chord, ever more of the memory forgotten."""
     z = memory.latents(latents * max(len(memory.labels), 1), seed)
     for order, fraction in itertools.product(ORDERS, FRACTIONS):
@@ -231,61 +232,61 @@ def measure_forgotten(memory: Memory, latents: int, seed: int, say: Say) -> Figu
     return rows
 
 
-def phases(grid: Grid) -> dict[str, Callable[[Tensor], Tensor]]:
+def phases(grid: Grid) -> dict[str, Callable[[Array], Array]]:
     """Return ways from magnitudes (B, T, F) to sounds: integrated phase, or iterations from a random one."""
     care = QUALITIES["final"].iterations
 
-    def integrated(magnitude: Tensor, kind: Callable[..., Any], iterations: int) -> Tensor:
-        phase = torch.from_numpy(kind(magnitude.numpy(), grid, 0) + grid.from_centre())
-        return griffin_lim(magnitude, phase, grid, iterations=iterations, momentum=MOMENTUM)
+    def found(begin: Callable[[Array], Array], iterations: int, momentum: float, magnitude: Array) -> Array:
+        def one(item: Array) -> Array:
+            return griffin_lim(item, begin(item), grid, iterations=iterations, momentum=momentum)
 
-    def iterated(magnitude: Tensor, iterations: int, momentum: float) -> Tensor:
-        return griffin_lim(magnitude, random_phase(magnitude, 0), grid, iterations=iterations, momentum=momentum)
+        return np.stack(in_threads(one, list(magnitude)))
+
+    def integrated(kind: Callable[[Array, Grid, int], Array], iterations: int) -> Callable[[Array], Array]:
+        return partial(found, lambda item: kind(item, grid, 0) + grid.from_centre(), iterations, MOMENTUM)
+
+    def iterated(iterations: int, momentum: float) -> Callable[[Array], Array]:
+        return partial(found, partial(random_phase, seed=0), iterations, momentum)
 
     return {
-        "realtime": partial(integrated, kind=realtime_phase, iterations=0),
-        "gradient": partial(integrated, kind=gradient_phase, iterations=0),
-        f"gradient + {care} fast Griffin-Lim": partial(integrated, kind=gradient_phase, iterations=care),
-        "random + 32 fast Griffin-Lim": partial(iterated, iterations=32, momentum=MOMENTUM),
-        "random + 100 fast Griffin-Lim": partial(iterated, iterations=100, momentum=MOMENTUM),
-        "random + 100 Griffin-Lim": partial(iterated, iterations=100, momentum=0.0),
+        "realtime": integrated(realtime_phase, 0),
+        "gradient": integrated(gradient_phase, 0),
+        f"gradient + {care} fast Griffin-Lim": integrated(gradient_phase, care),
+        "random + 32 fast Griffin-Lim": iterated(32, MOMENTUM),
+        "random + 100 fast Griffin-Lim": iterated(100, MOMENTUM),
+        "random + 100 Griffin-Lim": iterated(100, 0.0),
     }
 
 
-def magnitudes(sounds: Tensor, grid: Grid) -> Tensor:
+def magnitudes(sounds: Array, grid: Grid) -> Array:
     """Return the magnitudes (B, T, F) of sounds (B, N)."""
-    spectrum: Tensor = torch.stft(
-        sounds, grid.n_fft, grid.hop, window=torch.hann_window(grid.n_fft), pad_mode="constant", return_complex=True
-    )
-    return spectrum.abs().transpose(1, 2).contiguous()
+    around = np.pad(sounds, ((0, 0), (grid.n_fft // 2, grid.n_fft // 2)))
+    frames = np.lib.stride_tricks.sliding_window_view(around, grid.n_fft, axis=1)[:, :: grid.hop]
+    return np.abs(fft.rfft(frames * hann(grid.n_fft)))
 
 
-def measure_phases(spec: MelSpec, sounds: Tensor, say: Say) -> Figures:
+def measure_phases(spec: MelSpec, sounds: Array, say: Say) -> Figures:
     """Measure what is lost if only the phase is."""
     grid, rows = Grid(spec.n_fft, spec.hop), {}
     true = magnitudes(sounds, grid)
     for name, find in phases(grid).items():
         say(f"true magnitudes: {name}")
         made = batched(find, true)
-        apart = (magnitudes(made, grid) - true).norm(dim=(1, 2)) / true.norm(dim=(1, 2))
+        apart = np.linalg.norm(magnitudes(made, grid) - true, axis=(1, 2)) / np.linalg.norm(true, axis=(1, 2))
         rows[name] = {
-            "spectral_convergence_db": round(float((20.0 * apart.log10()).mean()), 2),
+            "spectral_convergence_db": round(float(20.0 * np.log10(apart).mean()), 2),
             "log_spectral_error_db": round(float(log_spectral_error(sounds, made, spec.sample_rate_hz).mean()), 3),
             "seconds_per_clip": speed(find, true, spec.duration_s)["seconds_per_clip"],
         }
     return rows
 
 
-def measure_stream(memory: Memory, mels: Tensor, jumps: int, seed: int) -> Figures:
+def measure_stream(memory: Memory, mels: Array, jumps: int, seed: int) -> Figures:
     """Measure the vocoder frame by frame on one core: load, latency, and what a sudden change does."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         stream = memory.stream()
         load = 100.0 * statistics.median(hop_by_hop(stream, mel) for mel in mels[:STREAMED])
         found = [jump(stream, *three) for three in pairs(mels, jumps, seed)]
-    finally:
-        torch.set_num_threads(threads)
     ratios = [ratio for ratio, _ in found]
     return {
         "load_percent": round(load, 2),
@@ -297,18 +298,19 @@ def measure_stream(memory: Memory, mels: Tensor, jumps: int, seed: int) -> Figur
     }
 
 
-def hop_by_hop(stream: Stream, mel: Tensor) -> float:
+def hop_by_hop(stream: Stream, mel: Array) -> float:
     """Return the time that playing a mel (M, T) takes, as a part of how long it lasts."""
     _, warm = stream.step(mel[:, :1], stream.start())
     stream.step(mel[:, 1:2], warm)
     state = stream.start()
+    length_s = float(mel.shape[1] * stream.spec.hop / stream.spec.sample_rate_hz)
     begin = time.perf_counter()
-    for frame in mel.split(1, dim=1):  # type: ignore[no-untyped-call]
-        _, state = stream.step(frame, state)
-    return (time.perf_counter() - begin) / (mel.shape[1] * stream.spec.hop / stream.spec.sample_rate_hz)
+    for number in range(mel.shape[1]):
+        _, state = stream.step(mel[:, number : number + 1], state)
+    return (time.perf_counter() - begin) / length_s
 
 
-def pairs(mels: Tensor, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor, int]]:
+def pairs(mels: Array, count: int, seed: int) -> Iterator[tuple[Array, Array, int]]:
     """Yield two different mels each, and the frame at which the one becomes the other."""
     random, frames = np.random.default_rng(seed), mels.shape[2]
     for _ in range(count):
@@ -316,27 +318,27 @@ def pairs(mels: Tensor, count: int, seed: int) -> Iterator[tuple[Tensor, Tensor,
         yield mels[one], mels[other], int(random.integers(frames // 4, frames - frames // 4))
 
 
-def jump(stream: Stream, one: Tensor, other: Tensor, at: int) -> tuple[float, int]:
+def jump(stream: Stream, one: Array, other: Array, at: int) -> tuple[float, int]:
     """Change all values of a mel at frame `at`.
 
     Returns the largest step around it, in times that of the two mels played steadily, and how many samples
     before the frame's centre the sound begins to differ.
     """
-    mixed = torch.cat([one[:, :at], other[:, at:]], dim=1)
+    mixed = np.concatenate([one[:, :at], other[:, at:]], axis=1)
     heard = [stream.step(mel, stream.start())[0][stream.latency :] for mel in (mixed, one, other)]
     hop = stream.spec.hop
-    around = torch.stack([sound[(at - AROUND) * hop : (at + AROUND) * hop] for sound in heard])
+    around = np.stack([sound[(at - AROUND) * hop : (at + AROUND) * hop] for sound in heard])
     changed, *steady = largest_step(around).tolist()
-    moved = (heard[0] - heard[1]).abs() > MOVED
-    first = int(moved.nonzero()[0]) if bool(moved.any()) else at * hop
-    return changed / max(*steady, LEAST_STEP), at * hop - first
+    moved = np.flatnonzero(np.abs(heard[0] - heard[1]) > MOVED)
+    first = int(moved[0]) if len(moved) else at * hop
+    return float(changed / max(*steady, LEAST_STEP)), at * hop - first
 
 
 def measure_names(memory: Memory, clips: SoundSet, per_class: int, seed: int) -> Figures | None:
     """Return the share of chords named right: clips straight, through the mel, and of the intact memory."""
     if not can_be_named(memory.labels) or not set(clips.labels) <= set(memory.labels):
         return None
-    again = batched(memory.inverter, torch.from_numpy(clips.mels)).numpy()
+    again = batched(memory.inverter, clips.mels)
     sets = {
         "clips": clips,
         "clips_through_mel": replace(clips, sounds=again),
@@ -356,10 +358,9 @@ def measure_air(memory: Memory, clips: list[Clip], per_class: int, count: int, s
     sounds = real(clips, wide.model_copy(update={"frames": length}), per_class, seed).sounds[:count]
     narrow = io.resample(sounds.T, AIR_HZ, spec.sample_rate_hz).T[:, : spec.samples]
     narrow = np.pad(narrow, ((0, 0), (0, spec.samples - narrow.shape[1])))
-    mels = MelTransform(spec).encode(torch.from_numpy(np.ascontiguousarray(narrow)))
-    wide_again = io.resample(batched(memory.inverter, mels).numpy().T, spec.sample_rate_hz, AIR_HZ).T
-    made = torch.from_numpy(np.ascontiguousarray(wide_again))[:, : sounds.shape[1]]
-    reference = torch.from_numpy(sounds)[:, : made.shape[1]]
+    again = batched(memory.inverter, MelTransform(spec).encode(narrow))
+    made = io.resample(again.T, spec.sample_rate_hz, AIR_HZ).T[:, : sounds.shape[1]]
+    reference = sounds[:, : made.shape[1]]
     errors = [
         log_spectral_error(reference, sound, AIR_HZ, from_hz=COMPARED_HZ, to_hz=AIR_HZ / 2)
         for sound in (made, without_air(made))
@@ -368,12 +369,11 @@ def measure_air(memory: Memory, clips: list[Clip], per_class: int, count: int, s
     return {"clips": len(made), "inverter_db": with_air, "nothing_above_8_khz_db": without}
 
 
-def without_air(sounds: Tensor) -> Tensor:
+def without_air(sounds: Array) -> Array:
     """Return sounds (B, N) at 44.1 kHz with all above 8 kHz removed."""
-    spectrum = torch.fft.rfft(sounds)
-    spectrum[:, torch.fft.rfftfreq(sounds.shape[1], 1.0 / AIR_HZ) > COMPARED_HZ] = 0.0
-    kept: Tensor = torch.fft.irfft(spectrum, n=sounds.shape[1])
-    return kept
+    spectrum = fft.rfft(sounds)
+    spectrum[:, fft.rfftfreq(sounds.shape[1], 1.0 / AIR_HZ) > COMPARED_HZ] = 0.0
+    return np.asarray(fft.irfft(spectrum, n=sounds.shape[1]))
 
 
 def goal(what: str, kind: str, bound: float, reached: float) -> Figures:
@@ -404,20 +404,18 @@ def measure(options: argparse.Namespace, say: Say) -> Figures:
     corpus = read_corpus(options.against)
     per_class = -(-options.clips // max(len(corpus.labels), 1))
     clips = held_out(corpus.part("Test"), memory.spec, per_class, options.clips, options.seed)
-    sounds = torch.from_numpy(clips.sounds)
     told: Figures = {
         "memory": memory.header.name,
         "inverter": memory.own_inverter,
-        "threads": torch.get_num_threads(),
-        "clips": len(sounds),
+        "threads": cores(),
+        "clips": len(clips.sounds),
         "clip_s": round(memory.spec.duration_s, 3),
-        "ways": measure_ways(memory, sounds, say),
+        "ways": measure_ways(memory, clips.sounds, say),
         "forgotten": measure_forgotten(memory, options.latents, options.seed, say),
-        "phase": measure_phases(memory.spec, sounds, say),
+        "phase": measure_phases(memory.spec, clips.sounds, say),
     }
     say("stream, names, air")
-    mels = torch.from_numpy(clips.mels)
-    told["stream"] = None if memory.net is None else measure_stream(memory, mels, options.jumps, options.seed)
+    told["stream"] = None if memory.net is None else measure_stream(memory, clips.mels, options.jumps, options.seed)
     told["named"] = measure_names(memory, clips, per_class, options.seed)
     if options.air:
         told["air"] = measure_air(memory, read_corpus(options.air).clips, per_class, options.clips, options.seed)

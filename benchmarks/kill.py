@@ -10,8 +10,9 @@ to go on from after every second of the piece, and training saves at every step,
 
 - `whole`: after how many kills all that was there under a final name could be read, and was what the undisturbed
   command made: renders and films byte by byte, all of them there where the piece is; of a take score and sound.
-- `went_on`: after how many the same command ended well, with `--resume` where it asked for that; of `fugue play`:
-  the next one named the take and completed or removed it. Nothing half-written, hidden or not, was left by then.
+- `went_on`: after how many the same command ended well, with `--resume` where it asked for that, or of a film with
+  `--force`; of `fugue play`: the next one named the take and completed or removed it. Nothing half-written, hidden or
+  not, was left by then.
 - `same_bytes`: after how many of these the end was that of the undisturbed command: renders and films byte by byte,
   training state and memory by all they hold, but for the time it took; a take plays to the samples that were heard.
 - `failures`: what was not so, with the number of the point; `--only COMMAND --point NUMBER` kills at it again.
@@ -48,18 +49,21 @@ from fugue_state.cli import main as fugue
 from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.corpus.cache import VARIABLE
 from fugue_state.errors import FugueError
+from fugue_state.learning.arrays import as_played
+from fugue_state.learning.memory_training import Trainer
+from fugue_state.learning.networks import Generator, reestimate_statistics
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors, save_memory
-from fugue_state.memory.networks import Generator, reestimate_statistics
-from fugue_state.memory.training import STATE_KIND
 from fugue_state.score.text import load_score
 
 IMPORTED = (
-    "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.measure.lesson",
-    "fugue_state.piece.film", "fugue_state.piece.performance", "fugue_state.piece.portrait", "fugue_state.piece.render",
+    "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.learning.lesson",
+    "fugue_state.look.picture", "fugue_state.piece.film", "fugue_state.piece.performance",
+    "fugue_state.piece.portrait", "fugue_state.piece.render", "matplotlib.backends.backend_agg",
 )  # fmt: skip
 CHORDS: Final = {"Am": (220.0, 261.6, 329.6), "C": (261.6, 329.6, 392.0), "G": (196.0, 246.9, 293.7)}
-CLIPS = 4  # of each chord
+CLASSES = ("one", "two", "three")  # of the corpus: to name chords at every save would take most of the time
+CLIPS = 4  # of each class
 SECONDS = 4  # of the piece
 SCORE = f"""\
 duration_s = {SECONDS}
@@ -75,6 +79,7 @@ chords = ["G"]
 CHANGES = {"os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.truncate"}  # and files opened to be written to
 PATIENCE_S = 60.0
 TAKE_S = 1.5  # that is recorded
+SILENT_S = 0.2  # a shorter take may have no sound yet, which FLAC packs in blocks; its score plays it
 FORMS = ("--size", "320x240", "--fps", "24")
 OK, WRONG_INPUT = 0, 2
 
@@ -140,6 +145,8 @@ class Running:
             for stream in (1, 2):
                 os.dup2(said, stream)
             sys.stdout, sys.stderr = (os.fdopen(stream, "w", buffering=1) for stream in (1, 2))
+            # Processes that it begins import what the command's would, not this module.
+            sys.modules["__main__"] = importlib.import_module("fugue_state.cli.__main__")
             sys.addaudithook(self._watch(os.open(self._changes, os.O_WRONLY | os.O_APPEND)))
             fugue(list(words), prog_name="fugue")
         except SystemExit as ended:
@@ -269,15 +276,16 @@ class Files:
             ended = run([*self._words, "--resume"], folder)
             if ended.code == WRONG_INPUT and re.search("without --resume|no run to resume", ended.last):
                 ended = run(self._words, folder)
-        if ended.code != WRONG_INPUT or "exists already" not in ended.last or self.missing(folder):
+        if ended.code != WRONG_INPUT or "exists already" not in ended.last:
             return ended
-        # It was all done; what may be left of that is in nobody's way.
-        return run([*self._words, "--force"], folder) if half_written(folder) else Ended(OK, "", 0, 0.0)
+        if self.missing(folder) or half_written(folder):
+            return run([*self._words, *self.options], folder)
+        return Ended(OK, "", 0, 0.0)  # it was all done
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What may be asked for besides."""
-        return () if self._words[0] == "film" else ("--resume",)
+        """What lets it end what was begun."""
+        return ("--force",) if self._words[0] == "film" else ("--resume",)
 
     def missing(self, folder: Path) -> list[str]:
         """Return the names that only the undisturbed command made."""
@@ -306,7 +314,7 @@ class Files:
 
 
 class Training(Files):
-    """Training: what was measured on the way differs in the time it took, and unfinished files from finished ones."""
+    """Training: what was measured on the way differs in the time it took, and the data in where they lie."""
 
     def wrong(self, folder: Path) -> list[str]:
         """Return what cannot be read."""
@@ -318,7 +326,7 @@ class Training(Files):
                 wrong.append(f"not whole: {name} ({error})")
         if (folder / "run/losses.csv").is_file() and (folder / "run/state.safetensors").is_file():
             lines = (folder / "run/losses.csv").read_text(encoding="utf-8").splitlines()[1:]
-            steps = int(read_tensors(folder / "run/state.safetensors", STATE_KIND)[1]["step"])
+            steps = int(read_tensors(folder / "run/state.safetensors", Trainer.kind)[1]["step"])
             if [int(line.split(",")[0]) for line in lines[:steps]] != list(range(1, steps + 1)):
                 wrong.append(f"losses of {len(lines)} steps, a state of {steps}")
         return wrong
@@ -330,12 +338,12 @@ class Training(Files):
         return bool(self._read(ours) == self._read(theirs))
 
     def _read(self, path: Path) -> Any:
-        """Return what a file holds, without times."""
+        """Return what a file holds, without times and places."""
         if path.suffix == ".safetensors":
-            kind = STATE_KIND if path.name.startswith("state") else "memory"
+            kind = Trainer.kind if path.name.startswith("state") else "memory"
             values, tensors = read_tensors(path, kind)
-            values.pop("metrics", None)
-            return json.dumps(values, sort_keys=True), {name: t.numpy().tobytes() for name, t in tensors.items()}
+            values = {key: value for key, value in values.items() if key not in {"metrics", "data_key"}}
+            return json.dumps(values, sort_keys=True), {name: t.tobytes() for name, t in tensors.items()}
         if path.suffix == ".csv":
             rows = [line.split(",") for line in path.read_text(encoding="utf-8").splitlines()]
             if any(len(row) != len(rows[0]) for row in rows):
@@ -345,7 +353,7 @@ class Training(Files):
             lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
             return [{key: value for key, value in line.items() if key != "minutes"} for line in lines]
         if path.suffix == ".json":
-            return json.loads(path.read_text(encoding="utf-8"))
+            return {**json.loads(path.read_text(encoding="utf-8")), "data_key": ""}
         if path.suffix in {".wav", ".flac"}:
             return soundfile.read(path)[0].tobytes()
         return path.read_bytes()
@@ -487,14 +495,15 @@ class Playing:
         wrong = []
         for path in sorted(takes.glob("take-*.*")):
             try:
-                if path.suffix == ".toml":
-                    load_score(path)
-                elif path.suffix == ".flac":
+                if path.suffix == ".flac":
                     soundfile.read(path)
+                if path.suffix != ".toml":
+                    continue
+                length_s = load_score(path).length_s
+                if length_s > SILENT_S and not path.with_suffix(".flac").exists():
+                    wrong.append(f"{path.name} of {length_s:.2f} s without a sound")
             except (FugueError, soundfile.LibsndfileError) as error:
                 wrong.append(f"not whole: {path.name} ({error})")
-            if path.suffix == ".toml" and not path.with_suffix(".flac").exists():
-                wrong.append(f"{path.name} without a sound")
         return wrong
 
     def _goes_on(self, folder: Path, begun: Sequence[str]) -> str:
@@ -523,12 +532,14 @@ class Playing:
         """Return which take does not play to the samples that were heard."""
         wrong = []
         for take in sorted((folder / "takes").glob("*.toml")):
-            ended = run(["render", f"takes/{take.name}", "-o", "again.wav", "--force"], folder)
+            # FLAC as the take's own sound: a WAV's samples are rounded otherwise.
+            ended = run(["render", f"takes/{take.name}", "-o", "again.flac", "--force"], folder)
             if ended.code != OK:
                 wrong.append(f"{take.name} cannot be rendered: {ended.last}")
+            if ended.code != OK or not take.with_suffix(".flac").exists():
                 continue
             ours, heard = (
-                soundfile.read(path, dtype="int32")[0] for path in (folder / "again.wav", take.with_suffix(".flac"))
+                soundfile.read(path, dtype="int32")[0] for path in (folder / "again.flac", take.with_suffix(".flac"))
             )
             length = min(len(ours), len(heard))
             if length == 0 or not np.array_equal(ours[:length], heard[:length]):
@@ -545,10 +556,10 @@ def prepare(given: Path) -> None:
         name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=tuple(CHORDS)), steps=1
     )
     given.mkdir()
-    save_memory(given / "tiny.safetensors", generator, header)
+    save_memory(given / "tiny.safetensors", as_played(generator), header)
     (given / "piece.toml").write_text(SCORE, encoding="utf-8")
     seconds = np.arange(33_000) / 22_050
-    for label, notes in CHORDS.items():
+    for label, notes in zip(CLASSES, CHORDS.values(), strict=True):
         for clip in range(CLIPS):
             tone = sum(np.sin(2 * np.pi * hz * k * seconds + clip) / k for hz in notes for k in range(1, 6))
             path = given / "corpus" / label / f"{label}_g{clip % 2}_{clip}.wav"
@@ -562,7 +573,7 @@ RENDERS: Final = (
     ("--film", "piece.mp4", "--poster", "poster.png", *FORMS),
 )
 TRAIN: Final = (
-    "train", "corpus", "-o", "run", "--steps", "6", "--save-minutes", "1e-9", "--batch", "4", "--feature-maps", "4",
+    "train", "corpus", "-o", "run", "--steps", "3", "--save-minutes", "1e-9", "--batch", "4", "--feature-maps", "4",
     "--latent-size", "16", "--precision", "fp32", "--layout", "channels_last", "--frames", "32",
 )  # fmt: skip
 
@@ -599,12 +610,15 @@ def commands(home: Path, only: str | None) -> Iterator[tuple[str, list[Any]]]:
 
 
 def be_quick() -> None:
-    """Import all, and let renders and previews of training keep something at every step."""
+    """Import all, let renders and previews of training keep something at every step, and training do little for it."""
     for name in IMPORTED:
         importlib.import_module(name)
     rendering = importlib.import_module("fugue_state.piece.render")
     rendering.render = functools.partial(rendering.render, checkpoint_s=0.0)  # type: ignore[attr-defined]
-    importlib.import_module("fugue_state.memory.training").FIRST_PREVIEW = 2  # type: ignore[attr-defined]
+    training = importlib.import_module("fugue_state.learning.memory_training")
+    training.FIRST_PREVIEW = 2  # type: ignore[attr-defined]
+    training.reestimate_statistics = functools.partial(reestimate_statistics, batches=2, batch=8)  # type: ignore[attr-defined]
+    torch.set_num_threads(1)
 
 
 def main() -> None:

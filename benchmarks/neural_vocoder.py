@@ -26,15 +26,15 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import chain, pairwise
 
+import numpy as np
 import torch
 from inversion import Figures, Say, batched, faithful, forgotten_mels, held_out, speed
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import weight_norm
 
-from fugue_state.audio.integrate import Grid
+from fugue_state.arrays import Array
 from fugue_state.audio.mel import MelTransform
-from fugue_state.audio.phase import overlap, synthesize
 from fugue_state.config import (
     COMPARED_WINDOWS,
     DEFAULT_MEMORY,
@@ -47,10 +47,10 @@ from fugue_state.config import (
 )
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.errors import TrainingError
+from fugue_state.learning.learner import keyed_random
+from fugue_state.learning.vocoder_training import analyse, draw_sounds, load_sounds
 from fugue_state.measure.fidelity import mel_error
-from fugue_state.memory.hearing import analyse, draw_sounds, load_sounds
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import keyed_random
 from fugue_state.memory.vocoder import MagnitudeNet
 
 NEURAL = "neural"
@@ -88,14 +88,13 @@ class DirectVocoder(nn.Module):
 
     def __init__(self, spec: MelSpec, channels: int, blocks: int) -> None:
         super().__init__()
-        self._grid = Grid(spec.n_fft, spec.hop)
-        self._window = torch.hann_window(spec.n_fft)
+        self._spec, self._window = spec, torch.hann_window(spec.n_fft)
         self._loudest = math.log(float(self._window.sum()))
         self.enter = nn.Conv1d(spec.n_mels, channels, KERNEL, padding=KERNEL // 2)
         self.first = nn.LayerNorm(channels)
         self.blocks = nn.Sequential(*(Block(channels, blocks) for _ in range(blocks)))
         self.last = nn.LayerNorm(channels)
-        self.leave = nn.Linear(channels, 2 * self._grid.bins)
+        self.leave = nn.Linear(channels, spec.n_fft + 2)
         for layer in self.modules():
             if isinstance(layer, nn.Conv1d | nn.Linear):
                 nn.init.trunc_normal_(layer.weight, std=0.02)
@@ -108,9 +107,8 @@ class DirectVocoder(nn.Module):
         return self._sound(torch.polar(level.clamp_max(self._loudest).exp(), angle))
 
     def _sound(self, spectrum: Tensor) -> Tensor:
-        count, grid = spectrum.shape[1], self._grid
-        sound = synthesize(spectrum, grid, self._window) / overlap(count, grid, self._window)
-        return sound[:, grid.n_fft // 2 :][:, : count * grid.hop]
+        n_fft, hop, length = self._spec.n_fft, self._spec.hop, spectrum.shape[1] * self._spec.hop
+        return torch.istft(spectrum.transpose(1, 2), n_fft, hop, window=self._window, length=length)
 
 
 class PeriodJudge(nn.Module):
@@ -179,6 +177,7 @@ class Contest:
         self._spec, self._clips, self._options = spec, clips, options
         self._hear = HearConfig(batch=options.batch, seed=options.seed)
         self._transform = MelTransform(spec)
+        self._filters = torch.from_numpy(self._transform.filters.T)
         self._least = 10.0 ** (spec.floor_db / 20.0) / self._transform.unit_gain
         torch.manual_seed(options.seed)
         self.net, self.judges = DirectVocoder(spec, options.channels, options.blocks), Judges()
@@ -205,7 +204,7 @@ class Contest:
     def _batch(self, random: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draw sounds (B, CROP * hop) and the mels (B, M, CROP) of just them."""
         sounds = draw_sounds(self._clips, self._spec, self._hear, random)
-        mels = self._transform.encode(sounds)
+        mels = torch.from_numpy(self._transform.encode(sounds.numpy()))
         crop, hop = min(CROP, self._spec.frames), self._spec.hop
         begins = torch.randint(self._spec.frames - crop + 1, (len(sounds),), generator=random).tolist()
         cut_sounds = [s[b * hop : (b + crop) * hop] for s, b in zip(sounds, begins, strict=True)]
@@ -214,8 +213,7 @@ class Contest:
 
     def _near(self, made: Tensor, sounds: Tensor) -> tuple[Tensor, Tensor]:
         """Return how far the mel, and the spectra in several resolutions, lie from what they should be: nepers."""
-        filters, n_fft = self._transform.filters.T, self._spec.n_fft
-        mel = self._apart(*(analyse(s, n_fft) @ filters for s in (made, sounds)))
+        mel = self._apart(*(analyse(s, self._spec.n_fft) @ self._filters for s in (made, sounds)))
         spectra = [self._apart(*(analyse(s, window) for s in (made, sounds))) for window in COMPARED_WINDOWS]
         return mel, torch.stack(spectra).mean()
 
@@ -271,7 +269,7 @@ def means(losses: Iterable[dict[str, float]]) -> dict[str, float]:
     return {name: round(statistics.fmean(one[name] for one in found), 4) for name in LOSSES} if found else {}
 
 
-def own_ways(memory: Memory) -> dict[str, Callable[[Tensor], Tensor]]:
+def own_ways(memory: Memory) -> dict[str, Callable[[Array], Array]]:
     """Return what the network is compared with: the memory's own inverter and the lobes."""
     names: dict[str, tuple[InverterName, QualityName]] = {
         f"{name} {quality}": (name, quality)
@@ -281,20 +279,19 @@ def own_ways(memory: Memory) -> dict[str, Callable[[Tensor], Tensor]]:
     return {shown: memory.make_inverter(*which) for shown, which in names.items()}
 
 
-def direct(net: DirectVocoder) -> Callable[[Tensor], Tensor]:
+def direct(net: DirectVocoder) -> Callable[[Array], Array]:
     """Return the trained network as a way from mels (B, M, T) to sounds (B, N)."""
     net.eval()
 
-    def invert(mels: Tensor) -> Tensor:
+    def invert(mels: Array) -> Array:
         with torch.inference_mode():
-            sounds: Tensor = net(mels)
-            return sounds
+            return np.asarray(net(torch.from_numpy(mels)).numpy())
 
     return invert
 
 
 def measure_way(
-    invert: Callable[[Tensor], Tensor], memory: Memory, sounds: Tensor, forgotten: dict[str, Tensor]
+    invert: Callable[[Array], Array], memory: Memory, sounds: Array, forgotten: dict[str, Array]
 ) -> Figures:
     """Measure one way: on held-out clips (n, N), and on half-forgotten mels."""
     spec, transform = memory.spec, MelTransform(memory.spec)
@@ -313,6 +310,7 @@ def measure_way(
 def measure(options: argparse.Namespace, say: Say) -> Figures:
     """Train, then measure all ways."""
     memory, corpus = Memory.load(options.model), read_corpus(options.against)
+    config = VocoderConfig() if memory.net is None else memory.net.config
     sounds = test_sounds(corpus, memory.spec, options)
     forgotten = dict(forgotten_mels(memory, options.latents, options.seed))
     say("sounds")
@@ -323,7 +321,7 @@ def measure(options: argparse.Namespace, say: Say) -> Figures:
         "parameters": {
             NEURAL: parameters(contest.net),
             "judges": parameters(contest.judges),
-            "vocoder": parameters(memory.net or MagnitudeNet(VocoderConfig(), memory.spec)),
+            "vocoder": sum(map(math.prod, MagnitudeNet.shapes(config, memory.spec).values())),
         },
         "training_clips": len(clips),
         "threads": torch.get_num_threads(),
@@ -335,10 +333,10 @@ def measure(options: argparse.Namespace, say: Say) -> Figures:
     return told | {"clips": len(sounds), "ways": rows}
 
 
-def test_sounds(corpus: Corpus, spec: MelSpec, options: argparse.Namespace) -> Tensor:
+def test_sounds(corpus: Corpus, spec: MelSpec, options: argparse.Namespace) -> Array:
     """Return the held-out clips (n, N) that are measured, all labels alike."""
     per_class = -(-options.clips // max(len(corpus.labels), 1))
-    return torch.from_numpy(held_out(corpus.part("Test"), spec, per_class, options.clips, options.seed).sounds)
+    return held_out(corpus.part("Test"), spec, per_class, options.clips, options.seed).sounds
 
 
 def parameters(net: nn.Module) -> int:

@@ -166,7 +166,7 @@ def finer(memory: Memory, beat_s: float, seconds: float, changes: int) -> dict[s
     for voice in voices:
         mel = voice.mel[None]  # type: ignore[attr-defined]
         for name, sound in (("live", stream.whole(mel[0])[None]), ("final", memory.invert(mel))):
-            errors[name].append(float(mel_error(mel, sound, transform)))
+            errors[name].append(float(mel_error(mel, sound, transform)[0]))
     return {name: round(statistics.fmean(found), 2) for name, found in errors.items()} | {"chords": len(voices)}
 
 

@@ -19,8 +19,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import torch
 
+from fugue_state.audio.compiled import cores
 from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, InverterName
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.memory import Memory
@@ -38,9 +38,9 @@ def survival(piece: Piece) -> dict[str, object]:
     margins: list[float] = []
     for start in range(0, len(made), EVENT_BATCH):
         part = made[start : start + EVENT_BATCH]
-        strengths = torch.from_numpy(np.stack([e.strengths for e in part]))
+        strengths = np.stack([e.strengths for e in part])
         asked = [str(e.label) for e in part]
-        sounds = memory.invert(memory.generate(torch.stack([e.latent for e in part]), asked, strengths)).numpy()
+        sounds = memory.invert(memory.generate(np.stack([e.latent for e in part]), asked, strengths))
         named = [name_chord(s, memory.spec.sample_rate_hz, memory.labels) for s in sounds]
         right += [n.name == a for n, a in zip(named, asked, strict=True)]
         margins += [n.margin if n.name == a else -n.margin for n, a in zip(named, asked, strict=True)]
@@ -75,11 +75,7 @@ def main() -> None:
     ours = measure(options.model, None, options.duration)
     common = measure(options.model, "original", options.duration)
     times = float(str(common["seconds"])) / float(str(ours["seconds"]))
-    print(
-        json.dumps(
-            {"threads": torch.get_num_threads(), "ours": ours, "common": common, "times_faster": round(times, 1)}
-        )
-    )
+    print(json.dumps({"threads": cores(), "ours": ours, "common": common, "times_faster": round(times, 1)}))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,15 @@ import statistics
 import time
 from collections.abc import Callable
 
+import numpy as np
 import torch
 
 from fugue_state.config import ComputeConfig, MelSpec, ModelConfig, TrainConfig
-from fugue_state.memory.dataset import MelSet
-from fugue_state.memory.losses import discriminator_hinge, generator_hinge, mel_statistics
-from fugue_state.memory.networks import Discriminator, Generator
-from fugue_state.memory.training import RunConfig, Trainer, make_fabric
+from fugue_state.corpus.mels import MelSet
+from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
+from fugue_state.learning.memory_training import MemoryRun, Trainer
+from fugue_state.learning.networks import Discriminator, Generator
+from fugue_state.learning.run import make_fabric
 
 LABELS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
 CLIPS = 512
@@ -28,9 +30,8 @@ CLIPS = 512
 
 def mels() -> MelSet:
     """Return mels of noise: what they show does not change how long a step takes."""
-    random = torch.Generator().manual_seed(0)
-    values = torch.rand((CLIPS, 128, 128), generator=random).mul(2).sub(1).half()
-    return MelSet(values, torch.arange(CLIPS) % len(LABELS), LABELS, [], "noise")
+    values = np.random.default_rng(0).uniform(-1.0, 1.0, (CLIPS, 128, 128)).astype(np.float16)
+    return MelSet(values, np.arange(CLIPS) % len(LABELS), LABELS, [], "noise")
 
 
 def plain_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Callable[[], None]:
@@ -39,10 +40,11 @@ def plain_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Cal
     discriminator = Discriminator(model.feature_maps, len(model.labels)).to(device)
     optimizer_g = torch.optim.Adam(generator.parameters(), 2e-4, (0.0, 0.9))
     optimizer_d = torch.optim.Adam(discriminator.parameters(), 4e-4, (0.0, 0.9))
+    mels, labels = torch.from_numpy(data.mels), torch.from_numpy(data.label)
 
     def step() -> None:
         index = torch.randint(CLIPS, (batch,))
-        real, label = data.mels[index].float()[:, None].to(device), data.label[index].to(device)
+        real, label = mels[index].float()[:, None].to(device), labels[index].to(device)
         fake = generator(torch.randn(batch, model.latent_size, device=device), label)
         optimizer_d.zero_grad()
         loss_d = discriminator_hinge(discriminator(real, label), discriminator(fake.detach(), label))
@@ -60,7 +62,7 @@ def plain_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Cal
 def our_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Callable[[], object]:
     """Return a step of `fugue train`."""
     train = TrainConfig(batch=batch)
-    run = RunConfig(name="speed", mel=MelSpec(), model=model, train=train, data_key="noise")
+    run = MemoryRun(name="speed", mel=MelSpec(), model=model, train=train, data_key="noise")
     compute = ComputeConfig.model_validate({"accelerator": device})
     return Trainer(run, data, make_fabric(compute)).step
 

@@ -24,11 +24,12 @@ import torch
 from fugue_state.config import EVENT_BATCH, Budget, ComputeConfig, MelSpec, ModelConfig, TrainConfig
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.mels import MelSet, load_mels
+from fugue_state.learning.clusters import cluster_mels
+from fugue_state.learning.memory_training import MemoryRun, train
+from fugue_state.learning.run import Run
 from fugue_state.measure.chords import Chord, name_chord, tabulate, template
-from fugue_state.memory.clusters import cluster_mels
-from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RunConfig, make_fabric, train
 
 PITCHES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 KINDS = ("", "m", "dim")
@@ -51,7 +52,7 @@ def majorities(clusters: MelSet, chords: Sequence[str]) -> tuple[dict[str, str],
 
 def learn(data: MelSet, spec: MelSpec, options: argparse.Namespace, folder: Path) -> Memory:
     """Train a memory on these mels for as long as asked."""
-    run = RunConfig(
+    settings = MemoryRun(
         name=folder.name,
         mel=spec,
         clusters=max(len(data.labels), 1),
@@ -59,8 +60,9 @@ def learn(data: MelSet, spec: MelSpec, options: argparse.Namespace, folder: Path
         train=TrainConfig(batch=options.batch, seed=options.seed),
         data_key=data.key,
     )
-    fabric = make_fabric(ComputeConfig(accelerator=options.accelerator))
-    train(folder, run, data, Budget(steps=options.steps, minutes=options.minutes), fabric=fabric)
+    budget = Budget(steps=options.steps, minutes=options.minutes)
+    with Run(folder, budget, compute=ComputeConfig(accelerator=options.accelerator)) as run:
+        train(run, settings, data)
     return Memory.load(folder)
 
 
@@ -71,7 +73,7 @@ def name_all(memory: Memory, asked: Sequence[str], seed: int) -> list[Chord]:
     heard = []
     for start in range(0, len(asked), EVENT_BATCH):
         part = slice(start, start + EVENT_BATCH)
-        sounds = memory.invert(memory.generate(z[part], asked[part] if memory.labels else None)).numpy()
+        sounds = memory.invert(memory.generate(z[part], asked[part] if memory.labels else None))
         heard += [name_chord(sound, memory.spec.sample_rate_hz, names) for sound in sounds]
     return heard
 

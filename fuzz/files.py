@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
 from fugue_state.audio import reading
 from fugue_state.audio.riff import read_comments
@@ -66,7 +67,7 @@ def checkpoints(folder: Path) -> Iterator[Make]:
     whole = memory(folder / "whole.safetensors")
     path = folder / "fuzzed.safetensors"
     data, tensors = whole.read_bytes(), load_file(whole)
-    with safe_open(whole, "pt") as stored:
+    with safe_open(whole, "np") as stored:
         envelope = json.loads(stored.metadata()[HEADER])
 
     def make(source: random.Random) -> Case:
@@ -79,7 +80,7 @@ def checkpoints(folder: Path) -> Iterator[Make]:
             if source.random() < 0.2:
                 name = source.choice(sorted(kept))
                 kept[name] = source.choice(
-                    (kept[name].flatten()[:0], kept[name].int(), kept[name].flatten(), kept[name] / 0.0)
+                    (kept[name].ravel()[:0], kept[name].astype(np.int32), kept[name].ravel(), kept[name] + np.nan)
                 )
             save_file(kept, path, {HEADER: json.dumps(told)})
             what = json.dumps(told)[:200]

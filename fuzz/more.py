@@ -113,8 +113,9 @@ def left_takes(folder: Path) -> Iterator[Make]:
     soundfile.write(folder / "whole.flac", sound(2), 44_100, takes.SUBTYPE)
     heard = (folder / "whole.flac").read_bytes()
 
-    def text(values: list[Any]) -> bytes:
-        return "".join(f"{json.dumps(value)}\n" for value in values).encode()
+    def text(values: Any) -> bytes:
+        listed = values if isinstance(values, list) else [values]
+        return "".join(f"{json.dumps(value)}\n" for value in listed).encode()
 
     def make(source: random.Random) -> Case:
         shutil.rmtree(left, ignore_errors=True)
@@ -123,7 +124,7 @@ def left_takes(folder: Path) -> Iterator[Make]:
         left.mkdir()
         which = source.randrange(5)
         told = changed(source, lines) if which < 2 else lines
-        journal = text(told if isinstance(told, list) else [told])
+        journal = text(told)
         done = text(changed(source, before)) if which == 2 else text(before)
         packed = gzip.compress(done)
         (left / takes.JOURNAL).write_bytes(mutated(source, journal) if which == 3 else journal)
@@ -158,6 +159,8 @@ def _put(source: random.Random, path: Path, heard: bytes, inside: list[Path]) ->
     """Put something at a path."""
     what = source.randrange(9)
     named = path.with_name(f"{path.name}{source.choice(('.wav', '.flac', '.WAV', '.txt', '.mp4'))}")
+    if os.path.lexists(named):  # whoever wrote into a pipe would wait
+        return
     if what < 3:
         path.mkdir()
         inside.append(path)

@@ -15,7 +15,7 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -24,7 +24,7 @@ from typing import Any
 from fugue_state.errors import FugueError
 
 LONGEST_S = 10  # of work; where other programs work, too, that takes longer
-PATIENCE_S = 6 * LONGEST_S  # for one that does not work, but waits
+PATIENCE_S = 18 * LONGEST_S  # for one that does not work, but waits; perhaps for its turn
 MOST_BYTES = 2**30  # that one input may take
 ROOM_BYTES = 6 * 2**30  # that all together may ask the system for
 LONGEST_LINE = 1200  # characters of what is said, without paths
@@ -32,7 +32,8 @@ READY = -1  # is told before the first input
 SHOWN = 20  # failures of a kind
 DEATHS = 10  # after which a kind is left
 ACCEPTED, REFUSED = "accepted", "refused"
-FAILURES = ("tracebacks", "hangs", "allocations", "lines", "deaths")
+FAILURES = ("tracebacks", "hangs", "allocations", "lines", "prints", "deaths")
+STDERR = 2
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,12 @@ Make = Callable[[random.Random], Case]
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of inputs: how many are tried, what makes them in a folder, and what refuses them."""
+    """A kind of inputs: how many are tried, what makes them in a folder, what refuses them, and whether that logs."""
 
     count: int
     prepare: Callable[[Path], AbstractContextManager[Make]]
     refusals: tuple[type[Exception], ...] = (FugueError,)
+    logs: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,7 @@ class Outcome:
     fate: str
     what: str = ""
     error: str = ""
+    trace: str = field(default="", repr=False)
 
 
 @dataclass
@@ -102,14 +105,22 @@ def outcomes(name: str, kind: Kind, seed: int, numbers: Iterable[int], *, watche
     with tempfile.TemporaryDirectory(prefix="fuzz-") as folder, _cache(Path(folder) / "cache"):
         inside = Path(folder) / "in"
         inside.mkdir()
-        with kind.prepare(inside) as make, _strays() as strays:
+        listens = watched and not kind.logs
+        with (
+            kind.prepare(inside) as make,
+            _strays() as strays,
+            _printed() if listens else contextlib.nullcontext(str) as printed,
+        ):
             if watched:
                 _limit_memory()
             yield READY
             for number in numbers:
                 yield number
                 source = random.Random(f"{name} {seed} {number}")
-                yield _tried(number, make(source), kind, folder, strays, watched=watched)
+                told = _tried(number, make(source), kind, folder, strays, watched=watched)
+                prints = printed()
+                told = replace(told, fate="prints", error=prints) if prints and told.fate not in FAILURES else told
+                yield told
 
 
 def in_a_process(name: str, kind: Kind, seed: int, numbers: Iterable[int]) -> Iterator[Outcome]:
@@ -165,16 +176,20 @@ def _tried(number: int, case: Case, kind: Kind, folder: str, strays: list[BaseEx
     except HangError:
         return Outcome(number, "hangs", case.what, f"more than {LONGEST_S} s")
     except Exception as error:  # noqa: BLE001 - what is looked for
-        return Outcome(number, "tracebacks", case.what, _told(error))
+        return _raised(number, case, error)
     if strays:
         stray, strays[:] = strays[0], []
-        return Outcome(number, "tracebacks", case.what, f"beside: {_told(stray)}")
+        return _raised(number, case, stray)
     if watched and (taken := _peak() - before) > MOST_BYTES:
         return Outcome(number, "allocations", case.what, f"{taken / 2**20:.0f} MB")
     plain = said.replace(folder, "")
     if any(not character.isprintable() for character in plain) or len(plain) > LONGEST_LINE:
         return Outcome(number, "lines", case.what, repr(plain[:300]))
     return Outcome(number, fate, case.what, said)
+
+
+def _raised(number: int, case: Case, error: BaseException) -> Outcome:
+    return Outcome(number, "tracebacks", case.what, _told(error), "".join(traceback.format_exception(error)))
 
 
 def _told(error: BaseException) -> str:
@@ -216,6 +231,25 @@ def _strays() -> Iterator[list[BaseException]]:
         yield found
     finally:
         sys.unraisablehook, threading.excepthook = hooks
+
+
+@contextlib.contextmanager
+def _printed() -> Iterator[Callable[[], str]]:
+    """Collect what libraries print, which no error tells: yields what returns that since it was last asked."""
+    before = os.dup(STDERR)
+    with tempfile.TemporaryFile() as kept:
+
+        def since() -> str:
+            text = os.pread(kept.fileno(), LONGEST_LINE, 0).decode(errors="replace")
+            os.ftruncate(kept.fileno(), os.lseek(kept.fileno(), 0, os.SEEK_SET))
+            return text
+
+        os.dup2(kept.fileno(), STDERR)
+        try:
+            yield since
+        finally:
+            os.dup2(before, STDERR)
+            os.close(before)
 
 
 @contextlib.contextmanager

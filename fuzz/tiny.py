@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 import soundfile
-import torch
 
 from fugue_state.config import MelSpec, ModelConfig, VocoderConfig
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import save_memory, save_vocoder
-from fugue_state.memory.networks import Generator
+from fugue_state.memory.layers import Generator, Shapes
 from fugue_state.memory.vocoder import MagnitudeNet
 
 RATE = 8000
@@ -67,24 +67,33 @@ def encoded(path: Path, codec: str, comment: str = "") -> Path:
 
 
 @cache
-def generator() -> tuple[Generator, MemoryHeader]:
+def generator(feature_maps: int = 4) -> tuple[Generator, MemoryHeader]:
     """Return an untrained network, and what it says about itself."""
-    torch.manual_seed(0)
-    header = MemoryHeader(
-        name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=LABELS), steps=1
-    )
-    return Generator(header.model), header
+    model = ModelConfig(feature_maps=feature_maps, latent_size=16, labels=LABELS)
+    header = MemoryHeader(name="tiny", mel=MelSpec(), model=model, steps=1)
+    frames = header.mel.frames
+    return Generator(model, frames, untrained(Generator.shapes(model, frames))), header
 
 
-def memory(path: Path) -> Path:
+def untrained(shapes: Shapes) -> dict[str, npt.NDArray[Any]]:
+    """Return tensors of a network that has learned nothing: what scales is about 1, all else about 0."""
+    source = np.random.default_rng(0)
+    return {
+        name: (name.endswith(("gain", "var")) + 0.02 * source.standard_normal(shape)).astype("f4" if shape else "i8")
+        for name, shape in shapes.items()
+    }
+
+
+def memory(path: Path, feature_maps: int = 4) -> Path:
     """Write a memory."""
-    network, header = generator()
-    save_memory(path, network, header)
+    network, header = generator(feature_maps)
+    save_memory(path, network, header.model_copy(update={"name": path.stem}))
     return path
 
 
 def vocoder(path: Path) -> Path:
     """Write a vocoder by itself."""
     config, spec = VocoderConfig(channels=8, blocks=1, expansion=1, kernel=2, local=4), MelSpec()
-    save_vocoder(path, MagnitudeNet(config, spec), VocoderHeader(config=config, mel=spec))
+    net = MagnitudeNet(config, spec, untrained(MagnitudeNet.shapes(config, spec)))
+    save_vocoder(path, net, VocoderHeader(config=config, mel=spec))
     return path

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 import pytest
-import torch
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io
-from fugue_state.config import MelSpec, ModelConfig
+from fugue_state.config import MelSpec, ModelConfig, VocoderConfig
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
+from fugue_state.memory.layers import BANDS, EPSILON, Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator, reestimate_statistics
+from fugue_state.memory.vocoder import MagnitudeNet
 
 RATE = 22_050
 LABELS = ("Am", "C", "G")
@@ -57,7 +59,7 @@ def pluck(midi: float, duration_s: float = 1.5, rate: int = RATE, seed: int = 0)
     return np.asarray(0.2 * np.sum(partials, axis=0), dtype=np.float32)
 
 
-def chord(notes: tuple[int, ...], duration_s: float = 1.5, seed: int = 0) -> Sound:
+def chord(notes: Sequence[float], duration_s: float = 1.5, seed: int = 0) -> Sound:
     """Several plucks at once."""
     return np.asarray(
         np.sum([pluck(n, duration_s, seed=seed + i) for i, n in enumerate(notes)], axis=0), dtype=np.float32
@@ -74,19 +76,86 @@ def tiny_header() -> MemoryHeader:
     )
 
 
+def untrained_tensors(config: ModelConfig, frames: int = BANDS, seed: int = 0) -> dict[str, Array]:
+    """The tensors of a generator that has learned nothing, scaled as PyTorch would begin with them."""
+    rng, made = np.random.default_rng(seed), {}
+    for name, shape in Generator.shapes(config, frames).items():
+        if len(shape) == 4:
+            made[name] = rng.normal(0.0, 0.02, shape)
+        elif name == "output.bias":
+            made[name] = rng.uniform(-0.25, 0.25, shape)
+        else:
+            made[name] = np.full(shape, 1.0 if name.endswith(("gain", "var")) else 0.0)
+    return {name: array.astype(np.float32 if array.ndim else np.int64) for name, array in made.items()}
+
+
+def untrained(config: ModelConfig, frames: int = BANDS, seed: int = 0) -> Generator:
+    """A generator that has learned nothing."""
+    return Generator(config, frames, untrained_tensors(config, frames, seed))
+
+
+def untrained_net(config: VocoderConfig, spec: MelSpec, seed: int = 0) -> MagnitudeNet:
+    """A vocoder's network that has learned nothing: it returns its guess."""
+    rng, shapes = np.random.default_rng(seed), MagnitudeNet.shapes(config, spec)
+    made: dict[str, npt.NDArray[np.float64]] = {}
+    for name, shape in shapes.items():
+        layer, kind = name.rsplit(".", 1) if "." in name else ("", name)
+        if kind in {"taps", "place"}:
+            made[name] = rng.standard_normal(shape) * (0.1 if kind == "place" else 1.0 / math.sqrt(config.kernel))
+        elif kind == "scale":
+            made[name] = np.full(shape, 1.0 / config.blocks)
+        elif layer in {"leave", "above", "correct"}:
+            made[name] = np.zeros(shape)
+        elif layer.endswith(("norm", "settle")):
+            made[name] = np.full(shape, 1.0 if kind == "weight" else 0.0)
+        else:
+            most = 1.0 / math.sqrt(shapes[f"{layer}.weight"][1])
+            made[name] = rng.uniform(-most, most, shape)
+    return MagnitudeNet(config, spec, {name: array.astype(np.float32) for name, array in made.items()})
+
+
+def raised(maps: Array, weights: Array, stride: int = 2, padding: int = 1) -> Array:
+    """The transposed convolution of maps (B, I, H, W) with weights (I, C, h, w), as its definition says."""
+    (_, _, height, width), (_, units, high, wide) = maps.shape, weights.shape
+    size = ((height - 1) * stride + high, (width - 1) * stride + wide)
+    out = np.zeros((len(maps), units, *size))
+    for y in range(high):
+        for x in range(wide):
+            share = np.tensordot(maps, weights[:, :, y, x], (1, 0)).transpose(0, 3, 1, 2)
+            out[:, :, y : y + stride * height : stride, x : x + stride * width : stride] += share
+    return out[:, :, padding : size[0] - padding, padding : size[1] - padding].astype(np.float32)
+
+
 @pytest.fixture(scope="session")
 def tiny_generator(tiny_header: MemoryHeader) -> Generator:
-    """Untrained, but with weights large enough that every unit matters."""
-    torch.manual_seed(3)
-    generator = Generator(tiny_header.model)
-    with torch.no_grad():
-        for name, parameter in generator.named_parameters():
-            if "norm.gain" in name or "norm.shift" in name:
-                parameter.add_(0.3 * torch.randn_like(parameter))
-            elif parameter.ndim == 4:
-                parameter.mul_(6.0)
-    reestimate_statistics(generator, seed=0, batches=4, batch=32)
-    return generator
+    """Untrained, but with weights large enough that every unit matters, and the statistics of these weights."""
+    config, rng = tiny_header.model, np.random.default_rng(3)
+    tensors = untrained_tensors(config)
+    for name, tensor in tensors.items():
+        if tensor.ndim == 4:
+            tensors[name] = 6.0 * tensor
+        elif name.endswith(("gain", "shift")):
+            tensors[name] = tensor + 0.3 * rng.standard_normal(tensor.shape).astype(np.float32)
+    label = np.arange(48) % len(LABELS)
+    maps = rng.standard_normal((len(label), config.latent_size, 1, 1)).astype(np.float32)
+    for layer in config.layers:
+        first = maps.shape[2] == 1
+        maps = raised(maps, tensors[f"deconv.{layer}.conv.weight"], 1 if first else 2, 0 if first else 1)
+        mean, variance = maps.mean((0, 2, 3)), maps.var((0, 2, 3))
+        own = f"deconv.{layer}.norm"
+        tensors |= {f"{own}.norm.running_mean": mean, f"{own}.norm.running_var": variance}
+        gain, shift = (tensors[f"{own}.{kind}"][label][:, :, None, None] for kind in ("gain", "shift"))
+        normal = (maps - mean[:, None, None]) / np.sqrt(variance + EPSILON)[:, None, None]
+        maps = np.maximum(normal * gain + shift, 0.0)
+    return Generator(config, BANDS, tensors)
+
+
+def changed(generator: Generator, tensors: Mapping[str, npt.ArrayLike]) -> Generator:
+    """A generator with other values in some of its tensors."""
+    new = {name: np.empty_like(generator.tensors[name]) for name in tensors}
+    for name, values in tensors.items():
+        new[name][...] = values
+    return Generator(generator.config, generator.frames, generator.tensors | new)
 
 
 @pytest.fixture

@@ -6,15 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from fugue_state.audio import io
 from fugue_state.config import AdviceConfig, MelSpec
-from fugue_state.corpus.advice import ClipFacts, advise, bandwidth, clip_facts
+from fugue_state.corpus.advice import ClipFacts, Mels, advise, bandwidth, clip_facts
 from fugue_state.corpus.cache import find_cache
 from fugue_state.corpus.folder import Clip, read_corpus
 from fugue_state.corpus.inspect import inspect_corpus
-from fugue_state.memory.dataset import load_mels
+from fugue_state.corpus.mels import load_mels
 
 from .conftest import RATE, Sound, pluck
 
@@ -26,11 +25,10 @@ def facts(count: int = 400, **changed: object) -> list[ClipFacts]:
     return [replace(GOOD, name=f"a/{i}.wav", **changed) for i in range(count)]  # type: ignore[arg-type]
 
 
-def mels(count: int, spread: float = 0.3) -> torch.Tensor:
-    random = torch.Generator().manual_seed(0)
-    return (
-        torch.randn((1, 128, 96), generator=random) + spread * torch.randn((count, 128, 96), generator=random)
-    ).half()
+def mels(count: int, spread: float = 0.3) -> Mels:
+    random = np.random.default_rng(0)
+    one, each = random.standard_normal((1, 128, 96)), random.standard_normal((count, 128, 96))
+    return (one + spread * each).astype(np.float16)
 
 
 def noise(duration_s: float = 2.0, rate: int = 44_100) -> Sound:
@@ -46,6 +44,17 @@ def test_a_good_folder_needs_no_advice() -> None:
 def only(lines: list[str]) -> str:
     assert len(lines) == 1, lines
     return lines[0]
+
+
+def test_one_of_something_is_told_as_one() -> None:
+    assert only(advise(facts(1), SPEC)).startswith("1 clip is few: ")
+    config = AdviceConfig(fewest_clips=1, quiet_share=0.0, short_share=0.0)
+    [quiet, short] = advise(facts(1, level_dbfs=-46.0, duration_s=0.1), SPEC, config=config)
+    assert "1 of 1 clip (a/0.wav) is quieter than" in quiet
+    assert "1 of 1 clip (a/0.wav) is much shorter than" in short
+    low = facts(1, sample_rate_hz=8000, bandwidth_hz=4000.0)
+    [band] = advise(low + facts(1), SPEC, config=AdviceConfig(fewest_clips=1, band_share=0.1))
+    assert "1 clip (a/0.wav) ends at about 4000 Hz, 1 reaches 8000 Hz" in band
 
 
 def test_too_few_and_too_uneven() -> None:
@@ -85,7 +94,7 @@ def test_mixed_bands_are_told_by_rate_or_by_a_common_end() -> None:
 def test_copies_and_likeness() -> None:
     doubled = mels(400)
     doubled[7] = doubled[3]
-    assert "1 of 400 clips are copies of others (the first: a/7.wav of a/3.wav)" in only(
+    assert "1 of 400 clips is a copy of another (the first: a/7.wav of a/3.wav)" in only(
         advise(facts(), SPEC, mels=doubled)
     )
     assert "nearly all alike (they differ by 1.2 dB)" in only(advise(facts(), SPEC, mels=mels(400, 0.03)))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import copy
 import json
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
@@ -8,13 +7,13 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from safetensors.numpy import load_file
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AtlasConfig, MelSpec, ModelConfig
@@ -25,11 +24,11 @@ from fugue_state.measure.atlas import Atlas, spherical_path
 from fugue_state.measure.describe import Describer, Description, triads
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import save_memory, write_tensors
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.progress import Track
 
-from .conftest import CHORDS, RATE, Sound, chord, pluck
+from .conftest import CHORDS, RATE, Sound, changed, chord, pluck
 from .test_cli import refused, run
 
 SPEC = MelSpec()
@@ -39,7 +38,7 @@ Z = 6
 
 def described(*sounds: Sound, spec: MelSpec = SPEC) -> list[Description]:
     cut = [np.resize(np.append(s, np.zeros(max(0, spec.samples - len(s)))), spec.samples) for s in sounds]
-    mel = MelTransform(spec).encode(torch.from_numpy(np.stack(cut).astype(np.float32)))
+    mel = MelTransform(spec).encode(np.stack(cut).astype(np.float32))
     return Describer(spec, triads())(mel)
 
 
@@ -106,27 +105,24 @@ def test_silence_has_no_chord() -> None:
     assert heard == Description("", 0.0, 0.0, 0.0, 0.0, 0.0, -120.0)
 
 
-class Known(nn.Module):
+class Known:
     """A generator without labels whose first three numbers say chord, level and brightness."""
 
     def __init__(self) -> None:
-        super().__init__()
         sounds = np.stack(
             [0.3 * chord(CHORDS[name], SPEC.duration_s + 0.1)[: SPEC.samples] for name in ("Am", "C", "G")]
         )
-        self.mels = MelTransform(SPEC).encode(torch.from_numpy(sounds))
+        self.mels = MelTransform(SPEC).encode(sounds)
 
-    def forward(
-        self, z: Tensor, label: Tensor, strengths: object, activations: dict[str, Tensor], *_: object
-    ) -> Tensor:
+    def __call__(self, z: Array, label: int, strengths: object, **_: object) -> Array:
         del label, strengths
-        activations["deconv1"] = torch.zeros(len(z), 1, 1)
-        tilt = torch.linspace(-0.2, 0.2, SPEC.n_mels)[None, :, None] * z[:, 2, None, None]
-        return (self.mels[kind(z)] + 0.05 * z[:, 1, None, None] + tilt).clamp(-1, 1)[:, None]
+        tilt = np.linspace(-0.2, 0.2, SPEC.n_mels, dtype=np.float32)[:, None] * z[2]
+        return np.asarray(np.clip(self.mels[kind(z)] + np.float32(0.05) * z[1] + tilt, -1.0, 1.0))
 
 
-def kind(z: Tensor) -> Tensor:
-    return (z[:, 0] > -0.4).int() + (z[:, 0] > 0.4).int()
+def kind(z: Array) -> npt.NDArray[np.int64]:
+    """Return which of the chords latents (..., Z) are."""
+    return (z[..., 0] > -0.4).astype(np.int64) + (z[..., 0] > 0.4)
 
 
 @pytest.fixture(scope="module")
@@ -148,8 +144,8 @@ def test_a_memory_without_labels_gives_the_chord_one_wants(atlas: Atlas, known: 
         for place in atlas.choose(5, chord=name):
             assert place.label is None
             assert place.description.chord == name
-            assert int(kind(place.z[None])) == i
-            assert torch.equal(place.z, z[place.index])
+            assert kind(place.z) == i
+            assert np.array_equal(place.z, z[place.index])
     assert [p.index for p in atlas.choose(5, chord="Cmaj")] == [p.index for p in atlas.choose(5, chord="C")]
 
 
@@ -207,9 +203,9 @@ def test_wrong_wishes_say_what_would_be_right(atlas: Atlas) -> None:
     with pytest.raises(InputError, match="no entry -1"):
         atlas.neighbours(-1, 1)
     with pytest.raises(InputError, match=r"a latent must be \(6,\), got \(5,\)"):
-        atlas.neighbours(torch.zeros(5), 1)
+        atlas.neighbours(np.zeros(5, np.float32), 1)
     with pytest.raises(InputError, match="learned without labels"):
-        atlas.place(torch.zeros(Z), "Am")
+        atlas.place(np.zeros(Z, np.float32), "Am")
 
 
 def test_neighbours_sound_alike_and_begin_with_the_entry(atlas: Atlas) -> None:
@@ -218,7 +214,7 @@ def test_neighbours_sound_alike_and_begin_with_the_entry(atlas: Atlas) -> None:
     assert sorted(cast("int", p.index) for p in near) == list(range(len(atlas)))
     assert [p.index for p in atlas.neighbours(atlas[7].z, 5)] == [p.index for p in near[:5]]
     # The same but for numbers that cannot be heard; one that is no entry.
-    z = atlas[7].z.clone()
+    z = atlas[7].z.copy()
     z[3:] += 1.0
     assert atlas.place(z).index is None
     assert [p.index for p in atlas.neighbours(z, 5)] == [p.index for p in near[:5]]
@@ -246,20 +242,20 @@ def test_a_labelled_memory_is_described_with_its_labels_in_turn(tiny_memory: Mem
     assert [p.index for p in found.path(0, 2, 2)] == [0, 2]
 
 
-def unit(seed: int, size: int = 8) -> Tensor:
+def unit(seed: int, size: int = 8) -> Array:
     values = np.random.default_rng(seed).standard_normal(size)
-    return torch.from_numpy((values / np.linalg.norm(values)).astype(np.float32))
+    return np.asarray(values / np.linalg.norm(values), dtype=np.float32)
 
 
 @given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(0.1, 10), st.integers(2, 12))
 def test_a_path_turns_and_grows_evenly(seed: int, long: float, longer: float, steps: int) -> None:
-    one, other = long * unit(seed), longer * unit(seed + 1)
+    one, other = np.float32(long) * unit(seed), np.float32(longer) * unit(seed + 1)
     way = spherical_path(one, other, steps)
-    assert torch.equal(way[0], one)
-    assert torch.equal(way[-1], other)
-    lengths = way.norm(dim=1)
-    assert torch.allclose(lengths, torch.linspace(float(one.norm()), float(other.norm()), steps), rtol=1e-4)
-    turns = [float((a / a.norm() - b / b.norm()).norm()) for a, b in pairwise(way)]
+    assert np.array_equal(way[0], one)
+    assert np.array_equal(way[-1], other)
+    lengths = np.linalg.norm(way, axis=1)
+    assert np.allclose(lengths, np.linspace(np.linalg.norm(one), np.linalg.norm(other), steps), rtol=1e-4)
+    turns = [np.linalg.norm(a - b) for a, b in pairwise(way / lengths[:, None])]
     assert np.ptp(turns) < 1e-4
 
 
@@ -267,15 +263,15 @@ def test_a_path_turns_and_grows_evenly(seed: int, long: float, longer: float, st
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 def test_parallel_and_opposite_latents_have_a_path(apart: float, sign: float) -> None:
     one = unit(0)
-    other = sign * (one + apart * unit(1))
+    other = np.float32(sign) * (one + np.float32(apart) * unit(1))
     way = spherical_path(one, other, 5)
-    assert torch.isfinite(way).all()
-    assert torch.equal(way[-1], other)
-    assert torch.allclose(way.norm(dim=1), torch.ones(5), atol=1e-3)
+    assert np.isfinite(way).all()
+    assert np.array_equal(way[-1], other)
+    assert np.allclose(np.linalg.norm(way, axis=1), 1.0, atol=1e-3)
     if sign < 0:  # half a turn, not through the middle
         assert float(way[2] @ one) == pytest.approx(0.0, abs=1e-3)
     else:
-        assert torch.allclose(way, one.expand(5, -1), atol=2e-4)
+        assert np.allclose(way, one, atol=2e-4)
 
 
 def test_paths_that_cannot_be() -> None:
@@ -284,7 +280,7 @@ def test_paths_that_cannot_be() -> None:
     with pytest.raises(InputError, match="between two latents"):
         spherical_path(unit(0), unit(1, 9), 3)
     with pytest.raises(InputError, match="zeros"):
-        spherical_path(unit(0), torch.zeros(8), 3)
+        spherical_path(unit(0), np.zeros(8, dtype=np.float32), 3)
 
 
 class Watch:
@@ -326,9 +322,8 @@ def test_a_stale_atlas_is_made_again(tiny_path: Path, monkeypatch: pytest.Monkey
     assert (watch.made, len(other)) == (2, 61)
     assert "other settings; making the atlas again" in watch.said[-1]
     memory = Memory.load(tiny_path)
-    with torch.no_grad():
-        memory.generator.output.weight *= 1.01
-    save_memory(tiny_path, memory.generator, memory.header)
+    other_weight = 1.01 * memory.generator.tensors["output.weight"]
+    save_memory(tiny_path, changed(memory.generator, {"output.weight": other_weight}), memory.header)
     watch.of(tiny_path, AtlasConfig(count=61, seed=5))
     assert (watch.made, len(watch.said)) == (3, 2)
     monkeypatch.setattr(atlas_module.AtlasHeader.model_fields["formula"], "default", 99)
@@ -345,7 +340,7 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-50])
 
 
-def spoil(**tensors: Tensor) -> Callable[[Path], None]:
+def spoil(**tensors: npt.NDArray[Any]) -> Callable[[Path], None]:
     def write(path: Path) -> None:
         memory = Memory.load(path.with_name("tiny.safetensors"))
         header = atlas_module.AtlasHeader(
@@ -362,9 +357,9 @@ def spoil(**tensors: Tensor) -> Callable[[Path], None]:
         cut,
         lambda path: path.write_bytes(b""),
         lambda path: path.write_text("no atlas"),
-        spoil(traits=torch.full((60, 6), float("nan"), dtype=torch.float64)),
-        spoil(traits=torch.zeros(60, 5)),
-        spoil(chord=torch.full((60,), 99)),
+        spoil(traits=np.full((60, 6), np.nan)),
+        spoil(traits=np.zeros((60, 5))),
+        spoil(chord=np.full(60, 99)),
     ],
 )
 def test_a_damaged_atlas_is_made_again(tiny_path: Path, damage: Callable[[Path], object]) -> None:
@@ -412,12 +407,12 @@ def test_a_memory_that_was_never_a_file_leaves_none(tmp_path: Path, known: Memor
 @pytest.fixture
 def unlabelled_path(tmp_path: Path, tiny_generator: Generator, tiny_header: MemoryHeader) -> Path:
     """The tiny memory, knowing only what its first label meant."""
-    generator = copy.deepcopy(tiny_generator)
-    for layer in generator.deconv.values():
-        norm = cast("nn.Module", layer.norm)
-        norm.gain = nn.Parameter(cast("Tensor", norm.gain)[:1].clone())
-        norm.shift = nn.Parameter(cast("Tensor", norm.shift)[:1].clone())
     model = tiny_header.model.model_copy(update={"labels": ()})
+    tensors = {
+        name: tensor[:1] if name.endswith((".gain", ".shift")) else tensor
+        for name, tensor in tiny_generator.tensors.items()
+    }
+    generator = Generator(model, tiny_generator.frames, tensors)
     path = tmp_path / "plain.safetensors"
     save_memory(path, generator, tiny_header.model_copy(update={"model": model}))
     return path
@@ -455,7 +450,7 @@ def test_the_command_plays_what_is_like_a_description(tmp_path: Path, unlabelled
     memory = Memory.load(unlabelled_path)
     assert told["memory_sha256"] == memory.fingerprint
     place = Atlas.of(memory, unlabelled_path, AtlasConfig.model_validate(told["atlas"]))[told["sounds"][0]["index"]]
-    sound = memory.invert(memory.generate(place.z[None]))[0].numpy()
+    sound = memory.invert(memory.generate(place.z[None]))[0]
     stored = reading.read(tmp_path / "s" / files[0])[0]
     assert np.corrcoef(sound, stored)[0, 1] > 0.99
     refused(run(*words, "--chord", name, "-n", 1, "-o", tmp_path / "s"), 2, "exists already")

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AugmentConfig, MelSpec
-from fugue_state.memory.augment import Augment
+from fugue_state.learning.augment import Augment
 
 from .conftest import RATE, pluck
 
@@ -17,11 +18,11 @@ def draw(shift: float = 0.0, level: float = 0.0, pitch: float = 0.0, tilt: float
 
 
 def mel_of(midi: float, delay_s: float = 0.0, gain: float = 1.0) -> torch.Tensor:
-    sound = torch.zeros(1, SPEC.samples)
+    sound = np.zeros((1, SPEC.samples), dtype=np.float32)
     start = int(delay_s * RATE)
-    tone = torch.from_numpy(pluck(midi, 2.0))[: SPEC.samples - start]
+    tone = pluck(midi, 2.0)[: SPEC.samples - start]
     sound[0, start : start + len(tone)] = gain * tone
-    return MelTransform(SPEC).encode(sound)[:, None]
+    return torch.from_numpy(MelTransform(SPEC).encode(sound)[:, None])
 
 
 def test_nothing_drawn_changes_nothing() -> None:

@@ -12,16 +12,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-import torch
 
 from fugue_state.audio import io
 from fugue_state.config import MelSpec
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
 from fugue_state.memory.checkpoint import save_memory
-from fugue_state.memory.networks import Generator
 
-from .conftest import CHORDS, chord, load_benchmark, pluck
+from .conftest import CHORDS, chord, load_benchmark, pluck, untrained
 from .test_vocoder import SMALL, tiny_net
 
 SPEC = MelSpec(frames=32)
@@ -37,10 +35,9 @@ def benchmark(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 @pytest.fixture
 def with_vocoder(tmp_path: Path, tiny_header: MemoryHeader) -> Path:
-    torch.manual_seed(0)
     path = tmp_path / "voiced.safetensors"
     header = tiny_header.model_copy(update={"mel": SPEC, "vocoder": VocoderHeader(config=SMALL, mel=SPEC)})
-    save_memory(path, Generator(header.model, SPEC.frames), header, net=tiny_net(SPEC))
+    save_memory(path, untrained(header.model, SPEC.frames), header, net=tiny_net(SPEC))
     return path
 
 
@@ -83,7 +80,7 @@ def test_everything_is_measured(
 
 
 def test_of_true_magnitudes_more_care_keeps_more(benchmark: ModuleType) -> None:
-    sounds = torch.from_numpy(np.stack([chord(CHORDS["Am"], 1.0)[: SPEC.samples]]))
+    sounds = chord(CHORDS["Am"], 1.0)[None, : SPEC.samples]
     rows = benchmark.measure_phases(SPEC, sounds, lambda _: None)
     reached = [row["spectral_convergence_db"] for row in rows.values()]
     realtime, gradient, cared, fast, faster, plain = reached

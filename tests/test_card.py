@@ -13,10 +13,10 @@ from fugue_state.cli import main
 from fugue_state.config import TrainConfig
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import InputError
-from fugue_state.measure.card import Card, escape, read_card, write_card, write_run_card
+from fugue_state.learning.card import Card, escape, read_card, write_card, write_run_card
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
-from fugue_state.memory.networks import Generator
+from fugue_state.memory.layers import Generator
 
 FIGURES = {"score": 812.3, "accuracy": 0.984, "worst_class": 0.75, "frechet": 715.0, "spread": 0.2, "held_out": 64.0}
 HISTORY = [{"step": 100.0 * i, "minutes": 2.0 * i, "score": 1000.0 * 0.8**i, "accuracy": 0.9} for i in range(1, 31)]
@@ -48,17 +48,20 @@ def test_a_card_tells_all_that_is_known(folder: Path, tiny_header: MemoryHeader)
         "novelty": {"copies": 3},
         "coverage": {"guitars": {"nylon": 0.25}},
     }
-    written = write_card(
-        folder, header, FIGURES, HISTORY, train=TrainConfig(batch=7), measured=measured, sheet="samples/latest.png"
-    )
+    card = Card.of(
+        header, measures=FIGURES, history=HISTORY, train=TrainConfig(batch=7), measured=measured,
+        sheet="samples/latest.png",
+    )  # fmt: skip
+    written = write_card(folder, card)
     assert written == (folder / "card.md", folder / "card.json")
     told = text(folder)
     for part in (
         "# tiny\n", "3 classes (Am, C, G), 2.97 s each", "](samples/latest.png)", "| chords | 3200 | CC0-1.0 |",
-        "128 htk bands 50-8000 Hz, 128 frames", "16-d latent, 4 feature maps, 62 units", "batch 7", "1 steps, 60",
+        "128 htk bands 50-8000 Hz, 128 frames", "16-d latent, 4 feature maps, 62 units", "batch 7",
+        "1 step, 60 minutes",
         "| chords named as asked | 98.4 % |", "| Frechet distance to real clips | 715 |", "Still getting better",
         "| generated | 24 | 50.0 % |", "| real |  | 100.0 % |", "| nearest to nylon | 25 % |",
-        "compared with 64 clips that were held out", "3 of the sounds measured are nearly copies",
+        "compared with 64 clips that were held out", "3 sounds are nearly copies",
         "knows worst is named as asked 75.0 %", "lie 0.20 times as far apart",
     ):  # fmt: skip
         assert part in told
@@ -74,7 +77,7 @@ def test_a_card_tells_all_that_is_known(folder: Path, tiny_header: MemoryHeader)
 
 @pytest.mark.parametrize("data", [(), (DataSource(name="a", clips=1, licence="MIT"), DataSource(name="b", clips=1))])
 def test_an_unknown_licence_is_a_warning(folder: Path, tiny_header: MemoryHeader, data: tuple[DataSource, ...]) -> None:
-    write_card(folder, tiny_header.model_copy(update={"data": data}), {})
+    write_card(folder, Card.of(tiny_header.model_copy(update={"data": data})))
     assert "> **Warning:** the licence of these sounds is not known" in text(folder)
     assert "Nothing was measured" in text(folder)
 
@@ -83,7 +86,7 @@ def test_names_of_files_stay_names(folder: Path, tiny_header: MemoryHeader) -> N
     name = "a|b\n# c <script> [x](y) `k` \udcff"
     hostile = folder.rename(folder.with_name("$(rm x) `run`"))
     header = tiny_header.model_copy(update={"name": name, "data": (DataSource(name=name, clips=1, licence=name),)})
-    write_card(hostile, header, {name: 1.0})
+    write_card(hostile, Card.of(header, measures={name: 1.0}))
     told = text(hostile)
     safe = r"a\|b \# c \<script\> \[x\](y) \`k\` ?"
     assert escape(name) == safe
@@ -96,7 +99,7 @@ def test_names_of_files_stay_names(folder: Path, tiny_header: MemoryHeader) -> N
 
 
 def test_the_commands_of_a_card_are_understood(folder: Path, tiny_header: MemoryHeader) -> None:
-    write_card(folder, tiny_header, {})
+    write_card(folder, Card.of(tiny_header))
     lines = [line for line in text(folder).splitlines() if line.startswith("fugue ")]
     assert len(lines) == 2
     for line in lines:
@@ -111,12 +114,12 @@ def test_the_commands_of_a_card_are_understood(folder: Path, tiny_header: Memory
 
 def test_a_card_is_not_overwritten_nor_written_with_what_is_no_number(folder: Path, tiny_header: MemoryHeader) -> None:
     with pytest.raises(InputError, match=r"measures\.score"):
-        write_card(folder, tiny_header, {"score": float("nan")})
+        Card.of(tiny_header, measures={"score": float("nan")})
     assert sorted(p.name for p in folder.iterdir()) == ["memory.safetensors"]
-    write_card(folder, tiny_header, {})
+    write_card(folder, Card.of(tiny_header))
     with pytest.raises(InputError, match="exists already"):
-        write_card(folder, tiny_header, FIGURES)
-    write_card(folder, tiny_header, FIGURES, force=True)
+        write_card(folder, Card.of(tiny_header, measures=FIGURES))
+    write_card(folder, Card.of(tiny_header, measures=FIGURES), force=True)
     assert read_card(folder).measures == FIGURES
 
 
@@ -129,7 +132,8 @@ def test_a_card_is_written_for_a_run_and_keeps_what_it_knew(folder: Path, tiny_h
     assert again.exit_code == 2
     assert "exists already; choose another name or add --force" in again.stderr
     measured = {"novelty": {"copies": 0}}
-    write_card(folder, tiny_header, FIGURES, HISTORY, measured=measured, train=TrainConfig(batch=9), force=True)
+    known = {"measures": FIGURES, "history": HISTORY, "measured": measured, "train": TrainConfig(batch=9)}
+    write_card(folder, Card.of(tiny_header, **known), force=True)
     assert run("card", folder, "--force").exit_code == 0
     card = read_card(folder)
     assert (len(card.history), card.minutes, card.measured) == (30, 60.0, measured)
@@ -139,7 +143,7 @@ def test_a_card_is_written_for_a_run_and_keeps_what_it_knew(folder: Path, tiny_h
 def test_figures_of_another_memory_are_not_kept(
     folder: Path, tiny_generator: Generator, tiny_header: MemoryHeader
 ) -> None:
-    write_card(folder, tiny_header, FIGURES, HISTORY, measured={"novelty": {"copies": 0}})
+    write_card(folder, Card.of(tiny_header, measures=FIGURES, history=HISTORY, measured={"novelty": {"copies": 0}}))
     save_memory(folder / "memory.safetensors", tiny_generator, tiny_header.model_copy(update={"steps": 9}))
     write_run_card(folder, force=True)
     card = read_card(folder)
@@ -173,11 +177,25 @@ def test_another_corpus_is_refused(folder: Path, make_corpus: Callable[..., Path
     assert not (folder / "card.md").exists()
 
 
+@pytest.mark.parametrize("words", ["card {run} --against {sounds}", "measure {run} --per-class 4 --against {sounds}"])
+def test_where_nothing_can_be_kept_it_is_said_once(
+    tmp_path: Path, folder: Path, make_corpus: Callable[..., Path], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"run": folder, "sounds": make_corpus({"Am": 2, "C": 2})}
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "file" / "cache"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "file"))
+    told = run(*(word.format(**given) for word in words.split())).stderr
+    said = [line for line in told.splitlines() if "is not kept for the next time; FUGUE_CACHE names another" in line]
+    assert len(said) == 1, told
+    assert said[0].startswith("note: ")
+
+
 @pytest.mark.parametrize(
     ("words", "part"),
     [
         (["{tmp}/none"], "none: no such run folder"),
-        (["{tmp}/empty"], "no such checkpoint"),
+        (["{tmp}/empty"], "no memory.safetensors is in this folder"),
         (["{run}", "--against", "{tmp}/none"], "none: no such folder"),
     ],
 )

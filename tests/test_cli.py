@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,9 +15,12 @@ from click.testing import CliRunner, Result
 
 from fugue_state.audio import io
 from fugue_state.cli import composing, main
+from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import OutputError
+from fugue_state.memory.catalogue import VocoderHeader
+from fugue_state.memory.checkpoint import save_vocoder
 
-from .conftest import RATE, pluck
+from .conftest import RATE, pluck, untrained_net
 
 
 def run(*words: object) -> Result:
@@ -221,7 +225,7 @@ def test_what_the_system_refuses_is_one_line(
         raise PermissionError(13, "Permission denied", "losses.csv")
 
     monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("fugue_state.memory.training.begin_run", refuse)
+    monkeypatch.setattr("fugue_state.learning.run.Run._take_up", refuse)
     refused(run("train", root, "-o", tmp_path / "run", "--steps", 1), 1, "losses.csv: Permission denied")
 
 
@@ -277,8 +281,8 @@ def test_training_refuses_what_cannot_be_learned(tmp_path: Path, make_corpus: Ca
     io.write(tmp_path / "one" / "a.wav", pluck(50), RATE)
     refused(train(tmp_path / "nowhere"), 2, "no such folder")
     refused(train(tmp_path / "empty"), 2, "no sound file")
-    refused(train(tmp_path / "text"), 2, "0 usable clip(s)", "not a readable sound file")
-    refused(train(tmp_path / "one"), 2, "1 usable clip(s)")
+    refused(train(tmp_path / "text"), 2, "0 usable clips, at least", "not a readable sound file")
+    refused(train(tmp_path / "one"), 2, "1 usable clip, at least")
     refused(train(make_corpus({"Am": 3}, "class")), 2, "only one class")
     two = make_corpus({"Am": 2, "C": 2}, "two")
     refused(train(two, "--mel", "orignal"), 2, "did you mean 'original'")
@@ -390,3 +394,25 @@ def test_the_listing_of_an_atlas_is_checked_before_anything_is_measured(
     (tmp_path / "out" / "atlas.json").touch()
     monkeypatch.setattr(Memory, "load", never)
     refused(run("atlas", tiny_path, "-n", 1, "-o", tmp_path / "out"), 2, "atlas.json: exists already")
+
+
+def test_a_folder_without_a_memory_says_what_it_holds(tmp_path: Path, tiny_path: Path) -> None:
+    def said(folder: Path) -> str:
+        result = run("forget", "-m", folder, "-o", tmp_path / "a.wav", "--duration", 4)
+        refused(result, 2, f"{folder}: no memory.safetensors is in this folder; ")
+        return result.stderr
+
+    other = tmp_path / "other"
+    other.mkdir()
+    assert "name a checkpoint, the folder of a run, or one that ships: guitar" in said(other)
+    (other / "run.json").write_text("{}")
+    assert "its training has not come to one yet; --resume goes on with it" in said(other)
+    (other / "foreign.safetensors").write_bytes(b"")
+    net = untrained_net(VocoderConfig(channels=8, blocks=1, low=8, local=4), MelSpec())
+    save_vocoder(other / "vocoder.safetensors", net, VocoderHeader(config=net.config, mel=MelSpec()))
+    assert "it holds a vocoder; `fugue vocoder add` puts it into a memory" in said(other)
+    assert f"name one that it holds: {tiny_path}\n" in said(tmp_path)
+    for name in ("mine", "runs"):
+        (tmp_path / name).mkdir()
+        shutil.copy(tiny_path, tmp_path / name / "memory.safetensors")
+    assert f"name one that it holds: {tmp_path / 'mine'}, {tmp_path / 'runs'}, {tiny_path}\n" in said(tmp_path)

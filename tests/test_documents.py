@@ -12,8 +12,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import click
+import numpy as np
 import pytest
-import torch
 import yaml
 from click.testing import CliRunner
 
@@ -146,8 +146,8 @@ def test_the_python_of_the_readme_does_what_it_says(tmp_path: Path, monkeypatch:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     exec(code.text, names)  # noqa: S102
-    assert isinstance(names["mel"], torch.Tensor)
-    assert isinstance(names["audio"], torch.Tensor)
+    assert isinstance(names["mel"], np.ndarray)
+    assert isinstance(names["audio"], np.ndarray)
     assert names["mel"].shape == (4, 128, 128)
     assert names["audio"].shape == (4, 65536)
     assert (tmp_path / "piece.wav").is_file()

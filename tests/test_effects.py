@@ -14,6 +14,7 @@ from fugue_state.audio import io
 from fugue_state.audio.limiter import Limiter, true_peaks
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.mix import add_at, envelope, pan
+from fugue_state.audio.rate import low_pass
 from fugue_state.audio.reverb import PARTITION, Convolver, decay_times, room
 from fugue_state.audio.tone import TURN_HZ, Tilt
 from fugue_state.config import EnvelopeConfig, ReverbConfig, ToneConfig
@@ -359,6 +360,26 @@ def test_tilt_turns_around_its_middle(tilt_db: float) -> None:
     low, middle, high = (response[round(hz / RATE * len(spike))] for hz in (5.0, TURN_HZ, 21_000.0))
     assert [low, middle, high] == pytest.approx([-tilt_db / 2, 0.0, tilt_db / 2], abs=0.05)
     assert (np.diff(response) * np.sign(tilt_db) > -1e-3).all()
+
+
+@pytest.mark.parametrize("tilt_db", [-12.0, 3.0, 12.0])
+@pytest.mark.parametrize("rate", [22_050, RATE, 96_000])
+def test_tilt_is_the_analogue_shelf_through_the_bilinear_map(tilt_db: float, rate: int) -> None:
+    root = 10.0 ** (tilt_db / 40.0)
+    turn = 2.0 * rate * np.tan(np.pi * TURN_HZ / rate)
+    ahead, back = signal.bilinear([root, turn], [1.0, root * turn], rate)
+    section = np.array([[*ahead, 0.0, *back, 0.0]])
+    tilt, sound = Tilt(ToneConfig(tilt_db=tilt_db), rate), noise(0.2)
+    wanted = signal.sosfilt(section, sound.astype(np.float64), axis=0)
+    assert np.abs(tilt(sound, tilt.silence())[0] - wanted).max() < 1e-6 * np.abs(wanted).max()
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "shape"), [(97, 0.25, 6.0), (65, 0.95, 9.0), (64, 0.3, 9.0), (5121, 0.002, 9.0)]
+)
+def test_a_low_pass_is_scipy_s_window_design(count: int, share: float, shape: float) -> None:
+    wanted = signal.firwin(count, share, window=("kaiser", shape))
+    assert np.abs(low_pass(count, share, shape) - wanted).max() < 1e-9
 
 
 @settings(deadline=None, max_examples=10)

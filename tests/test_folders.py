@@ -11,16 +11,18 @@ import pytest
 import soundfile
 
 from fugue_state.audio import io, reading
-from fugue_state.cli.telling import plain_streams
+from fugue_state.cli.telling import note, plain_streams
 from fugue_state.config import MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import read_corpus, readable
+from fugue_state.corpus.mels import corpus_key, load_mels
 from fugue_state.corpus.slices import cut_corpus, read_clips
 from fugue_state.errors import AudioError, CorpusError, InputError
 from fugue_state.memory.claim import claimed
-from fugue_state.memory.dataset import corpus_key, load_mels
 from fugue_state.score.model import Voice
 from fugue_state.score.names import quote, split
+
+from .test_cli import run
 
 RATE = 8000
 SPEC = MelSpec()
@@ -130,6 +132,8 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name + b"/kl\xe4nge.wav")))
     found = read_corpus(tmp_path)
     assert found.labels == ("grün", "rot")
+    renamed = r"that are not UTF-8, or cannot be written: b'gr\xfcn' is called grün"
+    assert [line for line in found.warnings if renamed in line] == found.warnings
     assert len(load_mels(found, SPEC, Cache(tmp_path / ".cache")).label) == 2
     env = os.environ | {"PYTHONIOENCODING": "cp1252", "FUGUE_CACHE": str(tmp_path / ".cache")}
     for how in (env, env | {"PYTHONIOENCODING": "ascii", "LANG": "C", "LC_ALL": "C"}):
@@ -137,6 +141,12 @@ def test_names_that_are_not_utf8(tmp_path: Path) -> None:
         done = subprocess.run(command, capture_output=True, check=False, env=how)
         assert done.returncode == 0, done.stderr
         assert b"Traceback" not in done.stderr
+        assert rb"b'gr\xfcn' is called gr" in done.stderr
+    told = run("train", tmp_path, "-o", tmp_path.with_name("run"), "--dry-run", "--steps", 1)
+    assert f"note: names of class folders in Training {renamed}" in told.stderr
+    (tmp_path / "e\u0301").mkdir()  # the same letters, written otherwise, are no other name
+    write(tmp_path / "e\u0301" / "a.wav")
+    assert read_corpus(tmp_path).warnings == found.warnings
 
 
 def test_names_are_shown_in_characters_that_can_be_written() -> None:
@@ -154,6 +164,17 @@ def test_output_that_cannot_be_encoded_is_escaped(monkeypatch: pytest.MonkeyPatc
     sys.stdout.write("Cт ♯ \udcff\n")
     sys.stdout.flush()
     assert raw.getvalue() == b"C\\u0442 \\u266f \\udcff" + os.linesep.encode()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such names there")
+def test_a_name_that_breaks_lines_breaks_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a\nb\x1b[31m.mp4").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(CorpusError, match=r"\(a\\nb\\x1b\[31m\.mp4\)"):
+        read_corpus(tmp_path)
+    write(tmp_path / "c.wav")
+    for line in read_corpus(tmp_path).notes():
+        note(line)
+    assert r"(a\nb\x1b[31m.mp4)" in capsys.readouterr().err
 
 
 def test_many_files_are_found_in_one_walk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -261,18 +282,18 @@ def test_one_drone_is_cut_into_clips(tmp_path: Path) -> None:
     # One recording: the end of it is held out.
     assert {clip.split for clip in found.clips[-10:]} == {"Test"}
     assert len(found.part("Test")) == count // 10
-    assert f"{count} clips were cut from 1 long recording(s) of 5:00 min" in found.warnings[0]
+    assert f"{count} clips were cut from 1 long recording of 5:00 min" in found.warnings[0]
     again = cut_corpus(read_corpus(tmp_path), SPEC, cache=cache)
     assert again.clips == found.clips
     heard = list(read_clips(found.clips[:3]))
     assert [len(one.samples) for one in heard] == [round(SPEC.duration_s * RATE)] * 3
     mels = load_mels(found, SPEC, cache)
     assert len(mels.label) == len(found.part("Training"))
-    assert mels.mels[5].float().std() > 0
+    assert mels.mels[5].astype(np.float32).std() > 0
     assert mels.facts[1].name.endswith(f"drone.wav from {length:.2f} s")
     whole = cut_corpus(read_corpus(tmp_path), SPEC, "off")
     assert [clip.start_s for clip in whole.clips] == [None]
-    assert "1 of 1 recordings are longer than an image" in whole.warnings[0]
+    assert "1 of 1 recording is longer than an image" in whole.warnings[0]
     keys = {corpus_key(c, SPEC) for c in (found, whole, cut_corpus(read_corpus(tmp_path), SPEC, "5"))}
     assert len(keys) == 3
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,6 +13,7 @@ import pytest
 from fuzz.__main__ import KINDS
 from fuzz.mutations import changed, mutated, wild
 from fuzz.running import FAILURES, Case, Kind, Make, Outcome, Tally, in_a_process, outcomes
+from fuzz.stage import TAKE, TINY, Stage
 from fuzz.tiny import encoded
 
 from fugue_state.config import checked
@@ -40,7 +43,7 @@ def refuse(number: int) -> None:
     if number == 0:
         raise InputError("no")
     if number == 1:
-        raise InputError("two\nlines")
+        raise InputError("no" * 1000)
     if number == 2:
         raise ValueError("nobody caught it")
 
@@ -70,9 +73,60 @@ def test_the_same_seed_gives_the_same_input() -> None:
     assert three(3) != three(4)
 
 
-def test_inputs_are_tried_in_a_process_of_their_own() -> None:
-    found = list(in_a_process("scores", KINDS["scores"], SEED, range(2)))
-    assert [outcome.number for outcome in found] == [0, 1]
+@contextmanager
+def printing(_: Path) -> Iterator[Make]:
+    written = iter((b"", b"beside all that is said", b""))
+    yield lambda _: Case("", lambda: os.write(2, next(written)))
+
+
+def test_inputs_are_tried_in_a_process_of_their_own_where_nothing_prints() -> None:
+    found = list(in_a_process("printing", Kind(3, printing), SEED, range(3)))
+    assert [(outcome.number, outcome.fate, outcome.error) for outcome in found] == [
+        (0, "accepted", ""), (1, "prints", "beside all that is said"), (2, "accepted", ""),
+    ]  # fmt: skip
+
+
+def divide() -> None:
+    raise ZeroDivisionError
+
+
+async def later() -> None:
+    asyncio.get_running_loop().call_soon(divide)
+
+
+async def beside(stage: Stage) -> None:
+    stage.session._keep(stage.session._carefully(divided()))
+
+
+async def divided() -> None:
+    divide()
+
+
+def test_what_fails_in_a_server_is_found_on_whatever_thread(tmp_path: Path) -> None:
+    with Stage(tmp_path).opened() as stage:
+        stage.check()
+        stage.session.player.do(divide)
+        with pytest.raises(AssertionError, match=r"told: .*ZeroDivisionError"):
+            stage.check()
+        stage.do(beside(stage))
+        with pytest.raises(AssertionError, match=r"told: .*ZeroDivisionError"):
+            stage.check()
+        stage.do(later())
+        with pytest.raises(ZeroDivisionError):
+            stage.check()
+        stage.check()
+
+
+def test_whatever_was_done_to_a_server_it_is_as_before(tmp_path: Path) -> None:
+    with Stage(tmp_path).opened() as stage:
+        with stage.hand() as hand:
+            for path, *args in (("/play", 1), ("/freeze", 1), ("/rec/start",), ("/memory", stage.memories[1])):
+                hand.set(path, *args)
+        stage.settle()
+        with stage.hand() as hand:
+            said = hand.welcome
+            assert (said["state"], said["recording"], said["memory"]["name"]) == ("armed", False, TINY)
+            assert list(said["takes"]) == [TAKE]
 
 
 def test_a_key_with_a_bracket_is_named() -> None:

@@ -9,22 +9,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-import torch
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.numpy import load_file, save_file
 
-from fugue_state.config import MelSpec, ProfileConfig, VocoderConfig
+from fugue_state.config import MelSpec, ModelConfig, ProfileConfig, VocoderConfig
 from fugue_state.errors import CheckpointError
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.catalogue import HEADER, MemoryHeader, VocoderHeader, kind_of
-from fugue_state.memory.checkpoint import load_vocoder, save_vocoder
+from fugue_state.memory.checkpoint import load_memory, load_vocoder, save_memory, save_vocoder
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.vocoder import MagnitudeNet
+
+from .conftest import LABELS, untrained_net
 
 
-def rewritten(path: Path, header: str | None = None, **tensors: torch.Tensor) -> Path:
-    with safe_open(path, "pt") as stored:
+def rewritten(path: Path, header: str | None = None, **tensors: npt.NDArray[Any]) -> Path:
+    with safe_open(path, "np") as stored:
         metadata = dict(stored.metadata())
     if header is not None:
         metadata[HEADER] = header
@@ -40,6 +42,8 @@ def refused(path: Path) -> str:
     return str(error.value)
 
 
+SMALL = VocoderConfig(channels=8, blocks=1, low=8, local=4)
+WEIGHTS = tuple(Generator.shapes(ModelConfig(feature_maps=4, latent_size=16, labels=LABELS)))
 DEEP = "[" * 100_000 + "]" * 100_000
 
 
@@ -63,10 +67,70 @@ def test_long_names_are_shortened_in_what_is_said(tiny_path: Path) -> None:
     refused(rewritten(tiny_path, json.dumps({"kind": "memory", "format": 1, "header": {"name": long}})))
 
 
-@pytest.mark.parametrize("dtype", [torch.complex64, torch.bool, torch.int64])
-def test_weights_of_another_type_are_refused(tiny_path: Path, dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("dtype", [np.complex64, np.bool_, np.int64])
+def test_weights_of_another_type_are_refused(tiny_path: Path, dtype: type[np.generic]) -> None:
     weight = load_file(tiny_path)["output.weight"]
-    assert "output.weight" in refused(rewritten(tiny_path, None, **{"output.weight": weight.to(dtype)}))
+    assert "output.weight" in refused(rewritten(tiny_path, None, **{"output.weight": weight.astype(dtype)}))
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_tensor_of_another_shape_is_refused_by_its_name(tiny_path: Path, name: str) -> None:
+    tensor = load_file(tiny_path)[name]
+    wrong = [tensor[None], np.zeros((*tensor.shape, 2), np.float32)]
+    wrong += [np.concatenate([tensor, tensor[:1]]), tensor[:-1], tensor.T] if tensor.ndim else []
+    for other in wrong:
+        if other.shape != tensor.shape:
+            said = refused(rewritten(tiny_path, None, **{name: other}))
+            assert f"tensor '{name}' is {other.shape}, its header says {tensor.shape}" in said
+
+
+@pytest.mark.parametrize("name", WEIGHTS)
+def test_a_tensor_with_values_that_are_no_numbers_is_refused_by_its_name(tiny_path: Path, name: str) -> None:
+    tensor = load_file(tiny_path)[name]
+    for value in (np.nan, np.inf, -np.inf, 1e300):  # in single precision the last is infinite, too
+        wrong = np.array(tensor, np.float64)
+        wrong.reshape(-1)[-1] = value  # one of them is enough
+        said = refused(rewritten(tiny_path, None, **{name: wrong}))
+        reason = "holds values that are not numbers" if tensor.ndim else "is float64, a whole number is needed"
+        assert f"tensor '{name}' {reason}" in said
+
+
+def test_a_variance_below_zero_is_refused_by_its_name(tiny_path: Path) -> None:
+    name = "deconv.deconv2.norm.norm.running_var"
+    wrong = load_file(tiny_path)[name]
+    wrong[3] = -0.5
+    assert f"tensor '{name}' holds a variance of -0.5" in refused(rewritten(tiny_path, None, **{name: wrong}))
+
+
+@pytest.mark.parametrize("name", ["output.bias", "deconv.deconv3.norm.gain"])
+def test_a_tensor_that_is_missing_or_one_too_many_is_named(tiny_path: Path, name: str) -> None:
+    with safe_open(tiny_path, "np") as stored:
+        metadata = dict(stored.metadata())
+    tensors = load_file(tiny_path)
+    save_file({key: tensor for key, tensor in tensors.items() if key != name}, tiny_path, metadata)
+    assert f"tensor '{name}' is missing" in refused(tiny_path)
+    save_file(tensors | {f"{name}.more": tensors[name]}, tiny_path, metadata)
+    assert f"tensor '{name}.more' is not expected" in refused(tiny_path)
+
+
+@pytest.mark.parametrize("prefix", ["", "vocoder."])
+@pytest.mark.parametrize("name", ["blocks.0.taps", "settle.bias", "place", "near.weight"])
+def test_a_vocoder_with_a_wrong_tensor_is_refused_by_its_name(
+    tmp_path: Path, tiny_generator: Generator, tiny_header: MemoryHeader, prefix: str, name: str
+) -> None:
+    net, path = untrained_net(SMALL, tiny_header.mel), tmp_path / "v.safetensors"
+    header = VocoderHeader(config=SMALL, mel=tiny_header.mel)
+    if prefix:
+        save_memory(path, tiny_generator, tiny_header.model_copy(update={"vocoder": header}), net=net)
+    else:
+        save_vocoder(path, net, header)
+    load = load_memory if prefix else load_vocoder
+    load(path)
+    right = net.tensors[name]
+    for wrong, said in ((right[:-1], "its header says"), (np.full_like(right, np.inf), "not numbers")):
+        rewritten(path, None, **{prefix + name: wrong})
+        with pytest.raises(CheckpointError, match=rf"tensor '{prefix}{name}' .*{said}"):
+            load(path)
 
 
 def test_two_hundred_mutations_load_or_are_refused(tiny_path: Path) -> None:
@@ -85,7 +149,7 @@ def test_a_complex_profile_is_made_anew(tiny_path: Path) -> None:
     memory, config = Memory.load(tiny_path), ProfileConfig(latents=3, observed=4)
     first = Profile.of(memory, tiny_path, config)
     kept = tiny_path.with_name("tiny.profile.safetensors")
-    rewritten(kept, cluster=load_file(kept)["cluster"].to(torch.complex64))
+    rewritten(kept, cluster=load_file(kept)["cluster"].astype(np.complex64))
     said: list[str] = []
     again = Profile.of(memory, tiny_path, config, say=said.append)
     assert len(said) == 1
@@ -106,7 +170,7 @@ def test_a_header_cannot_ask_for_memory_that_the_file_does_not_fill(tiny_path: P
 
 
 def test_a_vocoder_of_lies_is_refused_before_it_is_built(tmp_path: Path) -> None:
-    net = MagnitudeNet(VocoderConfig(channels=8, blocks=1, low=8, local=4), MelSpec())
+    net = untrained_net(SMALL, MelSpec())
     header = VocoderHeader(config=net.config, mel=MelSpec())
     path = tmp_path / "vocoder.safetensors"
     for config, said in (({"low": 10**12}, "low"), ({"channels": 1024, "local": 1024, "patch": 2}, "its header says")):

@@ -320,9 +320,22 @@ def test_a_message_that_is_too_long_is_refused(stage: Stage) -> None:
         assert stage.performance.values["/forget"] == 0.0
 
 
+def test_what_is_refused_is_said_in_one_line(stage: Stage) -> None:
+    with stage.hand() as hand:
+        hand.send('{"type":"a\\nb\\u001b[31m"}')
+        assert r"'a\nb\x1b[31m'" in hand.until("nack")["message"]
+
+
+def test_a_number_beyond_all_numbers_is_refused_or_pressed(stage: Stage) -> None:
+    with stage.hand() as hand:
+        assert "0 to 1" in hand.refused("bad_value", "/forget", 10**400)
+        assert "0 to 1" in hand.refused("bad_value", "/freeze", -(10**400))
+        assert hand.done("/recall", 10**400)
+
+
 def test_a_client_too_many_is_told_so(tmp_path: Path) -> None:
     with Stage(tmp_path / "takes", clients=1) as stage, stage.hand(), connect(f"{stage.ws}/ws/control") as other:
-        assert "1 clients" in str(other.recv(timeout=5))
+        assert "1 client is here already" in str(other.recv(timeout=5))
 
 
 def test_before_hello_nothing_can_be_set(stage: Stage) -> None:

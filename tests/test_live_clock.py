@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import gc
+import sys
 import threading
 import weakref
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +19,16 @@ import pytest
 from fugue_state.config import LiveConfig
 from fugue_state.errors import InputError
 from fugue_state.live.audio import Ask, BlockClock, Report
+from fugue_state.live.board import Morph
 from fugue_state.live.session import House
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece.performance import Performance
 from fugue_state.score.model import Score
 
 from .fake_performance import FakePerformance
-from .live_stage import HOUSE, Ear, Stage, render
+from .live_stage import HOUSE, Ear, Stage, render, wait_for
 
 
 class OddError(Exception):
@@ -145,6 +150,114 @@ def test_another_performance_may_have_blocks_of_another_length(block: int) -> No
     driven.turn((lambda: driven.clock.change_to(driven.performance), None))
     assert driven.clock.at == 1024 + 2 * block + 1024
     assert not driven.said
+
+
+def read_at_every_line(clock: BlockClock, act: Callable[[], object]) -> list[int]:
+    """Return what another thread could read of the time, at any line of what the clock does."""
+    read: list[int] = []
+
+    def look(*_: Any) -> Any:
+        read.append(clock.at)
+        return look
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        act()
+    finally:
+        sys.settrace(before)
+    return read
+
+
+def test_whoever_reads_the_time_meanwhile_never_sees_it_go_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    driven = Driven()
+    others = [FakePerformance(Score(memory="fake"), HOUSE.load("fake"), position=at) for at in (0, 50_000)]
+
+    def act() -> None:
+        for other in others:
+            driven.turn()
+            driven.turn((partial(driven.clock.change_to, other), None))
+        with monkeypatch.context() as patched:
+            patched.setattr(others[-1], "next", fail)
+            driven.turn()
+        driven.turn()
+
+    read = read_at_every_line(driven.clock, act)
+    assert sorted(read) == read
+    assert {at // 1024 for at in read} == set(range(7))
+    assert not {at % 1024 for at in read} - {0}
+
+
+def test_a_bank_that_is_fired_while_blocks_wait_to_be_heard_of_begins_at_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shares: list[float] = []
+    at = Morph.at
+
+    def noted(self: Morph, share: float) -> Any:
+        shares.append(share)
+        return at(self, share)
+
+    monkeypatch.setattr(Morph, "at", noted)
+    with Stage(tmp_path / "takes") as stage, stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.done("/grid/1", base64.b64encode(bytes(32)).decode())
+        hand.done("/bank/1/store")
+        hand.done("/recall")
+        session = stage.session
+
+        def busy() -> None:
+            before = session.player.at
+            wait_for(lambda: session.player.at > before + 8 * 1024)
+            session._fire(1, 0.5, "someone")
+
+        session._loop.call_soon_threadsafe(busy)
+        wait_for(lambda: shares and shares[-1] == 1.0)
+    assert shares[0] == 0.0
+    assert sorted(shares) == shares
+    assert len(shares) > 8
+
+
+STATE = {"values", "strengths", "brushed", "frozen", "position", "origin", "log", "back", "change", "next"}
+
+
+def test_only_the_clock_looks_at_what_it_plays(tmp_path: Path) -> None:
+    reads: set[tuple[threading.Thread, str]] = set()
+
+    class Watched(FakePerformance):
+        """Notes who looks at what changes while it plays."""
+
+        def __getattribute__(self, name: str) -> Any:
+            if name in STATE:
+                reads.add((threading.current_thread(), name))
+            return super().__getattribute__(name)
+
+    house = House(HOUSE.memories, HOUSE.load, Watched, render)
+    with Stage(tmp_path / "takes", house) as stage, stage.hand() as hand:
+        reads.clear()
+        hand.done("/play", 1)
+        hand.done("/rec/start")
+        hand.done("/forget", 0.5)
+        hand.done("/bank/1/store")
+        hand.done("/bank/1/arm")
+        hand.done("/recall")
+        hand.done("/ab", 0.5)
+        hand.done("/bank/1/fire", 0.1)
+        hand.done("/mark", "here")
+        hand.done("/undo")
+        hand.done("/redo")
+        hand.until("stats")
+        hand.keep()
+        hand.done("/memory", "small")
+        hand.until("notice", text="memory small plays")
+        hand.done("/replay", "take-001")
+        hand.until("welcome", state="replaying")
+        hand.done("/replay", "")
+        with stage.hand():
+            hand.done("/forget", 0.25)
+        loop = stage._thread
+    assert sorted(name for thread, name in reads if thread is loop) == []
+    assert {name for thread, name in reads if thread.name == "clock"} == STATE
 
 
 def test_a_memory_that_fails_on_the_clock_is_told_and_the_old_one_plays_on(

@@ -130,6 +130,18 @@ def test_text_that_is_none_closes_the_socket_and_is_no_traceback(stage: Stage) -
     assert lines.saying("Invalid UTF-8") == 1
 
 
+@pytest.mark.parametrize("where", ["control", "audio"])
+@pytest.mark.parametrize("wrong", [b"\x83\x80\0\0\0\0", b"\x81\x82\0\0\0\0\xff\xfe"])
+def test_who_breaks_the_rules_while_being_answered_is_no_traceback(stage: Stage, where: str, wrong: bytes) -> None:
+    with Lines() as lines, connect(f"{stage.ws}/ws/{where}", compression=None) as client:
+        client.socket.sendall(b"\x81\x82\0\0\0\0{}" + wrong)
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                client.recv(timeout=PATIENCE_S)
+    wait_for(lambda: not stage.session.listeners and not stage.session.clients)
+    assert not lines.tracebacks
+
+
 def is_cut(line: socket.socket) -> bool:
     line.settimeout(PATIENCE_S)
     try:

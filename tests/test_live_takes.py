@@ -6,6 +6,7 @@ import contextlib
 import errno
 import gzip
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ import numpy.typing as npt
 import pytest
 import soundfile
 from click.testing import CliRunner
+from filelock import FileLock
 
 from fugue_state.cli import main
 from fugue_state.config import LiveConfig, MelSpec
@@ -29,10 +31,11 @@ from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import takes
 from fugue_state.live.aside import Aside, aside
+from fugue_state.live.audio import QUALITY, REST
 from fugue_state.live.session import House, Session
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece.performance import Performance
 from fugue_state.piece.provenance import read_provenance
 from fugue_state.score.log import Log
@@ -69,6 +72,18 @@ def rendered(take: Path) -> npt.NDArray[np.int32]:
 def recorded(take: Path) -> npt.NDArray[np.int32]:
     samples: npt.NDArray[np.int32] = soundfile.read(take.with_suffix(".flac"), dtype="int32")[0]
     return samples
+
+
+def left_over(folder: Path, journal: str, before: str = "") -> Path:
+    """What a killed server leaves of a take."""
+    folder.mkdir(parents=True)
+    (folder / takes.JOURNAL).write_text(journal)
+    (folder / takes.BEFORE).write_bytes(gzip.compress(before.encode()))
+    return folder
+
+
+FIRST = '{"made_by": {}, "start": 0, "score": {"resolution": "block"}}\n'
+MOVED = '{"at": 44100, "path": "/forget", "value": 0.5}\n'
 
 
 def play_something(hand: Hand) -> None:
@@ -185,6 +200,85 @@ def test_a_killed_server_leaves_a_take_that_the_next_one_completes(tmp_path: Pat
     np.testing.assert_array_equal(heard[:length], again[:length])
 
 
+def killed_take(folder: Path, lines: int | None = None) -> Path:
+    """A take whose server is killed long before it is made safe; of its journal only some lines may be on the disk."""
+    performance = FakePerformance(Score(memory="fake"), HOUSE.load("fake"))
+    recorder = takes.Recorder(folder, {}, LiveConfig(sync_s=3600.0), print, print, print)
+    recorder.begin(performance.score, performance.log.copy(), 0, 0)
+    recorder.start()
+    for number in range(40):
+        known = len(performance.log)
+        performance.change("/forget", number / 40)
+        for change in performance.log.since(known):
+            recorder.change(change)
+        samples = performance.next().samples
+        recorder.sound(performance.position, samples)
+    wait_for(lambda: recorder._written == performance.position)
+    left = folder / "killed" / f"take-001{takes.OPEN}"
+    shutil.copytree(folder / left.name, left)
+    recorder.stop()
+    recorder.join()
+    journal = left / takes.JOURNAL
+    journal.write_text("".join(journal.read_text().splitlines(keepends=True)[:lines]))
+    return left
+
+
+def test_all_that_sounds_of_a_killed_take_is_known(tmp_path: Path) -> None:
+    left = killed_take(tmp_path)
+    assert takes.recover([left]) == (["take-001"], [])
+    take = left.with_suffix(".toml")
+    assert len(load_score(take).changes) == 40
+    again, heard = rendered(take), recorded(take)
+    assert len(again) == 40 * 1024
+    assert len(heard) > 30 * 1024  # the rest had not been packed yet
+    np.testing.assert_array_equal(heard, again[: len(heard)])
+
+
+def test_what_sounds_of_a_take_but_is_not_known_is_left_out(tmp_path: Path) -> None:
+    """As after a power cut, when more of the sound than of the journal had come to the disk."""
+    left = killed_take(tmp_path, lines=1 + 2 * 20)
+    assert takes.recover([left]) == (["take-001"], [])
+    take = left.with_suffix(".toml")
+    np.testing.assert_array_equal(recorded(take), rendered(take))
+    assert len(recorded(take)) == 20 * 1024
+
+
+@pytest.mark.parametrize(
+    "left", [[], [takes.LOCK], [takes.BEFORE], [takes.SOUND], [takes.BEFORE, takes.SOUND, takes.LOCK]]
+)
+def test_what_is_left_of_a_take_that_was_complete_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: list[str]
+) -> None:
+    folder = killed_take(tmp_path)
+    takes.finish(folder)
+    before = {path.name: path.read_bytes() for path in folder.parent.glob("take-001.*") if path.is_file()}
+    assert set(before) == {"take-001.toml", "take-001.flac"}
+
+    def killed(_: Path) -> None:
+        for path in folder.iterdir():
+            if path.name in {takes.BEFORE, takes.SOUND, takes.LOCK} - set(left):
+                path.unlink()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(shutil, "rmtree", killed)
+    with pytest.raises(KeyboardInterrupt), FileLock(folder / takes.LOCK) as lock:
+        takes.Claim(folder, lock).remove()
+    monkeypatch.undo()
+    assert takes.recover([folder]) == (["take-001"], [])
+    assert {path.name: path.read_bytes() for path in folder.parent.iterdir()} == before
+
+
+@pytest.mark.parametrize("journal", [None, "", '{"made_by": {}, "sta', FIRST])
+def test_a_take_killed_before_its_first_block_is_removed(tmp_path: Path, journal: str | None) -> None:
+    left = left_over(tmp_path / "take-001.take", journal or "")
+    if journal is None:
+        (left / takes.JOURNAL).unlink()
+    done, [told] = takes.recover([left])
+    assert done == []
+    assert told == "take-001.take held nothing and was removed: the server had been killed"
+    assert not left.exists()
+
+
 def test_a_take_that_another_server_makes_is_left_alone(stage: Stage) -> None:
     with stage.hand() as hand:
         hand.done("/play", 1)
@@ -210,7 +304,8 @@ def test_a_take_that_cannot_begin_is_told(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["not json\n", '{"at": 3}\n', "[]\n", '{"score": {"seed": "x"}, "start": 0, "made_by": {}}\n']
+    "text",
+    ["not json\n", '{"at": 3}\n', "[]\n", '{"score": {"seed": "x"}, "start": 0, "made_by": {}}\n{"until": 9}\n'],
 )
 def test_a_damaged_journal_is_kept_and_told(tmp_path: Path, text: str) -> None:
     left = tmp_path / "takes" / "take-004.take"
@@ -221,18 +316,6 @@ def test_a_damaged_journal_is_kept_and_told(tmp_path: Path, text: str) -> None:
         assert hand.welcome["takes"] == {}
     assert left.is_dir()
     assert takes.unused(tmp_path / "takes") == "take-001"
-
-
-def left_over(folder: Path, journal: str, before: str = "") -> Path:
-    """What a killed server leaves of a take."""
-    folder.mkdir(parents=True)
-    (folder / takes.JOURNAL).write_text(journal)
-    (folder / takes.BEFORE).write_bytes(gzip.compress(before.encode()))
-    return folder
-
-
-FIRST = '{"made_by": {}, "start": 0, "score": {"resolution": "block"}}\n'
-MOVED = '{"at": 44100, "path": "/forget", "value": 0.5}\n'
 
 
 @pytest.mark.parametrize(
@@ -250,7 +333,7 @@ MOVED = '{"at": 44100, "path": "/forget", "value": 0.5}\n'
         (FIRST + '{"at": 1, "path": "/no/such", "value": 0}\n{"until": 9}\n', ""),
         (FIRST + '{"at": 1, "mark": "two\\nlines"}\n', ""),
         ('{"made_by": [], "start": 0, "score": {}}\n', ""),
-        ('{"made_by": {}, "start": 0, "score": {"seed": -1}}\n', ""),
+        ('{"made_by": {}, "start": 0, "score": {"seed": -1}}\n{"until": 9}\n', ""),
         (FIRST + '{"until": 9}\n', "[]\n"),
         (FIRST + '{"until": 9}\n', "[" * 100_000 + "\n"),
         (FIRST + '{"until": 9}\n', '{"at": "x", "path": "/forget", "value": 0}\n'),
@@ -338,7 +421,7 @@ def test_names_of_takes_do_not_collide(tmp_path: Path) -> None:
 
     def claim(_: int) -> str:
         with takes.claimed(tmp_path) as claim:
-            (claim.folder / takes.JOURNAL).write_text(FIRST)
+            (claim.folder / takes.JOURNAL).write_text(FIRST + MOVED)
             return claim.folder.stem
 
     with ThreadPoolExecutor(8) as pool:
@@ -722,7 +805,8 @@ def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:
         assert process.wait(20) == 0
         assert process.stderr.read().strip() == "ended"
     score = load_score(tmp_path / "takes" / "take-001.toml")
-    assert [change.path for change in score.changes] == ["/play", "/forget"]
+    # A busy machine rests, or steps its quality down.
+    assert [change.path for change in score.changes if change.path not in {REST, QUALITY}] == ["/play", "/forget"]
     assert len(recorded(tmp_path / "takes" / "take-001.toml")) == score.samples
 
 

@@ -5,12 +5,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from librosa import note_to_hz
+from librosa.feature import chroma_cqt
+from scipy import stats
 
 from fugue_state.corpus.folder import read_corpus
+from fugue_state.corpus.strum import VOICINGS, strings_of
 from fugue_state.errors import InputError
-from fugue_state.measure.chords import Chord, chroma, name_chord, tabulate, template
+from fugue_state.measure.chords import Chord, chroma, chroma_over_time, match, name_chord, tabulate, template
 from fugue_state.measure.distance import embed, frechet, kid, nearest
 from fugue_state.measure.memory import coverage, measure_figure, measure_memory, novelty
+from fugue_state.measure.ranks import ranks
 from fugue_state.measure.sound import SoundCheck
 from fugue_state.measure.timbre import attack, decay, envelope_db, timbre
 from fugue_state.memory.memory import Memory
@@ -28,6 +33,32 @@ def test_triads_are_named_with_a_margin(name: str) -> None:
     assert heard.margin > 0.05
 
 
+@pytest.mark.parametrize("name", sorted(VOICINGS))
+def test_every_voicing_is_named_in_any_tuning_at_any_rate_and_level(name: str) -> None:
+    notes = tuple(strings_of(VOICINGS[name][0]))
+    plain = chroma(chord(notes), RATE)
+    assert match(plain, list(VOICINGS)).name == name
+    assert plain @ template(name) > 0.94
+    for off in (-0.4, 0.25):
+        heard = chroma(chord([note + off for note in notes]), RATE)
+        assert heard @ plain > 0.97
+    for rate in (16_000, 44_100, 96_000):
+        heard = chroma(np.sum([pluck(note, rate=rate) for note in notes], axis=0), rate)
+        assert match(heard, list(VOICINGS)).name == name
+        assert heard @ plain > 0.98
+    assert np.allclose(chroma(1e-4 * chord(notes), RATE), plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(VOICINGS))
+def test_chroma_is_that_of_librosa(name: str) -> None:
+    sounds = [chord(tuple(strings_of(voicing))) for voicing in VOICINGS[name]] + [pluck(36 + len(name) * 7)]
+    for sound in sounds:
+        frames = chroma_cqt(
+            y=sound, sr=RATE, norm=None, fmin=float(note_to_hz("C2")), n_octaves=5, bins_per_octave=36
+        ).sum(axis=1)
+        assert chroma(sound, RATE) @ frames / np.linalg.norm(frames) > 0.985
+
+
 def test_one_note_is_its_pitch_class_and_no_clear_chord() -> None:
     heard = chroma(pluck(69), RATE)
     assert int(heard.argmax()) == 9
@@ -37,6 +68,31 @@ def test_one_note_is_its_pitch_class_and_no_clear_chord() -> None:
 
 def test_silence_has_no_chroma_and_does_not_warn() -> None:
     assert chroma(np.zeros(RATE, np.float32), RATE).tolist() == [0.0] * 12
+
+
+def test_a_sound_of_a_few_samples_has_a_chroma_too() -> None:
+    for count in (1, 2, 100):
+        heard = chroma(chord(CHORDS["C"])[:count], RATE)
+        assert heard.shape == (12,)
+        assert np.linalg.norm(heard) == pytest.approx(1.0) or not heard.any()
+
+
+def test_chroma_over_time_follows_the_sound() -> None:
+    both = np.concatenate([chord(CHORDS["C"]), np.zeros(2 * RATE, np.float32), chord(CHORDS["Am"])])
+    heard = chroma_over_time(both, RATE)
+    assert heard.shape[1] == 12
+    first, silent, last = (heard[int(share * len(heard))] for share in (0.1, 0.5, 0.85))
+    assert match(first, NAMES).name == "C"
+    assert match(last, NAMES).name == "Am"
+    assert not silent.any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_ranks_are_those_of_scipy(seed: int, dtype: type[np.floating]) -> None:
+    rng = np.random.default_rng(seed)
+    for values in (rng.standard_normal((50, 3)), rng.integers(0, 5, (40, 4)), np.zeros((6, 1)), np.ones((1, 2))):
+        assert np.array_equal(ranks(values.astype(dtype)), stats.rankdata(values, axis=0))
 
 
 def test_templates() -> None:
@@ -71,7 +127,7 @@ def test_the_table_counts_what_was_taken_for_what() -> None:
     assert table.confusion == {"C": {"C": 1, "G": 1}, "G": {"G": 2}}
     assert (table.accuracy, table.worst_class, table.per_class) == (0.75, 0.5, {"C": 0.5, "G": 1.0})
     assert [table.clarity, table.margin] == pytest.approx([0.75, 0.2])
-    with pytest.raises(InputError, match="1 chords asked and 0 heard"):
+    with pytest.raises(InputError, match="1 chord asked and 0 heard"):
         tabulate(["C"], [])
 
 

@@ -10,17 +10,16 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 from click.testing import CliRunner
 
 from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
-from fugue_state.config import QUALITIES, MelSpec, checked
+from fugue_state.config import MelSpec, PhaseConfig, checked
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.memory.vocoder import LearnedMagnitudes, Reading, Stream, Unlearned
 from fugue_state.piece.performance import Performance, Sounding, played
 from fugue_state.piece.piece import Piece
@@ -29,6 +28,7 @@ from fugue_state.piece.voice import Made, Voice, read
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, load_score
 
+from .conftest import changed
 from .test_vocoder import a_mel, tiny_net
 
 # A chord every second, half as long as the event: two sound at once.
@@ -251,7 +251,7 @@ def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
 def test_a_gain_falls_at_once_and_rises_slowly(voiced: Memory) -> None:
     """What has just been forgotten still sounds, and what comes back is not to be lifted any more."""
     event = next(Piece(score(), voiced).events())
-    mel, length = torch.zeros(128, 256), 256 * EDGE
+    mel, length = np.zeros((128, 256), np.float32), 256 * EDGE
     made = Made(event, mel, np.zeros((1, 64), np.float32), np.ones(length, np.float32), 1.0)
     voice = Voice(made, voiced.stream(), 44_100)
 
@@ -308,8 +308,8 @@ def test_freeze_holds_what_sounds_and_then_goes_on(voiced: Memory) -> None:
     performance.change("/freeze", 0)
     after = play(performance, 60)
     assert [one.chord for one in after] == [one.chord for one in plain[30:]]
-    step = np.abs(np.diff(sound(plain), axis=0)).max()
-    assert np.abs(np.diff(sound([*before, *held, *after]), axis=0)).max() <= 2 * step
+    step = max(np.abs(np.diff(sound(steady), axis=0)).max() for steady in (plain, held[40:]))
+    assert np.abs(np.diff(sound([*before, *held, *after]), axis=0)).max() <= 1.2 * step
 
 
 def test_a_frozen_sound_can_still_be_forgotten(voiced: Memory) -> None:
@@ -374,9 +374,9 @@ def test_what_begins_takes_the_chord_and_the_seed_of_now(tiny_memory: Memory) ->
     assert [event.label for event in events] == ["Am", "C", "G", "G", "C"]
     own = Piece(score(), tiny_memory).lines[0]
     other = Piece(score(seed=9), tiny_memory).lines[0]
-    kept = [torch.equal(event.latent, own.turns[i % 3].latents[0]) for i, event in enumerate(events)]
+    kept = [np.array_equal(event.latent, own.turns[i % 3].latents[0]) for i, event in enumerate(events)]
     assert kept == [True, True, False, False, True]
-    assert torch.equal(events[2].latent, other.turns[2].latents[0])
+    assert np.array_equal(events[2].latent, other.turns[2].latents[0])
     with pytest.raises(InputError, match="unknown chord 'H'"):
         performance.change("/chord", "H")
 
@@ -450,14 +450,10 @@ def test_what_is_no_number_is_muted_and_told(voiced: Memory, monkeypatch: pytest
     assert np.abs(sound(after[60:])).max() == pytest.approx(np.abs(sound(play(plain, 135)[95:])).max(), rel=0.5)
 
 
-def test_a_memory_that_makes_no_numbers(tiny_header: MemoryHeader, tiny_generator: Generator) -> None:
-    generator = Generator(tiny_header.model)
-    generator.load_state_dict(tiny_generator.state_dict())
-    memory = Memory(generator, tiny_header)
-    performance = Performance(score(), memory)
+def test_a_memory_that_makes_no_numbers(tiny_memory: Memory) -> None:
+    performance = Performance(score(), tiny_memory)
     play(performance, 20)
-    with torch.no_grad():
-        generator.output.weight.fill_(float("nan"))
+    tiny_memory.generator = changed(tiny_memory.generator, {"output.weight": np.nan})
     heard = play(performance, 60)
     assert any(one.overloaded for one in heard)
     assert np.isfinite(sound(heard)).all()
@@ -485,14 +481,11 @@ def test_memories_are_swapped_while_they_sound(tiny_memory: Memory, voiced: Memo
 
 
 def test_a_memory_that_is_left_fades(voiced: Memory, tiny_header: MemoryHeader, tiny_generator: Generator) -> None:
-    mute = Generator(tiny_header.model)
-    mute.load_state_dict(tiny_generator.state_dict())
-    with torch.no_grad():
-        mute.output.weight.fill_(0.0)
-        mute.output.bias.fill_(-99.0)  # type: ignore[union-attr]
+    mute = changed(tiny_generator, {"output.weight": 0.0, "output.bias": -99.0})
     performance = Performance(score(reverb={"wet_db": -120}), voiced)
-    peak = max(one.peak for one in play(performance, 30, {0: [("/volume", 1.0)]}))
-    steady = play(performance, 10, {0: [("/freeze", 1)]})[-1]
+    play(performance, 30, {0: [("/volume", 1.0)]})
+    frozen = play(performance, 50, {0: [("/freeze", 1)]})
+    peak, steady = max(one.peak for one in frozen), frozen[-1]
     performance.swap(Memory(mute, tiny_header))
     fading = play(performance, 40)
     left = [one.peak for one in fading]
@@ -586,7 +579,7 @@ def test_a_voice_plays_what_the_whole_mel_gives(rate: int, learned: bool, voiced
     spec = MelSpec(frames=32)
     magnitudes = LearnedMagnitudes(tiny_net() if learned else Unlearned(spec), spec)
     mel = a_mel()
-    whole = SpectralInverter(magnitudes, QUALITIES["draft"], seed=4)(mel)[0].numpy()
+    whole = SpectralInverter(magnitudes, PhaseConfig(method="realtime"), seed=4)(mel)[0]
     length = len(whole) * rate // 22_050
     event = next(Piece(score(), tiny_memory).events())
     made = Made(event, mel[0], np.zeros((1, 64), np.float32), np.ones(length, np.float32), 1.0)
@@ -609,12 +602,12 @@ def test_frames_read_anew_as_they_were_change_nothing(learned: bool, voiced: Mem
     first = 13 - stream.open
     one, after = stream.step(mel[:, 13:20], state)
     again, after_again = stream.step(mel[:, first:20], state, anew=True)
-    assert (one - again).abs().max() < 1e-5
+    assert np.abs(one - again).max() < 1e-5
     end, end_again = (stream.step(mel[:, 20 - stream.open : 24], s, anew=True)[0] for s in (after, after_again))
-    assert (end - end_again).abs().max() < 1e-5
-    changed, _ = stream.step(-mel[:, first:20], state, anew=True)
-    assert (changed[:16] - one[:16]).abs().max() < 1e-3  # it begins where the other one was
-    assert (changed - one).abs().max() > 1e-2
+    assert np.abs(end - end_again).max() < 1e-5
+    turned, _ = stream.step(-mel[:, first:20], state, anew=True)
+    assert np.abs(turned[:16] - one[:16]).max() < 1e-3  # it begins where the other one was
+    assert np.abs(turned - one).max() > 1e-2
 
 
 @pytest.mark.parametrize("learned", [False, True])
@@ -631,9 +624,9 @@ def test_what_is_read_together_is_as_if_it_were_read_alone(learned: bool, voiced
     for reading, (sound, state) in zip(readings, stream.steps(readings), strict=True):
         alone, after = stream.step(reading.frames, reading.state, anew=reading.anew)
         assert sound.shape == alone.shape
-        assert (sound - alone).abs().max() < 1e-5
+        assert np.abs(sound - alone).max() < 1e-5
         then, then_alone = (stream.step(mel[:, 12:20], s)[0] for s in (state, after))
-        assert (then - then_alone).abs().max() < 1e-5
+        assert np.abs(then - then_alone).max() < 1e-5
 
 
 def test_frames_are_read_anew_when_they_have_been_read(voiced: Memory) -> None:

@@ -19,15 +19,20 @@ from PIL import Image
 
 from fugue_state.audio import io
 from fugue_state.config import checked
+from fugue_state.look import letters
 from fugue_state.look.figure import DOTS_PER_INCH, save_figure
 from fugue_state.look.figure import PICTURES as PICTURE_SUFFIXES
 from fugue_state.look.sheet import CAPTION, GAP, LARGEST, MOST_ROWS, sheet_figure
 from fugue_state.look.theme import THEMES, Theme, rgb
 from fugue_state.measure.curve import OVERALL, Curve, curve_figure
-from fugue_state.measure.preview import memory_figure
+from fugue_state.measure.memory import memory_figure
 from fugue_state.measure.profile import Profile, profile_figure
+from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.checkpoint import save_memory
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.overview import overview_figure
+from fugue_state.piece.panels import COLUMNS, told_apart
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.portrait import portrait_figure
 from fugue_state.score.model import Score
@@ -91,6 +96,7 @@ PIECES: dict[str, dict[str, Any]] = {
     "thirty cues": {"cues": cues(30, 180), "duration_s": 180, "loudness": {"plan": [[0, 0], [100, -30]]}},
     "cues at the end": {"cues": [{"do": "jump", "to": 1, "at": 11 + i / 4, "name": "the very end"} for i in range(4)]},
     "swung": {"voices": [{"chords": ["Am*2", "C*0.5", "-*4", "G"], "swing": 0.6}], "duration_s": 40},
+    "quick voices": {"voices": [{}, {"beats": 0.5, "swing": 0.3}], "duration_s": 90},
     "a night": {"duration_s": "6:30:00", "tempo_bpm": 0.5, "cues": cues(5, 20_000)},
     "other letters": {"title": "Überfluß, 忘却, $^$", "cues": cues(2, 12, "воспоминание")},
 }
@@ -160,6 +166,43 @@ def test_what_is_wrong_with_a_picture_is_found() -> None:
     figure.text(0.15, 0.52, "another")
     figure.text(0.9, 0.1, "outside")
     assert faults(figure) == ["'outside' is outside", "'over' overlaps 'another'"]
+
+
+@pytest.mark.parametrize("duration_s", [20, 90, 616])
+def test_a_plan_names_as_many_chords_as_are_legible_and_says_how_many(tiny_memory: Memory, duration_s: int) -> None:
+    quick = {"chords": ["C", "G*0.5", "-", "Am*4"], "beats": 2}
+    made = piece(tiny_memory, duration_s=duration_s, voices=[{}, quick, {"beats": 20}], title="a plan")
+    figure = overview_figure(made)
+    assert faults(figure) == []
+    widest = max(box.width for text, box in drawn_texts(figure) if text.strip() == "Am") / figure.bbox.width
+    rows: dict[int, list[str]] = {number: [] for number in range(3)}
+    for text in figure.axes[0].texts:
+        rows[round(getattr(text, "xy", text.get_position())[1])].append(text.get_text())
+    events = list(made.events())
+    for number in range(3):
+        chords = [event.chord for event in events if event.voice == number]
+        told = [text for text in rows[number] if text.endswith("is named")]
+        names = [text.strip() for text in rows[number] if text not in told]
+        nth = int(told[0].split()[2]) if told else 1
+        assert names == chords[::nth][: len(names)]
+        assert len(chords[::nth]) - len(names) <= (nth > 1)  # the last would run into what stands beside
+        assert set(names) == set(chords)
+        assert not told or len(names) * widest > 0.25  # no fewer than need be
+
+
+def test_of_many_moves_a_picture_shows_what_it_can_tell_apart() -> None:
+    times, row = np.sort(np.random.default_rng(0).uniform(0, 50, 20 * COLUMNS)), np.random.default_rng(1)
+    values = row.standard_normal(len(times))
+    assert told_apart(times[:COLUMNS], 100, values[:COLUMNS]).tolist() == list(range(COLUMNS))
+    shown = told_apart(times, 100, values)
+    assert len(shown) < 4 * COLUMNS / 2 + 4
+    for begin in range(0, COLUMNS // 2, 50):
+        column = (times >= begin * 100 / COLUMNS) & (times < (begin + 1) * 100 / COLUMNS)
+        inside = np.flatnonzero(column)
+        kept = np.intersect1d(shown, inside)
+        assert (kept[0], kept[-1]) == (inside[0], inside[-1])
+        assert (values[kept].min(), values[kept].max()) == (values[column].min(), values[column].max())
+    assert len(told_apart(np.zeros(0), 100, np.zeros(0))) == 0
 
 
 @pytest.fixture
@@ -281,11 +324,26 @@ COMMANDS = {
 }
 
 
+@pytest.fixture
+def strange_path(tmp_path: Path, tiny_generator: Generator, tiny_header: MemoryHeader) -> Path:
+    """A memory whose name and a label hold a letter that no font has."""
+    model = tiny_header.model.model_copy(update={"labels": ("Am", "忘", "G")})
+    path = tmp_path / "tiny.safetensors"
+    save_memory(path, tiny_generator, tiny_header.model_copy(update={"name": "忘", "model": model}))
+    return path
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_that_draws_takes_a_theme(
-    tmp_path: Path, tiny_path: Path, make_corpus: Callable[..., Path], name: str
+def test_every_command_that_draws_takes_a_theme_and_names_letters_that_no_font_has(
+    tmp_path: Path,
+    strange_path: Path,
+    make_corpus: Callable[..., Path],
+    name: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    score = tmp_path / "a.toml"
+    letters._font_of.cache_clear()
+    monkeypatch.setattr(letters, "system_fonts", tuple)
+    score, tiny_path = tmp_path / "a.toml", strange_path
     score.write_text(
         f'memory = "{tiny_path}"\nduration_s = 3\nquality = "draft"\n[forgetting]\norder = "random"\npace = "linear"\n',
         encoding="utf-8",
@@ -294,9 +352,11 @@ def test_every_command_that_draws_takes_a_theme(
     shutil.copy(tiny_path, tmp_path / "run" / "memory.safetensors")
     given = {"memory": tiny_path, "score": score, "run": tmp_path / "run", "out": tmp_path / "out"}
     given["corpus"] = make_corpus({"Am": 2, "C": 2})
+    (given["corpus"] / "C").rename(given["corpus"] / "忘")
     (tmp_path / "out").mkdir()
     done = run(*name.split(), *COMMANDS[name].format(**given).split(), "--theme", "paper")
     assert done.exit_code == 0, done.output
+    assert done.stderr.count("note: no font here has 忘: boxes stand in their place") == 1
     drawn = [path for suffix in PICTURE_SUFFIXES for path in tmp_path.rglob(f"*{suffix}")]
     assert drawn
     assert {ground(path) for path in drawn} == {THEMES["paper"].ground}

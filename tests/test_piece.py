@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 
+from fugue_state.arrays import Array
 from fugue_state.config import EnvelopeConfig, FileConfig, MelSpec, ModelConfig, ReverbConfig, ToneConfig, checked
 from fugue_state.errors import FugueError, InputError
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece.instrument import Controls, Instrument, play
+from fugue_state.piece.line import Line
+from fugue_state.piece.markers import markers
+from fugue_state.piece.overview import overview
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.portrait import portrait_figure
 from fugue_state.piece.provenance import reopened
@@ -25,7 +28,7 @@ from fugue_state.piece.render import render
 from fugue_state.piece.samples import write_samples
 from fugue_state.score.model import Score
 
-from .conftest import Sound
+from .conftest import Sound, untrained
 
 SHORT = {"duration_s": 9.0, "tempo_bpm": 150, "reverb": ReverbConfig(rt60_s=0.5), "seed": 4}
 
@@ -48,15 +51,41 @@ def test_events_loop_the_chords_and_forget_as_planned(tiny_memory: Memory) -> No
     score = short(**loop("C", "Am"), forgetting={"to": 0.5})
     made = list(Piece(score, tiny_memory).events())
     assert [e.chord for e in made[:3]] == ["C", "Am", "C"]
-    assert torch.equal(made[0].latent, made[2].latent)
+    assert np.array_equal(made[0].latent, made[2].latent)
     assert made[0].pan == made[2].pan
-    assert not torch.equal(made[0].latent, made[1].latent)
+    assert not np.array_equal(made[0].latent, made[1].latent)
     assert [e.onset for e in made[:3]] == [0, 17_640, 35_280]
     forgotten = [1 - float(e.strengths.mean()) for e in made]
     assert forgotten[0] == 0
     assert forgotten == sorted(forgotten)
     assert forgotten[-1] == pytest.approx(0.5, abs=0.03)
     assert made[-1].onset / 44_100 <= score.duration_s - tiny_memory.spec.duration_s
+
+
+VOICES = {
+    "plain": {"voices": [{"swing": 0.3, "chords": ["C", "-", "G*2"]}, {"forgets": False, "beats": 3}]},
+    "cues": {"cues": [{"do": "recall", "at": 3, "over": 2}, {"do": "forget", "at": 6}], "forgetting": {"fade_s": 2}},
+    "a hand": {"changes": [{"at": 4, "path": "/forget", "value": 0.5}]},
+    "adaptive": {"forgetting": {"adaptive": {}, "pace": "even"}},
+    "a take": {"resolution": "block", "changes": [{"at": 4, "path": "/forget", "value": 0.5}]},
+}
+
+
+@pytest.mark.parametrize("changes", VOICES.values(), ids=list(VOICES))
+def test_the_outline_of_a_piece_is_that_of_its_events(tiny_memory: Memory, changes: dict[str, Any]) -> None:
+    made = Piece(short(**changes), tiny_memory)
+    outline, events = list(made.outline()), list(made.events())
+    assert [one[:3] for one in outline] == [(e.onset, e.voice, e.chord) for e in events]
+    assert all(np.array_equal(one.strengths, e.strengths) for one, e in zip(outline, events, strict=True))
+
+
+def test_what_happens_when_is_known_without_any_latent(tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    voices = [{"latents": "walk"}, {"latents": "fresh", "variation": 0.5}, {"latents": "path", "towards_seed": 3}]
+    made = Piece(short(voices=voices), tiny_memory)
+    wanted = [event.onset / 44_100 for event in made.events()]
+    monkeypatch.setattr(Line, "latents", lambda *_: pytest.fail("a million of them take minutes"))
+    assert overview(made).times_s.tolist() == wanted
+    assert len(markers(made)) > 0
 
 
 def test_progressions(tiny_memory: Memory) -> None:
@@ -67,7 +96,7 @@ def test_progressions(tiny_memory: Memory) -> None:
     with pytest.raises(InputError, match=r"voices\[1\]\.chords\[2\]: unknown chord 'Gm'; did you mean 'G'"):
         chords(tiny_memory, **loop("C", "Gm"))
     config = ModelConfig(feature_maps=2, latent_size=4)
-    blank = Memory(Generator(config), MemoryHeader(name="blank", mel=MelSpec(), model=config))
+    blank = Memory(untrained(config), MemoryHeader(name="blank", mel=MelSpec(), model=config))
     assert chords(blank) == [None] * 4
     assert len(heard(blank, short(duration_s=4.0), 44_100)) == 4 * 44_100
 
@@ -111,7 +140,7 @@ def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
     event = next(Piece(score, tiny_memory).events())
     _, state = player.step(Controls(100), player.start())
     with pytest.raises(InputError, match="sample 50 came after sample 100 was played"):
-        player.step(Controls(100, (replace(event, onset=50),)), state)
+        player.step(Controls(100, (player.voice(replace(event, onset=50)),)), state)
     with pytest.raises(InputError, match="at least 1 sample"):
         next(play(player, [], 10, 0))
 
@@ -162,8 +191,8 @@ def test_a_piece_that_is_silent_is_not_lifted_but_told(tmp_path: Path, tiny_gene
     class Mute:
         spec = MelSpec()
 
-        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
-            return torch.zeros(len(mel), mel.shape[2] * 512)
+        def __call__(self, mel: Any) -> Array:
+            return np.zeros((len(mel), mel.shape[2] * 512), dtype=np.float32)
 
     config = tiny_generator.config
     memory = Memory(tiny_generator, MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Mute())
@@ -176,8 +205,8 @@ def test_what_is_no_number_never_reaches_a_file(tmp_path: Path, tiny_generator: 
     class Broken:
         spec = MelSpec()
 
-        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
-            return torch.full((len(mel), mel.shape[2] * 512), float("nan"))
+        def __call__(self, mel: Any) -> Array:
+            return np.full((len(mel), mel.shape[2] * 512), np.nan, dtype=np.float32)
 
     config = tiny_generator.config
     memory = Memory(tiny_generator, MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Broken())
@@ -193,10 +222,10 @@ def test_quiet_and_loud_pieces_reach_the_same_loudness(tmp_path: Path, tiny_gene
         def __init__(self, gain: float) -> None:
             self.gain = gain
 
-        def __call__(self, mel: torch.Tensor) -> torch.Tensor:
-            spikes = torch.zeros(len(mel), mel.shape[2] * 512)
+        def __call__(self, mel: Any) -> Array:
+            spikes = np.zeros((len(mel), mel.shape[2] * 512), dtype=np.float32)
             spikes[:, ::2000] = self.gain  # all peak, no body: the limiter has to work
-            spikes += 0.05 * self.gain * torch.sin(torch.arange(spikes.shape[1]) * 0.3)
+            spikes += 0.05 * self.gain * np.sin(np.arange(spikes.shape[1]) * 0.3)
             return spikes
 
     config = tiny_generator.config
@@ -253,21 +282,22 @@ def test_an_event_longer_than_the_piece_is_cut(tmp_path: Path, tiny_memory: Memo
 PEAK_SCRIPT = """
 import resource, sys
 from pathlib import Path
-import torch
+import numpy as np
 from fugue_state.config import MelSpec, ModelConfig, ReverbConfig
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.layers import BANDS, Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.render import render
 from fugue_state.score.model import Forgetting, Score
-torch.manual_seed(0)
+noise = np.random.default_rng(0)
 config = ModelConfig(feature_maps=2, latent_size=4)
 class Hiss:
     spec = MelSpec()
     def __call__(self, mel):
-        return 0.1 * torch.randn(len(mel), mel.shape[2] * 512)
-memory = Memory(Generator(config), MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Hiss())
+        return 0.1 * noise.standard_normal((len(mel), mel.shape[2] * 512), dtype=np.float32)
+tensors = {name: noise.uniform(0.0, 0.1, shape).astype("f4") for name, shape in Generator.shapes(config).items()}
+memory = Memory(Generator(config, BANDS, tensors), MemoryHeader(name="m", mel=MelSpec(), model=config), inverter=Hiss())
 plain = Forgetting(order="random", pace="linear")
 score = Score(forgetting=plain, duration_s=float(sys.argv[1]), tempo_bpm=24, reverb=ReverbConfig(rt60_s=1.0))
 render(Piece(score, memory), Path(sys.argv[2]) / f"{sys.argv[1]}.wav")

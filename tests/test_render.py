@@ -3,29 +3,31 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import soundfile
-import torch
 from click.testing import CliRunner
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.riff import Marker
 from fugue_state.cli import main
-from fugue_state.config import EVENT_BATCH, MelSpec, ReverbConfig, ToneConfig, checked
+from fugue_state.config import MelSpec, ReverbConfig, ToneConfig, checked
 from fugue_state.errors import FugueError, InputError, OutputError
 from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.claim import LOCK
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.piece import part
 from fugue_state.piece import render as rendering
 from fugue_state.piece.instrument import Controls, Instrument, play, play_on
@@ -82,6 +84,7 @@ def names(folder: Path) -> list[str]:
 KILLED = """
 import sys
 from pathlib import Path
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.render import render
@@ -144,13 +147,14 @@ def test_after_a_kill_before_anything_was_kept_a_render_begins_again(
 
 
 class Crowd:
-    """An inverter whose sounds depend on the batch they are made in."""
+    """An inverter whose sounds depend on the batch they are made in, and on what they are of."""
 
     spec = MelSpec()
 
-    def __call__(self, mel: Tensor) -> Tensor:
-        rows = torch.arange(1, len(mel) + 1)[:, None]
-        return 0.02 * torch.sin(0.01 * rows * torch.arange(mel.shape[2] * self.spec.hop))
+    def __call__(self, mel: Any) -> Array:
+        rows = np.arange(1, len(mel) + 1) + mel.mean(axis=(1, 2))
+        sound = 0.02 * np.sin(0.01 * rows[:, None] * np.arange(mel.shape[2] * self.spec.hop))
+        return np.asarray(sound, dtype=np.float32)
 
 
 def test_every_place_of_a_piece_is_one_to_go_on_from(
@@ -160,7 +164,7 @@ def test_every_place_of_a_piece_is_one_to_go_on_from(
     memory = Memory(tiny_generator, tiny_header, inverter=Crowd())
     player, made = Instrument(memory, score), list(Piece(score, memory).events())
     whole = list(play_on(player, made, score.samples, block))
-    assert {place.first % EVENT_BATCH for _, place in whole} != {0}
+    assert len({place.first for _, place in whole}) > 2
     for number, (_, place) in enumerate(whole):
         write_place(tmp_path / "p.safetensors", place)
         again = play_on(player, made, score.samples, block, read_place(tmp_path / "p.safetensors"))
@@ -322,8 +326,8 @@ def test_a_voice_by_itself_is_its_events_alone(tiny_memory: Memory) -> None:
     plain = list(play(Instrument(tiny_memory, score), Piece(score, tiny_memory).events(), score.samples, 44_100))
     assert all(b.stems is None for b in plain)
     assert np.array_equal(np.concatenate([b.samples for b in blocks]), np.concatenate([b.samples for b in plain]))
-    strange = replace(next(Piece(score, tiny_memory).events()), voice=3)
     player = Instrument(tiny_memory, score, stems=True)
+    strange = player.voice(replace(next(Piece(score, tiny_memory).events()), voice=3))
     with pytest.raises(InputError, match="an event of voice 3; there are voices 0 to 2"):
         player.step(Controls(100, (strange,)), player.start())
 
@@ -482,66 +486,148 @@ class _KilledError(BaseException):
     """As if the process had ended: nothing that follows is done."""
 
 
-def test_after_a_break_at_any_step_one_command_goes_on_to_the_same_bytes(  # noqa: C901 - one walk, step by step
-    tmp_path: Path, tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """At every file that is renamed, removed or made a folder, as a kill would: what cleans up does not run."""
-    score = piece(duration_s=1.0, reverb=ReverbConfig(rt60_s=0.3), voices=[{"name": "low"}, {"name": "high"}])
-    laid_out = Piece(score, tiny_memory)
+def broken_off(step: int, act: Callable[[], None]) -> bool:
+    """Act, and end at a file that is renamed, removed or made a folder, as a kill would: what cleans up does not run.
 
-    def made(folder: Path, *, resume: bool) -> None:
-        def draw() -> None:
-            (folder / "a.png").write_bytes(b"drawn")
+    Say whether it came to that.
+    """
+    left, dead = step, False
 
-        render(
-            laid_out, folder / "a.wav", stems=True, labels=True, resume=resume, checkpoint_s=0,
-            then=draw,
-        )  # fmt: skip
-
-    (tmp_path / "whole").mkdir()
-    made(tmp_path / "whole", resume=False)
-    whole = {path.name: path.read_bytes() for path in (tmp_path / "whole").iterdir()}
-    assert sorted(whole) == [
-        "a-dry.wav", "a-high.wav", "a-low.wav", "a-reverb.wav", "a.json", "a.png", "a.txt", "a.wav",
-    ]  # fmt: skip
-    plain = {name: getattr(Path, name) for name in ("replace", "unlink", "mkdir", "rmdir")}
-    left, dead = 0, False
-
-    def counted(name: str) -> Callable[..., Any]:
-        def act(path: Path, *given: Any, **named: Any) -> Any:
+    def counted(plain: Callable[..., Any]) -> Callable[..., Any]:
+        def change(path: Path, *given: Any, **named: Any) -> Any:
             nonlocal left, dead
             left -= 1
             dead = dead or left == 0
             if dead:
                 raise _KilledError
-            return plain[name](path, *given, **named)
+            return plain(path, *given, **named)
 
-        return act
+        return change
 
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("replace", "unlink", "mkdir", "rmdir"):
+            patched.setattr(Path, name, counted(getattr(Path, name)))
+        with contextlib.suppress(_KilledError):
+            act()
+    return dead
+
+
+@pytest.fixture
+def drawn(tiny_memory: Memory) -> Callable[..., None]:
+    """Render a piece with all that may belong to it into a folder."""
+
+    def made(folder: Path, *, seed: int = 4, **asked: Any) -> None:
+        def draw() -> None:
+            (folder / "a.png").write_bytes(b"%d" % seed)
+
+        score = piece(
+            duration_s=1.0, seed=seed, reverb=ReverbConfig(rt60_s=0.3), voices=[{"name": "low"}, {"name": "high"}]
+        )
+        render(
+            Piece(score, tiny_memory), folder / "a.wav", stems=True, labels=True, checkpoint_s=0, then=draw, **asked,
+        )  # fmt: skip
+
+    return made
+
+
+def as_told(act: Callable[..., None]) -> None:
+    """Go on with a render, in the way that its errors name."""
+    how = {"resume": True}
+    for _ in range(3):
+        try:
+            act(**how)
+        except InputError as error:
+            if "without --resume" in str(error):
+                how.pop("resume")
+            elif "add --force" in str(error):
+                how["force"] = True
+            else:
+                raise
+        else:
+            return
+    raise AssertionError(how)
+
+
+def held_in(folder: Path) -> dict[str, bytes]:
+    """Return what lies in a folder, wherever that is; it holds no other folder."""
+    return {path.name: path.read_bytes().replace(str(folder).encode(), b"") for path in folder.iterdir()}
+
+
+def test_after_a_break_at_any_step_one_command_goes_on_to_the_same_bytes(
+    tmp_path: Path, drawn: Callable[..., None]
+) -> None:
+    (tmp_path / "whole").mkdir()
+    drawn(tmp_path / "whole")
+    whole = held_in(tmp_path / "whole")
+    assert sorted(whole) == [
+        "a-dry.wav", "a-high.wav", "a-low.wav", "a-reverb.wav", "a.json", "a.png", "a.txt", "a.wav",
+    ]  # fmt: skip
     for step in range(1, 500):
         folder = tmp_path / str(step)
         folder.mkdir()
-        left, dead = step, False
-        with monkeypatch.context() as patched:
-            for name in plain:
-                patched.setattr(Path, name, counted(name))
-            with contextlib.suppress(_KilledError):
-                made(folder, resume=False)
-        if not dead:
+        if not broken_off(step, partial(drawn, folder)):
             break
         kept = any((folder / "a.wav.part" / name).exists() for name in (part.FINISHED, part.PLACE))
         if kept or (folder / "a.wav").exists():
             with pytest.raises(InputError, match=r"exists already|--resume goes on"):
-                made(folder, resume=False)
+                drawn(folder)
         if (folder / "a.wav.part").exists() and (kept or step % 2 or (folder / "a.wav").exists()):
-            made(folder, resume=True)
+            drawn(folder, resume=True)
         elif not (folder / "a.wav").exists():
-            made(folder, resume=False)
-        found = {path.name: path.read_bytes() for path in folder.iterdir()}  # and no folder is left
-        assert {n: d.replace(str(folder).encode(), b"") for n, d in found.items()} == {
-            n: d.replace(str(tmp_path / "whole").encode(), b"") for n, d in whole.items()
-        }
+            drawn(folder)
+        assert held_in(folder) == whole
     assert 15 < step < 499
+
+
+@pytest.mark.parametrize("seed", [4, 9])
+def test_what_replaces_a_piece_can_be_broken_off_at_any_step_and_once_more(
+    tmp_path: Path, drawn: Callable[..., None], seed: int
+) -> None:
+    """The piece that is there is the same or another one: it is never taken for what was asked for."""
+    (tmp_path / "before").mkdir()
+    drawn(tmp_path / "before")
+    (tmp_path / "whole").mkdir()
+    drawn(tmp_path / "whole", seed=seed)
+    whole = held_in(tmp_path / "whole")
+    recipe = (tmp_path / "before" / "a.json").read_text()
+    for step in range(1 + seed % 2, 500, 2):
+        folder = tmp_path / str(step)
+        shutil.copytree(tmp_path / "before", folder)
+        (folder / "a.json").write_text(recipe.replace(str(tmp_path / "before"), str(folder)))
+        (folder / "a.png").unlink()
+        if not broken_off(step, partial(drawn, folder, seed=seed, force=True)):
+            break
+        broken_off(1 + step % 7, partial(as_told, partial(drawn, folder, seed=seed)))
+        as_told(partial(drawn, folder, seed=seed))
+        assert held_in(folder) == whole
+    assert 15 < step < 499
+
+
+@pytest.mark.parametrize(
+    "left",
+    [
+        [], [LOCK], [part.ABOUT], [part.ABOUT, LOCK], [part.ABOUT, part.PLAYED], [f".{part.ABOUT}.7.part.json"],
+        [part.FINISHED], [part.ABOUT, part.FINISHED], [part.ABOUT, part.FINISHED, part.PLAYED, LOCK],
+    ],
+)  # fmt: skip
+def test_whatever_is_left_of_a_working_folder_beside_a_whole_piece_goes(
+    tmp_path: Path, drawn: Callable[..., None], left: list[str]
+) -> None:
+    drawn(tmp_path)
+    whole = held_in(tmp_path)
+    told = json.loads(whole["a.json"])
+    about = {key: value for key, value in told.items() if key != "measured"}
+    kept = {
+        part.ABOUT: json.dumps(about | {"stems": ["dry", "reverb", "low", "high"], "block": 44_100}),
+        part.FINISHED: json.dumps({"files": [name for name in whole if name != "a.png"]}),
+    }
+    working = part_folder(tmp_path / "a.wav")
+    working.mkdir()
+    for name in left:
+        (working / name).write_text(kept.get(name, ""))
+    (tmp_path / "a.png").unlink()
+    drawn(tmp_path, resume=True)
+    assert held_in(tmp_path) == whole
 
 
 HOLDING = """
@@ -588,14 +674,25 @@ def test_what_was_finished_meanwhile_is_not_overwritten(tmp_path: Path, tiny_mem
     assert names(tmp_path) == ["a.wav"]
 
 
-def test_an_empty_folder_beside_another_piece_is_no_render_to_go_on_with(tmp_path: Path, tiny_memory: Memory) -> None:
-    out = tmp_path / "a.wav"
-    render(Piece(piece(duration_s=1.0), tiny_memory), out)
-    before = out.read_bytes()
-    part_folder(out).mkdir()
+def test_an_empty_folder_beside_another_piece_is_no_render_to_go_on_with(
+    tmp_path: Path, drawn: Callable[..., None]
+) -> None:
+    drawn(tmp_path)
+    part_folder(tmp_path / "a.wav").mkdir()
+    before = (tmp_path / "a.wav").read_bytes()
     with pytest.raises(InputError, match="exists already and is another piece"):
-        render(Piece(piece(duration_s=1.0, seed=9), tiny_memory), out, resume=True)
-    assert out.read_bytes() == before
+        drawn(tmp_path, seed=9, resume=True)
+    assert (tmp_path / "a.wav").read_bytes() == before
+
+
+def test_a_stem_of_another_piece_is_not_taken_for_one_of_this(tmp_path: Path, drawn: Callable[..., None]) -> None:
+    for name, seed in (("other", 9), ("this", 4)):
+        (tmp_path / name).mkdir()
+        drawn(tmp_path / name, seed=seed)
+    shutil.copy(tmp_path / "other" / "a-low.wav", tmp_path / "this" / "a-low.wav")
+    part_folder(tmp_path / "this" / "a.wav").mkdir()
+    with pytest.raises(InputError, match="exists already and is another piece"):
+        drawn(tmp_path / "this", resume=True)
 
 
 def test_what_was_played_is_let_go_before_pictures_are_drawn(tmp_path: Path, tiny_memory: Memory) -> None:

@@ -61,6 +61,7 @@ def test_names_travel_with_a_score(project: Path) -> None:
 
 def test_a_name_that_ships_is_no_folder(project: Path) -> None:
     Path("guitar").mkdir()
+    Path("guitar/memory.safetensors").touch()
     assert find_memory("guitar") == GUITAR
     assert find_memory("./guitar") == Path("guitar/memory.safetensors")
     (project / "guitar").mkdir()
@@ -71,6 +72,7 @@ def test_a_name_that_ships_is_no_folder(project: Path) -> None:
 def test_home_is_meant_everywhere(project: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     (home / "run").mkdir(parents=True)
+    (home / "run" / "memory.safetensors").touch()
     assert find_memory("~/run") == home / "run" / "memory.safetensors"
     assert at_home("~nobody-is-called-so/x") == Path("~nobody-is-called-so/x")
     said = CliRunner().invoke(main, ["score", "new", "~/piece.toml"])

@@ -83,9 +83,11 @@ FIGURES = (
     ),
     Figures("night.json", "A night", ("python benchmarks/night.py",), "A long piece beside a minute of it."),
     Figures(
-        "kill.json",
-        "An hour, killed and resumed",
-        ("python benchmarks/night.py --hours 1 --quality final --kill",),
+        "kill.jsonl",
+        "Killed at random points",
+        ("python benchmarks/kill.py",),
+        "Commands killed (SIGKILL) and asked for again: after how many kills all under a final name was whole, "
+        "what was begun went on, and the end was that of the undisturbed command.",
     ),
     Figures(
         "film.json",

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from fugue_state import config
 
 if TYPE_CHECKING:
+    from fugue_state.learning.lesson import learn as learn
     from fugue_state.measure.atlas import Atlas as Atlas
-    from fugue_state.measure.lesson import learn as learn
     from fugue_state.memory.memory import Memory as Memory
     from fugue_state.piece.film import film as film
     from fugue_state.piece.piece import Piece as Piece
@@ -25,7 +25,7 @@ _HOMES = {
     "Piece": "fugue_state.piece.piece",
     "Score": "fugue_state.score.model",
     "film": "fugue_state.piece.film",
-    "learn": "fugue_state.measure.lesson",
+    "learn": "fugue_state.learning.lesson",
     "load_score": "fugue_state.score.text",
     "render": "fugue_state.piece.render",
     "samples": "fugue_state.piece.render",

@@ -48,7 +48,7 @@ def floats(name: str, values: Any, *, finite: bool = True) -> npt.NDArray[np.flo
     if finite and not np.isfinite(single).all():
         wrong = found[~np.isfinite(single)].flat[0]
         raise InputError(f"{name} must be finite numbers of single precision, got {wrong:g}")
-    return np.require(single, requirements=["C", "W"])  # PyTorch takes no other
+    return np.asarray(single, order="C")
 
 
 def one_of(name: str, value: Any, choices: Collection[str]) -> str:

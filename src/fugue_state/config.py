@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, TypeVar, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from fugue_state.errors import InputError, shown, unknown
-from fugue_state.limits import MEMORY_LABELS, MEMORY_NAME
+from fugue_state.limits import MEMORY_LABELS, MEMORY_NAME, MEMORY_WINDOW
 
 VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
@@ -69,7 +69,7 @@ HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 class Settings(BaseModel):
     """A frozen group of settings; an unknown key or a value out of range is an InputError."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 
     def __init__(self, **values: Any) -> None:
         try:
@@ -179,7 +179,7 @@ class MelSpec(Settings):
     """
 
     sample_rate_hz: int = Field(default=22_050, ge=4_000, le=192_000)
-    n_fft: int = Field(default=2048, ge=64, le=16_384)
+    n_fft: int = Field(default=2048, ge=64)
     hop: int = Field(default=512, ge=16, le=4096)
     n_mels: int = Field(default=128, ge=8, le=512)
     frames: int = Field(default=128, ge=32, le=1024, multiple_of=32)
@@ -193,6 +193,8 @@ class MelSpec(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.n_fft > MEMORY_WINDOW.most:
+            raise ValueError(MEMORY_WINDOW.passed(self.n_fft))
         if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
             raise ValueError(
                 f"fmin_hz < fmax_hz <= {self.sample_rate_hz / 2:g} Hz is needed, "
@@ -286,8 +288,9 @@ class PhaseConfig(Settings):
     iterations: int = Field(default=0, ge=0, le=1000)
 
 
+ROUGH: QualityName = "draft"  # the quality that does without the vocoder's network
 QUALITIES: dict[QualityName, PhaseConfig] = {
-    "draft": PhaseConfig(method="realtime"),
+    "draft": PhaseConfig(method="gradient", iterations=1),
     "live": PhaseConfig(method="realtime", iterations=4),
     "final": PhaseConfig(method="gradient", iterations=8),
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,9 @@ class FugueError(Exception):
     """Root of all errors raised on purpose; its text is one line that says what would be right."""
 
     exit_code = 1
+
+    def __str__(self) -> str:
+        return in_a_line(super().__str__())
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
         """Say how another process makes it again: as it is, whatever its class takes to be made."""
@@ -35,6 +39,10 @@ class AudioError(InputError):
     """A sound file that cannot be read or a signal that cannot be used."""
 
 
+class NotInstalledError(InputError, ImportError):
+    """What is asked for needs packages that are not installed."""
+
+
 class CorpusError(InputError):
     """A folder of sounds that cannot be learned from."""
 
@@ -51,6 +59,11 @@ class OutputError(FugueError):
     """A file could not be written; nothing half-written is left."""
 
 
+def in_a_line(text: str) -> str:
+    """Return a text in one line: names of files may hold breaks and commands to terminals, which come out escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def shown(value: object) -> str:
     """Return a value as a message names it: at most LONGEST_SHOWN characters, in one line."""
     try:
@@ -59,6 +72,11 @@ def shown(value: object) -> str:
         text = f"a very large {type(value).__name__}"
     text = " ".join(text.split()) if "\n" in text else text  # an array is shown in several
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def counted(count: float, one: str, many: str = "") -> str:
+    """Return a number and what there are so many of, as one says it; `many` is for more than an s at the end."""
+    return f"{count:.12g} {one if count == 1 else many or one + 's'}"
 
 
 def why(error: BaseException) -> str:
@@ -76,6 +94,23 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:
     near = difflib.get_close_matches(value[:LONGEST_SHOWN].casefold(), by_fold, n=1, cutoff=0.4)
     hint = f"; did you mean {by_fold[near[0]]!r}?" if near else ""
     return InputError(f"unknown {what} {shown(value)}{hint} (known: {', '.join(names)})")
+
+
+def check_installed(what: str, extra: str, packages: Iterable[str]) -> None:
+    """Raise NotInstalledError, which says how it can be had, unless all packages that something needs are there."""
+    missing = [package for package in packages if not _installed(package)]
+    if missing:
+        raise NotInstalledError(
+            f'{what} needs packages that are not installed ({", ".join(missing)}): pip install ".[{extra}]", '
+            "in the folder of this software"
+        )
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ImportError:
+        return False
 
 
 def a_folder(path: Path) -> str:

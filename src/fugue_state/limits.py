@@ -123,6 +123,9 @@ TAKE_WAITING = Limit(
 )
 MEMORY_NAME = Limit("memories", "length of a name", 200, "characters", "a name of {got} is too long: at most {most}")
 MEMORY_LABELS = Limit("memories", "labels", 4096, "labels", "{got} labels are too many: at most {most}")
+MEMORY_WINDOW = Limit(
+    "memories", "samples of a mel's window (n_fft)", 16_384, "samples", "a window of {got} is too long: at most {most}"
+)
 MEMORY_LATENTS = Limit("memories", "latents drawn at once", 1_000_000, "latents", "{got} latents: at most {most}")
 MEMORY_FRAMES = Limit(
     "memories",

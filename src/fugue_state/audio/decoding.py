@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from av.packet import Packet
 
 LOWEST_HZ = 1000  # below, nothing is heard that a memory could learn
-NONE = "0 sample(s) are too few to be a sound"
+NONE = "0 samples are too few to be a sound"
 BLOCK = 2**18  # values that are read at once
 LENGTH_UNKNOWN = 2**62  # frames; libsndfile says about so many of a FLAC that was written into a pipe
 LIBSNDFILE_FIRST = (
@@ -63,6 +63,9 @@ class Source(Protocol):
         """Return the number of samples if it is certain without reading them all; call it before `blocks`."""
 
 
+Way = Callable[[Path, BinaryIO, contextlib.ExitStack], Source]
+
+
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[Source]:
     """Open a sound file, whatever its name, with the library that its first bytes ask for, else with the other.
@@ -77,8 +80,7 @@ def opened(path: str | Path) -> Iterator[Source]:
         head = file.read(12)
         if not head:
             raise AudioError(f"{path}: the file is empty (0 bytes)")
-        ways: tuple[Callable[[Path, BinaryIO, contextlib.ExitStack], Source], ...] = (_by_libsndfile, _by_ffmpeg)
-        source = _first_of(ways if head[:4] in LIBSNDFILE_FIRST else ways[::-1], path, file, stack)
+        source = _first_of(_ways(head), path, file, stack)
         _check(path, source.channels, source.sample_rate_hz)
         yield source
 
@@ -102,13 +104,17 @@ def _reason(error: Exception) -> str:
     return shown(" ".join(text.split()).rstrip(".") or type(error).__name__)[1:-1]
 
 
-def _first_of(
-    ways: tuple[Callable[[Path, BinaryIO, contextlib.ExitStack], Source], ...],
-    path: Path,
-    file: BinaryIO,
-    stack: contextlib.ExitStack,
-) -> Source:
-    """Open with the first library that can; the error of the first one if none can, or of one that is certain."""
+def _ways(head: bytes) -> tuple[Way, ...]:
+    """Return the ways to read a file that begins so, the likeliest first."""
+    if head[:4] in LIBSNDFILE_FIRST:
+        return _by_libsndfile, _by_ffmpeg
+    if head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0"):
+        return (_by_ffmpeg,)  # MPEG layers: libsndfile reads parts of what is damaged, and prints what it leaves out
+    return _by_ffmpeg, _by_libsndfile
+
+
+def _first_of(ways: tuple[Way, ...], path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Source:
+    """Open in the first way that works; the error of the first one if none does, or of one that is certain."""
     failed: Exception | None = None
     for way in ways:
         with contextlib.ExitStack() as own:

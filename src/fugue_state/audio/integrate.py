@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state.audio.compiled import compiled, in_threads
-
-Array = npt.NDArray[np.float32]
-Wide = npt.NDArray[np.float64]
+from fugue_state.arrays import Array, Whole, Wide
+from fugue_state.audio.compiled import compiled
 
 # The Gaussian nearest to a Hann window of length L has the time-frequency ratio .25645 L^2.
 HANN_GAMMA = 0.25645
@@ -77,27 +75,22 @@ def follow(magnitude: Array, state: PhaseState, grid: Grid) -> tuple[Array, Phas
 
 
 def realtime_phase(magnitude: Array, grid: Grid, seed: int) -> Array:
-    """Return phases (B, T, F) of magnitudes (B, T, F), each item by `follow` from silence."""
-
-    def one(item: Array) -> Array:
-        return follow(np.concatenate([item, item[-1:]]), start_phase(grid, seed), grid)[0]
-
-    return np.stack(in_threads(one, list(magnitude)))
+    """Return phases (T, F) of magnitudes (T, F), by `follow` from silence."""
+    return follow(np.concatenate([magnitude, magnitude[-1:]]), start_phase(grid, seed), grid)[0]
 
 
 def gradient_phase(magnitude: Array, grid: Grid, seed: int) -> Array:
-    """Return phases (B, T, F) of magnitudes (B, T, F), each item seen as a whole.
+    """Return phases (T, F) of magnitudes (T, F), seen as a whole.
 
     Phase gradient heap integration (Prusa, Balazs and Soendergaard, 2017).
     """
+    out = np.empty(magnitude.shape, dtype=np.float32)
+    level = magnitude.reshape(-1)
+    heard = np.flatnonzero(level > np.float32(TOLERANCE) * level.max())
+    loudest = heard[np.argsort(-level[heard], kind="stable")]
     first = start_phase(grid, seed).phase
-
-    def one(item: Array) -> Array:
-        out = np.empty(item.shape, dtype=np.float32)
-        _spread(item, first, grid.n_fft, grid.hop, grid.by_time, grid.by_frequency, out)
-        return out
-
-    return np.stack(in_threads(one, list(magnitude)))
+    _spread(magnitude, loudest, first, grid.n_fft, grid.hop, grid.by_time, grid.by_frequency, out)
+    return out
 
 
 @compiled
@@ -191,14 +184,14 @@ def _follow(
 
 @compiled
 def _spread(  # noqa: C901 - one loop, compiled
-    magnitude: Array, first: Wide,
+    magnitude: Array, loudest: Whole, first: Wide,
     n_fft: int, hop: int, by_time: float, by_frequency: float, out: Array,
 ) -> None:  # fmt: skip
     frames, bins = magnitude.shape
     logs = np.log(magnitude + np.float32(LEAST))
     turn, step = np.empty((frames, bins), dtype=np.float64), np.empty((frames, bins), dtype=np.float32)
     phase, open_ = np.empty((frames, bins), dtype=np.float64), np.empty((frames, bins), dtype=np.bool_)
-    limit, left = TOLERANCE * magnitude.max(), 0
+    limit, left = np.float32(TOLERANCE) * magnitude.max(), 0
     for t in range(frames):
         _turns(logs[t], n_fft, hop, by_time, turn[t])
         for m in range(bins):
@@ -206,7 +199,6 @@ def _spread(  # noqa: C901 - one loop, compiled
             open_[t, m] = magnitude[t, m] > limit
             left += open_[t, m]
             phase[t, m] = first[m] + TURN * hop * m / n_fft * t
-    loudest = np.argsort(-magnitude.ravel())
     keys, places = np.empty(left + 4, dtype=np.float32), np.empty(left + 4, dtype=np.int32)
     for start in loudest:
         if left == 0:

@@ -7,17 +7,17 @@ from functools import partial
 from typing import Protocol
 
 import numpy as np
-import torch
-from threadpoolctl import threadpool_limits
-from torch import Tensor
+import numpy.typing as npt
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.integrate import Grid, gradient_phase, realtime_phase
 from fugue_state.audio.magnitudes import Lobes, Magnitudes, PseudoInverse, Refit, Updates
 from fugue_state.audio.mel import MelTransform
 from fugue_state.audio.phase import griffin_lim, random_phase
 from fugue_state.config import DEFAULT_QUALITY, QUALITIES, SEED_MAX, MelSpec, PhaseConfig, QualityName
+from fugue_state.errors import check_installed
 
 JOINT = PhaseConfig(method="random", iterations=64)  # magnitudes and phase found together, from nothing
 MOMENTUM = 0.99
@@ -30,7 +30,7 @@ class Inverter(Protocol):
     def spec(self) -> MelSpec:
         """The MelSpec it inverts; another one is refused before it gets here."""
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: Array) -> Array:
         """Invert."""
 
 
@@ -48,34 +48,32 @@ class SpectralInverter:
         """The MelSpec it inverts."""
         return self.magnitudes.transform.spec
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: npt.ArrayLike) -> Array:
         """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
-        mel = self.magnitudes.transform.taken(mel)
-        if not len(mel):
-            return torch.zeros(0, mel.shape[2] * self.spec.hop)
-        return torch.cat(in_threads(self._one, torch.split(mel, 1)))
+        mels = self.magnitudes.transform.taken(mel)
+        if not len(mels):
+            return np.zeros((0, mels.shape[2] * self.spec.hop), dtype=np.float32)
+        return np.stack(in_threads(self._one, list(mels)))
 
-    def _one(self, mel: Tensor) -> Tensor:
-        with torch.inference_mode():
-            magnitude = prolonged(self.magnitudes(mel) / self.magnitudes.transform.unit_gain)
-            grid = Grid(self.spec.n_fft, self.spec.hop)
-            phase = self._begun(magnitude, grid)
-            refit = partial(self._refit, prolonged(self._refit.wanted(mel)))
-            return griffin_lim(
-                magnitude, phase, grid, iterations=self._phase.iterations, momentum=MOMENTUM, refit=refit
-            )
+    def _one(self, mel: Array) -> Array:
+        magnitude = prolonged(self.magnitudes(mel[None])[0] / np.float32(self.magnitudes.transform.unit_gain))
+        grid = Grid(self.spec.n_fft, self.spec.hop)
+        phase = self._begun(magnitude, grid)
+        onward = partial(self._refit, prolonged(self._refit.wanted(mel[None])[0]))
+        iterations = self._phase.iterations
+        return griffin_lim(magnitude, phase, grid, iterations=iterations, momentum=MOMENTUM, onward=onward)
 
-    def _begun(self, magnitude: Tensor, grid: Grid) -> Tensor:
-        """Return the phases that iterations begin with."""
+    def _begun(self, magnitude: Array, grid: Grid) -> Array:
+        """Return the phases (T, F) that iterations begin with."""
         if self._phase.method == "random":
             return random_phase(magnitude, self._seed)
         integrated = {"realtime": realtime_phase, "gradient": gradient_phase}[self._phase.method]
-        return torch.from_numpy(integrated(magnitude.numpy(), grid, self._seed) + grid.from_centre())
+        return integrated(magnitude, grid, self._seed) + grid.from_centre()
 
 
-def prolonged(frames: Tensor) -> Tensor:
-    """Repeat the last of frames (B, T, F): the last samples need a full overlap."""
-    return torch.cat([frames, frames[:, -1:]], dim=1)
+def prolonged(frames: Array) -> Array:
+    """Repeat the last of frames (T, F): the last samples need a full overlap."""
+    return np.concatenate([frames, frames[-1:]])
 
 
 class OriginalInverter:
@@ -90,23 +88,20 @@ class OriginalInverter:
         """The MelSpec it inverts."""
         return self._transform.spec
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: npt.ArrayLike) -> Array:
         """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
-        mel = self._transform.taken(mel)
-        if not len(mel):
-            return torch.zeros(0, mel.shape[2] * self.spec.hop)
-        with one_thread(), threadpool_limits(1, user_api="blas"):
-            bands = self._transform.bands(mel).numpy()
-            return torch.from_numpy(np.stack([self._one(item) for item in bands]))
+        mels = self._transform.taken(mel)
+        with one_thread():
+            made = [self._one(item) for item in self._transform.bands(mels)]
+        return np.stack(made) if made else np.zeros((0, mels.shape[2] * self.spec.hop), dtype=np.float32)
 
-    def _one(
-        self, bands: np.ndarray[tuple[int, int], np.dtype[np.float32]]
-    ) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
+    def _one(self, bands: Array) -> Array:
+        check_installed("the inverter `original`", "learn", ("librosa",))
         import librosa
 
         spec = self.spec
         bands = np.concatenate([bands, bands[:, -1:]], axis=1)
-        linear = librosa.util.nnls(self._transform.filters.numpy(), bands) ** (1.0 / spec.power)
+        linear = librosa.util.nnls(self._transform.filters, bands) ** (1.0 / spec.power)
         audio = librosa.griffinlim(
             linear / self._transform.unit_gain,
             n_iter=400,
@@ -116,7 +111,7 @@ class OriginalInverter:
             random_state=self._seed,
             length=(bands.shape[1] - 1) * spec.hop,
         )
-        return audio.astype(np.float32)
+        return np.asarray(audio, dtype=np.float32)
 
 
 WAYS: dict[str, Callable[[MelSpec, PhaseConfig, int], Inverter]] = {

@@ -7,15 +7,16 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy import ndimage, signal
-from torch import Tensor
+from scipy import ndimage
 
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
+from fugue_state.audio.rate import low_pass
 
 LOOK_AHEAD_S = 0.02
 OVERSAMPLING, PEAK_TAPS = 4, 12
+SHAPE = 6.0  # of the Kaiser window between samples
 PEAK_STEP = 32  # samples whose peaks one product of matrices finds
 MARGIN_DB = 0.3  # what a peak between four-fold samples can exceed them by
 
@@ -88,19 +89,21 @@ def true_peaks(samples: Samples) -> npt.NDArray[np.float64]:
     padded = np.zeros((channels, rows * PEAK_STEP + 2 * PEAK_TAPS), dtype=np.float32)
     padded[:, PEAK_TAPS : PEAK_TAPS + count] = samples.T
     spans = np.lib.stride_tricks.sliding_window_view(padded, PEAK_STEP + 2 * PEAK_TAPS, axis=1)[:, ::PEAK_STEP]
-    each = torch.from_numpy(np.array(spans, order="C").reshape(channels * rows, -1))
-    dense = (each @ _interpolation()).numpy()
+    dense = np.array(spans, order="C").reshape(channels * rows, -1) @ _interpolation()
     peaks = np.abs(dense).reshape(channels, rows, OVERSAMPLING, PEAK_STEP).max(axis=(0, 2)).reshape(-1)[:count]
     # A peak between this sample and the next belongs to both.
     return np.asarray(np.maximum(peaks, np.concatenate([peaks[:1], peaks[:-1]])), dtype=np.float64)
 
 
 @cache
-def _interpolation() -> Tensor:
+def _interpolation() -> Array:
     """Return the matrix from a span of samples to PEAK_STEP of them, then those between, phase by phase."""
-    taps = signal.firwin(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, window=("kaiser", 6.0)) * OVERSAMPLING
-    spikes = np.eye(PEAK_STEP + 2 * PEAK_TAPS)
+    taps = low_pass(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, SHAPE) * OVERSAMPLING
+    spikes = PEAK_STEP + 2 * PEAK_TAPS
+    dense = np.zeros((spikes, (spikes - 1) * OVERSAMPLING + len(taps)))
+    for spike in range(spikes):
+        dense[spike, spike * OVERSAMPLING : spike * OVERSAMPLING + len(taps)] = taps
     begin = 2 * PEAK_TAPS * OVERSAMPLING
-    dense = signal.upfirdn(taps, spikes, up=OVERSAMPLING, axis=1)[:, begin : begin + PEAK_STEP * OVERSAMPLING]
-    phases = dense.reshape(len(spikes), PEAK_STEP, OVERSAMPLING).transpose(0, 2, 1)
-    return torch.from_numpy(np.ascontiguousarray(phases.reshape(len(spikes), -1), dtype=np.float32))
+    dense = dense[:, begin : begin + PEAK_STEP * OVERSAMPLING]
+    phases = dense.reshape(spikes, PEAK_STEP, OVERSAMPLING).transpose(0, 2, 1)
+    return np.ascontiguousarray(phases.reshape(spikes, -1), dtype=np.float32)

@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cache
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array, Spectrum
 from fugue_state.audio.compiled import compiled, in_threads, one_thread
-from fugue_state.audio.mel import MelTransform
+from fugue_state.audio.mel import MelTransform, filterbank
 from fugue_state.config import MelSpec
 
-Array = npt.NDArray[np.float32]
-Rows = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], Array]
+Places = npt.NDArray[np.int32]
+Rows = tuple[Places, Places, Array]
 
 UPDATES = 30  # from the pseudo-inverse on; more add nothing that can be measured
 LOBE_UPDATES, PLAIN_UPDATES = 64, 2
 DENSE_HZ, PER_BIN = 1000.0, 2  # below it, partials are told apart by less than a bin
 LOBE_BINS = 2  # half the width of a Hann window's main lobe
-LEAST = 1e-9
+LEAST = np.float32(1e-9)
 SLOWEST = 1e-2  # by which an update shrinks a lobe at most, or it could never come back
 START = 1e-3  # of the loudest band
 CHUNK = 64  # frames: enough for vector units, and a single mel is shared between threads
-FEW = 4  # frames up to which sums stay in registers
+FEW = 12  # frames up to which each is done by itself
 
 
 class Magnitudes(Protocol):
@@ -35,7 +35,7 @@ class Magnitudes(Protocol):
     def transform(self) -> MelTransform:
         """The transform whose mels it reads."""
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes. Raises AudioError for a mel that is not of this spec, empty or not finite."""
 
 
@@ -45,15 +45,16 @@ class PseudoInverse:
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
         with one_thread():
-            self._inverse = torch.linalg.pinv(self.transform.filters)
+            self._inverse = np.linalg.pinv(self.transform.filters)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    @one_thread()
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        return self._bins(mel) ** (1.0 / self.transform.spec.power)
+        return self._bins(self.transform.bands(mel).swapaxes(1, 2)) ** np.float32(1.0 / self.transform.spec.power)
 
-    def _bins(self, mel: Tensor) -> Tensor:
-        bins: Tensor = self.transform.bands(mel).transpose(1, 2) @ self._inverse.T
-        return bins.clamp_min(0.0)
+    def _bins(self, bands: Array) -> Array:
+        """Return the bins (B, T, F) of bands (B, T, M)."""
+        return np.maximum(bands @ self._inverse.T, np.float32(0.0))
 
 
 class Updates(PseudoInverse):
@@ -66,18 +67,19 @@ class Updates(PseudoInverse):
         super().__init__(spec)
         reach = self.transform.filters.sum(0)
         self._heard = reach > 0  # what is in no filter stays silent
-        self._filters = self.transform.filters[:, self._heard].contiguous()
-        self._back = self._filters / reach[self._heard].clamp_min(LEAST)
+        self._filters = np.ascontiguousarray(self.transform.filters[:, self._heard])
+        self._back = self._filters / np.maximum(reach[self._heard], LEAST)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    @one_thread()
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        bands = self.transform.bands(mel).transpose(1, 2)
-        every = self._bins(mel)
-        bins = every[..., self._heard].clamp_min(LEAST)  # what is in a filter must not begin at nothing
+        bands = self.transform.bands(mel).swapaxes(1, 2)
+        every = self._bins(bands)
+        bins = np.maximum(every[..., self._heard], LEAST)  # what is in a filter must not begin at nothing
         for _ in range(UPDATES):
-            bins = bins * ((bands / (bins @ self._filters.T).clamp_min(LEAST)) @ self._back)
-        magnitude = torch.zeros_like(every)
-        magnitude[..., self._heard] = bins ** (1.0 / self.transform.spec.power)
+            bins = bins * ((bands / np.maximum(bins @ self._filters.T, LEAST)) @ self._back)
+        magnitude = np.zeros_like(every)
+        magnitude[..., self._heard] = bins ** np.float32(1.0 / self.transform.spec.power)
         return magnitude
 
 
@@ -90,21 +92,31 @@ class Lobes:
 
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
-        self._by_band, self._by_atom, self._by_bin = _dictionary(spec)
+        self._atoms = _dictionary(spec)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
-        bands = np.ascontiguousarray(self.transform.bands(mel).numpy())
-        spec = self.transform.spec
+        bands, spec = self.transform.bands(mel), self.transform.spec
         out = np.empty((len(bands), bands.shape[2], spec.n_fft // 2 + 1), dtype=np.float32)
         parts = [(i, slice(t, t + CHUNK)) for i in range(len(bands)) for t in range(0, bands.shape[2], CHUNK)]
-        in_threads(
-            lambda part: _factorize(
-                np.ascontiguousarray(bands[part[0], :, part[1]]), self._by_band, self._by_atom, self._by_bin, out[part]
-            ),
-            parts,
-        )
-        return torch.from_numpy(out) ** (1.0 / spec.power)
+        in_threads(lambda part: self._find(bands[part[0], :, part[1]], out[part]), parts)
+        return out if spec.power == 1 else np.sqrt(out, out=out)
+
+    def _find(self, bands: Array, out: Array) -> None:
+        """Write what the lobes that show these bands (M, T) add up to: (T, F)."""
+        atoms, few = self._atoms, bands.shape[1] <= FEW
+        begun = np.float32(START) * bands.max(axis=0)
+        count = len(atoms.by_atom[0]) - 1
+        if few:
+            weight = np.repeat(begun[:, None], count, axis=1)
+            _factorize_few(np.ascontiguousarray(bands.T), *atoms.by_band, atoms.back, weight, np.empty_like(weight))
+            weight = np.ascontiguousarray(weight.T)
+        else:
+            weight = np.repeat(begun[None], count, axis=0)
+            _factorize(np.ascontiguousarray(bands), atoms.by_band, atoms.by_atom, weight, np.empty_like(weight))
+        spread = np.empty((out.shape[1], bands.shape[1]), dtype=np.float32)
+        _product(atoms.by_bin, weight, spread)
+        out[:] = spread.T
 
 
 class Refit:
@@ -116,82 +128,100 @@ class Refit:
 
     def __init__(self, transform: MelTransform) -> None:
         self._transform = transform
-        filters = transform.filters.numpy()
+        filters = transform.filters
         reach = filters.sum(axis=0)
-        self._by_band = _rows(filters)
-        self._by_bin = _rows((filters / np.maximum(reach, LEAST)).T)
+        # A filter is one span of bins, and a bin lies in two filters at most, one after the other.
+        self._by_band = starts, columns, _ = _rows(filters)
+        self._firsts = columns[np.minimum(starts[:-1], len(columns) - 1)]
+        self._lower = np.minimum((filters > 0).argmax(axis=0), len(filters) - 2).astype(np.int32)
+        shares, bins = filters / np.maximum(reach, LEAST), np.arange(len(reach))
+        self._shares = np.stack(
+            [shares[self._lower, bins], shares[self._lower + 1, bins], (reach == 0).astype(np.float32)]
+        )
 
-    def wanted(self, mel: Tensor) -> Tensor:
+    def wanted(self, mel: Array) -> Array:
         """Return the band values (B, T, M) that a spectrum of this unit must have to read as the mel (B, M, T)."""
-        wanted: Tensor = self._transform.bands_above_floor(mel) / self._transform.unit_gain**self._transform.spec.power
-        return wanted.transpose(1, 2).contiguous()
+        unit = np.float32(self._transform.unit_gain**self._transform.spec.power)
+        return np.ascontiguousarray((self._transform.bands_above_floor(mel) / unit).swapaxes(1, 2))
 
-    def __call__(self, wanted: Tensor, reached: Tensor, moved: Tensor) -> Tensor:
-        """Return the next spectrum (B, T, F) of the one reached and the one moved to."""
-        out = torch.empty_like(moved)
-        before, after, made = (torch.view_as_real(t).numpy() for t in (reached, moved, out))
-        rows = self._by_band, self._by_bin
-        for item, bands in enumerate(wanted.numpy()):
-            _refit(bands, before[item], after[item], made[item], *rows, self._transform.spec.power)
+    def __call__(self, wanted: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
+        """Return the next spectrum (T, F) of the one reached, the one before it and the momentum."""
+        out = np.empty_like(reached)
+        how = self._firsts, self._by_band, self._lower, self._shares
+        _refit(wanted, reached, before, momentum, out, *how, self._transform.spec.power)
         return out
 
 
+@dataclass(frozen=True, eq=False)
+class Atoms:
+    """The atoms that a mel can tell, as sparse rows: what bands see of them, the same by atoms, the atoms by bins.
+
+    `back` are the values of `by_atom` in the order of `by_band`.
+    """
+
+    by_band: Rows
+    by_atom: Rows
+    by_bin: Rows
+    back: Array
+
+
 @cache
-@one_thread()
-def _dictionary(spec: MelSpec) -> tuple[Rows, Rows, Rows]:
-    """Return the atoms that a mel can tell: what bands see of them, the same by atoms, and the atoms by bins."""
-    atoms = _atoms(spec)
-    filters = (MelTransform(spec).filters @ torch.from_numpy(atoms)).numpy()  # (M, K)
-    heard = filters.sum(axis=0) > LEAST
-    atoms, filters = atoms[:, heard], filters[:, heard]
-    return _rows(filters), _rows(filters.T / filters.sum(axis=0)[:, None]), _rows(atoms)
+def _dictionary(spec: MelSpec) -> Atoms:
+    bins, lobes = _atoms(spec)
+    filters = filterbank(spec)
+    seen = np.zeros((len(filters), len(bins)))  # (M, K)
+    for near, height in zip(bins.T, lobes.T, strict=True):
+        seen += filters[:, near] * height
+    heard = seen.sum(axis=0) > LEAST
+    bands, bins, lobes = seen[:, heard].astype(np.float32), bins[heard], lobes[heard]
+    back = bands / bands.sum(axis=0)
+    by_band = _rows(bands)
+    rows = np.repeat(np.arange(len(bands)), np.diff(by_band[0]))
+    atoms = np.repeat(np.arange(len(bins)), bins.shape[1])
+    by_bin = _compressed(bins.ravel(), atoms, lobes.ravel(), filters.shape[1])
+    return Atoms(by_band, _rows(back.T), by_bin, back[rows, by_band[1]])
 
 
-def _atoms(spec: MelSpec) -> Array:
-    """Return the lobes (F, K) of partials, from the lowest bin to just above the highest band."""
+def _atoms(spec: MelSpec) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return the lobes of partials, from the lowest bin to just above the highest band: bins (K, n), heights there."""
     bins = spec.n_fft // 2 + 1
     per_hz = spec.n_fft / spec.sample_rate_hz
     dense = min(bins, int(DENSE_HZ * per_hz))
     top = min(bins, int(np.ceil(spec.fmax_hz * per_hz)) + LOBE_BINS)
     centres = np.concatenate([np.arange(0, dense, 1.0 / PER_BIN), np.arange(dense, top)])
-    away = np.arange(bins)[:, None] - centres[None, :]
+    near = np.ceil(centres)[:, None].astype(np.int64) + np.arange(-LOBE_BINS, LOBE_BINS + 1)
+    away = near - centres[:, None]
     lobe = np.abs(np.sinc(away) + 0.5 * np.sinc(away - 1) + 0.5 * np.sinc(away + 1)) ** spec.power
-    return np.where(np.abs(away) <= LOBE_BINS, lobe, 0.0).astype(np.float32)
+    inside = (np.abs(away) <= LOBE_BINS) & (near >= 0) & (near < bins)
+    return near.clip(0, bins - 1), np.where(inside, lobe, 0.0).astype(np.float32)
 
 
 def _rows(matrix: Array) -> Rows:
-    """Return a matrix as compressed sparse rows: starts, columns, values."""
-    kept = np.abs(matrix) > LEAST
-    starts = np.concatenate([[0], np.cumsum(kept.sum(axis=1))]).astype(np.int32)
-    return starts, np.nonzero(kept)[1].astype(np.int32), np.ascontiguousarray(matrix[kept], dtype=np.float32)
+    """Return a matrix as compressed sparse rows."""
+    rows, columns = np.nonzero(np.abs(matrix) > LEAST)
+    return _compressed(rows, columns, matrix[rows, columns], len(matrix))
+
+
+def _compressed(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], values: Array, count: int) -> Rows:
+    """Return entries of a matrix of so many rows as compressed sparse rows: starts, columns, values."""
+    kept = np.abs(values) > LEAST
+    rows, columns, values = rows[kept], columns[kept], values[kept]
+    order = np.lexsort((columns, rows))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=count))]).astype(np.int32)
+    return starts, columns[order].astype(np.int32), np.ascontiguousarray(values[order], dtype=np.float32)
+
+
+# In compiled loops nothing is assigned to a whole array: numba would compile the text of errors besides, for seconds.
 
 
 @compiled
 def _product(rows: Rows, given: Array, out: Array) -> None:
-    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units.
-
-    Of a stream T is 1 or `FEW`: the sums stay in registers.
-    """
+    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units."""
     starts, columns, values = rows
     frames = given.shape[1]
     for row in range(len(starts) - 1):
-        if frames == 1:
-            total = np.float32(0.0)
-            for entry in range(starts[row], starts[row + 1]):
-                total += values[entry] * given[columns[entry], 0]
-            out[row, 0] = total
-            continue
-        if frames == FEW:
-            first = second = third = fourth = np.float32(0.0)
-            for entry in range(starts[row], starts[row + 1]):
-                value, column = values[entry], columns[entry]
-                first += value * given[column, 0]
-                second += value * given[column, 1]
-                third += value * given[column, 2]
-                fourth += value * given[column, 3]
-            out[row, 0], out[row, 1], out[row, 2], out[row, 3] = first, second, third, fourth
-            continue
-        out[row] = 0.0
+        for t in range(frames):
+            out[row, t] = np.float32(0.0)
         for entry in range(starts[row], starts[row + 1]):
             value, column = values[entry], columns[entry]
             for t in range(frames):
@@ -199,56 +229,86 @@ def _product(rows: Rows, given: Array, out: Array) -> None:
 
 
 @compiled
-def _factorize(bands: Array, by_band: Rows, by_atom: Rows, by_bin: Rows, out: Array) -> None:
-    """Find the lobes that show these bands (M, T), and write what they add up to: (T, F)."""
+def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: Array) -> None:
+    """Find the weights of the lobes (K, T) that show these bands (M, T); `turn` is for notes."""
     count, frames = bands.shape
-    width = frames if frames == 1 else max(frames, FEW)  # what is added stays zero
-    atoms = len(by_atom[0]) - 1
-    ratio = np.empty((count, width), dtype=np.float32)
-    turn, weight = np.empty((atoms, width), dtype=np.float32), np.zeros((atoms, width), dtype=np.float32)
-    all_turns, all_weights = turn.ravel(), weight.ravel()
-    for t in range(frames):
-        weight[:, t] = np.float32(START) * bands[:, t].max()
+    ratio = np.empty((count, frames), dtype=np.float32)
     for number in range(LOBE_UPDATES + PLAIN_UPDATES):
         _product(by_band, weight, ratio)
         for m in range(count):
             for t in range(frames):
-                ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(LEAST))
+                ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(1e-9))
         _product(by_atom, ratio, turn)
-        for place in range(atoms * width):
-            by = max(all_turns[place], np.float32(SLOWEST))
-            if number < LOBE_UPDATES:
-                half = np.sqrt(by)
-                by = by * half * np.sqrt(half)
-            all_weights[place] *= by
-    spread = np.empty((out.shape[1], width), dtype=np.float32)
-    _product(by_bin, weight, spread)
-    out[:] = spread[:, :frames].T
+        _relax(turn.ravel(), weight.ravel(), number)
+
+
+@compiled
+def _factorize_few(
+    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
+) -> None:  # fmt: skip
+    """Do the same frame by frame, (T, M) and (T, K): what a band sees are neighbours, so vector units take them."""
+    for t in range(len(bands)):
+        for number in range(LOBE_UPDATES + PLAIN_UPDATES):
+            _turn(bands[t], starts, columns, ahead, back, weight[t], turn[t])
+            _relax(turn[t], weight[t], number)
+
+
+@compiled
+def _turn(
+    bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
+) -> None:  # fmt: skip
+    """Find by how much each atom (K,) has to change for these bands (M,)."""
+    for k in range(len(turn)):
+        turn[k] = np.float32(0.0)
+    for m in range(len(bands)):
+        begin, end = starts[m], starts[m + 1]
+        if begin == end:
+            continue
+        seen, given = ahead[begin:end], back[begin:end]
+        first, last = columns[begin], columns[begin] + end - begin
+        own, turned, total = weight[first:last], turn[first:last], np.float32(0.0)
+        for k in range(end - begin):
+            total += seen[k] * own[k]
+        ratio = bands[m] / max(total, np.float32(1e-9))
+        for k in range(end - begin):
+            turned[k] += given[k] * ratio
+
+
+@compiled
+def _relax(turn: Array, weight: Array, number: int) -> None:
+    """Multiply weights by their turns, over-relaxed but for the last updates."""
+    slowest = np.float32(SLOWEST)
+    for k in range(len(turn)):
+        by = max(turn[k], slowest)
+        if number < LOBE_UPDATES:
+            half = np.sqrt(by)
+            by = by * half * np.sqrt(half)
+        weight[k] *= by
 
 
 @compiled
 def _refit(
-    wanted: Array, reached: Array, moved: Array, out: Array, by_band: Rows, by_bin: Rows, power: int
+    wanted: Array, reached: Spectrum, before: Spectrum, momentum: float, out: Spectrum,
+    firsts: Places, by_band: Rows, lower: Places, shares: Array, power: int,
 ) -> None:  # fmt: skip
-    frames, bins = reached.shape[0], reached.shape[1]
+    frames, bins = reached.shape
     magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
-    least = np.float32(LEAST)
+    starts, _, values = by_band
+    least, tiny, push = np.float32(1e-9), np.float32(1e-12), np.float32(momentum)
     for t in range(frames):
         for f in range(bins):
-            square = reached[t, f, 0] ** 2 + reached[t, f, 1] ** 2
+            square = reached[t, f].real ** 2 + reached[t, f].imag ** 2
             magnitude[f] = square if power == 2 else np.sqrt(square)
         for m in range(wanted.shape[1]):
-            total = np.float32(0.0)
-            for entry in range(by_band[0][m], by_band[0][m + 1]):
-                total += by_band[2][entry] * magnitude[by_band[1][entry]]
+            total, first = np.float32(0.0), firsts[m] - starts[m]
+            for entry in range(starts[m], starts[m + 1]):
+                total += values[entry] * magnitude[first + entry]
             ratio[m] = wanted[t, m] / max(total, least)
         for f in range(bins):
-            begin, end = by_bin[0][f], by_bin[0][f + 1]
-            turn = np.float32(1.0 if begin == end else 0.0)
-            for entry in range(begin, end):
-                turn += by_bin[2][entry] * ratio[by_bin[1][entry]]
+            # What is in no filter stays as it is.
+            turn = shares[0, f] * ratio[lower[f]] + shares[1, f] * ratio[lower[f] + 1] + shares[2, f]
             value = magnitude[f] * turn
-            length = np.sqrt(moved[t, f, 0] ** 2 + moved[t, f, 1] ** 2)
-            scale = (np.sqrt(value) if power == 2 else value) / max(length, np.float32(1e-12))
-            out[t, f, 0] = moved[t, f, 0] * scale
-            out[t, f, 1] = moved[t, f, 1] * scale
+            now, last = reached[t, f], before[t, f]
+            real, imag = now.real + push * (now.real - last.real), now.imag + push * (now.imag - last.imag)
+            scale = (np.sqrt(value) if power == 2 else value) / max(np.sqrt(real**2 + imag**2), tiny)
+            out[t, f] = complex(real * scale, imag * scale)

@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+from scipy import fft
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
@@ -48,84 +48,88 @@ def filterbank(spec: MelSpec) -> npt.NDArray[np.float32]:
 ROUNDING = 0.01  # by which a mel may be out of range without a word
 
 
+def hann(length: int) -> Array:
+    """Return the periodic Hann window (N,)."""
+    return np.asarray((0.5 - 0.5 * np.cos(2.0 * np.pi / length * np.arange(length))).astype(np.float32))
+
+
 class MelTransform:
     """Sound (B, N) to mel (B, M, T) in [-1, 1], and back to the amplitudes of its bands."""
 
     def __init__(self, spec: MelSpec) -> None:
         self.spec = spec
-        self.window = torch.hann_window(spec.n_fft)
-        self.filters = torch.from_numpy(filterbank(spec))
-        self.unit_gain = 2.0 / float(self.window.sum())
+        self.window = hann(spec.n_fft)
+        self.filters = filterbank(spec)
+        self.unit_gain = 2.0 / float(self.window.sum(dtype=np.float64))
 
     @one_thread()
-    def encode(self, audio: Tensor) -> Tensor:
+    def encode(self, audio: Array) -> Array:
         """Return the mel (B, M, N // hop) of audio (B, N); frame t is centred on t * hop.
 
         Raises AudioError for audio that is not (B, N), is shorter than a hop, or is not finite.
         """
-        if audio.ndim != 2 or audio.shape[1] < self.spec.hop:
-            raise AudioError(f"audio must be (B, N) with N >= {self.spec.hop}, got {tuple(audio.shape)}")
-        if not torch.isfinite(audio).all():
+        spec = self.spec
+        if audio.ndim != 2 or audio.shape[1] < spec.hop:
+            raise AudioError(f"audio must be (B, N) with N >= {spec.hop}, got {audio.shape}")
+        if not np.isfinite(audio).all():
             raise AudioError("audio holds values that are not numbers (NaN or infinity)")
-        spectrum = torch.stft(
-            audio,
-            self.spec.n_fft,
-            self.spec.hop,
-            window=self.window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        frames = spectrum.transpose(1, 2)[:, : audio.shape[1] // self.spec.hop]
-        return self.encode_magnitude(frames.abs() * self.unit_gain)
+        half = spec.n_fft // 2
+        around = np.pad(audio.astype(np.float32, copy=False), ((0, 0), (half, half)))
+        frames = np.lib.stride_tricks.sliding_window_view(around, spec.n_fft, axis=1)[:, :: spec.hop]
+        mels = [self._encode(item[: audio.shape[1] // spec.hop]) for item in frames]
+        return np.stack(mels) if mels else np.zeros((0, spec.n_mels, audio.shape[1] // spec.hop), dtype=np.float32)
 
-    def encode_magnitude(self, magnitude: Tensor) -> Tensor:
-        """Return the mel (B, M, T) of STFT magnitudes (B, T, F), a full-scale sine reading 1."""
-        bands = self.filters @ magnitude.transpose(1, 2) ** self.spec.power
-        level_db = (20.0 / self.spec.power) * torch.log10(bands.clamp_min(1e-12))
-        mel: Tensor = (level_db - self.spec.floor_db) * (2.0 / self.spec.range_db) - 1.0
-        return mel.clamp(-1.0, 1.0)
+    def _encode(self, frames: Array) -> Array:
+        return self.encode_magnitude(np.abs(fft.rfft(frames * self.window)) * np.float32(self.unit_gain))
 
-    def amplitude(self, mel: Tensor) -> Tensor:
+    def encode_magnitude(self, magnitude: Array) -> Array:
+        """Return the mel (..., M, T) of STFT magnitudes (..., T, F), a full-scale sine reading 1."""
+        bands = self.filters @ magnitude.swapaxes(-1, -2) ** self.spec.power
+        level_db = np.float32(20.0 / self.spec.power) * np.log10(np.maximum(bands, np.float32(1e-12)))
+        mel = (level_db - np.float32(self.spec.floor_db)) * np.float32(2.0 / self.spec.range_db) - np.float32(1.0)
+        return np.asarray(np.clip(mel, np.float32(-1.0), np.float32(1.0)))
+
+    def amplitude(self, mel: Array) -> Array:
         """Return the band amplitudes (B, M, T) of a mel in [-1, 1]; the floor reads exactly 0.
 
         Without subtracting the floor, every silent band would come back as hiss.
         """
-        above: Tensor = self._level(mel) - 10.0 ** (self.spec.floor_db / 20.0)
-        return above.clamp_min(0.0)
+        return np.asarray(
+            np.maximum(self._level(mel) - np.float32(10.0 ** (self.spec.floor_db / 20.0)), np.float32(0.0))
+        )
 
-    def bands(self, mel: Tensor) -> Tensor:
+    def bands(self, mel: Array) -> Array:
         """Return what the filters add up to (B, M, T): amplitudes, or their squares if the spec's power is 2."""
         return self.amplitude(mel) ** self.spec.power
 
-    def bands_above_floor(self, mel: Tensor) -> Tensor:
+    def bands_above_floor(self, mel: Array) -> Array:
         """Return like `bands` what reads back as this mel: without the power of the floor instead of its amplitude.
 
         Nearer to the mel where it is quiet, but not as silent.
         """
-        power: Tensor = self._level(mel) ** 2 - 10.0 ** (self.spec.floor_db / 10.0)
-        return power.clamp_min(0.0) ** (0.5 * self.spec.power)
+        power = self._level(mel) ** 2 - np.float32(10.0 ** (self.spec.floor_db / 10.0))
+        return np.asarray(np.maximum(power, np.float32(0.0)) ** np.float32(0.5 * self.spec.power))
 
-    def _level(self, mel: Tensor) -> Tensor:
+    def _level(self, mel: Array) -> Array:
         """Return the amplitudes (B, M, T) that a mel names, the floor's where it is at the floor."""
         self.check(mel)
-        if mel.numel() and mel.abs().max() > 1.0 + ROUNDING:
+        highest = float(np.abs(mel).max(initial=0.0))
+        if highest > 1.0 + ROUNDING:
             # Said once for each place that it comes from: that is how warnings are shown.
-            warnings.warn(f"mel values up to {float(mel.abs().max()):.3g} are clamped to -1..1", stacklevel=3)
-        level: Tensor = 10.0 ** (
-            ((mel.clamp(-1.0, 1.0) + 1.0) * (self.spec.range_db / 2.0) + self.spec.floor_db) / 20.0
-        )
-        return level
+            warnings.warn(f"mel values up to {highest:.3g} are clamped to -1..1", stacklevel=3)
+        above = np.clip(mel, np.float32(-1.0), np.float32(1.0)) + np.float32(1.0)
+        level_db = above * np.float32(self.spec.range_db / 2.0) + np.float32(self.spec.floor_db)
+        return np.asarray(np.float32(10.0) ** (level_db / np.float32(20.0)))
 
-    def taken(self, mel: Tensor) -> Tensor:
+    def taken(self, mel: npt.ArrayLike) -> Array:
         """Return a mel (B, M, T) in single precision, whatever it was before; raises as `check` does."""
-        mel = torch.from_numpy(asked.floats("mel", mel, finite=False))
-        self.check(mel)
-        return mel
+        single = asked.floats("mel", mel, finite=False)
+        self.check(single)
+        return single
 
-    def check(self, mel: Tensor) -> None:
+    def check(self, mel: Array) -> None:
         """Raise AudioError unless `mel` is (B, M, T), finite, of this spec and not empty."""
         if mel.ndim != 3 or mel.shape[1] != self.spec.n_mels or mel.shape[2] < 1:
-            raise AudioError(f"mel must be (B, {self.spec.n_mels}, T) with T >= 1, got {tuple(mel.shape)}")
-        if not torch.isfinite(mel).all():
+            raise AudioError(f"mel must be (B, {self.spec.n_mels}, T) with T >= 1, got {mel.shape}")
+        if not np.isfinite(mel).all():
             raise AudioError("mel holds values that are not numbers (NaN or infinity)")

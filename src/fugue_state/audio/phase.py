@@ -1,76 +1,80 @@
-"""Phase for magnitudes by iteration: the Griffin-Lim family, batched."""
+"""Phase for magnitudes by iteration: the Griffin-Lim family."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from torch import Tensor
+import numpy as np
+from scipy import fft
 
+from fugue_state.arrays import Array, Spectrum
+from fugue_state.audio.compiled import compiled
 from fugue_state.audio.integrate import Grid
+from fugue_state.audio.mel import hann
 
-LEAST_WEIGHT = 1e-3  # where hardly any window reaches
-
-
-def synthesize(spectrum: Tensor, grid: Grid, window: Tensor) -> Tensor:
-    """Overlap-add a complex spectrum (B, T, F) into (B, (T - 1) * hop + n_fft) windowed samples.
-
-    The least-squares inverse once divided by the summed squared window. `hop` divides `n_fft`.
-    torch.istft does the same five times more slowly, and this is the inner loop.
-    """
-    return overlap_add(torch.fft.irfft(spectrum, n=grid.n_fft) * window, grid.hop)
+LEAST_WEIGHT = np.float32(1e-3)  # where hardly any window reaches
+# Makes the next spectrum (T, F) of the one reached, the one reached before it, and the momentum.
+Onward = Callable[[Spectrum, Spectrum, float], Spectrum]
 
 
-def overlap_add(frames: Tensor, hop: int) -> Tensor:
-    """Add frames (B, T, L) that begin `hop` samples after each other: (B, (T - 1) * hop + L)."""
-    batch, count, length = frames.shape
-    parts = length // hop
-    pieces = frames.view(batch, count, parts, hop)
-    out = frames.new_zeros(batch, count + parts - 1, hop)
-    for k in range(parts):
-        out[:, k : k + count] += pieces[:, :, k]
-    return out.flatten(1)
+def polar(magnitude: Array, phase: Array) -> Spectrum:
+    """Return the complex numbers of these magnitudes and phases."""
+    made = np.empty(magnitude.shape, dtype=np.complex64)
+    np.multiply(magnitude, np.cos(phase), out=made.real)
+    np.multiply(magnitude, np.sin(phase), out=made.imag)
+    return made
 
 
-def overlap(count: int, grid: Grid, window: Tensor) -> Tensor:
-    """Return the summed squared window (1, (T - 1) * hop + n_fft) of `count` frames, never quite zero."""
-    return overlap_add((window**2).expand(1, count, grid.n_fft).contiguous(), grid.hop).clamp_min(LEAST_WEIGHT)
+def synthesize(spectrum: Spectrum, grid: Grid, window: Array) -> Array:
+    """Return the samples ((T - 1) * hop + n_fft,) that a complex spectrum (T, F) tells best, by least squares."""
+    frames: Array = fft.irfft(spectrum, n=grid.n_fft)
+    added = np.zeros((2, (len(frames) - 1) * grid.hop + grid.n_fft), dtype=np.float32)
+    overlap_add(frames, window, grid.hop, added)
+    return np.asarray(added[0] / np.maximum(added[1], LEAST_WEIGHT))
 
 
-def random_phase(magnitude: Tensor, seed: int) -> Tensor:
-    """Return phases (1, T, F) for magnitudes (B, T, F): from the seed alone, so an item sounds alike in any batch."""
-    return torch.rand((1, *magnitude.shape[1:]), generator=torch.Generator().manual_seed(seed)) * (2 * torch.pi)
+@compiled
+def overlap_add(frames: Array, window: Array, hop: int, out: Array) -> None:
+    """Add frames (T, n_fft) under their window, `hop` samples apart, and the window's square, to (2, N)."""
+    for t in range(len(frames)):
+        frame, sound, weight = frames[t], out[0, t * hop :], out[1, t * hop :]
+        for n in range(len(window)):
+            sound[n] += frame[n] * window[n]
+            weight[n] += window[n] * window[n]
+
+
+def random_phase(magnitude: Array, seed: int) -> Array:
+    """Return phases (T, F) for magnitudes: from the seed alone, so an item sounds alike in any batch."""
+    return np.random.default_rng(seed).random(magnitude.shape, dtype=np.float32) * np.float32(2.0 * np.pi)
 
 
 def griffin_lim(
-    magnitude: Tensor,
-    phase: Tensor,
-    grid: Grid,
-    *,
-    iterations: int,
-    momentum: float,
-    refit: Callable[[Tensor, Tensor], Tensor] | None = None,
-) -> Tensor:
-    """Return audio (B, (T - 1) * hop) whose STFT magnitudes approach `magnitude` (B, T, F), from `phase` on.
+    magnitude: Array, phase: Array, grid: Grid, *, iterations: int, momentum: float, onward: Onward | None = None
+) -> Array:
+    """Return audio ((T - 1) * hop,) whose STFT magnitudes approach `magnitude` (T, F), from `phase` on.
 
     Fast Griffin-Lim (Perraudin, Balazs and Sondergaard, 2013); momentum 0 is the original of 1984, above 1
-    it collapses. No iterations at all is plain synthesis. `refit` makes the next spectrum of the one reached
-    and the one moved to; without it, that is the latter with the magnitudes given.
+    it collapses. No iterations at all is plain synthesis. `onward` makes the next spectrum; without it, that is
+    where the iteration moves to with the magnitudes given.
     """
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum must be within 0..1, got {momentum}")
-    window = torch.hann_window(grid.n_fft)
-    count = magnitude.shape[1]
-    weight = overlap(count, grid, window)
-    spectrum = torch.polar(magnitude, phase.expand_as(magnitude))
-    onward = refit or (lambda _, moved: moved * (magnitude / moved.abs().clamp_min(1e-12)))
-    previous: Tensor | None = None
+    window = hann(grid.n_fft)
+    count = len(magnitude)
+    spectrum = polar(magnitude, phase)
+    before: Spectrum | None = None
     for _ in range(iterations):
-        audio = synthesize(spectrum, grid, window) / weight
-        projected: Tensor = torch.fft.rfft(audio.unfold(1, grid.n_fft, grid.hop) * window)
-        moved = projected if previous is None else projected + momentum * (projected - previous)
-        previous = projected
-        spectrum = onward(projected, moved)
-    audio = synthesize(spectrum, grid, window) / weight
+        audio = synthesize(spectrum, grid, window)
+        frames = np.lib.stride_tricks.sliding_window_view(audio, grid.n_fft)[:: grid.hop] * window
+        reached: Spectrum = fft.rfft(frames, overwrite_x=True)
+        last = reached if before is None else before
+        spectrum = _with(magnitude, reached, last, momentum) if onward is None else onward(reached, last, momentum)
+        before = reached
+    audio = synthesize(spectrum, grid, window)
     start = grid.n_fft // 2  # frame 0 is centred on sample 0
-    return audio[:, start : start + (count - 1) * grid.hop]
+    return audio[start : start + (count - 1) * grid.hop]
+
+
+def _with(magnitude: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
+    moved = reached + np.float32(momentum) * (reached - before)
+    return np.asarray(moved * (magnitude / np.maximum(np.abs(moved), np.float32(1e-12))))

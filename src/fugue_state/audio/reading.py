@@ -13,7 +13,7 @@ import numpy as np
 from fugue_state.audio import speakers
 from fugue_state.audio.decoding import Source, opened
 from fugue_state.audio.io import Samples, resample
-from fugue_state.errors import AudioError, a_folder
+from fugue_state.errors import AudioError, a_folder, counted
 from fugue_state.limits import SOUND_HELD, SOUND_LENGTH
 
 # The endings of files that are looked for in a folder; what is in a file decides how it is read.
@@ -170,7 +170,7 @@ def _joined(blocks: Iterable[Samples], path: str | Path) -> Samples:
             raise AudioError(f"{path}: {SOUND_HELD.passed(values)}")
         held.append(block)
     if not held:
-        raise AudioError(f"{path}: 0 sample(s) are too few to be a sound")
+        raise AudioError(f"{path}: 0 samples are too few to be a sound")
     return held[0] if len(held) == 1 else np.concatenate(held)
 
 
@@ -204,7 +204,7 @@ def check(samples: Samples, name: str, fewest: int = FEWEST, *, offset: bool = F
     if not np.isfinite(samples).all():
         raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")
     if len(samples) < fewest:
-        raise AudioError(f"{name}: {len(samples)} sample(s) are too few to be a sound")
+        raise AudioError(f"{name}: {counted(len(samples), 'sample is', 'samples are')} too few to be a sound")
     middle = 0.0 if offset else samples.mean(axis=0, dtype=np.float64)
     peak = float(np.maximum(samples.max(axis=0) - middle, middle - samples.min(axis=0)).max())
     if peak < SILENCE:

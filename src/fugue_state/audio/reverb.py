@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft, ndimage
 
+from fugue_state.arrays import Array, Spectrum
+from fugue_state.audio.compiled import compiled
 from fugue_state.audio.io import Samples
 from fugue_state.audio.reading import read_impulse
 from fugue_state.config import ReverbConfig
 from fugue_state.score.places import at_home
 
-Spectrum = npt.NDArray[np.complex64]
 Wave = npt.NDArray[np.float64]
 
 LONGEST_IMPULSE_S = 30.0
@@ -101,13 +102,13 @@ class Tail:
     """What a convolution remembers of the sound before; it is never changed.
 
     `window` (2, 2 P) holds the last whole partition of input and the first `filled` samples of the
-    next; `spectra` those of the windows before, newest first; `ringing` (2, P) is what they add to
-    the partition that is being filled.
+    next; `spectra` those of the windows before, newest first, real and imaginary parts apart (2, 2, F);
+    `ringing` (2, P) is what they add to the partition that is being filled.
     """
 
     window: Samples
     filled: int
-    spectra: tuple[Spectrum, ...]
+    spectra: tuple[Array, ...]
     ringing: Samples
 
 
@@ -122,7 +123,8 @@ class Convolver:
     def __init__(self, impulse: Samples, partition: int = PARTITION) -> None:
         self._size = partition
         starts = range(0, len(impulse), partition)
-        self._spectra = tuple(fft.rfft(impulse[s : s + partition].T, 2 * partition) for s in starts)
+        self._first = fft.rfft(impulse[:partition].T, 2 * partition)
+        self._later = tuple(_apart(fft.rfft(impulse[s : s + partition].T, 2 * partition)) for s in starts[1:])
 
     def silence(self) -> Tail:
         """Return the state before any sound."""
@@ -146,22 +148,36 @@ class Convolver:
         window = tail.window.copy()
         window[:, self._size + begin : self._size + end] = part
         spectrum = fft.rfft(window)
-        heard = self._heard(spectrum * self._spectra[0])[:, begin:end] + tail.ringing[:, begin:end]
+        heard = self._heard(spectrum * self._first)[:, begin:end] + tail.ringing[:, begin:end]
         if end < self._size:
             return heard, Tail(window, end, tail.spectra, tail.ringing)
-        spectra = (spectrum, *tail.spectra)[: len(self._spectra) - 1]
+        spectra = (_apart(spectrum), *tail.spectra)[: len(self._later)]
         window = np.concatenate([window[:, self._size :], np.zeros_like(window[:, self._size :])], axis=1)
         return heard, Tail(window, 0, spectra, self._ringing(spectra))
 
-    def _ringing(self, spectra: tuple[Spectrum, ...]) -> Samples:
+    def _ringing(self, spectra: tuple[Array, ...]) -> Samples:
         """Return what the partitions of the past add to the next one (2, P)."""
-        total = np.zeros_like(self._spectra[0])
-        product = np.empty_like(total)
-        for past, response in zip(spectra, self._spectra[1:], strict=False):
-            np.multiply(past, response, out=product)
-            total += product
-        return self._heard(total)
+        total = np.zeros((2, *self._first.shape), dtype=np.float32)
+        for past, response in zip(spectra, self._later, strict=False):
+            _add_product(past, response, total)
+        return self._heard(total[0] + 1j * total[1])
 
     def _heard(self, spectrum: Spectrum) -> Samples:
         """Return the half of a circular convolution that is a linear one (2, P)."""
         return np.asarray(fft.irfft(spectrum, 2 * self._size)[:, self._size :], dtype=np.float32)
+
+
+def _apart(spectrum: Spectrum) -> Array:
+    """Return the real and the imaginary parts of a spectrum (2, F), which vector units take apart: (2, 2, F)."""
+    return np.stack([spectrum.real, spectrum.imag])
+
+
+@compiled
+def _add_product(one: Array, other: Array, out: Array) -> None:
+    """Add the product of two spectra (2, 2, F) to a third."""
+    for channel in range(out.shape[1]):
+        a, b, c, d = one[0, channel], one[1, channel], other[0, channel], other[1, channel]
+        real, imaginary = out[0, channel], out[1, channel]
+        for f in range(out.shape[2]):
+            real[f] += a[f] * c[f] - b[f] * d[f]
+            imaginary[f] += a[f] * d[f] + b[f] * c[f]

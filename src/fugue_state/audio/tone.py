@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
-import numpy.typing as npt
-from scipy import signal
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array, Wide
+from fugue_state.audio.compiled import compiled
 from fugue_state.config import ToneConfig
-
-Memory = npt.NDArray[np.float64]
 
 TURN_HZ = 800.0
 
@@ -20,17 +19,31 @@ class Tilt:
     def __init__(self, config: ToneConfig, sample_rate_hz: int) -> None:
         self._flat = config.tilt_db == 0.0
         root = 10.0 ** (config.tilt_db / 40.0)
-        turn = 2.0 * sample_rate_hz * np.tan(np.pi * TURN_HZ / sample_rate_hz)  # where the bilinear map has 800 Hz
-        b, a = signal.bilinear([root, turn], [1.0, turn * root], fs=sample_rate_hz)
-        self._sections = np.array([[*b, 0.0, *a, 0.0]])
+        # The analogue shelf (root s + turn) / (s + root turn) through the bilinear map, which keeps 800 Hz in place.
+        turn = math.tan(math.pi * TURN_HZ / sample_rate_hz)
+        scale = 1.0 + root * turn
+        self._ahead = (root + turn) / scale, (turn - root) / scale
+        self._back = (root * turn - 1.0) / scale
 
-    def silence(self, channels: int = 2) -> Memory:
-        """Return the state before any sound."""
-        return np.zeros((1, 2, channels))
+    def silence(self, channels: int = 2) -> Wide:
+        """Return the state before any sound (channels,)."""
+        return np.zeros(channels)
 
-    def __call__(self, block: Samples, memory: Memory) -> tuple[Samples, Memory]:
+    def __call__(self, block: Array, memory: Wide) -> tuple[Array, Wide]:
         """Filter a block (n, channels), given what the blocks before it left; return it and what it leaves."""
         if self._flat or len(block) == 0:
             return block, memory
-        out, memory = signal.sosfilt(self._sections, block, axis=0, zi=memory)
-        return out.astype(np.float32), memory
+        out, memory = np.empty_like(block, dtype=np.float32), memory.copy()
+        _filter(np.ascontiguousarray(block, dtype=np.float32), *self._ahead, self._back, memory, out)
+        return out, memory
+
+
+@compiled
+def _filter(block: Array, now: float, before: float, back: float, memory: Wide, out: Array) -> None:
+    for channel in range(block.shape[1]):
+        left = memory[channel]
+        for n in range(len(block)):
+            made = now * block[n, channel] + left
+            left = before * block[n, channel] - back * made
+            out[n, channel] = made
+        memory[channel] = left

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.config import REGIONS, OrderName
-from fugue_state.errors import InputError, unknown
+from fugue_state.errors import InputError, counted, unknown
 from fugue_state.memory.units import units_of
 
 Order = npt.NDArray[np.int64]
@@ -130,5 +130,5 @@ def _of_all(measured: Measured | None, key: str, count: int, what: str) -> npt.N
         raise InputError(f"{what} needs what is measured of the memory's units: its profile")
     values: npt.NDArray[np.generic] = getattr(measured, key)
     if len(values) != count:
-        raise InputError(f"what was measured is of {len(values)} units, the memory has {count}")
+        raise InputError(f"what was measured is of {counted(len(values), 'unit')}, the memory has {count}")
     return values

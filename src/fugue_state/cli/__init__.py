@@ -9,7 +9,7 @@ import click
 
 from fugue_state.cli import composing, learning, measuring, playing, sounding
 from fugue_state.cli.options import examples
-from fugue_state.cli.telling import plain_streams
+from fugue_state.cli.telling import hear_the_library, plain_streams, say
 from fugue_state.config import VERSION
 from fugue_state.errors import FugueError
 
@@ -20,6 +20,7 @@ class OneLineErrors(click.Group):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the program."""
         plain_streams()
+        hear_the_library()
         return super().main(*args, **extra)
 
     def invoke(self, context: click.Context) -> Any:
@@ -27,12 +28,12 @@ class OneLineErrors(click.Group):
         try:
             return super().invoke(context)
         except FugueError as error:
-            click.echo(f"fugue: {error}", err=True)
+            say(f"fugue: {error}")
             context.exit(error.exit_code)
         except OSError as error:
             if error.errno == errno.EPIPE:  # whoever read our output has left; click knows what to do
                 raise
-            click.echo(f"fugue: {error.filename or 'system'}: {error.strerror or error}", err=True)
+            say(f"fugue: {error.filename or 'system'}: {error.strerror or error}")
             context.exit(FugueError.exit_code)
 
 

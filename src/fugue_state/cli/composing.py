@@ -27,7 +27,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.cli.telling import draw, note_letters, report, say, tracked
 from fugue_state.config import (
     FILM_SIZES,
     EnvelopeConfig,
@@ -43,7 +43,7 @@ from fugue_state.config import (
     checked,
     placed,
 )
-from fugue_state.errors import InputError, OutputError
+from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.score.cues import PaceName
 from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
 from fugue_state.score.names import split
@@ -239,13 +239,13 @@ def _render(
     """
     from dataclasses import asdict
 
-    from fugue_state.look.figure import save_figure
-    from fugue_state.piece.part import cleared, finished, part_folder
+    from fugue_state.look.figure import get_ready, save_figure
+    from fugue_state.piece.part import finished, is_over, part_folder
     from fugue_state.piece.portrait import portrait_figure
     from fugue_state.piece.render import check_outputs, render
 
     kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
-    over = settings["resume"] and cleared(out)
+    over = settings["resume"] and not settings["force"] and is_over(out)
     if over or (settings["resume"] and finished(out)):  # what pictures there are the interrupted render drew
         settings = settings | {"force": True}
     config = _check_film(settings)
@@ -255,12 +255,13 @@ def _render(
     files = check_outputs(out, score, **kept)
     _check_sound(score, out, of)
     piece = _piece(score, of, named=named)
-    _note_letters(piece)
+    note_letters(*_names(piece))
 
     def picture() -> None:
         save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
         _film(out, piece, settings, config)
 
+    get_ready()
     with told_how_to_go_on(out):
         measured = render(piece, out, then=picture, track=tracked, **kept)
     if over:
@@ -286,14 +287,14 @@ def _check_film(settings: dict[str, Any]) -> FilmConfig:
 
 
 def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfig) -> None:
-    """Film a finished piece, where that was asked for."""
+    """Film a finished piece, where that was asked for; what takes long first, so that a break in it leaves nothing."""
     from fugue_state.piece.film import film, still
 
     force = settings["force"]
-    if settings["poster"] is not None:
-        say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
     if settings["film"] is not None:
         say(f"filmed {film(sound, piece, settings['film'], config, force=force, track=tracked)}")
+    if settings["poster"] is not None:
+        say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
 
 
 @click.command(
@@ -325,20 +326,16 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
         score = reopened(sound)
         found = traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
         piece = _piece(found, None)
-        _note_letters(piece)
+        note_letters(*_names(piece))
         _film(sound, piece, settings, config)
     say(f"look at {settings['film']}")
 
 
-def _note_letters(piece: Piece) -> None:
-    """Say which letters of a piece's names no font here has."""
-    from fugue_state.look.letters import missing
-
-    score = piece.score
+def _names(piece: Piece) -> list[str]:
+    """Return what pictures of a piece may name."""
+    score, memory = piece.score, piece.memory
     named = [score.title, *score.credits, *(voice.name for voice in score.voices)]
-    named += [span.cue.title for span in piece.cues] + [*piece.memory.labels]
-    if lost := missing("".join(named)):
-        note(f"no font here has {lost}: boxes stand in their place until the system has one that does")
+    return [*named, *(span.cue.title for span in piece.cues), memory.header.name, *memory.labels]
 
 
 @contextlib.contextmanager
@@ -447,13 +444,9 @@ def score_check(score: Path, model: str | None) -> None:
     written = _instead(score, memory=model)
     _check_room(written, score)
     piece = _piece(written, score, named=model is not None)
-    voices = len(piece.score.voices)
-    told_voices = f"{voices} voices" if voices > 1 else "1 voice"
-    told_cues = "1 cue" if len(piece.score.cues) == 1 else f"{len(piece.score.cues)} cues"
-    say(
-        f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {told_voices}, "
-        f"{told_cues}, for {piece.memory.header.name}: it can be played"
-    )
+    holds = f"{counted(len(piece.score.voices), 'voice')}, {counted(len(piece.score.cues), 'cue')}"
+    about = f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {holds}"
+    say(f"{about}, for {piece.memory.header.name}: it can be played")
 
 
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
@@ -471,7 +464,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
     if out is None:
         click.echo("\n".join(table(piece, overview(piece))))
     else:
-        _note_letters(piece)
+        note_letters(*_names(piece))
         draw(overview_figure(piece, theme), out)
 
 

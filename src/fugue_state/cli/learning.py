@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import signal
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +20,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note, report, say, tracked
+from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
@@ -39,15 +37,17 @@ from fugue_state.config import (
     TrainConfig,
     VocoderConfig,
     checked,
-    cluster_labels,
 )
-from fugue_state.errors import InputError
 
 if TYPE_CHECKING:
+    from fugue_state.config import Settings
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
+    from fugue_state.learning.lesson import Wish
+    from fugue_state.learning.memory_training import MemoryRun
+    from fugue_state.learning.run import Progress, Run
+    from fugue_state.learning.vocoder_training import VocoderRun
     from fugue_state.look.theme import Theme
-    from fugue_state.memory.training import Progress, RunConfig
 
 
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
@@ -111,6 +111,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     for line in lines:
         note(line)
     if sheet is not None:
+        note_letters(*found.labels)
         draw(corpus_figure(found, MelSpec(), theme), sheet)
 
 
@@ -173,60 +174,56 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
     """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
     from fugue_state.corpus.cache import find_cache
-    from fugue_state.corpus.folder import read_corpus, readable
-    from fugue_state.measure.lesson import material, teach
-    from fugue_state.measure.trend import is_noise
-    from fugue_state.memory.claim import claimed
-    from fugue_state.memory.pace import told
-    from fugue_state.memory.training import check_run, leave, make_fabric, read_measures, read_run, steps_done, suit
+    from fugue_state.corpus.folder import read_corpus
+    from fugue_state.learning.lesson import hold, prepare
+    from fugue_state.learning.memory_training import MemoryRun, read_measures
+    from fugue_state.learning.trend import is_noise
+
+    compute = checked(ComputeConfig, taken(settings, ComputeConfig))
+    bar, run = _run(out, settings, TRAINING_MINUTES, resume, force, compute)
+    cache = find_cache(note)
+    lesson = prepare(read_corpus(data, tracked), _wish(settings, out, run.before(MemoryRun)), cache, tracked)
+    if lesson.corpus.labels and lesson.clustered:
+        note("the class folders are ignored: clusters stand in for labels")
+    for line in lesson.corpus.notes():
+        note(line)
+    note_letters(*lesson.settings.model.labels)
+    if dry_run:
+        if lesson.clustered and lesson.settings.clusters is None:
+            note("how many clusters there are is decided when the mels are made")
+        told = {"run": lesson.settings.model_dump(mode="json"), "budget": run.budget.model_dump()}
+        click.echo(json.dumps(told, indent=1))
+        return
+    smaller = () if resume or settings["steps"] or _asked("feature_maps") else SMALLER_MAPS
+    with bar:
+        header, pace = hold(run, lesson, cache, smaller=smaller, option="--feature-maps", theme=theme)
+    if not run.first:
+        return
+    last = read_measures(out)[-1]
+    say(
+        f"{'stopped' if run.stopped else 'trained'} at step {last['step']:.0f}; the memory of step "
+        f"{header.steps} is the best, its card is {out / 'card.md'}"
+    )
+    more = max(1.0, pace.minutes_needed * (1.0 - last["step"] / pace.needed))
+    say(
+        f"it is still noise; go on: fugue train {data} -o {out} --resume --minutes {more:.0f}"
+        if is_noise(last)
+        else f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
+    )
+
+
+def _run(
+    out: Path, settings: dict[str, Any], minutes: float, resume: bool, force: bool, compute: ComputeConfig | None = None
+) -> tuple[LossBar, Run]:
+    """Return a run as asked for, `minutes` long if no end is given, and the bar that shows it."""
+    from fugue_state.learning.run import Begin, Run, Watcher
 
     if settings["steps"] is None and settings["minutes"] is None:
-        settings["minutes"] = TRAINING_MINUTES
-    budget = checked(Budget, taken(settings, Budget))
-    settings["name"] = settings["name"] or readable(out.resolve().name)
-    cache = find_cache(note)
-    run, clustered, found = _run_config(read_corpus(data, tracked), settings, out if resume else None, cache)
-    if found.labels and clustered:
-        note("the class folders are ignored: clusters stand in for labels")
-    for line in found.notes():
-        note(line)
-    if dry_run:
-        if clustered and run.clusters is None:
-            note("how many clusters there are is decided when the mels are made")
-        click.echo(json.dumps({"run": run.model_dump(mode="json"), "budget": budget.model_dump()}, indent=1))
-        return
-    check_run(out, run, resume=resume, force=force)
-    fabric = make_fabric(checked(ComputeConfig, taken(settings, ComputeConfig)))
-    fabric.launch()
-    with claimed(out) if fabric.is_global_zero else nullcontext(), StopFlag() as stop, LossBar() as bar:
-        with fabric.rank_zero_first():  # the others find the mels in the cache
-            run, mels = material(found, run, cache, clustered=clustered, track=tracked, say=note)
-        pace = suit(
-            run, mels, budget, fabric,
-            smaller=() if resume or settings["steps"] or _asked("feature_maps") else SMALLER_MAPS,
-            before=read_run(out, type(run)).train if resume else None, done=steps_done(out) if resume else 0,
-        )  # fmt: skip
-        run = pace.run
-        if fabric.is_global_zero:
-            for line in told(pace, budget, option="--feature-maps", size=lambda r: r.model.feature_maps):
-                note(line)
-        header = teach(
-            out, run, found, mels, budget,
-            fabric=fabric, resume=resume, force=force, theme=theme, watch=bar, stop=stop, track=tracked, say=bar.say,
-        )  # fmt: skip
-    if fabric.is_global_zero:
-        last = read_measures(out)[-1]
-        say(
-            f"{'stopped' if stop() else 'trained'} at step {last['step']:.0f}; the memory of step "
-            f"{header.steps} is the best, its card is {out / 'card.md'}"
-        )
-        more = max(1.0, pace.minutes_needed * (1.0 - last["step"] / pace.needed))
-        say(
-            f"it is still noise; go on: fugue train {data} -o {out} --resume --minutes {more:.0f}"
-            if is_noise(last)
-            else f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
-        )
-    leave(fabric)
+        settings["minutes"] = minutes
+    begin = Begin.RESUME if resume else Begin.OVER if force else Begin.NEW
+    bar = LossBar()
+    watcher = Watcher(step=bar, say=bar.say, track=tracked)
+    return bar, Run(out, checked(Budget, taken(settings, Budget)), begin, watcher, compute)
 
 
 def _asked(key: str) -> bool:
@@ -234,98 +231,48 @@ def _asked(key: str) -> bool:
     return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
 
 
-def _clips(folder: Path, slicing: str, mel: MelSpec | None = None) -> Corpus:
+def _clips(folder: Path, slicing: str, mel: MelSpec | None = None, cache: Cache | None = None) -> Corpus:
     """Find the clips of a folder, long recordings cut for the images of a mel."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.slices import cut_corpus
 
     found = read_corpus(folder, tracked)
-    return cut_corpus(found, mel or MelSpec(), slicing, cache=find_cache(note), track=tracked)
+    return cut_corpus(found, mel or MelSpec(), slicing, cache=cache or find_cache(note), track=tracked)
 
 
-def _run_config(
-    found: Corpus, settings: dict[str, Any], before: Path | None, cache: Cache
-) -> tuple[RunConfig, bool, Corpus]:
-    """Resolve what a run learns, say whether its labels are clusters, and cut the corpus for it.
+def _kept(settings: dict[str, Any], before: MemoryRun | VocoderRun, *groups: Settings) -> dict[str, Any]:
+    """Return settings of a run that goes on: as they were if not asked for anew, but for how steps are computed."""
+    from fugue_state.learning.run import ROUNDS
 
-    How many clusters there are may still be open. What is not asked for anew comes from the run to be continued.
-    """
-    from fugue_state.corpus.slices import cut_corpus
-    from fugue_state.memory.catalogue import DataSource
-    from fugue_state.memory.dataset import corpus_key
-    from fugue_state.memory.training import ROUNDS, RunConfig, read_run
+    kept = {key: value for group in groups for key, value in group.model_dump().items() if key not in ROUNDS}
+    kept |= {"slicing": before.slicing, "licence": before.data[0].licence if before.data else "unknown"}
+    return settings | {key: value for key, value in kept.items() if not _asked(key)}
+
+
+def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish:
+    """Resolve what a memory is to learn; what is not asked for anew comes from the run to be continued."""
+    from fugue_state.corpus.folder import readable
+    from fugue_state.learning.lesson import Wish
 
     asked = {key: value for key, value in settings.items() if _asked(key)}
     base = MelSpec.preset(settings["mel"])
-    stored = None if before is None else read_run(before, RunConfig)
-    if stored is not None:
-        kept = stored.train.model_dump() | stored.train.augment.model_dump() | stored.model.model_dump()
-        kept |= {
-            "name": stored.name,
-            "slicing": stored.slicing,
-            "licence": stored.data[0].licence if stored.data else "unknown",
-        }
-        base = base if "mel" in asked else stored.mel
-        settings = settings | {key: value for key, value in kept.items() if key not in ROUNDS} | asked
-    spec = checked(MelSpec, base.model_dump() | taken(asked, MelSpec))
-    found = cut_corpus(found, spec, settings["slicing"], cache=cache, track=tracked)
-    clips = len(found.part("Training"))
-    clusters = _clusters(settings["clusters"], clips)
-    if stored is not None:
-        clusters = stored.clusters if clusters is None else clusters
-        clustered = clusters is not None
-    else:
-        clustered = settings["clusters"] is not None or not found.labels
-    labels = cluster_labels(clusters or 1) if clustered else found.labels
-    data = DataSource(name=found.name, clips=clips, licence=settings["licence"])
-    run = RunConfig(
-        name=settings["name"],
-        mel=spec,
+    if before is not None:
+        settings = _kept(settings, before, before.train, before.train.augment, before.model)
+        settings["name"] = settings["name"] if "name" in asked else before.name
+        if settings["clusters"] in {None, AUTO}:
+            settings["clusters"] = before.clusters
+        base = base if "mel" in asked else before.mel
+    augment = checked(AugmentConfig, taken(settings, AugmentConfig))
+    return Wish(
+        name=settings["name"] or readable(out.resolve().name),
+        mel=checked(MelSpec, base.model_dump() | taken(asked, MelSpec)),
+        model=checked(ModelConfig, taken(settings, ModelConfig)),
+        train=checked(TrainConfig, taken(settings, TrainConfig) | {"augment": augment}),
+        licence=settings["licence"],
         slicing=settings["slicing"],
-        clusters=clusters,
-        train=checked(
-            TrainConfig,
-            taken(settings, TrainConfig) | {"augment": checked(AugmentConfig, taken(settings, AugmentConfig))},
-        ),
-        model=checked(ModelConfig, taken(settings, ModelConfig) | {"labels": labels}),
-        data_key=corpus_key(found, spec),
-        data=(data,),
+        clusters=settings["clusters"],
     )
-    return run, clustered, found
-
-
-def _clusters(asked: str | None, clips: int) -> int | None:
-    """Return the number of clusters asked for; None if none is, or `auto`."""
-    if asked is None or asked == AUTO:
-        return None
-    if not asked.isdecimal() or not 1 <= int(asked) <= clips:
-        raise InputError(f"clusters: a number from 1 to {clips}, as many as there are clips, or {AUTO} (got {asked!r})")
-    return int(asked)
-
-
-class StopFlag:
-    """Ctrl-C asks for a stop after the step; a second one stops at once."""
-
-    def __init__(self) -> None:
-        self._asked = False
-
-    def __call__(self) -> bool:
-        """Say whether a stop was asked for."""
-        return self._asked
-
-    def __enter__(self) -> StopFlag:
-        self._before = signal.signal(signal.SIGINT, self._ask)
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        signal.signal(signal.SIGINT, self._before)
-
-    def _ask(self, *_: object) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
-        self._asked = True
-        say("\nstopping after this step; everything is kept")
 
 
 class LossBar:
@@ -395,52 +342,43 @@ def vocoder_train(
     out: Path,
     mel_of: str,
     start: Path | None,
-    licence: str,
-    slicing: str,
     resume: bool,
     force: bool,
     **settings: Any,
 ) -> None:
     """Learn from the sounds in DATA how to hear a memory's mels."""
-    from fugue_state.measure.hearing import HearingTest
+    from fugue_state.learning.pace import find_pace, told
+    from fugue_state.learning.vocoder_exam import HearingTest
+    from fugue_state.learning.vocoder_training import Listener, VocoderRun, hear, load_sounds
     from fugue_state.memory.catalogue import DataSource, find_memory, read_header
-    from fugue_state.memory.claim import claimed
-    from fugue_state.memory.hearing import HearRun, hear, load_sounds, suit
     from fugue_state.memory.memory import VOCODER_FILE
-    from fugue_state.memory.pace import told
-    from fugue_state.memory.training import check_run, read_run, steps_done
 
-    if settings["steps"] is None and settings["minutes"] is None:
-        settings["minutes"] = HEARING_MINUTES
-    budget = checked(Budget, taken(settings, Budget))
-    mel = read_header(find_memory(mel_of)).mel
-    found = _clips(data, slicing, mel)
-    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=licence)
-    run = HearRun(
+    bar, run = _run(out, settings, HEARING_MINUTES, resume, force)
+    before = run.before(VocoderRun)
+    if before is not None:
+        settings = _kept(settings, before, before.vocoder, before.hear)
+    mel = read_header(find_memory(mel_of)).mel if before is None or _asked("mel_of") else before.mel
+    found = _clips(data, settings["slicing"], mel)
+    source = DataSource(name=found.name, clips=len(found.part("Training")), licence=settings["licence"])
+    learned = VocoderRun(
         vocoder=checked(VocoderConfig, taken(settings, VocoderConfig)),
         mel=mel,
+        slicing=settings["slicing"],
         hear=checked(HearConfig, taken(settings, HearConfig)),
         data=(source,),
     )
-    check_run(out, run, resume=resume, force=force)
+    run.check(learned)
     for line in found.notes():
         note(line)
-    with claimed(out), StopFlag() as stop, LossBar() as bar:
-        sounds = load_sounds(found, run.mel, run.hear, tracked)
-        pace = suit(
-            run, sounds, budget,
-            smaller=() if resume or start or settings["steps"] or _asked("channels") else SMALLER_CHANNELS,
-            before=read_run(out, HearRun).hear if resume else None, done=steps_done(out) if resume else 0,
-        )  # fmt: skip
-        run = pace.run
-        for line in told(pace, budget, option="--channels", size=lambda r: r.vocoder.channels):
-            note(line)
-        header = hear(
-            out, run, sounds, budget, start=start, resume=resume, force=force,
-            watch=bar, examine=HearingTest(found, run.mel), stop=stop,
-        )  # fmt: skip
+    smaller = () if resume or start or settings["steps"] or _asked("channels") else SMALLER_CHANNELS
+    with bar, run:
+        sounds = load_sounds(found, mel, learned.hear, tracked)
+        pace = find_pace(run, learned, lambda trial: Listener(trial, sounds).step, smaller)
+        for line in told(pace, run.budget, "--channels"):
+            run.watcher.note(line)
+        header = hear(run, pace.run, sounds, start=start, examine=HearingTest(found, mel))
     report({"steps": header.steps} | header.metrics, as_json=False)
-    ended = "stopped" if stop() else "trained"
+    ended = "stopped" if run.stopped else "trained"
     say(f"{ended}: {out / VOCODER_FILE}; next: fugue vocoder add {out} {mel_of} -o OUT.safetensors")
 
 
@@ -484,9 +422,14 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
 
     Without --against, it tells what was measured while training.
     """
-    from fugue_state.measure.card import write_run_card
+    from fugue_state.corpus.cache import find_cache
+    from fugue_state.learning.card import write_run_card
+    from fugue_state.learning.run import Watcher
     from fugue_state.memory.catalogue import find_memory, read_header
 
-    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)
-    text, values = write_run_card(run, corpus, force=force, theme=theme, track=tracked, say=say)
+    cache = None if against is None else find_cache(note)
+    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
+    watcher = Watcher(say=say, track=tracked)
+    text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, watcher=watcher)
+    note_letters(*read_header(find_memory(run)).model.labels)
     say(f"wrote {text} and {values}")

@@ -19,7 +19,7 @@ from fugue_state.cli.options import (
     sliced,
     themed,
 )
-from fugue_state.cli.telling import draw, report, say, tracked
+from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
     MEASURE_PER_CLASS,
@@ -28,6 +28,7 @@ from fugue_state.config import (
     QualityName,
     checked,
 )
+from fugue_state.errors import counted
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -63,7 +64,8 @@ def profile(
     layers, top = found.summary(), found.top()
     report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
     if plot is not None:
-        draw(profile_figure(found, f"{memory.header.name}, {memory.units} units", theme), plot)
+        note_letters(memory.header.name)
+        draw(profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme), plot)
 
 
 @click.command(
@@ -103,6 +105,7 @@ def measure(
     as_json: bool,
 ) -> None:
     """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
+    from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.slices import cut_corpus
     from fugue_state.measure.memory import measure_figure, measure_memory
@@ -110,10 +113,14 @@ def measure(
 
     check_picture(sheet, force)
     memory = Memory.load(model, inverter=inverter, quality=quality)
-    corpus = None if against is None else cut_corpus(read_corpus(against), memory.spec, slicing, track=tracked)
-    figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, track=tracked)
+    cache = corpus = None
+    if against is not None:
+        cache = find_cache(note)
+        corpus = cut_corpus(read_corpus(against), memory.spec, slicing, cache=cache, track=tracked)
+    figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, cache=cache, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:
+        note_letters(*memory.labels)
         draw(measure_figure(made, theme), sheet)
 
 
@@ -150,5 +157,6 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     else:
         click.echo("\n".join(table(curves)))
     if plot is not None:
-        about = f"{config.order} order, {memory.units} units, {config.latents} latents"
+        note_letters(memory.header.name)
+        about = f"{config.order} order, {counted(memory.units, 'unit')}, {counted(config.latents, 'latent')}"
         draw(curve_figure(curves, memory.header.name, theme, about=about), plot)

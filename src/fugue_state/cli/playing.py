@@ -89,7 +89,7 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
             say(f"also at {other}")
         by_network = "?token=" in addresses[0] and sys.stderr.isatty()
         if by_network if qr is None else qr:
-            say(_drawn(addresses[0], sys.stderr.encoding))
+            click.echo(_drawn(addresses[0], sys.stderr.encoding), err=True)
         if opens:
             threading.Thread(target=webbrowser.open, args=(addresses[-1],), daemon=True).start()
 

@@ -20,7 +20,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import report, say, tracked
+from fugue_state.cli.telling import note_letters, report, say, tracked
 from fugue_state.config import (
     DEFAULT_MEMORY,
     PATH_STEPS,
@@ -29,7 +29,7 @@ from fugue_state.config import (
     QualityName,
     checked,
 )
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -66,15 +66,12 @@ def sample(
     if chord is not None:
         memory.label_index(chord)
     memory.frames(seconds)
+    note_letters(*memory.labels)
     made = write_samples(
         memory, out, count=count, chord=chord, seed=seed, duration_s=seconds,
         theme=theme, force=force, track=tracked,
     )  # fmt: skip
-    say(f"made {_sounds(len(made) - 1)} and {made[-1]}")
-
-
-def _sounds(count: int) -> str:
-    return "1 sound" if count == 1 else f"{count} sounds"
+    say(f"made {counted(len(made) - 1, 'sound')} and {made[-1]}")
 
 
 def quantile(name: str, about: str) -> Callable[[Command], Command]:
@@ -135,8 +132,9 @@ def atlas(
         return
     places = _wanted(found, asked)
     if out is not None:
+        note_letters(*memory.labels)
         made = write_places(found, places, out, asked, theme=theme, force=force, track=tracked)
-        say(f"made {_sounds(len(made) - 2)}, {made[-2]} and {made[-1]}")
+        say(f"made {counted(len(made) - 2, 'sound')}, {made[-2]} and {made[-1]}")
     told = [place.told() for place in places]
     report({"sounds": told} if as_json else {f"{i:03d}": one for i, one in enumerate(told)}, as_json)
 

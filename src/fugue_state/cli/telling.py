@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import math
 import sys
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from fugue_state.errors import in_a_line
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,12 +47,36 @@ def plain_streams() -> None:
 
 def say(line: str) -> None:
     """Tell the user something that is no result."""
-    click.echo(line, err=True)
+    click.echo(in_a_line(line), err=True)
 
 
 def note(line: str) -> None:
     """Tell the user something worth knowing before going on."""
     say(f"note: {line}")
+
+
+class _Notes(logging.Handler):
+    """Tells the user what the library logs."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell it."""
+        note(record.getMessage())
+
+
+def hear_the_library() -> None:
+    """Tell the user, from now on, what the library logs."""
+    log = logging.getLogger("fugue_state")
+    if not log.handlers:
+        log.addHandler(_Notes())
+    log.setLevel(logging.INFO)
+
+
+def note_letters(*names: str) -> None:
+    """Say which letters of names that are drawn no font here has."""
+    from fugue_state.look.letters import missing
+
+    if lost := missing("".join(names)):
+        note(f"no font here has {lost}: boxes stand in their place until the system has one that does")
 
 
 def report(values: dict[str, Any], as_json: bool) -> None:
@@ -69,4 +96,4 @@ def _plain(value: Any) -> str:
         return "; ".join(map(_plain, value)) or "none"
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.0f}" if abs(value) >= 10.0**FIGURES else f"{value:.{FIGURES}g}"
-    return str(value)
+    return in_a_line(str(value))

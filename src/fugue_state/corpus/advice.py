@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 import numpy as np
-import torch
-from scipy import fft, signal
-from torch import Tensor
+import numpy.typing as npt
+from scipy import fft
 
 from fugue_state.audio.io import Samples
 from fugue_state.config import AdviceConfig, MelSpec
 from fugue_state.corpus.clips import centred, loudest_rms
 from fugue_state.corpus.folder import Clip, readable
+from fugue_state.errors import counted
+
+Mels = npt.NDArray[np.float16]  # (n, M, T) in [-1, 1]
 
 WINDOW = 4096
 LOWEST_CUT_HZ = 2500.0  # below the band of a telephone, an end of the spectrum is the sound's own
@@ -60,7 +62,7 @@ def bandwidth(samples: Samples, sample_rate_hz: int) -> float:
     second = samples[start : start + max(sample_rate_hz, WINDOW)]
     whole = np.pad(second, (0, max(0, WINDOW - len(second))))
     frames = whole[: len(whole) // WINDOW * WINDOW]
-    windowed = frames.reshape(-1, WINDOW) * signal.windows.hann(WINDOW).astype(np.float32)
+    windowed = frames.reshape(-1, WINDOW) * np.hanning(WINDOW).astype(np.float32)
     power = np.square(np.abs(fft.rfft(windowed))).mean(axis=0)
     bins_hz = np.fft.rfftfreq(WINDOW, 1.0 / sample_rate_hz)
     total = np.concatenate([[0.0], np.cumsum(power, dtype=np.float64)])
@@ -81,7 +83,7 @@ def advise(
     spec: MelSpec,
     *,
     classes: Sequence[str] = (),
-    mels: Tensor | None = None,
+    mels: Mels | None = None,
     config: AdviceConfig | None = None,
 ) -> list[str]:
     """Return one line for everything that will hurt learning, each with what to do.
@@ -100,8 +102,8 @@ def advise(
 def _counts(count: int, classes: Sequence[str], config: AdviceConfig) -> Iterator[str]:
     if count < config.fewest_clips:
         yield (
-            f"{count} clips are few: below {config.fewest_clips} a memory tends to repeat single clips or to blur; "
-            "add recordings"
+            f"{counted(count, 'clip is', 'clips are')} few: below {config.fewest_clips} a memory tends to repeat "
+            "single clips or to blur; add recordings"
         )
     sizes = Counter(classes).most_common()
     few = [f"{name} ({size})" for name, size in sizes if size < config.fewest_in_class]
@@ -114,8 +116,8 @@ def _counts(count: int, classes: Sequence[str], config: AdviceConfig) -> Iterato
     if sizes and sizes[0][1] > config.evenness * sizes[-1][1]:
         (largest, most), (smallest, least) = sizes[0], sizes[-1]
         yield (
-            f"classes are uneven, {largest} has {most} clips and {smallest} {least}: the small ones will be learned "
-            f"badly; even them out to within {config.evenness:g} to 1"
+            f"classes are uneven, {largest} has {counted(most, 'clip')} and {smallest} {least}: the small ones will be "
+            f"learned badly; even them out to within {config.evenness:g} to 1"
         )
 
 
@@ -123,16 +125,14 @@ def _recordings(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig)
     quiet = [f for f in facts if f.level_dbfs < config.quiet_dbfs]
     if len(quiet) > config.quiet_share * len(facts):
         yield (
-            f"{len(quiet)} of {len(facts)} clips ({_some(quiet)}) are quieter than {config.quiet_dbfs:g} "
-            "dBFS: every clip is brought to one level, so their noise will be learned as well; record them louder or "
-            "leave them out"
+            f"{_share(quiet, facts)} quieter than {config.quiet_dbfs:g} dBFS: every clip is brought to one level, so "
+            "their noise will be learned as well; record them louder or leave them out"
         )
     short = [f for f in facts if f.duration_s < config.short_part * spec.duration_s]
     if len(short) > config.short_share * len(facts):
         yield (
-            f"{len(short)} of {len(facts)} clips ({_some(short)}) are much shorter than the "
-            f"{spec.duration_s:.1f} s of an image, which is then mostly padding; use longer clips, or shorter "
-            f"images: --frames {_frames(short, spec)}"
+            f"{_share(short, facts)} much shorter than the {spec.duration_s:.1f} s of an image, which is then mostly "
+            f"padding; use longer clips, or shorter images: --frames {_frames(short, spec)}"
         )
     yield from _bands(facts, spec, config)
 
@@ -146,10 +146,12 @@ def _bands(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig) -> I
     by_rate = sum(f.sample_rate_hz / 2.0 < config.band_part * spec.fmax_hz for f in dull)
     agreed = sum(abs(f.bandwidth_hz - end_hz) < CUTS_AGREE * end_hz for f in dull)
     if max(by_rate, agreed) * 2 >= len(dull):
+        some = _some(dull)
+        end = counted(len(dull), f"clip ({some}) ends", f"clips ({some}) end")
+        reach = counted(len(facts) - len(dull), "reaches", "reach")
         yield (
-            f"mixed in band: {len(dull)} clips ({_some(dull)}) end at about {round(end_hz, -2):.0f} Hz, "
-            f"{len(facts) - len(dull)} reach {spec.fmax_hz:.0f} Hz; leave the former out, or learn all with "
-            f"--fmax {100 * int(end_hz / 100.0)}"
+            f"mixed in band: {end} at about {round(end_hz, -2):.0f} Hz, {reach} {spec.fmax_hz:.0f} Hz; "
+            f"leave the former out, or learn all with --fmax {100 * int(end_hz / 100.0)}"
         )
 
 
@@ -159,22 +161,28 @@ def _frames(facts: Sequence[ClipFacts], spec: MelSpec) -> int:
     return max(FRAMES_STEP, int(length_s / spec.duration_s * spec.frames) // FRAMES_STEP * FRAMES_STEP)
 
 
+def _share(some: Sequence[ClipFacts], facts: Sequence[ClipFacts]) -> str:
+    those = f"of {counted(len(facts), 'clip')} ({_some(some)})"
+    return counted(len(some), f"{those} is", f"{those} are")
+
+
 def _some(facts: Sequence[ClipFacts]) -> str:
     return f"{facts[0].name} ..." if len(facts) > 1 else facts[0].name
 
 
-def _likeness(facts: Sequence[ClipFacts], mels: Tensor, spec: MelSpec, config: AdviceConfig) -> Iterator[str]:
+def _likeness(facts: Sequence[ClipFacts], mels: Mels, spec: MelSpec, config: AdviceConfig) -> Iterator[str]:
     firsts: dict[bytes, int] = {}
     copies: list[tuple[int, int]] = []
     for i, mel in enumerate(mels):
-        first = firsts.setdefault(blake2b(mel.numpy().tobytes(), digest_size=16).digest(), i)
+        first = firsts.setdefault(blake2b(mel.tobytes(), digest_size=16).digest(), i)
         if first != i:
             copies.append((first, i))
     if copies:
         one, other = copies[0]
+        those = f"of {counted(len(facts), 'clip')}"
         yield (
-            f"{len(copies)} of {len(facts)} clips are copies of others (the first: {facts[other].name} of "
-            f"{facts[one].name}): what is doubled is learned twice as much; remove them"
+            f"{counted(len(copies), f'{those} is a copy of another', f'{those} are copies of others')} (the first: "
+            f"{facts[other].name} of {facts[one].name}): what is doubled is learned twice as much; remove them"
         )
     spread_db = _spread_db(mels, spec)
     if spread_db < config.alike_db:
@@ -184,9 +192,9 @@ def _likeness(facts: Sequence[ClipFacts], mels: Tensor, spec: MelSpec, config: A
         )
 
 
-def _spread_db(mels: Tensor, spec: MelSpec) -> float:
+def _spread_db(mels: Mels, spec: MelSpec) -> float:
     """Return by how many dB (RMS over bands and frames) the median clip differs from the mean clip."""
-    some = torch.linspace(0, len(mels) - 1, min(len(mels), MOST_COMPARED)).long()
-    compared = mels[some].float()
-    apart = (compared - compared.mean(0)).square().mean(dim=(1, 2)).sqrt()
-    return float(apart.median()) * spec.range_db / 2.0
+    some = np.linspace(0, len(mels) - 1, min(len(mels), MOST_COMPARED)).astype(np.int64)
+    compared = mels[some].astype(np.float32)
+    apart = np.sqrt(np.square(compared - compared.mean(0)).mean(axis=(1, 2)))
+    return float(np.quantile(apart, 0.5, method="lower")) * spec.range_db / 2.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from fugue_state.audio.reading import is_sound
 from fugue_state.corpus.scan import APART, BESIDE, MANIFEST, Folder, LeftOut, scan, told
-from fugue_state.errors import CorpusError
+from fugue_state.errors import CorpusError, counted, shown
 from fugue_state.progress import Track, untracked
 from fugue_state.score.names import MISREAD, quote
 
@@ -24,6 +24,7 @@ V2_CLIPS = {"Training": 180, "Test": 40}
 TAKE = re.compile(r"(_-?\d[\d.]*)+\.?$")
 SPELLINGS = (("acustiic", "acustic"), ("acusticbg", "acusticgb"))
 DEEPEST = 3
+MOST_NAMED = 3  # in a line
 
 
 @dataclass(frozen=True)
@@ -144,11 +145,19 @@ def _read_split(folder: Folder, split: str, labels: dict[str, str], corpus: Corp
         return [Clip(path, None, group_of(path, ""), split) for path in folder.sounds]
     if folder.sounds:
         _leave_out(corpus, BESIDE, folder.sounds)
-    clips = []
+    clips, renamed = [], []
     for place, files in by_class.items():
         name = readable(place.name)
         label = labels.setdefault(name.casefold(), name)
         clips += [Clip(path, label, group_of(path, place.name), split) for path in files]
+        if name != unicodedata.normalize("NFC", place.name):
+            renamed.append(f"{shown(os.fsencode(place.name))} is called {label}")
+    if renamed:
+        more = f" and {len(renamed) - MOST_NAMED} more" if len(renamed) > MOST_NAMED else ""
+        corpus.warnings.append(
+            f"names of class folders in {split} that are not UTF-8, or cannot be written: "
+            f"{', '.join(renamed[:MOST_NAMED])}{more}"
+        )
     return clips
 
 
@@ -164,8 +173,8 @@ def readable(name: str) -> str:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         text = raw.decode("latin-1")
-    shown = "".join(c if c.isprintable() else "_" for c in unicodedata.normalize("NFC", text))
-    return shown.strip() or "_"
+    plain = "".join(c if c.isprintable() else "_" for c in unicodedata.normalize("NFC", text))
+    return plain.strip() or "_"
 
 
 def _names(labels: Iterable[str]) -> list[str]:
@@ -173,7 +182,7 @@ def _names(labels: Iterable[str]) -> list[str]:
     quoted = [quote(label) for label in labels if MISREAD.search(label)]
     if not quoted:
         return []
-    return [f"in a score and in --chords, quotes go around names like {', '.join(quoted[:3])}"]
+    return [f"in a score and in --chords, quotes go around names like {', '.join(quoted[:MOST_NAMED])}"]
 
 
 def group_of(path: Path, label: str) -> str:
@@ -208,7 +217,7 @@ def _unlike_v2(corpus: Corpus) -> list[str]:
         return []
     counts = Counter((c.split, c.label) for c in corpus.clips)
     odd = [
-        f"{split}/{label} has {counts[split, label]} clips, not {usual}"
+        f"{split}/{label} has {counted(counts[split, label], 'clip')}, not {usual}"
         for split, usual in V2_CLIPS.items()
         for label in corpus.labels
         if counts[split, label] != usual

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, advise, clip_facts
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.slices import read_clips, ready
+from fugue_state.errors import counted
 from fugue_state.look.sheet import Row, sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.progress import Track, untracked
@@ -93,6 +93,6 @@ def corpus_figure(corpus: Corpus, spec: MelSpec, theme: Theme = DEFAULT) -> Figu
         for heard in read_clips(clips[:: max(1, len(clips) // SHEET_COLUMNS)][:SHEET_COLUMNS]):
             if not heard.fault:
                 sound = ready(heard, spec.sample_rate_hz, spec.samples, config)
-                mels.append(transform.encode(torch.from_numpy(sound)[None])[0].numpy())
-        rows.append(((f"{label or FLAT}: {len(clips)} clips",), mels))
+                mels.append(transform.encode(sound[None])[0])
+        rows.append(((f"{label or FLAT}: {counted(len(clips), 'clip')}",), mels))
     return sheet_figure(rows, theme)

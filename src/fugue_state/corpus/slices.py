@@ -21,7 +21,7 @@ from fugue_state.config import SLICE_AUTO, SLICE_OFF, ClipConfig, MelSpec, Slice
 from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.clips import LONG_S, cut, prepare
 from fugue_state.corpus.folder import Clip, Corpus
-from fugue_state.errors import AudioError, InputError, OutputError, shown
+from fugue_state.errors import AudioError, InputError, OutputError, counted, shown
 from fugue_state.progress import Track, untracked
 
 BLOCK_S = 0.01
@@ -279,20 +279,23 @@ def _told(
         learned_s = sum(_covered(cut, image_s) for cut in cut_up)
         parts = [clip for clip in clips if clip.start_s is not None]
         held = [clip for clip in parts if clip.split == "Test"]
+        origin = counted(len(cut_up), "long recording")
         line = (
-            f"{len(parts)} clips were cut from {len(cut_up)} long recording(s) of {_time(whole_s)} in all; "
-            f"{_time(max(0.0, whole_s - learned_s))} of them is in no clip (ends, silence, what has died away)"
+            f"{counted(len(parts), 'clip was', 'clips were')} cut from {origin} of {_time(whole_s)} in all; "
+            f"{_time(max(0.0, whole_s - learned_s))} of that is in no clip (ends, silence, what has died away)"
         )
         if held and not any(clip.split == "Test" for clip in files):
-            line += f"; {len(held)} clips of {len({clip.path for clip in held})} recording(s) are held out for testing"
+            recordings = counted(len({clip.path for clip in held}), "recording")
+            line += f"; held out for testing: {counted(len(held), 'clip')} of {recordings}"
         yield line + f"; --slice {SLICE_OFF} learns the beginning of each only"
     longer = [cut for cut in known if not cut.starts_s and cut.duration_s > LONGER * image_s]
     if longer:
+        those = f"of {counted(len(known), 'recording')}"
         lost_s = sum(cut.duration_s - image_s for cut in longer)
         how = f"--slice {image_s:.3g} cuts them" if slicing != f"{image_s:.3g}" else "they hold nothing to cut"
         yield (
-            f"{len(longer)} of {len(known)} recordings are longer than an image of {image_s:.1f} s: of each, what comes"
-            f" {image_s:.1f} s after its onset is not learned ({_time(lost_s)} in all); {how}"
+            f"{counted(len(longer), f'{those} is', f'{those} are')} longer than an image of {image_s:.1f} s: of each, "
+            f"what comes {image_s:.1f} s after its onset is not learned ({_time(lost_s)} in all); {how}"
         )
 
 

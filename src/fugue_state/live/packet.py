@@ -9,7 +9,7 @@ from typing import Any
 
 from pythonosc.parsing import osc_types
 
-from fugue_state.errors import shown
+from fugue_state.errors import counted, shown
 from fugue_state.limits import OSC_BYTES, OSC_MESSAGES, OSC_NESTED
 
 BUNDLE = b"#bundle\x00"
@@ -65,7 +65,7 @@ def _messages(data: bytes, when: float, depth: int) -> Iterator[Heard]:
     while at < len(data):
         size, at = osc_types.get_int(data, at)
         if not 0 < size <= len(data) - at:
-            raise PacketError(f"a part of {size} bytes, {len(data) - at} are left")
+            raise PacketError(f"a part of {counted(size, 'byte')}, {len(data) - at} are left")
         # A bundle within another is never meant before it.
         yield from _messages(data[at : at + size], max(when, time), depth + 1)
         at += size

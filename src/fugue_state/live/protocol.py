@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from fugue_state.config import FULL_ACTIVATION
+from fugue_state.errors import in_a_line
 from fugue_state.score.paths import PATHS, Path, written
 
 Code = Literal["unknown_path", "bad_value", "view_only", "too_fast", "bad_message", "not_now"]
@@ -29,7 +30,7 @@ class RefusedError(Exception):
 
     def __init__(self, code: Code, message: str, number: int | None = None) -> None:
         super().__init__(message)
-        self.code, self.message, self.number = code, message, number
+        self.code, self.message, self.number = code, in_a_line(message), number
 
 
 class Message(BaseModel):

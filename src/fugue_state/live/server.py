@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
-from fugue_state.errors import LONGEST_SHOWN, InputError
+from fugue_state.errors import LONGEST_SHOWN, InputError, counted
 from fugue_state.limits import CONNECTIONS, EACH_TURN, IDLE_S, LISTENERS, PAUSE_S
 from fugue_state.live import takes
 from fugue_state.live.addresses import ROOT
@@ -39,6 +39,7 @@ from fugue_state.score.model import Score
 
 STATIC = "live/static"
 JSON = "application/json"
+GONE = (WebSocketDisconnect, RuntimeError)  # of a socket that went while it was told something
 
 
 class Pages:
@@ -107,8 +108,7 @@ class Pages:
         try:
             client = session.join()
         except RefusedError as refused:
-            await socket.send_text(write("bye", reason=refused.message))
-            await socket.close(CLOSED)
+            await _turn_away(socket, refused.message)
             return
 
         async def read(message: str | bytes) -> None:
@@ -127,8 +127,7 @@ class Pages:
         await socket.accept()
         session = self._session
         if len(session.listeners) >= LISTENERS.most:
-            await socket.send_text(write("bye", reason=LISTENERS.passed(len(session.listeners) + 1)))
-            await socket.close(CLOSED)
+            await _turn_away(socket, LISTENERS.passed(len(session.listeners) + 1))
             return
         listener = Listener(session.config)
         session.listeners.append(listener)
@@ -137,7 +136,9 @@ class Pages:
             try:
                 credit = read_audio(message, session.config.message_bytes)
                 if not listener.bucket.take():
-                    raise RefusedError("too_fast", f"more than {session.config.messages_per_s:g} messages in a second")
+                    raise RefusedError(
+                        "too_fast", f"more than {counted(session.config.messages_per_s, 'message')} in a second"
+                    )
                 listener.give(credit)
             except RefusedError as refused:
                 listener.bucket.take()
@@ -177,11 +178,17 @@ async def _talk(
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
     for task in done:
-        with contextlib.suppress(WebSocketDisconnect, RuntimeError):  # it went while it was told something
+        with contextlib.suppress(*GONE):
             task.result()
     if socket.client_state is WebSocketState.CONNECTED and socket.application_state is WebSocketState.CONNECTED:
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(*GONE):
             await socket.close()
+
+
+async def _turn_away(socket: WebSocket, why: str) -> None:
+    with contextlib.suppress(*GONE):
+        await socket.send_text(write("bye", reason=why))
+        await socket.close(CLOSED)
 
 
 def stylesheet(theme: Theme) -> str:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import LiveConfig
-from fugue_state.errors import FugueError, InputError, unknown, why
+from fugue_state.errors import FugueError, InputError, counted, unknown, why
 from fugue_state.limits import HELLO_AGAIN
 from fugue_state.live.aside import Aside, aside, be_patient
 from fugue_state.live.audio import Ask, BlockClock, Performs, Report, Units
@@ -220,7 +220,7 @@ class Session:
     def join(self) -> PageClient:
         """Let someone in; RefusedError if there are too many."""
         if len(self.clients) >= self.config.clients:
-            raise RefusedError("not_now", f"{self.config.clients} clients are here already")
+            raise RefusedError("not_now", f"{counted(self.config.clients, 'client is', 'clients are')} here already")
         client = PageClient(self.config)
         self.clients.append(client)
         return client
@@ -349,7 +349,7 @@ class Session:
 
     def _let_through(self, client: Client, count: float = 1.0) -> None:
         if not client.bucket.take(count):
-            raise RefusedError("too_fast", f"more than {self.config.messages_per_s:g} messages in a second")
+            raise RefusedError("too_fast", f"more than {counted(self.config.messages_per_s, 'message')} in a second")
 
     def _must_wait(self, wish: Wish) -> bool:
         """Say whether something depends on what was asked for before and is not done yet."""

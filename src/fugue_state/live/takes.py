@@ -72,7 +72,8 @@ class Claim:
     lock: FileLock
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it."""
+        """Remove the folder with all that is in it, the journal first: without one there is nothing to complete."""
+        (self.folder / JOURNAL).unlink(missing_ok=True)
         if sys.platform == "win32":  # where a file that is open stays
             self.lock.release()
         shutil.rmtree(self.folder)
@@ -116,8 +117,9 @@ def _claim(folder: Path) -> Claim | None:
 class Recorder(threading.Thread):
     """Writes a take as it is played, on a thread of its own: changes and sound go into `NAME.take/`.
 
-    Every second what there is is made safe. When the disk is full, the sound stops and the changes go on, in memory
-    until there is room again. `stop` completes the take: `NAME.toml`, `NAME.flac` and, with marks, `NAME.txt`.
+    What was done is written before it is heard in the sound, so that of a take that is broken off all that sounds is
+    known. Every second what there is is made safe. When the disk is full, the sound stops and the changes go on, in
+    memory until there is room again. `stop` completes the take: `NAME.toml`, `NAME.flac` and, with marks, `NAME.txt`.
     `made_by` says what plays: its provenance, without a score. `complain` is told what goes wrong, `began` the name
     once the take's beginning is safe, `done` at the end whether it is complete. Whatever goes wrong, what was kept so
     far is completed.
@@ -240,11 +242,13 @@ class Recorder(threading.Thread):
                 raise item
             if isinstance(item, dict):
                 self._note(**item)
-            else:
-                self._until, samples = item
-                self._write_sound(samples)
-            if time.monotonic() - synced > self._config.sync_s:
-                self._sync()
+                continue
+            self._until, samples = item
+            due = time.monotonic() - synced > self._config.sync_s
+            self._keep_lines(safe=due)
+            self._write_sound(samples)
+            if due:
+                self._flush_sound()
                 synced = time.monotonic()
 
     def _complete(self, claim: Claim) -> bool:
@@ -287,13 +291,18 @@ class Recorder(threading.Thread):
             with contextlib.suppress(OSError, soundfile.LibsndfileError):  # what could be written is there
                 sound.close()
 
-    def _sync(self) -> None:
+    def _flush_sound(self) -> None:
+        if self._sound is not None:
+            self._sound.flush()
+
+    def _keep_lines(self, *, safe: bool) -> None:
+        """Write what was noted, and how far it was played; once that fails, only what is to be safe is tried."""
         if not self._failing:  # or these alone would fill the memory
             self._note(until=self._until)
+        elif not safe:
+            return
         try:
-            self._write_lines()
-            if self._sound is not None:
-                self._sound.flush()
+            self._write_lines(safe=safe)
         except OSError as error:
             if not self._failing:
                 self._complain(f"the take cannot be written now ({reason(error)}); it waits in memory")
@@ -301,8 +310,11 @@ class Recorder(threading.Thread):
         else:
             self._failing = False
 
-    def _write_lines(self) -> None:
-        """Append what was noted, whole lines or nothing; what cannot be written stays noted."""
+    def _write_lines(self, *, safe: bool = True) -> None:
+        """Append what was noted, whole lines or nothing, on the disk if it is to be safe.
+
+        What cannot be written stays noted.
+        """
         journal = self._journal
         if journal is None:
             return
@@ -311,7 +323,8 @@ class Recorder(threading.Thread):
         try:
             if journal.write(data) != len(data):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            os.fsync(journal.fileno())
+            if safe:
+                os.fsync(journal.fileno())
         except OSError:
             journal.truncate(where)
             journal.seek(where)
@@ -327,14 +340,16 @@ def unfinished(folder: Path) -> list[Path]:
 def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
     """Complete takes that a killed server left; return their names, and what is to be told of the others.
 
-    Those that another server is making are left alone; those that hold nothing are removed; those that cannot be
-    completed stay as they are.
+    Those that another server is making are left alone; those that hold nothing are removed, as is what was left of
+    one that was complete; those that cannot be completed stay as they are.
     """
     done, told = [], []
     for left in folders:
         try:
             with FileLock(left / LOCK, timeout=0) as lock:
-                if _holds_nothing(left):
+                if _is_complete(left):
+                    done.append(left.stem)
+                elif _holds_nothing(left):
                     told.append(f"{left.name} held nothing and was removed: the server had been killed")
                 else:
                     finish(left)
@@ -347,12 +362,23 @@ def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
     return done, told
 
 
+def _is_complete(folder: Path) -> bool:
+    """Say whether a take was completed, and its server killed as it removed the folder."""
+    return not (folder / JOURNAL).exists() and folder.with_suffix(".toml").is_file()
+
+
 def _holds_nothing(folder: Path) -> bool:
-    """Say whether nothing was kept of a take before its server was killed."""
+    """Say whether nothing was kept of a take before its server was killed; what is damaged may be something."""
     journal = folder / JOURNAL
     if {path.name for path in folder.iterdir()} - {BEFORE, JOURNAL, SOUND, LOCK}:
         return False
-    return not (journal.exists() and journal.read_bytes().strip()) and not any(map(len, _blocks(folder / SOUND)))
+    if not (journal.exists() and b"\n" in journal.read_bytes()):  # not even its beginning
+        return not any(map(len, _blocks(folder / SOUND)))
+    try:
+        first, _, until = _read_journal(journal)
+    except InputError:
+        return False
+    return bool(until <= first["start"])
 
 
 def finish(folder: Path) -> None:
@@ -360,23 +386,23 @@ def finish(folder: Path) -> None:
 
     Raises InputError for a journal that is damaged, OutputError where there is no room.
     """
-    first, lines = _read_journal(folder / JOURNAL)
+    first, lines, until = _read_journal(folder / JOURNAL)
     base = checked(Score, first["score"])
     rate = base.file.sample_rate_hz
-    until = max([first["start"], *(line.get("until", line.get("at", 0)) for line in lines)])
     sound = folder / SOUND
-    frames = sum(map(len, _blocks(sound)))
+    frames = min(sum(map(len, _blocks(sound))), until - first["start"])  # what was done in the rest is not known
     moved: list[Any] = [line for line in lines if "path" in line]
     before: Iterable[Any] = (_line(folder / BEFORE, n, line) for n, line in enumerate(read_log(folder / BEFORE), 1))
     try:
-        score = taken(base, chain(before, moved), max(until, first["start"] + frames))
+        score = taken(base, chain(before, moved), until)
     except ValidationError as error:
         raise InputError(f"{folder / JOURNAL}: damaged ({first_problem(error, Change)[1]})") from None
     checked(Score, score.model_dump(mode="json"))  # what could not be read again would be lost
     target = folder.with_suffix("")
     if frames:
         comment = json.dumps(first["made_by"] | {"score": score.model_dump(mode="json", exclude_defaults=True)})
-        _copy_sound(sound, target.with_suffix(".flac"), rate, comment if len(comment) < LARGEST_COMMENT else "")
+        comment = comment if len(comment) < LARGEST_COMMENT else ""
+        _copy_sound(sound, target.with_suffix(".flac"), frames, rate, comment)
     marks = [(line["at"] / rate, line["mark"]) for line in lines if "mark" in line]
     if marks:
         with replacing(target.with_suffix(".txt")) as beside:
@@ -385,18 +411,28 @@ def finish(folder: Path) -> None:
         beside.write_text(dump_score(score), encoding="utf-8")
 
 
-def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """Return the first line of a journal and the others; the last one may be half there.
+def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
+    """Return the first line of a journal, what was done and marked, and the sample until which all of it is known.
 
-    InputError for one that is damaged otherwise.
+    Its last line may be half there. InputError for one that is damaged otherwise.
     """
-    *whole, last = path.read_bytes().split(b"\n")
-    lines = [_line(path, number, _read_line(path, number, line)) for number, line in enumerate(whole, 1)]
-    with contextlib.suppress(InputError):  # its writer was killed
-        lines.append(_line(path, len(lines) + 1, _read_line(path, len(lines) + 1, last)))
-    if not lines or "start" not in lines[0]:
+    first: dict[str, Any] | None = None
+    lines, until = [], 0
+    with path.open("rb") as file:
+        for number, text in enumerate(file, 1):
+            try:
+                line = _line(path, number, _read_line(path, number, text))
+            except InputError:
+                if text.endswith(b"\n"):
+                    raise
+                break  # its writer was killed
+            first = first or line
+            until = max(until, line.get("until", line.get("at", line.get("start", 0))))
+            if "until" not in line and line is not first:
+                lines.append(line)
+    if first is None or "start" not in first:
         raise InputError(f"{path}: no journal of a take")
-    return lines[0], lines[1:]
+    return first, lines, until
 
 
 def _read_line(path: Path, number: int, line: bytes) -> Any:
@@ -430,13 +466,14 @@ def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:
             yield frame.to_ndarray().astype(np.int32, copy=False).reshape(-1, 2)
 
 
-def _copy_sound(sound: Path, target: Path, rate: int, comment: str) -> None:
-    """Copy a sound that may be cut off, bit by bit, into one that is whole and says how it was made."""
+def _copy_sound(sound: Path, target: Path, frames: int, rate: int, comment: str) -> None:
+    """Copy the beginning of a sound that may be cut off, bit by bit, into one that is whole and says what made it."""
     with replacing(target) as beside, soundfile.SoundFile(beside, "w", rate, 2, SUBTYPE, format="FLAC") as file:
         if comment:
             file.comment = comment
         for block in _blocks(sound):
-            file.write(block)
+            file.write(block[:frames])
+            frames -= len(block[:frames])
 
 
 def render_finer(take: Path, tell: Callable[[float], None]) -> None:

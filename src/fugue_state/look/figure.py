@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import io
+import threading
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +48,11 @@ def page(theme: Theme, height_in: float, width_in: float = WIDTH_IN, **options: 
         yield Picture(theme, (width_in, height_in), **options)
 
 
+def get_ready() -> None:
+    """Import what draws in another thread, while there is other work: it takes half a second."""
+    threading.Thread(target=import_module, args=("fugue_state.look.picture",), daemon=True).start()
+
+
 def text_width_in(text: str, size_pt: float) -> float:
     """Return how wide a line of text gets, in inches."""
     return width(text, MEASURED_PX) / MEASURED_PX * size_pt / 72.0
@@ -78,8 +85,9 @@ def png(figure: Figure) -> bytes:
     from PIL import Image
 
     drawn, written = io.BytesIO(), io.BytesIO()
-    figure.savefig(drawn, dpi=DOTS_PER_INCH, format="png")
-    image = Image.open(drawn).convert("RGB")
+    figure.savefig(drawn, dpi=DOTS_PER_INCH, format="rgba")
+    width, height = (int(side * DOTS_PER_INCH) for side in figure.get_size_inches())
+    image = Image.frombytes("RGBA", (width, height), drawn.getvalue()).convert("RGB")
     image.quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(written, "PNG")
     return written.getvalue()
 

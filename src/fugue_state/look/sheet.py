@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.errors import counted
 from fugue_state.look.figure import DOTS_PER_INCH, SMALL_PT, page, shortened
 from fugue_state.look.theme import DEFAULT, Theme
 
@@ -31,7 +32,7 @@ def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
     """
     tiles = [(captions, [_tile(mel) for mel in mels]) for captions, mels in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
-        tiles.append(([f"… and {len(rows) - MOST_ROWS} rows more"], []))
+        tiles.append(([f"… and {counted(len(rows) - MOST_ROWS, 'row')} more"], []))
     height = max((tile.shape[0] for _, row in tiles for tile in row), default=0)
     width = max((tile.shape[1] for _, row in tiles for tile in row), default=0)
     down, right = CAPTION + height + GAP, max(width, NARROWEST) + GAP

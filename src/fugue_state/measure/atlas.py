@@ -11,21 +11,20 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy.stats import rankdata
-from torch import Tensor
 
-from fugue_state import asked
+from fugue_state import arrays, asked
 from fugue_state.config import AtlasConfig, MelSpec, Settings
-from fugue_state.errors import InputError, shown, unknown
+from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, Description, triads
 from fugue_state.measure.kept import Tensors, kept
+from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
 Array = npt.NDArray[np.float64]
+Latents = arrays.Array
 
 KIND = "atlas"
 FORMULA = 1  # raised whenever the same mel is described otherwise than before
@@ -59,7 +58,7 @@ class Place:
     `index` is its number in the atlas, None for one that lies elsewhere.
     """
 
-    z: Tensor
+    z: Latents
     label: str | None
     description: Description
     index: int | None = None
@@ -83,7 +82,7 @@ class Atlas:
         self._chord = chord  # (n,) index into names, -1 for silence
         self._traits = traits  # (n, len(TRAITS))
         # Quantiles: the share of the other latents that have less of a trait; equal ones share theirs.
-        self._quantiles = (rankdata(traits, axis=0) - 1.0) / (len(traits) - 1)
+        self._quantiles = (ranks(traits) - 1.0) / (len(traits) - 1)
 
     @classmethod
     def of(
@@ -115,7 +114,7 @@ class Atlas:
             rebuild=rebuild,
             say=say,
         )
-        return cls(memory, config, found["chord"].numpy(), found["traits"].numpy())
+        return cls(memory, config, found["chord"], found["traits"])
 
     def __len__(self) -> int:
         return self.config.count
@@ -165,13 +164,15 @@ class Atlas:
     @staticmethod
     def _check_count(count: int, most: int, of: str = "") -> None:
         if not isinstance(count, int | np.integer) or not 1 <= count <= most:
-            raise InputError(f"the atlas has {most} latents{of}; 1 to {most} can be chosen, not {shown(count)}")
+            raise InputError(
+                f"the atlas has {counted(most, 'latent')}{of}; 1 to {most} can be chosen, not {shown(count)}"
+            )
 
-    def _latent(self, z: Tensor) -> Tensor:
+    def _latent(self, z: npt.ArrayLike) -> Latents:
         """Return a latent as the memory takes it; InputError for what is none."""
-        taken, size = torch.from_numpy(asked.floats("a latent", z)), self._latents.shape[1]
+        taken, size = asked.floats("a latent", z), self._latents.shape[1]
         if taken.shape != (size,):
-            raise InputError(f"a latent must be ({size},), got {tuple(taken.shape)}")
+            raise InputError(f"a latent must be ({size},), got {taken.shape}")
         return taken
 
     def _sounding(self, chord: str) -> npt.NDArray[np.int64]:
@@ -182,7 +183,7 @@ class Atlas:
             raise InputError(f"no latent of the atlas sounds like {chord}; it has {there or 'none but silent ones'}")
         return among
 
-    def neighbours(self, one: int | Tensor, count: int, label: str | None = None) -> list[Place]:
+    def neighbours(self, one: npt.ArrayLike, count: int, label: str | None = None) -> list[Place]:
         """Return the `count` entries that sound most like an entry or a latent (Z,), nearest first.
 
         Near is meant in description: latents of this many dimensions are all about equally far from
@@ -197,11 +198,11 @@ class Atlas:
             distance[found.index] = -1.0
         return [self[int(i)] for i in np.argsort(distance, kind="stable")[:count]]
 
-    def place(self, z: Tensor, label: str | None = None) -> Place:
+    def place(self, z: npt.ArrayLike, label: str | None = None) -> Place:
         """Describe any latent (Z,), generated with `label`; None is the memory's first label."""
         return self.places(self._latent(z)[None], [label])[0]
 
-    def places(self, z: Tensor, labels: Sequence[str | None]) -> list[Place]:
+    def places(self, z: Latents, labels: Sequence[str | None]) -> list[Place]:
         """Describe latents (B, Z), each generated with its label; None is the memory's first label."""
         named = [self._named(label) for label in labels]
         told = _told(self.memory, z, [name for name in named if name is not None])
@@ -224,10 +225,10 @@ class Atlas:
         labels = [ends[2 * i >= steps - 1].label for i in range(1, steps - 1)]
         return [ends[0], *self.places(z[1:-1], labels), ends[1]]
 
-    def _found(self, z: Tensor, label: str | None) -> Place:
+    def _found(self, z: Latents, label: str | None) -> Place:
         """Return the entry that a latent (Z,) is, or else the latent, described."""
         if z.shape == self._latents.shape[1:]:
-            for index in (self._latents == z).all(dim=1).nonzero().flatten().tolist():
+            for index in np.flatnonzero((self._latents == z).all(axis=1)).tolist():
                 if label in {None, self._label(index)}:
                     return self[index]
         return self.place(z, label)
@@ -243,7 +244,7 @@ class Atlas:
         return np.asarray(np.sqrt(((self._quantiles - quantiles) ** 2).sum(axis=1) + other))
 
 
-def spherical_path(one: Tensor, other: Tensor, steps: int) -> Tensor:
+def spherical_path(one: Latents, other: Latents, steps: int) -> Latents:
     """Return (steps, Z) latents on the great circle from one (Z,) to another, exact at both ends.
 
     Direction turns evenly and length changes evenly, so what lies between is as long as a latent is,
@@ -251,10 +252,10 @@ def spherical_path(one: Tensor, other: Tensor, steps: int) -> Tensor:
     one of them is taken. Raises InputError for fewer than two steps, other shapes, or zeros.
     """
     steps = asked.whole("a path takes at least 2 steps, its ends: they", steps, 2, MEMORY_LATENTS.most)
-    one, other = (torch.from_numpy(asked.floats("an end of a path", end)) for end in (one, other))
-    if one.ndim != 1 or one.shape != other.shape or one.numel() < 2:
-        raise InputError(f"a path leads between two latents (Z,), got {tuple(one.shape)} and {tuple(other.shape)}")
-    a, b = (end.detach().cpu().numpy().astype(np.float64) for end in (one, other))
+    one, other = (asked.floats("an end of a path", end) for end in (one, other))
+    if one.ndim != 1 or one.shape != other.shape or one.size < 2:
+        raise InputError(f"a path leads between two latents (Z,), got {one.shape} and {other.shape}")
+    a, b = (end.astype(np.float64) for end in (one, other))
     lengths = np.linalg.norm(a), np.linalg.norm(b)
     if not min(lengths) > 0.0:
         raise InputError("a latent of zeros has no direction a path could start or end with")
@@ -262,9 +263,9 @@ def spherical_path(one: Tensor, other: Tensor, steps: int) -> Tensor:
     aside, angle = _turn(a, b)
     t = np.linspace(0.0, 1.0, steps)[:, None]
     length = lengths[0] + t * (lengths[1] - lengths[0])
-    points = torch.from_numpy(length * (np.cos(t * angle) * a + np.sin(t * angle) * aside)).to(one.dtype)
+    points = (length * (np.cos(t * angle) * a + np.sin(t * angle) * aside)).astype(np.float32)
     points[0], points[-1] = one, other
-    return points
+    return np.asarray(points)
 
 
 def _turn(a: Array, b: Array) -> tuple[Array, float]:
@@ -309,7 +310,7 @@ def _description(chord: str, traits: Array) -> Description:
     return Description(chord, **{field: float(v) for field, v in zip(TRAITS.values(), traits, strict=True)})
 
 
-def _told(memory: Memory, z: Tensor, labels: Sequence[str], track: Track = untracked) -> list[Description]:
+def _told(memory: Memory, z: Latents, labels: Sequence[str], track: Track = untracked) -> list[Description]:
     """Describe latents (B, Z), each generated with its label (none for a memory without)."""
     describer = Describer(memory.spec, triads(memory.labels))
     told: list[Description] = []
@@ -326,7 +327,7 @@ def _describe(memory: Memory, config: AtlasConfig, track: Track) -> Tensors:
     told = [asdict(one) for one in _told(memory, memory.latents(config.count, config.seed), turns, track)]
     chord = [names.index(one["chord"]) if one["chord"] else -1 for one in told]
     traits = [[one[field] for field in TRAITS.values()] for one in told]
-    return {"chord": torch.tensor(chord), "traits": torch.tensor(traits, dtype=torch.float64)}
+    return {"chord": np.array(chord, dtype=np.int64), "traits": np.array(traits, dtype=np.float64)}
 
 
 def _fault(tensors: Tensors, header: AtlasHeader) -> str:
@@ -334,6 +335,6 @@ def _fault(tensors: Tensors, header: AtlasHeader) -> str:
     chord, traits = tensors.get("chord"), tensors.get("traits")
     count, width = header.config.count, len(TRAITS)
     if chord is None or traits is None or chord.shape != (count,) or traits.shape != (count, width):
-        return f"not an atlas of {count} latents"
-    whole = bool(torch.isfinite(traits).all()) and bool(((chord >= -1) & (chord < len(header.chords))).all())
+        return f"not an atlas of {counted(count, 'latent')}"
+    whole = bool(np.isfinite(traits).all()) and bool(((chord >= -1) & (chord < len(header.chords))).all())
     return "" if whole else "holds values that cannot be"

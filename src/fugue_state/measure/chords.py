@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+from scipy import fft
 
-from fugue_state.errors import InputError
+from fugue_state.arrays import Array, Whole, Wide
+from fugue_state.audio.compiled import one_thread
+from fugue_state.audio.mel import hann
+from fugue_state.errors import InputError, counted
 
 NAME = re.compile(r"^([A-G])([#b]?)(|maj|m|min|dim|aug)$")
 ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TRIADS = {"": (0, 4, 7), "maj": (0, 4, 7), "m": (0, 3, 7), "min": (0, 3, 7), "dim": (0, 3, 6), "aug": (0, 4, 8)}
-LOWEST_NOTE, OCTAVES, BINS_PER_OCTAVE = "C2", 5, 36
+LOWEST_HZ, HIGHEST_HZ = 63.6, 2093.0  # a quarter tone below C2, C7
+APART_HZ = 2.7  # from bin to bin: half a semitone at the lowest
+TINY = 1e-12  # as an energy, 120 dB below full scale
 # The second overtone of a note is a fifth above it, and guitars have plenty of it.
 OVERTONE = 0.15
 
@@ -48,7 +53,9 @@ class ChordTable:
 def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
     """Compare what was asked with what is heard; InputError unless there is one of each."""
     if len(asked) != len(heard) or not asked:
-        raise InputError(f"{len(asked)} chords asked and {len(heard)} heard; as many are needed, at least one")
+        raise InputError(
+            f"{counted(len(asked), 'chord')} asked and {len(heard)} heard; as many are needed, at least one"
+        )
     confusion: dict[str, dict[str, int]] = {name: {} for name in sorted(set(asked))}
     for name, chord in zip(asked, heard, strict=True):
         confusion[name][chord.name] = confusion[name].get(chord.name, 0) + 1
@@ -64,7 +71,7 @@ def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
     )
 
 
-def template(name: str) -> npt.NDArray[np.float64]:
+def template(name: str) -> Wide:
     """Return the unit chroma (12,) of a triad such as `Am`, `Bb`, `F#dim`; InputError otherwise."""
     match = NAME.match(name)
     if match is None:
@@ -82,31 +89,62 @@ def can_be_named(names: Sequence[str]) -> bool:
     return len(names) > 1 and all(NAME.match(name) for name in names)
 
 
-def chroma(samples: npt.NDArray[np.float32], sample_rate_hz: int) -> npt.NDArray[np.float64]:
-    """Return the unit chroma (12,), C first, of a sound (N,): constant-Q, tuned, summed over time."""
-    import librosa
-
-    with np.errstate(all="ignore"), warnings.catch_warnings():
-        # Short and silent sounds are welcome here; they are named with little clarity.
-        warnings.simplefilter("ignore", UserWarning)
-        frames = librosa.feature.chroma_cqt(
-            y=samples,
-            sr=sample_rate_hz,
-            norm=None,
-            fmin=float(librosa.note_to_hz(LOWEST_NOTE)),
-            n_octaves=OCTAVES,
-            bins_per_octave=BINS_PER_OCTAVE,
-        )
-    total = np.nan_to_num(frames.sum(axis=1).astype(np.float64))
-    return np.asarray(total / max(float(np.linalg.norm(total)), 1e-12))
+@one_thread()
+def chroma(samples: Array, sample_rate_hz: int) -> Wide:
+    """Return the unit chroma (12,), C first, of a sound (N,), by its spectral peaks; zeros for silence."""
+    magnitude, hz_per_bin = _spectrogram(samples, sample_rate_hz)
+    return np.asarray(chroma_of_peaks(magnitude.T[None], hz_per_bin)[0])
 
 
-def name_chord(samples: npt.NDArray[np.float32], sample_rate_hz: int, names: Sequence[str]) -> Chord:
+def chroma_over_time(samples: Array, sample_rate_hz: int) -> Wide:
+    """Return the unit chroma (T, 12) of a sound (N,), window by window."""
+    magnitude, hz_per_bin = _spectrogram(samples, sample_rate_hz)
+    return chroma_of_peaks(magnitude[:, :, None], hz_per_bin)
+
+
+def _spectrogram(samples: Array, sample_rate_hz: int) -> tuple[Wide, float]:
+    """Return magnitudes (T, F) that tell low notes apart, and the Hz from one bin to the next."""
+    n_fft = 2 ** max(1, round(math.log2(sample_rate_hz / APART_HZ)))
+    around = np.pad(samples, n_fft // 2)
+    frames = np.lib.stride_tricks.sliding_window_view(around, n_fft)[:: n_fft // 4] * hann(n_fft)
+    return np.abs(fft.rfft(frames)).astype(np.float64) / n_fft, sample_rate_hz / n_fft
+
+
+def chroma_of_peaks(magnitude: Wide, hz_per_bin: float) -> Wide:
+    """Return the unit chroma (B, 12), C first, of magnitudes (B, F, T); zeros for silence.
+
+    Only spectral peaks count, at the frequency of the parabola through their logarithm: in a mel the
+    partials of low notes are wider than a semitone, and folding every bin would smear them.
+    """
+    low, high = max(1, int(LOWEST_HZ / hz_per_bin)), min(int(HIGHEST_HZ / hz_per_bin) + 1, magnitude.shape[1] - 1)
+    near = [magnitude[:, low + shift : high + shift] for shift in (-1, 0, 1)]
+    below, here, above = (np.log(np.maximum(part, 1e-9)) for part in near)
+    item, row, moment = np.nonzero((here > below) & (here >= above))
+    a, b, c = (part[item, row, moment] for part in (below, here, above))
+    pitch = 12.0 * np.log2((low + row + 0.5 * (a - c) / (a - 2.0 * b + c)) * hz_per_bin / 440.0) + 9.0
+    weight = np.sum([part[item, row, moment] for part in near], axis=0)
+    pitch -= _detuning(pitch, weight, item, len(magnitude))[item]
+    chroma = np.zeros((len(magnitude), 12))
+    lower = np.floor(pitch)
+    upper_share = np.sin(0.5 * np.pi * (pitch - lower)) ** 2
+    np.add.at(chroma, (item, lower.astype(int) % 12), weight * (1.0 - upper_share))
+    np.add.at(chroma, (item, (lower.astype(int) + 1) % 12), weight * upper_share)
+    return np.asarray(chroma / np.maximum(np.linalg.norm(chroma, axis=1, keepdims=True), TINY))
+
+
+def _detuning(pitch: Wide, weight: Wide, item: Whole, count: int) -> Wide:
+    """Return how far each sound's peaks lie from the nearest semitones: the circular mean, in semitones."""
+    turned = weight * np.exp(2j * np.pi * pitch)
+    total = np.bincount(item, turned.real, count) + 1j * np.bincount(item, turned.imag, count)
+    return np.asarray(np.angle(total) / (2.0 * np.pi))
+
+
+def name_chord(samples: Array, sample_rate_hz: int, names: Sequence[str]) -> Chord:
     """Name the chord of a sound (N,) as one of `names` (two or more)."""
     return match(chroma(samples, sample_rate_hz), names)
 
 
-def match(heard: npt.NDArray[np.float64], names: Sequence[str]) -> Chord:
+def match(heard: Wide, names: Sequence[str]) -> Chord:
     """Name the chord of a unit chroma (12,) as one of `names` (two or more)."""
     scores = [float(heard @ template(name)) for name in names]
     best, second = np.argsort(scores)[::-1][:2]

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor, cat
 
+from fugue_state import arrays
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs
 from fugue_state.config import EVENT_BATCH, CurveConfig, MelSpec
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 from fugue_state.look.figure import SMALL_PT, page
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import can_be_named, chroma, match, template
 from fugue_state.measure.describe import triads
-from fugue_state.measure.memory import inverted
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -42,20 +41,20 @@ TRAITS = (
 )
 
 
-def mel_distance_db(one: Tensor, other: Tensor, spec: MelSpec) -> Array:
+def mel_distance_db(one: arrays.Array, other: arrays.Array, spec: MelSpec) -> Array:
     """Return how far mels (B, M, T) in [-1, 1] lie apart, each from its counterpart: mean |difference| in dB, (B,).
 
     InputError for different shapes.
     """
     if one.shape != other.shape:
-        raise InputError(f"mels of shapes {tuple(one.shape)} and {tuple(other.shape)} cannot be compared")
-    apart = np.abs(one.numpy().astype(np.float64) - other.numpy())
+        raise InputError(f"mels of shapes {one.shape} and {other.shape} cannot be compared")
+    apart = np.abs(one.astype(np.float64) - other)
     return np.asarray(apart.mean(axis=(1, 2)) * (spec.range_db / 2.0))
 
 
 def distances(
     memory: Memory,
-    latents: Tensor,
+    latents: arrays.Array,
     chords: Sequence[str] | None,
     path: Way,
     fractions: Sequence[float] | Array,
@@ -69,22 +68,29 @@ def distances(
     """
     how = {"frames": frames} | ({} if bend is None else {"bend": bend})
     intact = _generated(memory, latents, chords, None, frames=frames)
-    found = [
-        mel_distance_db(_generated(memory, latents, chords, path(float(fraction)), **how), intact, memory.spec)
-        for fraction in fractions
-    ]
-    return np.array(found).reshape(len(found), len(latents))
+    count, asked = len(latents), list(chords or _in_turn(memory.labels, len(latents)))
+    found = np.empty((len(fractions), count))
+    at_once = max(1, EVENT_BATCH // max(count, 1))
+    for start in range(0, len(fractions), at_once):
+        part = slice(start, start + at_once)
+        strengths = np.stack([path(float(fraction)) for fraction in fractions[part]])
+        together = np.tile(latents, (len(strengths), 1)), asked * len(strengths), np.repeat(strengths, count, axis=0)
+        mels = _generated(memory, *together, **how).reshape(-1, *intact.shape)
+        found[part] = [mel_distance_db(each, intact, memory.spec) for each in mels]
+    return found
 
 
 def _generated(
-    memory: Memory, z: Tensor, chords: Sequence[str] | None, strengths: Strengths | None, **how: Any
-) -> Tensor:
+    memory: Memory, z: arrays.Array, chords: Sequence[str] | None, strengths: Strengths | None, **how: Any
+) -> arrays.Array:
     """Return mels (B, M, T), made a batch at a time; without chords, of the memory's labels in turn."""
     asked = chords or _in_turn(memory.labels, len(z))
     if chords and len(chords) != len(z):
-        raise InputError(f"{len(chords)} chords for {len(z)} latents; one for each is needed")
+        raise InputError(f"{counted(len(chords), 'chord')} for {counted(len(z), 'latent')}; one for each is needed")
     parts = [slice(start, start + EVENT_BATCH) for start in range(0, len(z), EVENT_BATCH)]
-    return cat([memory.generate(z[part], asked[part] or None, strengths, **how) for part in parts])
+    left = [strengths[part] if strengths is not None and strengths.ndim == 2 else strengths for part in parts]
+    made = [memory.generate(z[part], asked[part] or None, own, **how) for part, own in zip(parts, left, strict=True)]
+    return np.concatenate(made)
 
 
 def _in_turn(labels: Sequence[str], count: int) -> list[str]:
@@ -169,7 +175,7 @@ class Listener:
         self._memory = memory
         self._z = memory.latents(count, seed)
         self._mel = _generated(memory, self._z, None, None)
-        sounds = inverted(self._mel.numpy(), memory)
+        sounds = memory.invert(self._mel)
         self._lufs = self._loudness(sounds)
         if can_be_named(memory.labels):
             self._names, own = memory.labels, _in_turn(memory.labels, count)
@@ -181,7 +187,7 @@ class Listener:
     def __call__(self, strengths: Strengths) -> dict[str, Array]:
         """Return the traits (B,) of a `Curve` under strengths (U,)."""
         mel = _generated(self._memory, self._z, None, strengths)
-        sounds = inverted(mel.numpy(), self._memory)
+        sounds = self._memory.invert(mel)
         lufs = self._loudness(sounds)
         traits = {
             "distance_db": mel_distance_db(mel, self._mel, self._memory.spec),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import linalg
 
 from fugue_state.errors import InputError
 
@@ -45,9 +44,9 @@ def frechet(one: Points, other: Points) -> float:
     _enough(one, other)
     mean = float(np.sum((one.mean(axis=0) - other.mean(axis=0)) ** 2))
     first, second = np.cov(one, rowvar=False), np.cov(other, rowvar=False)
-    values, vectors = linalg.eigh(first)
+    values, vectors = np.linalg.eigh(first)
     root = (vectors * np.sqrt(np.maximum(values, 0.0))) @ vectors.T
-    shared = np.sqrt(np.maximum(linalg.eigvalsh(root @ second @ root), 0.0)).sum()
+    shared = np.sqrt(np.maximum(np.linalg.eigvalsh(root @ second @ root), 0.0)).sum()
     return max(0.0, mean + float(np.trace(first) + np.trace(second) - 2.0 * shared))
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy.typing as npt
 
 from fugue_state.audio.io import output_folder
 from fugue_state.config import Settings
@@ -16,7 +16,7 @@ from fugue_state.memory.catalogue import SUFFIX, find_memory, shipped_memories
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
 from fugue_state.memory.memory import Memory
 
-Tensors = dict[str, Tensor]
+Tensors = dict[str, npt.NDArray[Any]]
 
 
 def kept(
@@ -82,7 +82,7 @@ def _read(kind: str, header: Settings, path: Path, fault: Callable[[Tensors], st
     values, tensors = read_tensors(path, kind)
     if values != header.model_dump(mode="json"):
         raise CheckpointError(f"{path}: made for another memory or other settings")
-    if any(t.is_complex() or t.dtype == torch.bool for t in tensors.values()):
+    if any(t.dtype.kind not in "fiu" for t in tensors.values()):
         raise CheckpointError(f"{path}: damaged, its values are not real numbers")
     if wrong := fault(tensors):
         raise CheckpointError(f"{path}: damaged, {wrong}")

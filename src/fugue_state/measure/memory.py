@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
-import torch
 
+from fugue_state.arrays import Array
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, ClipConfig, MelSpec
-from fugue_state.corpus.cache import find_cache
+from fugue_state.config import EVENT_BATCH, MEASURE_PER_CLASS, PREVIEW_COLUMNS, ClipConfig, MelSpec
+from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Clip, Corpus
+from fugue_state.corpus.mels import MelSet, load_mels
 from fugue_state.corpus.slices import read_clips, ready
 from fugue_state.errors import InputError
 from fugue_state.look.sheet import Row, sheet_figure
@@ -21,7 +21,6 @@ from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import ChordTable, can_be_named, name_chord, tabulate
 from fugue_state.measure.distance import FINE, Mels, embed, frechet, kid, nearest
 from fugue_state.measure.timbre import timbre
-from fugue_state.memory.dataset import MelSet, load_mels
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -32,14 +31,15 @@ if TYPE_CHECKING:
 # training clips do to theirs.
 COPY_QUANTILE = 0.001
 NEIGHBOUR_CLIPS = 1000
+SHEET_SEED = 0
 
 
 @dataclass(frozen=True)
 class SoundSet:
     """Sounds (n, N), their mels (n, M, T), labels and guitars."""
 
-    sounds: npt.NDArray[np.float32]
-    mels: Mels
+    sounds: Array
+    mels: Array
     labels: tuple[str, ...]
     guitars: tuple[str, ...]
 
@@ -50,24 +50,23 @@ def generated(memory: Memory, per_class: int, seed: int, track: Track = untracke
     return SoundSet(inverted(mels, memory, track), mels, asked, ("",) * len(asked))
 
 
-def generated_mels(memory: Memory, per_class: int, seed: int, track: Track = untracked) -> tuple[Mels, tuple[str, ...]]:
+def generated_mels(
+    memory: Memory, per_class: int, seed: int, track: Track = untracked
+) -> tuple[Array, tuple[str, ...]]:
     """Return mels of every chord (or of none), class after class, from fresh latents; and what was asked."""
     asked = tuple(name for name in memory.labels or ("",) for _ in range(per_class))
     z = memory.latents(len(asked), seed)
     mels = []
     for start in track(range(0, len(asked), EVENT_BATCH), -(-len(asked) // EVENT_BATCH), "generating"):
         part = slice(start, start + EVENT_BATCH)
-        mels.append(memory.generate(z[part], asked[part] if memory.labels else None).numpy())
+        mels.append(memory.generate(z[part], asked[part] if memory.labels else None))
     return np.concatenate(mels), asked
 
 
-def inverted(mels: Mels, memory: Memory, track: Track = untracked) -> npt.NDArray[np.float32]:
+def inverted(mels: Array, memory: Memory, track: Track = untracked) -> Array:
     """Return the sounds (n, N) that a memory's inverter makes of mels (n, M, T)."""
     starts = range(0, len(mels), EVENT_BATCH)
-    sounds = [
-        memory.invert(torch.from_numpy(mels[i : i + EVENT_BATCH])).numpy()
-        for i in track(starts, len(starts), "mel to sound")
-    ]
+    sounds = [memory.invert(mels[i : i + EVENT_BATCH]) for i in track(starts, len(starts), "mel to sound")]
     return np.concatenate(sounds)
 
 
@@ -94,12 +93,10 @@ def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> So
     return SoundSet(sounds, _mels(sounds, memory.spec), clips.labels, clips.guitars)
 
 
-def _mels(sounds: npt.NDArray[np.float32], spec: MelSpec) -> Mels:
+def _mels(sounds: Array, spec: MelSpec) -> Array:
     transform = MelTransform(spec)
-    parts = [
-        transform.encode(torch.from_numpy(sounds[i : i + EVENT_BATCH])) for i in range(0, len(sounds), EVENT_BATCH)
-    ]
-    return torch.cat(parts).numpy()
+    parts = [transform.encode(sounds[i : i + EVENT_BATCH]) for i in range(0, len(sounds), EVENT_BATCH)]
+    return np.concatenate(parts)
 
 
 def chord_table(sounds: SoundSet, memory: Memory, track: Track = untracked) -> ChordTable:
@@ -115,6 +112,7 @@ def measure_memory(
     *,
     per_class: int = MEASURE_PER_CLASS,
     seed: int = 0,
+    cache: Cache | None = None,
     track: Track = untracked,
 ) -> tuple[dict[str, Any], SoundSet]:
     """Measure a memory, alone or beside a corpus; return the figures and what was generated.
@@ -142,9 +140,9 @@ def measure_memory(
         "real_to_real": _distances(learned, held_out, memory),
         "real_through_mel_to_real": _distances(again, held_out, memory),
     }
-    taught = load_mels(against, memory.spec, find_cache(), track=track)
-    figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels.numpy(), memory)
-    figures["coverage"] = coverage(made.mels, taught.mels.numpy(), guitars_of(against, taught), memory)
+    taught = load_mels(against, memory.spec, cache or find_cache(), track=track)
+    figures["novelty"] = novelty(made.mels, held_out.mels, taught.mels, memory)
+    figures["coverage"] = coverage(made.mels, taught.mels, guitars_of(against, taught), memory)
     return figures, made
 
 
@@ -198,4 +196,13 @@ def measure_figure(made: SoundSet, theme: Theme = DEFAULT, columns: int = 8) -> 
     for label in dict.fromkeys(made.labels):
         mels = [m for m, name in zip(made.mels, made.labels, strict=True) if name == label]
         rows.append(((label or "samples",), mels[:columns]))
+    return sheet_figure(rows, theme)
+
+
+def memory_figure(memory: Memory, theme: Theme = DEFAULT) -> Figure:
+    """Draw mels of every label, a row each, from the same latents."""
+    z = memory.latents(PREVIEW_COLUMNS, SHEET_SEED)
+    rows: list[Row] = [
+        ((label or "samples",), list(np.asarray(memory.generate(z, label)))) for label in memory.labels or (None,)
+    ]
     return sheet_figure(rows, theme)

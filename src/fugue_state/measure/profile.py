@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.stats import rankdata
-from torch import Tensor
 
+from fugue_state import arrays
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig, Settings
+from fugue_state.errors import counted
 from fugue_state.look.figure import HEADLINE_PT, SMALL_PT, page, shortened
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, triads
 from fugue_state.measure.kept import Tensors, kept
+from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -98,15 +97,15 @@ class Profile:
             rebuild=rebuild,
             say=say,
         )
-        cluster = found.pop("cluster").numpy().astype(np.int64)
-        arrays = {key: tensor.numpy().astype(np.float64) for key, tensor in found.items()}
+        cluster = found.pop("cluster").astype(np.int64)
+        arrays = {key: tensor.astype(np.float64) for key, tensor in found.items()}
         return cls(memory.layers, cluster=cluster, **arrays)
 
     @property
     def saliency(self) -> Array:
         """Mean of a unit's ranks (U,) in `mel_db` and in `clarity`: 0 is the least in both, 1 the most."""
-        ranks = rankdata(np.stack([self.mel_db, self.clarity]), axis=1).mean(axis=0)
-        return np.asarray((ranks - 1.0) / max(1, len(ranks) - 1))
+        mean = ranks(np.stack([self.mel_db, self.clarity], axis=1)).mean(axis=1)
+        return np.asarray((mean - 1.0) / max(1, len(mean) - 1))
 
     @property
     def region(self) -> Numbers:
@@ -176,8 +175,8 @@ def _measured(memory: Memory, config: ProfileConfig, track: Track) -> Tensors:
         "centroid_hz": np.einsum("um,m->u", _shared(energy), hz),
         "regions": _shared(_regional(energy, hz)),
     }
-    tensors = {key: torch.from_numpy(_rounded(value).astype(np.float32)) for key, value in values.items()}
-    return tensors | {"cluster": torch.from_numpy(clusters(activations, config.clusters))}
+    tensors = {key: _rounded(value).astype(np.float32) for key, value in values.items()}
+    return tensors | {"cluster": clusters(activations, config.clusters)}
 
 
 class _Ablation:
@@ -191,13 +190,14 @@ class _Ablation:
         self._describer = Describer(memory.spec, names)
         count = _fair(config.latents, memory)
         z = memory.latents(count, config.seed)
-        self._label = torch.arange(count) % max(1, len(memory.labels))
-        self._maps: dict[str, Tensor] = {}
-        with torch.inference_mode():
-            maps = z[:, :, None, None]
-            for name, layer in self._generator.deconv.items():
-                maps = self._maps[name] = layer(maps, self._label)
-            self._intact = self._generator.after(name, maps, self._label)[:, 0]
+        self._label = [number % max(1, len(memory.labels)) for number in range(count)]
+        self._maps: list[dict[str, arrays.Array]] = [{} for _ in range(count)]  # (H, W, C) by layer
+        self._intact = np.stack(
+            [
+                self._generator(one, label, seen=maps.__setitem__)
+                for one, label, maps in zip(z, self._label, self._maps, strict=True)
+            ]
+        )
         own = [self._own(i, memory) for i in range(count)]
         self._templates = np.stack([template(chord) if chord else np.zeros(12) for chord in own])
         self._clarity = self._clear(self._intact)[0]
@@ -207,7 +207,7 @@ class _Ablation:
         label = memory.labels[index % len(memory.labels)] if memory.labels else ""
         return label if NAME.match(label) else self._describer(self._intact[index : index + 1])[0].chord
 
-    def _clear(self, mels: Tensor) -> Array:
+    def _clear(self, mels: arrays.Array) -> Array:
         """Return the clarity of all latents' own chords (k, n) in mels (k * n, M, T)."""
         chroma = self._describer.chroma(mels).reshape(-1, *self._templates.shape)
         return np.asarray((chroma * self._templates).sum(axis=2))
@@ -215,17 +215,18 @@ class _Ablation:
     def __call__(self, part: tuple[str, Sequence[int]]) -> tuple[Array, Array]:
         """Ablate k units of a layer, each alone: mean squared change in dB by band (k, M), fall of clarity (k,)."""
         layer, units = part
-        latents = len(self._intact)
-        with torch.inference_mode():
-            maps = self._maps[layer].repeat(len(units), 1, 1, 1)
-            for place, unit in enumerate(units):
-                maps[place * latents : (place + 1) * latents, unit] = 0.0
-            mels = self._generator.after(layer, maps, self._label.repeat(len(units)))[:, 0]
-            change_db = (mels.view(-1, *self._intact.shape) - self._intact) * self._to_db
-            energy = change_db.square().mean(dim=(1, 3)).numpy().astype(np.float64)
+        mels = np.stack([self._without(layer, unit, item) for unit in units for item in range(len(self._intact))])
+        change_db = (mels.reshape(-1, *self._intact.shape) - self._intact) * np.float32(self._to_db)
+        energy = (change_db**2).mean(axis=(1, 3)).astype(np.float64)
         fall = (self._clarity - self._clear(mels)).mean(axis=1)
         heard = energy.mean(axis=1) > UNHEARD_DB**2
         return energy * heard[:, None], fall * heard
+
+    def _without(self, layer: str, unit: int, item: int) -> arrays.Array:
+        """Return the mel (M, T) of a latent without a unit."""
+        maps = self._maps[item][layer].copy()
+        maps[..., unit] = 0.0
+        return self._generator.after(layer, maps, self._label[item])
 
 
 def _fair(count: int, memory: Memory) -> int:
@@ -240,7 +241,7 @@ def _activations(memory: Memory, config: ProfileConfig) -> Array:
     turns = [memory.labels[i % len(memory.labels)] for i in range(len(z))] if memory.labels else []
     parts = [slice(start, start + OBSERVED_AT_ONCE) for start in range(0, len(z), OBSERVED_AT_ONCE)]
     seen = [memory.observe(z[part], turns[part] or None)[1] for part in parts]
-    return torch.cat(seen).numpy().astype(np.float64)
+    return np.concatenate(seen).astype(np.float64)
 
 
 def clusters(activations: Array, count: int) -> Numbers:
@@ -253,6 +254,8 @@ def clusters(activations: Array, count: int) -> Numbers:
     moving = np.flatnonzero(np.ptp(activations, axis=0) > STILL)
     found[moving] = 1
     if len(moving) > 1:
+        from scipy.cluster.hierarchy import fcluster, linkage
+
         tree = linkage(activations[:, moving].T, "average", "correlation")
         found[moving] = fcluster(tree, count, "maxclust")
     return found
@@ -286,8 +289,8 @@ def _fault(tensors: Tensors, units: int) -> str:
     """Say why these tensors cannot be a profile; empty if they can."""
     shapes = {key: [units] for key in ("mel_db", "clarity", "activation", "centroid_hz", "cluster")}
     if {key: list(tensor.shape) for key, tensor in tensors.items()} != shapes | {"regions": [units, len(REGIONS)]}:
-        return f"not a profile of {units} units"
-    whole = all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values())
+        return f"not a profile of {counted(units, 'unit')}"
+    whole = all(bool(np.isfinite(tensor).all()) for tensor in tensors.values())
     return "" if whole and bool((tensors["cluster"] >= 0).all()) else "holds values that cannot be"
 
 

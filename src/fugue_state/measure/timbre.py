@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage, signal
+from scipy import ndimage
 
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 
 Sound = npt.NDArray[np.float32]
 
@@ -30,7 +30,7 @@ class Timbre:
 def timbre(sound: Sound, sample_rate_hz: int) -> Timbre:
     """Measure a sound (N,) of at least a fifth of a second; InputError if it is shorter or silent."""
     if len(sound) < 0.2 * sample_rate_hz or not np.abs(sound).max() > 0:
-        raise InputError(f"{len(sound)} samples, or silence, are not enough to measure a timbre")
+        raise InputError(f"{counted(len(sound), 'sample')}, or silence: not enough to measure a timbre")
     level_db = envelope_db(sound, sample_rate_hz)
     power = np.abs(_spectrum(sound, sample_rate_hz)) ** 2
     mean = power.mean(axis=1)
@@ -83,5 +83,7 @@ def harmonic_to_noise(power: npt.NDArray[np.float64]) -> float:
 
 
 def _spectrum(sound: Sound, sample_rate_hz: int) -> npt.NDArray[np.complex128]:
+    from scipy import signal
+
     size = min(WINDOW, len(sound))
     return np.asarray(signal.stft(sound.astype(np.float64), sample_rate_hz, "blackmanharris", size, boundary=None)[2])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,11 @@ from fugue_state.score.places import at_home
 
 SHIPPED = "memories"
 SUFFIX = ".safetensors"
+MEMORY_FILE, RUN_FILE = f"memory{SUFFIX}", "run.json"  # of a run folder
 FORMAT = 1
 HEADER = "fugue_state"
 MEMORY_KIND, VOCODER_KIND = "memory", "vocoder"
+MOST_NAMED = 4  # memories in a message
 
 
 class DataSource(Settings):
@@ -69,18 +71,43 @@ def find_memory(name_or_path: str | Path) -> Path:
     """Return the checkpoint a name, a file or a run folder stands for; else raise InputError.
 
     The name of a memory that ships always means that one; a folder called like it is reached by ./name.
+    CheckpointError for a folder that holds none, with what it holds instead.
     """
     shipped, path = shipped_memories(), at_home(asked.path("memory", name_or_path))
     if str(name_or_path) in shipped:
         return shipped[str(name_or_path)]
     try:
         if path.is_dir():
-            path = path / f"memory{SUFFIX}"
+            if not (path / MEMORY_FILE).is_file():
+                raise _no_memory(path)
+            path = path / MEMORY_FILE
         if path.is_file() or path.suffix or len(path.parts) > 1:
             return path
     except OSError as error:
         raise InputError(f"memory {shown(str(path))}: {error.strerror}") from None
     raise unknown("memory", str(name_or_path), shipped)
+
+
+def memories_in(folder: Path) -> Iterator[Path]:
+    """Yield the memories in a folder and in the run folders within."""
+    for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*/{MEMORY_FILE}")]):
+        if path.is_file() and kind_of(path) == MEMORY_KIND:
+            yield path
+
+
+def _no_memory(folder: Path) -> CheckpointError:
+    """Return what to raise for a folder in which there is no memory: what would be one."""
+    found = [path.parent if path.name == MEMORY_FILE else path for path in memories_in(folder)]
+    if found:
+        names = ", ".join(map(str, found[:MOST_NAMED]))
+        right = f"name one that it holds: {names}{', ...' if len(found) > MOST_NAMED else ''}"
+    elif any(kind_of(path) == VOCODER_KIND for path in folder.glob(f"*{SUFFIX}")):
+        right = "it holds a vocoder; `fugue vocoder add` puts it into a memory"
+    elif (folder / RUN_FILE).is_file():
+        right = "its training has not come to one yet; --resume goes on with it"
+    else:
+        right = f"name a checkpoint, the folder of a run, or one that ships: {', '.join(shipped_memories())}"
+    return CheckpointError(f"{folder}: no {MEMORY_FILE} is in this folder; {right}")
 
 
 def read_header(path: Path) -> MemoryHeader:

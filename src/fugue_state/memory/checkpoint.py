@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
-from torch import Tensor
+from safetensors.numpy import save_file
 
+from fugue_state.arrays import Array
 from fugue_state.audio.io import replacing
 from fugue_state.config import Settings
 from fugue_state.errors import CheckpointError, OutputError, shown
@@ -28,32 +29,33 @@ from fugue_state.memory.catalogue import (
     read_envelope,
     understood,
 )
-from fugue_state.memory.networks import BANDS, Generator
+from fugue_state.memory.layers import BANDS, Generator, Shapes
 from fugue_state.memory.vocoder import MagnitudeNet
 
 VOCODER_PREFIX = "vocoder."
+Tensors = Mapping[str, npt.NDArray[Any]]
 
 
-def write_tensors(path: Path, kind: str, header: Settings, tensors: Mapping[str, Tensor]) -> None:
+def write_tensors(path: Path, kind: str, header: Settings, tensors: Tensors) -> None:
     """Write tensors with a header that names its kind and format; all or nothing."""
     text = json.dumps({"kind": kind, "format": FORMAT, "header": header.model_dump(mode="json")})
-    save_tensors(path, {name: t.detach().cpu().contiguous() for name, t in tensors.items()}, {HEADER: text})
+    save_tensors(path, tensors, {HEADER: text})
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, all or nothing; OutputError if it cannot be written."""
     with replacing(path) as beside:
         try:
-            save_file(dict(tensors), beside, dict(metadata))
+            save_file({name: np.asarray(t, order="C") for name, t in tensors.items()}, beside, dict(metadata))
         except SafetensorError as error:
             raise OutputError(f"{path}: could not be written ({error})") from None
 
 
-def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
     """Read what `write_tensors` wrote. Raises CheckpointError as `read_envelope` does."""
     envelope = read_envelope(path, kind)
     try:
-        with safe_open(path, "pt") as stored:
+        with safe_open(path, "np") as stored:
             return envelope, {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, TypeError, KeyError, RuntimeError) as error:
         raise damaged(path, error) from None
@@ -66,14 +68,14 @@ def save_memory(
 
     In half precision if asked (the statistics stay single).
     """
-    tensors = generator.state_dict()
+    tensors = dict(generator.tensors)
     if net is not None:
-        tensors |= {VOCODER_PREFIX + name: tensor for name, tensor in net.state_dict().items()}
+        tensors |= {VOCODER_PREFIX + name: tensor for name, tensor in net.tensors.items()}
     write_tensors(path, MEMORY_KIND, header, {name: _halved(name, t) if half else t for name, t in tensors.items()})
 
 
-def _halved(name: str, tensor: Tensor) -> Tensor:
-    return tensor.half() if tensor.is_floating_point() and "running" not in name else tensor
+def _halved(name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return tensor.astype(np.float16) if tensor.dtype.kind == "f" and "running" not in name else tensor
 
 
 def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | None]:
@@ -85,65 +87,61 @@ def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | Non
     header = understood(path, MemoryHeader, values)
     if header.mel.n_mels != BANDS:
         raise CheckpointError(f"{path}: a mel of {header.mel.n_mels} bands, the networks make {BANDS}")
-    whole = _single(path, tensors)
-    with torch.device("meta"):  # no memory is taken for what a header says before the file is seen to hold it
-        generator = Generator(header.model, header.mel.frames)
-    own = {name: tensor for name, tensor in whole.items() if not name.startswith(VOCODER_PREFIX)}
-    fill(generator, own, path, assign=True)
-    net = None
+    own = {name: tensor for name, tensor in tensors.items() if not name.startswith(VOCODER_PREFIX)}
+    learned = {k.removeprefix(VOCODER_PREFIX): t for k, t in tensors.items() if k.startswith(VOCODER_PREFIX)}
+    fitting = fitted(path, own, Generator.shapes(header.model, header.mel.frames))
+    generator = Generator(header.model, header.mel.frames, fitting)
     if header.vocoder is not None:
         check_same_mel(header.vocoder.mel, header.mel, f"{path}: its vocoder")
-        own = {k.removeprefix(VOCODER_PREFIX): t for k, t in whole.items() if k.startswith(VOCODER_PREFIX)}
-        net = _filled_net(path, header.vocoder, own)
-    elif len(whole) != len(generator.state_dict()):
+        return generator, header, _filled_net(path, header.vocoder, learned, VOCODER_PREFIX)
+    if learned:
         raise CheckpointError(f"{path}: holds the tensors of a vocoder that its header does not tell of")
-    return generator.eval(), header, net
+    return generator, header, None
 
 
 def save_vocoder(path: Path, net: MagnitudeNet, header: VocoderHeader) -> None:
     """Write a vocoder by itself."""
-    write_tensors(path, VOCODER_KIND, header, net.state_dict())
+    write_tensors(path, VOCODER_KIND, header, net.tensors)
 
 
 def load_vocoder(path: Path) -> tuple[MagnitudeNet, VocoderHeader]:
     """Read a vocoder by itself. Raises CheckpointError for anything else."""
     values, tensors = read_tensors(path, VOCODER_KIND)
     header = understood(path, VocoderHeader, values)
-    return _filled_net(path, header, _single(path, tensors)), header
+    return _filled_net(path, header, tensors), header
 
 
-def _single(path: Path, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    for name, tensor in tensors.items():
-        if tensor.is_complex() or tensor.dtype == torch.bool:
-            raise CheckpointError(f"{path}: tensor {shown(name)} is {tensor.dtype}, real numbers are needed")
-    whole = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
-    if not all(torch.isfinite(t).all() for t in whole.values()):
-        raise CheckpointError(f"{path}: holds weights that are not numbers (NaN or infinity)")
-    return whole
+def _filled_net(path: Path, header: VocoderHeader, tensors: Tensors, prefix: str = "") -> MagnitudeNet:
+    fitting = fitted(path, tensors, MagnitudeNet.shapes(header.config, header.mel), prefix)
+    return MagnitudeNet(header.config, header.mel, fitting)
 
 
-def _filled_net(path: Path, header: VocoderHeader, tensors: Mapping[str, Tensor]) -> MagnitudeNet:
-    with torch.device("meta"):
-        net = MagnitudeNet(header.config, header.mel)
-    fill(net, tensors, path, assign=True)
-    return net.eval()
+def fitted(path: Path, tensors: Tensors, shapes: Shapes, prefix: str = "") -> dict[str, Array]:
+    """Return tensors in single precision, those of these shapes; CheckpointError that names the first misfit.
+
+    Those without a shape are counters, whole numbers that nothing depends on.
+    """
+    for name in sorted(shapes.keys() ^ tensors.keys()):
+        state = "missing" if name in shapes else "not expected"
+        raise CheckpointError(f"{path}: tensor {shown(prefix + name)} is {state}")
+    return {name: _fitted(path, prefix + name, tensors[name], shape) for name, shape in shapes.items()}
 
 
-def fill(module: torch.nn.Module, tensors: Mapping[str, Tensor], path: Path, *, assign: bool = False) -> None:
-    """Load tensors into a module, or make them its own; raise CheckpointError that names the first misfit."""
-    wanted = module.state_dict()
-    for name in sorted(wanted.keys() ^ tensors.keys()):
-        state = "missing" if name in wanted else "not expected"
-        raise CheckpointError(f"{path}: tensor {shown(name)} is {state}")
-    for name, tensor in wanted.items():
-        if tensor.shape != tensors[name].shape:
-            raise CheckpointError(
-                f"{path}: tensor {name!r} is {tuple(tensors[name].shape)}, its header says {tuple(tensor.shape)}"
-            )
-        if tensor.is_floating_point() != tensors[name].is_floating_point():
-            raise CheckpointError(f"{path}: tensor {name!r} is {tensors[name].dtype}, {tensor.dtype} is needed")
-    # Copies: what is read may still lie in the file.
-    module.load_state_dict({name: t.clone() if assign else t for name, t in tensors.items()}, assign=assign)
+def _fitted(path: Path, name: str, tensor: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
+    if tensor.shape != shape:
+        raise CheckpointError(f"{path}: tensor {name!r} is {tensor.shape}, its header says {shape}")
+    if tensor.dtype.kind not in ("f" if shape else "iu"):
+        needed = "floating point numbers are" if shape else "a whole number is"
+        raise CheckpointError(f"{path}: tensor {name!r} is {tensor.dtype}, {needed} needed")
+    if not shape:
+        return tensor.astype(np.int64)
+    with np.errstate(over="ignore"):
+        single = tensor.astype(np.float32)
+    if not np.isfinite(single).all():
+        raise CheckpointError(f"{path}: tensor {name!r} holds values that are not numbers (NaN or infinity)")
+    if name.endswith("running_var") and single.min() < 0.0:
+        raise CheckpointError(f"{path}: tensor {name!r} holds a variance of {single.min():g}, none is below 0")
+    return single
 
 
 def file_hash(path: Path) -> str:

@@ -6,15 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional
+import numpy.typing as npt
 
 from fugue_state import asked
-from fugue_state.audio.compiled import one_thread
+from fugue_state.arrays import Array, Whole
+from fugue_state.audio.compiled import in_threads
 from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
 from fugue_state.config import (
     DEFAULT_QUALITY,
@@ -23,6 +22,7 @@ from fugue_state.config import (
     GAIN_MAX,
     MEAN_LATENTS,
     QUALITIES,
+    ROUGH,
     SEED_MAX,
     VOCODER,
     WITHOUT_VOCODER,
@@ -30,10 +30,11 @@ from fugue_state.config import (
     MelSpec,
     QualityName,
 )
-from fugue_state.errors import InputError, shown, unknown
+from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_FRAMES, MEMORY_LATENTS, MEMORY_STEPS
-from fugue_state.memory.bends import Bend, Moment, Source, UnitValues, maps_of, per_unit, replacements
+from fugue_state.memory.bends import Bend, Source, UnitValues, maps_of, per_unit, replacements
 from fugue_state.memory.catalogue import (
+    MEMORY_FILE,
     SUFFIX,
     VOCODER_KIND,
     MemoryHeader,
@@ -43,7 +44,7 @@ from fugue_state.memory.catalogue import (
     kind_of,
 )
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
-from fugue_state.memory.networks import FACTOR, Generator, Trail
+from fugue_state.memory.layers import FACTOR, Bender, Generator, Moments, Trail, resized
 from fugue_state.memory.units import for_units
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
 from fugue_state.score.names import quote, unquoted
@@ -60,6 +61,10 @@ def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]
     """
     path = at_home(asked.path("vocoder", name_or_path))
     path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
+    if path.is_dir() and not (path / MEMORY_FILE).is_file():
+        raise InputError(
+            f"{path}: neither {VOCODER_FILE} nor {MEMORY_FILE} is in this folder; name a vocoder or its run"
+        )
     if path.is_file() and kind_of(path) == VOCODER_KIND:
         return load_vocoder(path)
     _, header, net = load_memory(find_memory(name_or_path))
@@ -80,13 +85,13 @@ class Memory:
         inverter: Inverter | None = None,
         fingerprint: str = "",
     ) -> None:
-        self.generator = generator.eval().requires_grad_(False)
-        self.generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.generator = generator
         self.header = header
         self.net = net
-        self.inverter = inverter or self.make_inverter()
         self.fingerprint = fingerprint
-        check_same_mel(self.inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
+        if inverter is not None:
+            check_same_mel(inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
+            self.inverter = inverter
 
     @classmethod
     def load(
@@ -113,6 +118,11 @@ class Memory:
         rate, length_s = self.spec.sample_rate_hz, self.spec.duration_s
         return f"<Memory {self.header.name!r}: {labels}; units {layers}; {rate} Hz, {length_s:.3g} s>"
 
+    @cached_property
+    def inverter(self) -> Inverter:
+        """How it sounds: its own way, unless another one was given."""
+        return self.make_inverter()
+
     @property
     def own_inverter(self) -> InverterName:
         """The name of its own way to sound: its vocoder, or what stands in for it."""
@@ -121,14 +131,16 @@ class Memory:
     def make_inverter(self, name: str | None = None, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
         """Return a way to sound for this memory's mels: its own vocoder unless another one is named.
 
-        A memory without one uses what stands in for it. InputError for a name not known, or its vocoder
-        if it has none.
+        A memory without one uses what stands in for it, and so does any at quality `draft`: the network takes most of
+        the time. InputError for a name not known, or its vocoder if it has none.
         """
         name = asked.one_of("inverter", name or self.own_inverter, get_args(InverterName))
         if name != VOCODER:
             return make_inverter(name, self.spec, quality, seed)
         asked.one_of("quality", quality, QUALITIES)
-        return SpectralInverter(self._learned(), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX))
+        return SpectralInverter(
+            self._learned(rough=quality == ROUGH), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX)
+        )
 
     def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
         """Return its vocoder for playing frame by frame; InputError if it has none.
@@ -136,12 +148,15 @@ class Memory:
         If not `learned`, what stands in for one, also where there is one: half the work.
         """
         seed = asked.whole("seed", seed, 0, SEED_MAX)
-        return Stream(self._learned() if learned else LearnedMagnitudes(Unlearned(self.spec), self.spec), seed)
+        return Stream(self._learned() if learned else self._plain(), seed)
 
-    def _learned(self) -> LearnedMagnitudes:
+    def _plain(self) -> LearnedMagnitudes:
+        return LearnedMagnitudes(Unlearned(self.spec), self.spec)
+
+    def _learned(self, *, rough: bool = False) -> LearnedMagnitudes:
         if self.net is None:
             raise InputError(f"memory {self.header.name!r} has no vocoder; `fugue vocoder` trains and adds one")
-        return LearnedMagnitudes(self.net, self.spec)
+        return self._plain() if rough else LearnedMagnitudes(self.net, self.spec)
 
     @property
     def spec(self) -> MelSpec:
@@ -163,21 +178,21 @@ class Memory:
         """Number of units U."""
         return self.header.model.units
 
-    def latents(self, count: int, seed: int) -> Tensor:
+    def latents(self, count: int, seed: int) -> Array:
         """Return latents (count, Z), the same for a seed on every machine; InputError for a wrong count or seed."""
         count = asked.whole("the count of latents", count, 0, MEMORY_LATENTS.most)
         seed = asked.whole("seed", seed, 0, SEED_MAX)
         values = np.random.default_rng(seed).standard_normal((count, self.header.model.latent_size))
-        return torch.from_numpy(values.astype(np.float32))
+        return values.astype(np.float32)
 
     def generate(
         self,
-        z: Tensor,
+        z: npt.ArrayLike,
         chord: str | Sequence[str] | None = None,
         strengths: UnitValues | None = None,
         frames: int | None = None,
         bend: Bend | None = None,
-    ) -> Tensor:
+    ) -> Array:
         """Return mels (B, M, T) in [-1, 1] for latents (B, Z).
 
         `chord` is one for all or one for each; None takes the memory's labels in turn.
@@ -188,63 +203,90 @@ class Memory:
         `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
         Raises InputError for a wrong shape, an unknown chord, a strength out of range or another memory's bend.
         """
-        return self.observe(z, chord, strengths, frames, bend)[0]
+        moments, frames = self._moments(z, chord, strengths, frames)
+        if not len(moments):
+            return np.zeros((0, self.spec.n_mels, frames or self.spec.frames), dtype=np.float32)
+        bends = self._bends(bend, frames)
+        return np.stack(in_threads(lambda item: self._generated(moments, item, frames, bends), range(len(moments))))
+
+    def _generated(
+        self, moments: Moments, item: int, frames: int | None, bends: Mapping[str, Bender] | None, **how: Any
+    ) -> Array:
+        label = int(moments.label[item])
+        return self.generator(moments.z[item], label, moments.left(item), frames=frames, bends=bends, **how)
+
+    def _bends(self, bend: Bend | None, frames: int | None) -> Mapping[str, Bender] | None:
+        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
+            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
+        return None if bend is None else bend.layers(frames)
 
     def observe(
         self,
-        z: Tensor,
+        z: npt.ArrayLike,
         chord: str | Sequence[str] | None = None,
         strengths: UnitValues | None = None,
         frames: int | None = None,
         bend: Bend | None = None,
         steps: int | None = None,
         trail: Trail | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Array, Array]:
         """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U).
 
         With `steps`, at least 1, its activation over time instead (B, U, steps), from the beginning to the end.
         With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
         """
         steps = None if steps is None else asked.whole("steps", steps, 1, MEMORY_STEPS.most)
-        if bend is not None and asked.kind("bend", bend, Bend, "Memory.bend").generator is not self.generator:
-            raise InputError(f"the bend is another memory's; memory {self.header.name!r} needs one of its own")
-        (z, label, left), frames = self._moments(z, chord, strengths, frames)
-        if not len(z):
+        moments, frames = self._moments(z, chord, strengths, frames)
+        if not len(moments):
             shape = (0, self.units) if steps is None else (0, self.units, steps)
-            return torch.zeros(0, self.spec.n_mels, frames or self.spec.frames), torch.zeros(shape)
-        bends = None if bend is None else bend.layers(frames)
-        activations: dict[str, Tensor] = {}
-        with torch.inference_mode(), one_thread():
-            mel = self.generator(z, label, left, activations, frames, bends, trail)[:, 0]
-            seen = [maps.mean(dim=2) if steps is None else _over_time(maps, steps) for maps in activations.values()]
-        return mel, torch.cat(seen, dim=1)
+            return (
+                np.zeros((0, self.spec.n_mels, frames or self.spec.frames), dtype=np.float32),
+                np.zeros(shape, dtype=np.float32),
+            )
+        if trail is not None and len(moments) > 1:
+            raise InputError(f"a trail is that of one latent, got {len(moments)}")
+        bends = self._bends(bend, frames)
+
+        def one(item: int) -> tuple[Array, Array]:
+            seen: list[Array] = []
+
+            def see(_: str, maps: Array) -> None:
+                firing = maps.sum(axis=0) / np.float32(len(maps))  # (W, C)
+                seen.append(firing.mean(axis=0) if steps is None else resized(firing, steps, 0).T)
+
+            mel = self._generated(moments, item, frames, bends, trail=trail, seen=see)
+            return mel, np.concatenate(seen)
+
+        mels, activations = zip(*in_threads(one, range(len(moments))), strict=True)
+        return np.stack(mels), np.stack(activations)
 
     def maps(
         self,
-        z: Tensor,
+        z: npt.ArrayLike,
         chord: str | Sequence[str] | None = None,
         strengths: UnitValues | None = None,
         frames: int | None = None,
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Array]:
         """Return the maps (B, C, H, W) of every layer, nearest the latent first, for latents (B, Z).
 
         They are what the units do, at least 0, and what the next layer is made of; with `strengths`, what is left.
         Height is frequency, width is time. All else is as in `generate`.
         """
-        moments, frames = self._moments(z, chord, strengths, frames)
-        if not len(moments[0]):
-            sizes = self.generator.map_sizes(frames or self.spec.frames)
-            return {name: torch.zeros(0, self.layers[name], *size) for name, size in sizes.items()}
-        with torch.inference_mode(), one_thread():
-            return maps_of(self.generator, moments, frames or self.spec.frames)
+        moments, length = self._moments(z, chord, strengths, frames)
+        length = length or self.spec.frames
+        if not len(moments):
+            sizes = self.generator.map_sizes(length)
+            return {name: np.zeros((0, self.layers[name], *size), dtype=np.float32) for name, size in sizes.items()}
+        items = in_threads(lambda item: maps_of(self.generator, moments, item, length), range(len(moments)))
+        return {name: np.stack([item[name].transpose(2, 0, 1) for item in items]) for name in self.layers}
 
     def _moments(
-        self, z: Tensor, chord: str | Sequence[str] | None, strengths: UnitValues | None, frames: int | None
-    ) -> tuple[Moment, int | None]:
+        self, z: npt.ArrayLike, chord: str | Sequence[str] | None, strengths: UnitValues | None, frames: int | None
+    ) -> tuple[Moments, int | None]:
         """Return what is asked for as the generator takes it; InputError for what it cannot take."""
-        latents, size = torch.from_numpy(asked.floats("z", z)), self.header.model.latent_size
+        latents, size = asked.floats("z", z), self.header.model.latent_size
         if latents.ndim != 2 or latents.shape[1] != size:
-            raise InputError(f"z must be (B, {size}), got {tuple(latents.shape)}")
+            raise InputError(f"z must be (B, {size}), got {latents.shape}")
         if frames is not None:
             frames = asked.whole("frames", frames, FACTOR, max(self.frames(LONGEST_S), self.spec.frames))
             if frames % FACTOR:
@@ -252,7 +294,7 @@ class Memory:
         if (together := len(latents) * (frames or self.spec.frames)) > MEMORY_FRAMES.most:
             raise InputError(MEMORY_FRAMES.passed(together))
         left = None if strengths is None else self._by_layer(strengths, len(latents))
-        return (latents, self._label_indices(chord, len(latents)), left), frames
+        return Moments(latents, self._label_indices(chord, len(latents)), left), frames
 
     def bend(
         self,
@@ -290,21 +332,23 @@ class Memory:
         )
 
     @cached_property
-    def mean_activations(self) -> Tensor:
+    def mean_activations(self) -> Array:
         """Every unit's average activation (U,) over many latents and all labels."""
         chords = self.labels or (None,)
-        parts = torch.split(self.latents(math.ceil(MEAN_LATENTS / len(chords)), seed=0), EVENT_BATCH)
-        return torch.cat([self.observe(part, chord)[1] for chord in chords for part in parts]).mean(0)
+        latents = self.latents(math.ceil(MEAN_LATENTS / len(chords)), seed=0)
+        parts = [latents[i : i + EVENT_BATCH] for i in range(0, len(latents), EVENT_BATCH)]
+        every = np.concatenate([self.observe(part, chord)[1] for chord in chords for part in parts])
+        return np.asarray(every.mean(axis=0))
 
-    def _moment(self, name: str, source: Source) -> Moment:
+    def _moment(self, name: str, source: Source) -> Moments:
         size, source = self.header.model.latent_size, asked.kind(name, source, Source, "Source(latent, chord)")
         # Copies: what the caller does to its own later changes nothing.
-        z = torch.from_numpy(asked.floats(f"the latent of {name}", source.latent)).clone()
+        z = asked.floats(f"the latent of {name}", source.latent).copy()
         if z.shape != (size,):
-            raise InputError(f"the latent of {name} must be ({size},), got {tuple(z.shape)}")
+            raise InputError(f"the latent of {name} must be ({size},), got {z.shape}")
         then = None if source.strengths is None else self._by_layer(source.strengths, 1)
-        kept = None if then is None else {layer: strengths.clone() for layer, strengths in then.items()}
-        return z[None], self._label_indices(source.chord, 1), kept
+        kept = None if then is None else {layer: strengths.copy() for layer, strengths in then.items()}
+        return Moments(z[None], self._label_indices(source.chord, 1), kept)
 
     def frames(self, duration_s: float | None) -> int:
         """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
@@ -314,22 +358,22 @@ class Memory:
         duration_s = asked.number(what, duration_s, SHORTEST_S, LONGEST_S)
         return math.ceil(duration_s * self.spec.sample_rate_hz / self.spec.hop / FACTOR) * FACTOR
 
-    def invert(self, mel: Tensor) -> Tensor:
+    def invert(self, mel: npt.ArrayLike) -> Array:
         """Return audio (B, N) at the MelSpec's rate for mels (B, M, T) in [-1, 1]; what is beyond is as at the border.
 
         Raises InputError for mels of another shape, or not finite.
         """
-        return self.inverter(mel)
+        return self.inverter(asked.floats("mel", mel, finite=False))
 
-    def _label_indices(self, chord: str | Sequence[str] | None, count: int) -> Tensor:
+    def _label_indices(self, chord: str | Sequence[str] | None, count: int) -> Whole:
         if chord is None:
-            return torch.arange(count) % max(len(self.labels), 1)
+            return np.arange(count) % max(len(self.labels), 1)
         if not isinstance(chord, str | Sequence | np.ndarray):
             raise InputError(f"chord must be a name, or one for each latent, got {shown(chord)}")
         chords = [chord] * count if isinstance(chord, str) else list(chord)
         if len(chords) != count:
-            raise InputError(f"{len(chords)} chords for {count} latents; one for each is needed")
-        return torch.tensor([self.label_index(name) for name in chords], dtype=torch.int64)
+            raise InputError(f"{counted(len(chords), 'chord')} for {counted(count, 'latent')}; one for each is needed")
+        return np.array([self.label_index(name) for name in chords], dtype=np.int64)
 
     def label_index(self, chord: str) -> int:
         """Return the index of a chord; InputError if this memory does not know it."""
@@ -342,16 +386,11 @@ class Memory:
             raise unknown("chord", chord, map(quote, self.labels))
         return self.labels.index(name)
 
-    def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Tensor]:
-        flat = torch.from_numpy(for_units("strengths", strengths, self.layers, 1.0))
+    def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Array]:
+        flat = for_units("strengths", strengths, self.layers, 1.0)
         if flat.shape not in ((self.units,), (count, self.units)):
-            raise InputError(f"strengths must be ({self.units},) or ({count}, {self.units}), got {tuple(flat.shape)}")
-        if not bool(((flat >= 0.0) & (flat <= 1.0)).all()):
+            raise InputError(f"strengths must be ({self.units},) or ({count}, {self.units}), got {flat.shape}")
+        if not ((flat >= 0.0) & (flat <= 1.0)).all():
             raise InputError("strengths must be within 0..1 (0 forgotten, 1 intact)")
-        parts = torch.split(flat, list(self.layers.values()), dim=-1)
+        parts = np.split(flat, np.cumsum(list(self.layers.values()))[:-1], axis=-1)
         return dict(zip(self.layers, parts, strict=True))
-
-
-def _over_time(maps: Tensor, steps: int) -> Tensor:
-    """Return the columns of maps (B, C, W) at even times: (B, C, steps)."""
-    return functional.interpolate(maps, steps, mode="linear")

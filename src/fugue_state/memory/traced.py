@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from fugue_state.errors import InputError, shown
-from fugue_state.memory.catalogue import MEMORY_KIND, SUFFIX, find_memory, kind_of, shipped_memories
+from fugue_state.memory.catalogue import find_memory, memories_in, shipped_memories
 from fugue_state.memory.checkpoint import file_hash
 from fugue_state.score.model import Score
 
@@ -22,7 +21,7 @@ def traced(score: Score, folder: Path, name: str) -> Score:
         return score
     sha256 = score.made_for.sha256
     said = _said(score)
-    for path in ([said] if said else []) + [*_near(folder), *_near(Path()), *shipped_memories().values()]:
+    for path in ([said] if said else []) + [*memories_in(folder), *memories_in(Path()), *shipped_memories().values()]:
         if file_hash(path) == sha256:
             return score if path == said else score.model_copy(update={"memory": str(path)})
     if said:
@@ -40,10 +39,3 @@ def _said(score: Score) -> Path | None:
     except InputError:
         return None
     return path if path.is_file() else None
-
-
-def _near(folder: Path) -> Iterator[Path]:
-    """Yield the memories in a folder and in the run folders within."""
-    for path in sorted([*folder.glob(f"*{SUFFIX}"), *folder.glob(f"*/memory{SUFFIX}")]):
-        if path.is_file() and kind_of(path) == MEMORY_KIND:
-            yield path

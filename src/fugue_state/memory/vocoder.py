@@ -1,165 +1,295 @@
-"""The vocoder: learned magnitudes with integrated phase, for whole mels and frame by frame."""
+"""The vocoder as it is played: learned magnitudes with integrated phase, for whole mels and frame by frame."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import torch
-from torch import Tensor, nn
-from torch.nn import functional
+import numpy as np
+from scipy import fft
 
-from fugue_state.audio.compiled import one_thread
+from fugue_state.arrays import Array
+from fugue_state.audio.compiled import compiled, one_thread
 from fugue_state.audio.integrate import Grid, PhaseState, follow, start_phase
 from fugue_state.audio.magnitudes import Lobes
-from fugue_state.audio.mel import MelTransform
-from fugue_state.audio.phase import LEAST_WEIGHT, overlap_add
+from fugue_state.audio.mel import MelTransform, hann
+from fugue_state.audio.phase import LEAST_WEIGHT, overlap_add, polar
 from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import InputError
+from fugue_state.memory.layers import Shapes, resized
 
-QUIETEST = 3e-6  # -110 dB: what counts as nothing in a bin
-NEPER_DB = 20.0 / math.log(10.0)
-SPREAD, CENTRE = 4.0, 2.0  # of log magnitudes, in nepers and spreads: what the network sees is of order 1
-SILENT = -1.0
+QUIETEST = np.float32(3e-6)  # -110 dB: what counts as nothing in a bin
+SPREAD, CENTRE = np.float32(4.0), np.float32(2.0)  # of log magnitudes, in nepers: what the network sees is of order 1
+SILENT = np.float32(-1.0)
+FEW = 8  # rows up to which fetching the weights is most of the work
+
+# erf(x) = x P(x^2) / Q(x^2), a least-squares fit over |x| < 3.925, where it is 1 in single precision: within 4e-7.
+ERF_END = 3.925
+ERF_OVER = tuple(
+    map(np.float32, (1.1283792, 0.18455103, 0.05433181, 3.8357282e-3, 3.8344672e-4, 4.8036727e-6, -1.377e-8))
+)
+ERF_UNDER = tuple(map(np.float32, (1.0, 0.49688765, 0.11377847, 0.015448473, 1.3098357e-3, 6.4231397e-5)))
 
 
-class CausalBlock(nn.Module):
+class Linear:
+    """An affine map of the last axis."""
+
+    def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
+        self._weights, self._bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+
+    def __call__(self, x: Array) -> Array:
+        """Map (..., inputs) to (..., outputs)."""
+        rows = x.reshape(-1, x.shape[-1])
+        out = np.empty((len(rows), len(self._weights)), dtype=np.float32)
+        if len(rows) <= FEW:
+            _map_few(rows, self._weights, self._bias, out)
+        else:
+            np.matmul(rows, self._weights.T, out=out)
+            out += self._bias
+        return out.reshape(*x.shape[:-1], -1)
+
+
+@compiled
+def _map_few(x: Array, weights: Array, bias: Array, out: Array) -> None:
+    """Map rows (R, inputs): most of the work is to fetch the weights, once each."""
+    for n in range(len(weights)):
+        for row in range(len(x)):
+            total = np.float32(0.0)
+            for k in range(x.shape[1]):
+                total += weights[n, k] * x[row, k]
+            out[row, n] = total + bias[n]
+
+
+class Norm:
+    """Layer normalization of the last axis."""
+
+    def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
+        self._weight, self._bias = tensors[f"{name}.weight"], tensors[f"{name}.bias"]
+
+    def __call__(self, x: Array) -> Array:
+        """Normalize (..., C)."""
+        out = np.array(x, order="C")
+        _normalize(out.reshape(-1, x.shape[-1]), self._weight, self._bias)
+        return out
+
+
+@compiled
+def _normalize(x: Array, weight: Array, bias: Array) -> None:
+    rows, channels = x.shape
+    for row in range(rows):
+        total = np.float32(0.0)
+        for c in range(channels):
+            total += x[row, c]
+        mean, squares = total / np.float32(channels), np.float32(0.0)
+        for c in range(channels):
+            squares += (x[row, c] - mean) ** 2
+        scale = np.float32(1.0) / np.sqrt(squares / np.float32(channels) + np.float32(1e-5))
+        for c in range(channels):
+            x[row, c] = (x[row, c] - mean) * scale * weight[c] + bias[c]
+
+
+def gelu(x: Array) -> Array:
+    """Replace values by their share of themselves that a Gaussian has below them (Hendrycks and Gimpel, 2016)."""
+    _gelu(x.reshape(-1))
+    return x
+
+
+@compiled
+def _gelu(x: Array) -> None:
+    p0, p1, p2, p3, p4, p5, p6 = ERF_OVER
+    q0, q1, q2, q3, q4, q5 = ERF_UNDER
+    root, end, half, one = np.float32(math.sqrt(0.5)), np.float32(ERF_END), np.float32(0.5), np.float32(1.0)
+    for i in range(len(x)):
+        at = min(max(x[i] * root, -end), end)
+        t = at * at
+        over = p0 + t * (p1 + t * (p2 + t * (p3 + t * (p4 + t * (p5 + t * p6)))))
+        under = q0 + t * (q1 + t * (q2 + t * (q3 + t * (q4 + t * q5))))
+        x[i] = half * x[i] * (one + at * over / under) if at > -end else np.float32(0.0)
+
+
+class CausalBlock:
     """A ConvNeXt block (Liu et al., 2022) that looks back only: (B, T, C) to the same."""
 
-    def __init__(self, config: VocoderConfig) -> None:
-        super().__init__()
-        channels = config.channels
-        self.taps = nn.Parameter(torch.randn(channels, config.kernel) / math.sqrt(config.kernel))
-        self.norm = nn.LayerNorm(channels)
-        self.widen = nn.Linear(channels, config.expansion * channels)
-        self.narrow = nn.Linear(config.expansion * channels, channels)
-        self.scale = nn.Parameter(torch.full((channels,), 1.0 / config.blocks))
+    def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
+        self._taps = np.ascontiguousarray(tensors[f"{name}.taps"].T)  # (kernel, C)
+        self._norm = Norm(tensors, f"{name}.norm")
+        self._widen, self._narrow = Linear(tensors, f"{name}.widen"), Linear(tensors, f"{name}.narrow")
+        self._scale = tensors[f"{name}.scale"]
 
-    def forward(self, frames: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
+    def __call__(self, frames: Array, past: Array) -> tuple[Array, Array]:
         """Return what comes of frames (B, T, C) after `past` (B, at least kernel - 1, C), and the new past.
 
         That has one frame more than it needs: without its newest, it is the past of one frame ago.
         """
-        heard, kernel = torch.cat([past, frames], dim=1), self.taps.shape[1]
-        mixed = (heard[:, 1 - kernel - frames.shape[1] :].unfold(1, kernel, 1) * self.taps).sum(-1)
-        out = self.narrow(functional.gelu(self.widen(self.norm(mixed))))
-        return frames + self.scale * out, heard[:, -kernel:]
+        heard, kernel, count = np.concatenate([past, frames], axis=1), len(self._taps), frames.shape[1]
+        first = heard.shape[1] - (kernel - 1) - count
+        mixed = heard[:, first : first + count] * self._taps[0]
+        for k in range(1, kernel):
+            mixed += heard[:, first + k : first + k + count] * self._taps[k]
+        out = self._narrow(gelu(self._widen(self._norm(mixed))))
+        out *= self._scale
+        out += frames
+        return out, heard[:, -kernel:]
 
 
-class MagnitudeNet(nn.Module):
+class MagnitudeNet:
     """A mel and a first guess of its log magnitudes (nepers) to better ones.
 
     A global part reads the mel and the lower bins; a local part, the same for every patch of bins, reads the
     guess around it. Both correct the guess; above the highest band a coarse curve continues it. Frame t needs the
-    mel up to frame t + look_ahead and nothing after.
+    mel up to frame t + look_ahead and nothing after. `tensors` are those of a checkpoint, of the `shapes` it needs.
     """
 
-    def __init__(self, config: VocoderConfig, spec: MelSpec) -> None:
-        super().__init__()
-        self.config = config
+    def __init__(self, config: VocoderConfig, spec: MelSpec, tensors: Mapping[str, Array]) -> None:
+        self.config, self.tensors = config, dict(tensors)
         self.bands, self.bins = spec.n_mels, spec.n_fft // 2 + 1
-        self.patches = min(
-            math.ceil((spec.fmax_hz / spec.sample_rate_hz * spec.n_fft + 2) / config.patch), self.bins // config.patch
-        )
+        self.patches = patches(config, spec)
         self.known = self.patches * config.patch  # bins with a guess
-        local = config.local
-        self.enter = nn.Linear(config.entry * spec.n_mels + 2 * config.low, config.channels)
-        self.blocks = nn.ModuleList(CausalBlock(config) for _ in range(config.blocks))
-        self.norm = nn.LayerNorm(config.channels)
-        self.leave = nn.Linear(config.channels, self.known)
-        self.above = nn.Linear(config.channels, config.air)
-        self.near = nn.Linear(4 * config.patch + 2, local)
-        self.place = nn.Parameter(0.1 * torch.randn(self.patches, local))
-        self.context = nn.Linear(config.channels, local)
-        self.deepen = nn.Linear(local, 2 * local)
-        self.shallow = nn.Linear(2 * local, local)
-        self.settle = nn.LayerNorm(local)
-        self.correct = nn.Linear(local, config.patch)
-        for last in (self.leave, self.above, self.correct):  # untrained, it returns the guess
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+        self._blocks = [CausalBlock(tensors, f"blocks.{number}") for number in range(config.blocks)]
+        names = ("enter", "leave", "above", "near", "context", "deepen", "shallow", "correct")
+        self._enter, self._leave, self._above, self._near, self._context, self._deepen, self._shallow, self._correct = (
+            Linear(tensors, name) for name in names
+        )
+        self._norm, self._settle = Norm(tensors, "norm"), Norm(tensors, "settle")
+        self._place = tensors["place"]
+
+    @staticmethod
+    def shapes(config: VocoderConfig, spec: MelSpec) -> Shapes:
+        """Return what tensors a net has."""
+        channels, local, patch = config.channels, config.local, config.patch
+        wide, places = config.expansion * channels, patches(config, spec)
+        maps = {
+            "enter": (channels, config.entry * spec.n_mels + 2 * config.low),
+            "leave": (places * patch, channels),
+            "above": (config.air, channels),
+            "near": (local, 4 * patch + 2),
+            "context": (local, channels),
+            "deepen": (2 * local, local),
+            "shallow": (local, 2 * local),
+            "correct": (patch, local),
+        }
+        found: Shapes = {"place": (places, local)}
+        for number in range(config.blocks):
+            own = f"blocks.{number}"
+            found |= {f"{own}.taps": (channels, config.kernel), f"{own}.scale": (channels,)}
+            found |= {f"{own}.norm.{each}": (channels,) for each in ("weight", "bias")}
+            maps |= {f"{own}.widen": (wide, channels), f"{own}.narrow": (channels, wide)}
+        found |= {f"norm.{each}": (channels,) for each in ("weight", "bias")}
+        found |= {f"settle.{each}": (local,) for each in ("weight", "bias")}
+        found |= {f"{name}.weight": shape for name, shape in maps.items()}
+        return found | {f"{name}.bias": shape[:1] for name, shape in maps.items()}
 
     @property
     def before(self) -> int:
         """Mel frames before frame t that it reads directly."""
         return self.config.entry - self.config.look_ahead - 1
 
-    def nothing(self, items: int) -> list[Tensor]:
+    def nothing(self, items: int) -> list[Array]:
         """Return what the blocks remember before any sound."""
         shape = (items, self.config.kernel, self.config.channels)
-        return [torch.zeros(shape) for _ in self.blocks]
+        return [np.zeros(shape, dtype=np.float32) for _ in self._blocks]
 
-    def forward(self, mel: Tensor, guess: Tensor) -> Tensor:
+    def __call__(self, mel: Array, guess: Array) -> Array:
         """Return log magnitudes (B, T, F) for a whole mel (B, M, T) and its guess (B, T, known)."""
-        frames = mel.transpose(1, 2)
-        silence = frames.new_full((len(mel), self.before, self.bands), SILENT)
-        held = frames[:, -1:].expand(-1, self.config.look_ahead, -1)
-        whole = torch.cat([silence, frames, held], dim=1)
-        return self.advance(whole, torch.cat([guess, guess[:, -1:]], dim=1), self.nothing(len(mel)))[0]
+        frames = mel.swapaxes(1, 2)
+        silence = np.full((len(mel), self.before, self.bands), SILENT, dtype=np.float32)
+        held = np.repeat(frames[:, -1:], self.config.look_ahead, axis=1)
+        whole = np.concatenate([silence, frames, held], axis=1)
+        return self.advance(whole, np.concatenate([guess, guess[:, -1:]], axis=1), self.nothing(len(mel)))[0]
 
-    def advance(self, frames: Tensor, guess: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def advance(self, frames: Array, guess: Array, past: Sequence[Array]) -> tuple[Array, list[Array]]:
         """Return log magnitudes (B, T, F) and what the blocks then remember.
 
         Takes mel frames (B, entry - 1 + T, M), from `before` the first one on, and guesses (B, T + 1, known).
         """
-        config = self.config
-        windows = frames.unfold(1, config.entry, 1).transpose(2, 3).flatten(2)  # (B, T, entry * M)
+        config, count = self.config, guess.shape[1] - 1
+        windows = [frames[:, k : k + count] for k in range(config.entry)]
         guess, after = guess[:, :-1], guess[:, 1:]
-        low = (guess[..., : config.low] / SPREAD + CENTRE, (after - guess)[..., : config.low] / SPREAD)
-        hidden = self.enter(torch.cat([windows, *low], dim=-1))
+        low = guess[..., : config.low]
+        hidden = self._enter(
+            np.concatenate([*windows, low / SPREAD + CENTRE, (after[..., : config.low] - low) / SPREAD], axis=-1)
+        )
         kept = []
-        for block, before in zip(self.blocks, past, strict=True):
+        for block, before in zip(self._blocks, past, strict=True):
             hidden, left = block(hidden, before)
             kept.append(left)
-        hidden = self.norm(hidden)
-        known = guess + self.leave(hidden).float() + self._local(guess, after, hidden)
-        return torch.cat([known, self._air(known, hidden)], dim=-1), kept
+        hidden = self._norm(hidden)
+        known = guess + self._leave(hidden)
+        known += self._local(guess, after, hidden)
+        return np.concatenate([known, self._air(known, hidden)], axis=-1), kept
 
-    def _local(self, guess: Tensor, after: Tensor, hidden: Tensor) -> Tensor:
+    def _local(self, guess: Array, after: Array, hidden: Array) -> Array:
         """Return a correction (B, T, known) that sees the guess up to half a patch around each patch."""
-        patch, half = self.config.patch, self.config.patch // 2
-        both = functional.pad(torch.stack([guess, after], dim=1).flatten(0, 1), (half, half), mode="replicate")
-        around = (
-            both.unfold(2, 2 * patch, patch).view(-1, 2, *guess.shape[1:2], self.patches, 2 * patch).transpose(1, 2)
-        )
-        mean = around.mean(-1, keepdim=True)
-        level, change = mean[:, :, :1] / SPREAD + CENTRE, (mean[:, :, 1:] - mean[:, :, :1]) / SPREAD
-        shape = (around - mean[:, :, :1]) / SPREAD
-        shape = torch.cat([shape[:, :, 0], shape[:, :, 1], level[:, :, 0], change[:, :, 0]], dim=-1)
-        inside = functional.gelu(self.near(shape) + self.place + self.context(hidden)[:, :, None])
-        inside = inside + self.shallow(functional.gelu(self.deepen(self.settle(inside))))
-        out: Tensor = self.correct(inside).float()
-        return out.flatten(2)
+        items, count, _ = guess.shape
+        seen = np.empty((items, count, self.patches, 4 * self.config.patch + 2), dtype=np.float32)
+        for one, other, out in zip(guess, after, seen, strict=True):
+            _see(one, other, self.config.patch, out)
+        inside = self._near(seen)
+        inside += self._place
+        inside += self._context(hidden)[:, :, None]
+        gelu(inside)
+        inside += self._shallow(gelu(self._deepen(self._settle(inside))))
+        return self._correct(inside).reshape(items, count, -1)
 
-    def _air(self, known: Tensor, hidden: Tensor) -> Tensor:
+    def _air(self, known: Array, hidden: Array) -> Array:
         """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
-        top = known[..., -self.config.patch :].mean(-1, keepdim=True)
-        curve = functional.interpolate(self.above(hidden).float(), self.bins - self.known, mode="linear")
-        return top + curve
+        top = known[..., -self.config.patch :].mean(-1, keepdims=True)
+        return np.asarray(top + resized(self._above(hidden), self.bins - self.known, -1))
 
 
-class Unlearned(nn.Module):
+@compiled
+def _see(guess: Array, after: Array, patch: int, out: Array) -> None:
+    """Write what the local part sees of guesses (T, known) and those after: (T, patches, 4 * patch + 2).
+
+    Each patch with half of its neighbours, at the ends the outermost bin, relative to its mean; then that mean, and
+    how it changes.
+    """
+    spread, centre = np.float32(SPREAD), np.float32(CENTRE)
+    known, half = guess.shape[1], patch // 2
+    for t in range(len(guess)):
+        now, then = guess[t], after[t]
+        for number in range(known // patch):
+            place, first = out[t, number], number * patch - half
+            total = later = np.float32(0.0)
+            for k in range(2 * patch):
+                at = min(max(first + k, 0), known - 1)
+                place[k], place[2 * patch + k] = now[at], then[at]
+                total += now[at]
+                later += then[at]
+            mean, next_mean = total / np.float32(2 * patch), later / np.float32(2 * patch)
+            for k in range(4 * patch):
+                place[k] = (place[k] - mean) / spread
+            place[4 * patch] = mean / spread + centre
+            place[4 * patch + 1] = (next_mean - mean) / spread
+
+
+def patches(config: VocoderConfig, spec: MelSpec) -> int:
+    """Return how many patches of bins have a guess."""
+    highest = spec.fmax_hz / spec.sample_rate_hz * spec.n_fft + 2
+    return min(math.ceil(highest / config.patch), (spec.n_fft // 2 + 1) // config.patch)
+
+
+class Unlearned:
     """Stands in for a network that there is not: the guess as it is."""
 
     config = VocoderConfig(entry=2, look_ahead=1)
 
     def __init__(self, spec: MelSpec) -> None:
-        super().__init__()
         self.bands, self.bins = spec.n_mels, spec.n_fft // 2 + 1
         self.known = self.bins
 
-    def nothing(self, items: int) -> list[Tensor]:
+    def nothing(self, items: int) -> list[Array]:
         """Return what it remembers before any sound: nothing at all."""
         del items
         return []
 
-    def forward(self, mel: Tensor, guess: Tensor) -> Tensor:
+    def __call__(self, mel: Array, guess: Array) -> Array:
         """Return the guess (B, T, F) for a whole mel."""
         del mel
         return guess
 
-    def advance(self, frames: Tensor, guess: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def advance(self, frames: Array, guess: Array, past: Sequence[Array]) -> tuple[Array, list[Array]]:
         """Return the guesses (B, T, F) of all but the last frame."""
         del frames
         return guess[:, :-1], list(past)
@@ -169,7 +299,7 @@ class LearnedMagnitudes:
     """What a trained network makes of the guess that sound is a sum of window lobes."""
 
     def __init__(self, net: MagnitudeNet | Unlearned, spec: MelSpec) -> None:
-        self.net = net.eval().requires_grad_(False)
+        self.net = net
         self._guess = Lobes(spec)
 
     @property
@@ -177,31 +307,33 @@ class LearnedMagnitudes:
         """The transform whose mels it reads."""
         return self._guess.transform
 
-    def guess(self, mel: Tensor) -> Tensor:
+    def guess(self, mel: Array) -> Array:
         """Return the first guess (B, T, known) in nepers for a mel (B, M, T)."""
-        return self._guess(mel)[..., : self.net.known].clamp_min(QUIETEST).log()
+        guess = np.maximum(self._guess(mel)[..., : self.net.known], QUIETEST)
+        return np.log(guess, out=guess)
 
-    def __call__(self, mel: Tensor) -> Tensor:
+    @one_thread()
+    def __call__(self, mel: Array) -> Array:
         """Return magnitudes (B, T, F) for a mel (B, M, T), a full-scale sine reading 1."""
-        return heard(self.net(mel.clamp(-1.0, 1.0), self.guess(mel)))
+        return heard(self.net(np.clip(mel, np.float32(-1.0), np.float32(1.0)), self.guess(mel)))
 
 
-def heard(logs: Tensor) -> Tensor:
+def heard(logs: Array) -> Array:
     """Return magnitudes of log magnitudes in nepers; what counts as nothing becomes nothing."""
-    return (logs.exp() - QUIETEST).clamp_min(0.0)
+    return np.maximum(np.exp(logs) - QUIETEST, np.float32(0.0))
 
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
     """What the frames so far leave to the next: of the mel, its guess, the network, the phase and the overlap."""
 
-    mel: Tensor  # (1, entry, M): with one frame more than the next needs
-    guess: Tensor  # (1, up to look_ahead, known): of the frames that wait for what follows them
-    past: tuple[Tensor, ...]  # this, too
-    magnitude: Tensor  # (0 or 1, F), whose phase waits for the next
+    mel: Array  # (1, entry, M): with one frame more than the next needs
+    guess: Array  # (1, up to look_ahead, known): of the frames that wait for what follows them
+    past: tuple[Array, ...]  # this, too
+    magnitude: Array  # (0 or 1, F), whose phase waits for the next
     phase: PhaseState
     skipped: int  # samples before the first frame's centre that were not heard
-    tail: Tensor  # (2, n_fft - hop): samples and window weights still open
+    tail: Array  # (2, n_fft - hop): samples and window weights still open
 
 
 @dataclass(frozen=True, eq=False)
@@ -211,7 +343,7 @@ class Reading:
     If `anew`, the first of them, as many as are `open`, are what the newest before became.
     """
 
-    frames: Tensor
+    frames: Array
     state: StreamState
     anew: bool = False
 
@@ -227,8 +359,8 @@ class Stream:
         self._magnitudes, self._net = magnitudes, magnitudes.net
         self.spec = magnitudes.transform.spec
         self._grid = Grid(self.spec.n_fft, self.spec.hop)
-        self._turned = torch.from_numpy(self._grid.from_centre())
-        self._window = torch.hann_window(self.spec.n_fft)
+        self._turned = self._grid.from_centre()
+        self._window = hann(self.spec.n_fft)
         self._seed = seed
 
     @property
@@ -248,16 +380,16 @@ class Stream:
         """Return the state before any sound."""
         net = self._net
         return StreamState(
-            mel=torch.full((1, net.config.entry, net.bands), SILENT),
-            guess=torch.empty(1, 0, net.known),
+            mel=np.full((1, net.config.entry, net.bands), SILENT, dtype=np.float32),
+            guess=np.empty((1, 0, net.known), dtype=np.float32),
             past=tuple(net.nothing(1)),
-            magnitude=torch.empty(0, net.bins),
+            magnitude=np.empty((0, net.bins), dtype=np.float32),
             phase=start_phase(self._grid, self._seed),
             skipped=0,
-            tail=torch.zeros(2, self.spec.n_fft - self.spec.hop),
+            tail=np.zeros((2, self.spec.n_fft - self.spec.hop), dtype=np.float32),
         )
 
-    def step(self, frames: Tensor, state: StreamState, *, anew: bool = False) -> tuple[Tensor, StreamState]:
+    def step(self, frames: Array, state: StreamState, *, anew: bool = False) -> tuple[Array, StreamState]:
         """Return the next n * hop samples for n mel frames (M, n), n >= 1, and the new state.
 
         If `anew`, `open` frames come before these n: what the newest ones become, whose phase is not decided yet.
@@ -266,17 +398,17 @@ class Stream:
         """
         return self.steps([Reading(frames, state, anew)])[0]
 
-    def steps(self, readings: Sequence[Reading]) -> list[tuple[Tensor, StreamState]]:
+    def steps(self, readings: Sequence[Reading]) -> list[tuple[Array, StreamState]]:
         """Return what `step` does for each of several: together they take less time, and may round in another way."""
-        with torch.inference_mode(), one_thread():
-            found: dict[int, tuple[Tensor, StreamState]] = {}
+        with one_thread():
+            found: dict[int, tuple[Array, StreamState]] = {}
             for alike in self._alike(readings):
                 states = [_back(one.state, self.open) if one.anew else one.state for _, one in alike]
-                predicted = self._predict(torch.stack([one.frames for _, one in alike]), states)
+                predicted = self._predict(np.stack([one.frames for _, one in alike]), states)
                 for (place, one), (magnitude, state) in zip(alike, predicted, strict=True):
                     sound, after = self._play(magnitude, state)
                     missing = self._new(one) * self.spec.hop - len(sound)
-                    found[place] = torch.cat([torch.zeros(missing), sound]), after
+                    found[place] = np.concatenate([np.zeros(missing, dtype=np.float32), sound]), after
             return [found[place] for place in range(len(readings))]
 
     def _alike(self, readings: Sequence[Reading]) -> Iterable[list[tuple[int, Reading]]]:
@@ -292,62 +424,63 @@ class Stream:
         return groups.values()
 
     def _new(self, reading: Reading) -> int:
-        return reading.frames.shape[1] - (self.open if reading.anew else 0)
+        return int(reading.frames.shape[1] - (self.open if reading.anew else 0))
 
-    def finish(self, state: StreamState) -> Tensor:
+    def finish(self, state: StreamState) -> Array:
         """Return the `latency` samples still to come if no frame follows: what a whole mel ends with."""
         if not state.guess.shape[1]:
-            return torch.zeros(self.latency)
-        with torch.inference_mode(), one_thread():
-            held = state.mel[0, -1:].T.expand(-1, self._net.config.look_ahead)
+            return np.zeros(self.latency, dtype=np.float32)
+        with one_thread():
+            held = np.repeat(state.mel[0, -1:].T, self._net.config.look_ahead, axis=1)
             first, state = self._play(*self._predict(held[None], [state])[0])
-            last, state = self._play(state.magnitude.expand(3, -1), state)
+            last, state = self._play(np.repeat(state.magnitude, 3, axis=0), state)
             samples, weight = state.tail
-            sound = torch.cat([first, last, samples / weight.clamp_min(LEAST_WEIGHT)])
+            sound = np.concatenate([first, last, samples / np.maximum(weight, LEAST_WEIGHT)])
             missing = max(0, self.latency - len(sound))
-            return torch.cat([torch.zeros(missing), sound])[: self.latency]
+            return np.concatenate([np.zeros(missing, dtype=np.float32), sound])[: self.latency]
 
-    def whole(self, mel: Tensor) -> Tensor:
+    def whole(self, mel: Array) -> Array:
         """Return what a whole mel (M, T) sounds like (T * hop,): what it plays frame by frame, without its latency."""
         sound, state = self.step(mel, self.start())
-        return torch.cat([sound, self.finish(state)])[self.latency :]
+        return np.concatenate([sound, self.finish(state)])[self.latency :]
 
-    def _predict(self, frames: Tensor, states: Sequence[StreamState]) -> list[tuple[Tensor, StreamState]]:
+    def _predict(self, frames: Array, states: Sequence[StreamState]) -> list[tuple[Array, StreamState]]:
         """Return the magnitudes (n, F) that mel frames (B, M, n) complete, each after the one that waited."""
-        config, (items, _, count) = self._net.config, frames.shape
-        guessed = self._magnitudes.guess(frames.transpose(0, 1).flatten(1)[None])  # as one: that is faster
-        guess = torch.cat([torch.cat([state.guess for state in states]), guessed.view(items, count, -1)], dim=1)
-        mel = torch.cat([torch.cat([state.mel for state in states]), frames.transpose(1, 2).clamp(-1.0, 1.0)], dim=1)
-        past = [torch.cat(blocks) for blocks in zip(*(state.past for state in states), strict=True)]
+        config, (items, bands, count) = self._net.config, frames.shape
+        as_one = np.ascontiguousarray(frames.swapaxes(0, 1)).reshape(1, bands, items * count)  # that is faster
+        guessed = self._magnitudes.guess(as_one).reshape(items, count, -1)
+        guess = np.concatenate([np.concatenate([state.guess for state in states]), guessed], axis=1)
+        clipped = np.clip(frames.swapaxes(1, 2), np.float32(-1.0), np.float32(1.0))
+        mel = np.concatenate([np.concatenate([state.mel for state in states]), clipped], axis=1)
+        past = [np.concatenate(blocks) for blocks in zip(*(state.past for state in states), strict=True)]
         ready = max(0, guess.shape[1] - config.look_ahead)
-        made = guess.new_empty(items, 0, self._net.bins)
+        made = np.empty((items, 0, self._net.bins), dtype=np.float32)
         if ready:
             context = mel[:, mel.shape[1] - (ready + config.entry - 1) :]
             logs, past = self._net.advance(context, guess[:, : ready + 1], past)
-            made = heard(logs) / self._magnitudes.transform.unit_gain
+            made = heard(logs) / np.float32(self._magnitudes.transform.unit_gain)
         found = []
         for i, state in enumerate(states):
             one = slice(i, i + 1)
             kept = replace(
                 state, mel=mel[one, -config.entry :], guess=guess[one, ready:], past=tuple(p[one] for p in past)
             )
-            found.append((torch.cat([state.magnitude, made[i]]), kept))
+            found.append((np.concatenate([state.magnitude, made[i]]), kept))
         return found
 
-    def _play(self, magnitude: Tensor, state: StreamState) -> tuple[Tensor, StreamState]:
+    def _play(self, magnitude: Array, state: StreamState) -> tuple[Array, StreamState]:
         """Sound all but the last of magnitudes (n, F), which waits."""
         if len(magnitude) < 2:
-            return torch.empty(0), replace(state, magnitude=magnitude)
+            return np.empty(0, dtype=np.float32), replace(state, magnitude=magnitude)
         hop, open_ = self.spec.hop, state.tail.shape[1]
-        phases, phase = follow(magnitude.numpy(), state.phase, self._grid)
-        spectrum = torch.polar(magnitude[:-1], torch.from_numpy(phases) + self._turned)
-        frames = torch.fft.irfft(spectrum, n=self.spec.n_fft) * self._window
-        both = torch.stack([frames, (self._window**2).expand_as(frames)])
-        added = overlap_add(both, hop)
-        added[:, :open_] += state.tail
+        phases, phase = follow(magnitude, state.phase, self._grid)
+        frames: Array = fft.irfft(polar(magnitude[:-1], phases + self._turned), n=self.spec.n_fft)
+        added = np.zeros((2, (len(frames) - 1) * hop + self.spec.n_fft), dtype=np.float32)
+        added[:, :open_] = state.tail
+        overlap_add(frames, self._window, hop, added)
         done, tail = added[:, :-open_], added[:, -open_:]
         skip = min(done.shape[1], self.spec.n_fft // 2 - state.skipped)
-        sound = (done[0] / done[1].clamp_min(LEAST_WEIGHT))[skip:]
+        sound = (done[0] / np.maximum(done[1], LEAST_WEIGHT))[skip:]
         state = replace(state, magnitude=magnitude[-1:], phase=phase, skipped=state.skipped + skip, tail=tail)
         return sound, state
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HUSH_S, SEED_MAX, QualityName
@@ -25,7 +25,7 @@ from fugue_state.score.paths import PATHS, Value, check, find, written
 if TYPE_CHECKING:
     from fugue_state.piece.piece import Piece
 
-Coming = Iterator[tuple[Onset, int, Tensor]]
+Coming = Iterator[tuple[Onset, int, Array]]
 Ramp = tuple[float, float]  # from a block's beginning to its end
 
 

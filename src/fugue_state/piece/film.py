@@ -19,7 +19,7 @@ import soundfile
 from fugue_state import asked
 from fugue_state.audio.io import output_path, replacing
 from fugue_state.config import FilmConfig
-from fugue_state.errors import InputError, OutputError
+from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.piece.frames import Frames
 from fugue_state.piece.heard import Heard
 from fugue_state.piece.piece import Piece
@@ -116,7 +116,7 @@ def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
     with Heard(sound) as heard:
         if (heard.samples, heard.sample_rate_hz) != (score.samples, score.file.sample_rate_hz):
             raise InputError(
-                f"{sound}: holds {heard.samples} samples at {heard.sample_rate_hz} Hz, the piece "
+                f"{sound}: holds {counted(heard.samples, 'sample')} at {heard.sample_rate_hz} Hz, the piece "
                 f"{score.samples} at {score.file.sample_rate_hz} Hz; it was changed since, render it again"
             )
         yield heard

@@ -209,7 +209,7 @@ class Strip:
             return np.zeros(self._box.height, dtype=np.uint8)
         above_db = self._heard.column(centre) - self._loudest_db + RANGE_DB
         levels = np.interp(self._rows, np.arange(len(above_db)), above_db)
-        return np.clip(255 * levels / RANGE_DB, 0, 255).astype(np.uint8)
+        return np.asarray(np.clip(255 * levels / RANGE_DB, 0, 255), dtype=np.uint8)
 
 
 def _whole(value: float, most: int) -> int:

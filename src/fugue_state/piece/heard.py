@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 import soundfile
+from scipy import fft
 
+from fugue_state.arrays import Array
+from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import filterbank, hz_to_mel
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError, a_file
 
-Levels = npt.NDArray[np.float64]
+Levels = Array
 BANDS, HIGHEST_HZ, WINDOW = 160, 8_000.0, 4096
 SILENT = 1e-6
 RANGE_DB = 75.0
@@ -40,7 +43,7 @@ class Heard:
         self.spec = MelSpec(
             sample_rate_hz=self.sample_rate_hz, n_fft=WINDOW, hop=WINDOW // 4, fmax_hz=HIGHEST_HZ, n_mels=BANDS
         )
-        self._window = np.hanning(WINDOW)
+        self._window = np.hanning(WINDOW).astype(np.float32)
         self._filters = filterbank(self.spec)
         self._begin, self._held = 0, np.zeros(0, dtype=np.float32)
 
@@ -52,15 +55,19 @@ class Heard:
 
     def column(self, centre: int) -> Levels:
         """Return the levels in dB (M,) around a sample; beyond the file is silence."""
-        part = self._read(centre - WINDOW // 2) * self._window
-        levels: Levels = 20.0 * np.log10(np.maximum(self._filters @ np.abs(np.fft.rfft(part)), SILENT))
-        return levels
+        return self.columns([centre])[:, 0]
+
+    @one_thread()
+    def columns(self, centres: Sequence[int]) -> Levels:
+        """Return the levels in dB (M, n) around samples, which are in order."""
+        parts = np.stack([self._read(centre - WINDOW // 2) for centre in centres]) * self._window
+        return np.asarray(20.0 * np.log10(np.maximum(self._filters @ np.abs(fft.rfft(parts)).T, SILENT)))
 
     def overview(self, columns: int) -> Levels:
         """Return the levels in dB (M, columns) at even places from beginning to end."""
         half = WINDOW // 2
         places = np.linspace(half, max(half, self.samples - half), columns)
-        return np.array([self.column(int(place)) for place in places]).T
+        return self.columns([int(place) for place in places])
 
     def marks(self) -> tuple[list[float], list[str]]:
         """Return where round frequencies lie among the bands, and their names in Hz."""

@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from itertools import groupby, islice
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array
+from fugue_state.audio.compiled import cores
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.audio.mix import add_at, envelope, pan
 from fugue_state.audio.reverb import Convolver, Tail, room
 from fugue_state.audio.tone import Tilt
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH, HELD_LUFS, EnvelopeConfig
+from fugue_state.config import ACTIVATION_STEPS, HELD_LUFS, EnvelopeConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.bends import Bend
+from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Trail
 from fugue_state.score.model import Score
+
+EACH_AHEAD = 3  # voices for every core that are made before they are due, so that none has to wait
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +42,7 @@ class Event:
     onset: int
     chord: str | None
     label: str | None
-    latent: Tensor
+    latent: Array
     strengths: Strengths
     pan: float
     envelope: EnvelopeConfig
@@ -51,10 +54,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Controls:
-    """What the player asks for in one block: its length, and events from now on."""
+    """What the player asks for in one block: its length, and voices from now on."""
 
     samples: int
-    events: tuple[Event, ...] = ()
+    voices: tuple[Voice, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,20 +132,20 @@ class Instrument:
         """Return the state before the first block."""
         return State(0, (), self._tilt.silence(2 + 2 * self._apart), self._convolver.silence())
 
-    def resume(self, place: Place, events: tuple[Event, ...]) -> State:
-        """Return the state at a place; `events` are those handed over before, from a whole batch on, that may ring."""
-        voices = self._ringing(self._voices(events), place.position)
-        return State(place.position, voices, place.tone, place.tail)
+    def resume(self, place: Place, voices: Iterable[Voice]) -> State:
+        """Return the state at a place; `voices` are those handed over before that may ring."""
+        return State(place.position, self._ringing(voices, place.position), place.tone, place.tail)
 
     def step(self, controls: Controls, state: State) -> tuple[Block, State]:
         """Play one block. Raises InputError for an event that lies in the past, or of a voice there is not."""
-        late = [e.onset for e in controls.events if e.onset < state.position]
+        events = [voice.event for voice in controls.voices]
+        late = [e.onset for e in events if e.onset < state.position]
         if late:
             raise InputError(f"an event at sample {late[0]} came after sample {state.position} was played")
-        strange = [e.voice for e in controls.events if self._apart and not 0 <= e.voice < self._apart]
+        strange = [e.voice for e in events if self._apart and not 0 <= e.voice < self._apart]
         if strange:
             raise InputError(f"an event of voice {strange[0]}; there are voices 0 to {self._apart - 1}")
-        voices = state.voices + tuple(self._voices(controls.events))
+        voices = state.voices + controls.voices
         dry, wet, tone, tail = self.toned(self._mixed(voices, state.position, controls.samples), state.tone, state.tail)
         stems = np.concatenate([dry[:, :2], wet, dry[:, 2:]], axis=1) if self._stems else None
         block = self._seen(Block(state.position, dry[:, :2] + wet, stems), voices)
@@ -173,15 +176,12 @@ class Instrument:
         """Return the voices that sound beyond `position`."""
         return tuple(v for v in voices if v.event.onset + len(v.samples) > position)
 
-    def _voices(self, events: tuple[Event, ...]) -> Iterator[Voice]:
-        """Make events audible, batch by batch."""
-        for start in range(0, len(events), EVENT_BATCH):
-            part = events[start : start + EVENT_BATCH]
-            for alike, mels, activations in observed(self.memory, part):
-                audio = self.memory.invert(mels).numpy()
-                for event, sound, mel, seen in zip(alike, audio, mels.numpy(), activations.numpy(), strict=True):
-                    placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
-                    yield Voice(event, pan(self._shaped(event, placed), event.pan), mel, seen)
+    def voice(self, event: Event) -> Voice:
+        """Make an event audible: the same whatever is made beside it."""
+        mel, activations = observed(self.memory, event)
+        sound = self.memory.invert(mel[None])[0]
+        placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
+        return Voice(event, pan(self._shaped(event, placed), event.pan), mel, activations)
 
     def _shaped(self, event: Event, sound: Samples) -> Samples:
         """Give a sound (N,) its envelope, its level, and the gain that holds its loudness."""
@@ -215,31 +215,57 @@ def _envelope(rate: int, length: int, config: EnvelopeConfig) -> tuple[Samples, 
     return gain, -10.0 * float(np.log10(np.mean(gain**2)))
 
 
-def observed(
-    memory: Memory, events: Iterable[Event], trail: Trail | None = None
-) -> Iterator[tuple[tuple[Event, ...], Tensor, Tensor]]:
-    """Generate events, those of one length and bend together; yield them with mels and activations over time.
+def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:
+    """Generate an event: its mel (M, T), and activations over time (U, steps).
 
-    A `trail` is that of a single event, whose strengths alone have changed.
+    With a `trail` of it, whose strengths alone have changed, only what those change is made again.
     """
-    for _, group in groupby(events, key=lambda e: (e.frames, id(e.bend))):
-        alike = tuple(group)
-        strengths = torch.from_numpy(np.stack([e.strengths for e in alike]))
-        named = [e.label for e in alike if e.label is not None]
-        latents = torch.stack([e.latent for e in alike])
-        yield (
-            alike,
-            *memory.observe(
-                latents, named or None, strengths, alike[0].frames, alike[0].bend, steps=ACTIVATION_STEPS, trail=trail
-            ),
-        )
+    mels, activations = memory.observe(
+        event.latent[None],
+        event.label,
+        event.strengths,
+        event.frames,
+        event.bend,
+        steps=ACTIVATION_STEPS,
+        trail=trail,
+    )
+    return mels[0], activations[0]
+
+
+class Coming:
+    """The voices of events in their order, made beside each other some time before they are due."""
+
+    def __init__(self, make: Callable[[Event], Voice], events: Iterable[Event], pool: Executor) -> None:
+        self._make, self._events, self._pool = make, iter(events), pool
+        self._waiting: deque[tuple[Event, Future[Voice]]] = deque()
+
+    def before(self, position: int) -> list[Voice]:
+        """Return the voices that begin before a sample, and were not returned yet."""
+        found = []
+        while self._ahead() and self._waiting[0][0].onset < position:
+            found.append(self._waiting.popleft()[1].result())
+        return found
+
+    def take(self, count: int) -> list[Voice]:
+        """Return the next voices, so many."""
+        return [self._waiting.popleft()[1].result() for _ in range(count) if self._ahead()]
+
+    def _ahead(self) -> bool:
+        """Have as many voices made as are wanted ahead of time; return whether any is left."""
+        for event in islice(self._events, EACH_AHEAD * cores() - len(self._waiting)):
+            self._waiting.append((event, self._pool.submit(self._make, event)))
+        return bool(self._waiting)
+
+    def stop(self) -> None:
+        """Make no more."""
+        for _, voice in self._waiting:
+            voice.cancel()
 
 
 def play(instrument: Instrument, events: Iterable[Event], samples: int, block: int) -> Iterator[Block]:
     """Play events that are known beforehand, for `samples` samples in blocks of `block`.
 
-    Events are handed over in whole batches, ahead of time, whatever the block: so the sound does
-    not depend on its length.
+    The sound does not depend on the block's length, nor on how many cores make it.
     """
     return (heard for heard, _ in play_on(instrument, events, samples, block))
 
@@ -253,24 +279,25 @@ def play_on(
     """
     if block < 1:
         raise InputError(f"a block holds at least 1 sample, got {block}")
-    waiting, handed = iter(events), 0
-    state = instrument.start()
-    sounding: deque[Event] = deque()
-    if place is not None:
-        # Batches are made again whole: what is generated alone may round in another way.
-        sounding.extend(islice(waiting, place.first - place.first % EVENT_BATCH, place.handed))
-        state, handed = instrument.resume(place, tuple(sounding)), place.handed
-    batch = tuple(islice(waiting, EVENT_BATCH))
-    while state.position < samples:
-        length = min(block, samples - state.position)
-        due: tuple[Event, ...] = ()
-        while batch and batch[0].onset < state.position + length:
-            due += batch
-            batch = tuple(islice(waiting, EVENT_BATCH))
-        heard, state = instrument.step(Controls(length, due), state)
-        handed += len(due)
-        sounding.extend(due)
-        oldest = state.voices[0].event if state.voices else None
-        while sounding and sounding[0] is not oldest:
-            sounding.popleft()
-        yield heard, Place(state.position, handed, handed - len(sounding), state.tone, state.tail)
+    state, handed = instrument.start(), 0
+    sounding: deque[Event] = deque()  # from the oldest that rings on
+    waiting = iter(events) if place is None else islice(events, place.first, None)
+    with ThreadPoolExecutor(cores()) as pool:
+        coming = Coming(instrument.voice, waiting, pool)
+        try:
+            if place is not None:
+                before = coming.take(place.handed - place.first)
+                state, handed = instrument.resume(place, before), place.handed
+                sounding.extend(voice.event for voice in before)
+            while state.position < samples:
+                length = min(block, samples - state.position)
+                due = tuple(coming.before(state.position + length))
+                handed += len(due)
+                sounding.extend(voice.event for voice in due)
+                heard, state = instrument.step(Controls(length, due), state)
+                oldest = state.voices[0].event if state.voices else None
+                while sounding and sounding[0] is not oldest:
+                    sounding.popleft()
+                yield heard, Place(state.position, handed, handed - len(sounding), state.tone, state.tail)
+        finally:
+            coming.stop()

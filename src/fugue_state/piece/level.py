@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from fugue_state.audio.compiled import in_threads
+from fugue_state.arrays import Array
+from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.io import Samples
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs, k_weighting
 from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
@@ -37,7 +37,7 @@ class Level:
         self._transform = MelTransform(spec)
         ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
         centres = mel_to_hz(np.linspace(ends[0], ends[1], spec.n_mels + 2)[1:-1], spec.scale)
-        self._weights = torch.from_numpy(k_weighting(centres).astype(np.float32))
+        self._weights = k_weighting(centres).astype(np.float32)
         self._line = np.zeros(2), np.zeros(2)  # how much is peaks in dB, and what is missing in LU, at its ends
         if self._loudness.hold:
             self._measure(piece, stream, at_once)
@@ -53,16 +53,17 @@ class Level:
         ends = np.array([peaks.min(), peaks.max()])
         self._line = ends, off.mean() + slope * (ends - peaks.mean())
 
-    def _bands(self, mel: Tensor) -> Tensor:
-        return self._transform.amplitude(mel[None])[0]
+    def _bands(self, mel: Array) -> Array:
+        return np.asarray(self._transform.amplitude(mel[None])[0])
 
-    def _seeming(self, bands: Tensor, envelope: Samples) -> float:
+    def _seeming(self, bands: Array, envelope: Samples) -> float:
         """Return the loudness of a mel's bands (M, T) under an envelope (N,)."""
-        power = self._weights @ bands.square()
-        gains = torch.from_numpy(envelope[np.arange(len(power)) * len(envelope) // len(power)])
-        return _db((power * gains.square()).mean())
+        with one_thread():
+            power = self._weights @ bands**2
+        gains = envelope[np.arange(len(power)) * len(envelope) // len(power)]
+        return _db((power * gains**2).mean())
 
-    def __call__(self, mel: Tensor, level_db: float, envelope: Samples, wanted_lufs: float) -> float:
+    def __call__(self, mel: Array, level_db: float, envelope: Samples, wanted_lufs: float) -> float:
         """Return the gain that brings a mel (M, T) under an envelope (N,) to a loudness, and then to its level."""
         if self._loudness.hold:
             bands = self._bands(mel)
@@ -72,21 +73,21 @@ class Level:
         return float(10.0 ** (level_db / 20.0))
 
 
-def _db(power: Tensor) -> float:
-    return 10.0 * float(torch.log10(power.clamp_min(1e-12)))
+def _db(power: np.float32) -> float:
+    return 10.0 * math.log10(max(float(power), 1e-12))
 
 
-def _peaked_db(bands: Tensor) -> float:
+def _peaked_db(bands: Array) -> float:
     """Return how much of a mel's bands (M, T) are peaks: 0 for a single one."""
-    return _db(bands.square().sum()) - _db(bands.sum(0).square().sum())
+    return _db((bands**2).sum()) - _db((bands.sum(axis=0) ** 2).sum())
 
 
-def _lufs(mel: Tensor, stream: Stream) -> float:
+def _lufs(mel: Array, stream: Stream) -> float:
     """Return the loudness of what a mel (M, T) sounds like."""
-    return event_lufs(stream.whole(mel).numpy(), stream.spec.sample_rate_hz)
+    return event_lufs(stream.whole(mel), stream.spec.sample_rate_hz)
 
 
-def _heard(piece: Piece) -> Iterator[Tensor]:
+def _heard(piece: Piece) -> Iterator[Array]:
     """Yield the mels (M, T) of the first chords, intact and half forgotten."""
     memory = piece.memory
     turns = [(line, turn) for line in piece.lines for turn in line.turns if not turn.step.rest]

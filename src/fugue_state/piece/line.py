@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.config import SEED_MAX, AtlasConfig, placed
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import Atlas
@@ -23,13 +23,12 @@ POOL = 16  # latents of a kind that a voice of always new ones draws from
 PLACES, NEW, VARIED = 1, 2, 3  # what random numbers are for: each purpose has its own
 
 
-@dataclass(frozen=True)
-class Onset:
-    """When a turn of the loop sounds; `index` counts the steps of the voice from its start."""
+class Onset(NamedTuple):
+    """When a turn of the loop sounds; `step` counts those of the voice from its start."""
 
     time_s: float
     turn: int
-    index: int
+    step: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +38,7 @@ class Turn:
     step: Step
     chord: str | None
     label: str | None
-    latents: Tensor
+    latents: Array
     pan: float
 
 
@@ -75,7 +74,7 @@ class Line:
         pan = min(1.0, max(-1.0, place)) if step.pan is None else step.pan
         return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
 
-    def _found(self, index: int, step: Step, atlas: Callable[[], Atlas]) -> tuple[str | None, Tensor]:
+    def _found(self, index: int, step: Step, atlas: Callable[[], Atlas]) -> tuple[str | None, Array]:
         """Return the label and the latents of a step."""
         memory, labels = self._memory, self._memory.labels
         label = step.chord or (labels[index % len(labels)] if labels else None)
@@ -91,11 +90,11 @@ class Line:
             return label, memory.latents(1, step.seed)
         if not step.rest and (self.voice.like or (step.chord and not labels)):
             found = atlas().choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
-            return label, torch.stack([place.z for place in found])
+            return label, np.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
 
     @cached_property
-    def _described(self) -> Tensor:
+    def _described(self) -> Array:
         """The latents that the atlas describes (n, Z)."""
         return self._memory.latents(AtlasConfig().count, AtlasConfig().seed)
 
@@ -120,16 +119,14 @@ class Line:
                 yield Onset(time_s, turn, index)
             beats += length
 
-    def latents(
-        self, last_s: float, begin_s: float = 0.0, end_s: float | None = None
-    ) -> Iterator[tuple[Onset, Tensor]]:
+    def latents(self, last_s: float, begin_s: float = 0.0, end_s: float | None = None) -> Iterator[tuple[Onset, Array]]:
         """Yield every onset from `begin_s` on, up to `end_s`, with its latent (Z,); a path arrives at `last_s`."""
         voice = self.voice
         now = {turn: self.turns[turn].latents[0] for turn in range(len(self.turns))}
         for onset in self.onsets(end_s):
             if onset.time_s < begin_s:
                 continue
-            turn, repeated = onset.turn, onset.index >= len(self.turns)
+            turn, repeated = onset.turn, onset.step >= len(self.turns)
             if voice.latents == "walk" and repeated:
                 now[turn] = blend(now[turn], self._new(onset), voice.wander)
             elif voice.latents == "fresh" and repeated:
@@ -139,20 +136,20 @@ class Line:
                 z = blend(z, self._towards[turn], min(1.0, onset.time_s / last_s) if last_s else 0.0)
             yield onset, blend(z, self._drawn(VARIED, onset), voice.variation) if voice.variation else z
 
-    def _new(self, onset: Onset) -> Tensor:
+    def _new(self, onset: Onset) -> Array:
         """Return another latent for a turn: of its kind, if it has several, or any."""
         pool = self.turns[onset.turn].latents
         return self._drawn(NEW, onset) if len(pool) == 1 else pool[int(self._random(NEW, onset).integers(len(pool)))]
 
-    def _drawn(self, purpose: int, onset: Onset) -> Tensor:
-        values = self._random(purpose, onset).standard_normal(self._latents.shape[1])
-        return torch.from_numpy(values.astype(np.float32))
+    def _drawn(self, purpose: int, onset: Onset) -> Array:
+        values = self._random(purpose, onset).standard_normal(self._latents.shape[1:])
+        return values.astype(np.float32)
 
     def _random(self, purpose: int, onset: Onset) -> np.random.Generator:
-        return np.random.default_rng([self.seed, purpose, self.number, onset.index])
+        return np.random.default_rng([self.seed, purpose, self.number, onset.step])
 
 
-def blend(one: Tensor, other: Tensor, share: float) -> Tensor:
+def blend(one: Array, other: Array, share: float) -> Array:
     """Return what lies a share (0..1) of the way from one latent to another, exact at both ends.
 
     On the quarter circle that keeps sums of independent latents as spread as latents are.
@@ -160,7 +157,7 @@ def blend(one: Tensor, other: Tensor, share: float) -> Tensor:
     if share in {0.0, 1.0}:
         return other if share else one
     angle = share * math.pi / 2.0
-    return math.cos(angle) * one + math.sin(angle) * other
+    return np.float32(math.cos(angle)) * one + np.float32(math.sin(angle)) * other
 
 
 def familiar(memory: Memory) -> tuple[Step, ...]:

@@ -21,7 +21,7 @@ class Ear:
 
     def hear(self, event: Event, time_s: float, sounding: int) -> None:
         """Let the governor decide from an event, at a time of its own, with how many that sound at once."""
-        z = event.latent[None].repeat(2, 1)
+        z = np.stack([event.latent] * 2)
         strengths = np.stack([np.ones_like(event.strengths), event.strengths])
         mels = self._memory.generate(
             z, None if event.label is None else [event.label] * 2, strengths, event.frames, event.bend

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import torch
+import numpy.typing as npt
 from pydantic import Field
 
 from fugue_state.audio import io
@@ -163,10 +163,21 @@ def _keeps(folder: Path) -> bool:
     return (folder / PLACE).exists() or (folder / FINISHED).exists()
 
 
-def cleared(out: Path) -> bool:
-    """Say whether a render of `out` may have been broken off at its very end: it is there, and its folder empty."""
+def is_over(out: Path) -> bool:
+    """Say whether `out` is there beside a working folder in which nothing is kept.
+
+    Its render was broken off at its very end, or another one, that was to replace it, at its beginning.
+    """
     folder = part_folder(out)
-    return out.exists() and folder.is_dir() and all(path.name == LOCK for path in folder.iterdir())
+    return out.exists() and folder.is_dir() and _is_ours(folder) and not _keeps(folder)
+
+
+@contextlib.contextmanager
+def emptied(folder: Path) -> Iterator[None]:
+    """Hold a working folder in which nothing is kept; with success it goes."""
+    with held(folder):
+        yield
+        _clear(folder)
 
 
 def _is_ours(folder: Path) -> bool:
@@ -239,20 +250,19 @@ def write_place(path: Path, place: Place) -> None:
     """Write a place, all or nothing; OutputError if it cannot be written."""
     tail = place.tail
     header = PlaceHeader(position=place.position, handed=place.handed, first=place.first, filled=tail.filled)
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "tone": place.tone,
         "window": tail.window,
-        "spectra": np.array(tail.spectra, dtype=np.complex64).view(np.float32),
+        "spectra": np.array(tail.spectra, dtype=np.float32),
         "ringing": tail.ringing,
     }
-    write_tensors(path, KIND, header, {name: torch.from_numpy(array) for name, array in arrays.items()})
+    write_tensors(path, KIND, header, arrays)
 
 
 def read_place(path: Path) -> Place:
     """Read what `write_place` wrote; CheckpointError for anything else."""
-    values, tensors = read_tensors(path, KIND)
+    values, arrays = read_tensors(path, KIND)
     header = checked(PlaceHeader, values)
-    arrays = {name: tensor.numpy() for name, tensor in tensors.items()}
-    spectra = tuple(arrays["spectra"].view(np.complex64))
+    spectra = tuple(arrays["spectra"])
     tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
     return Place(header.position, header.handed, header.first, arrays["tone"], tail)

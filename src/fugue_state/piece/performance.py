@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.io import Samples
@@ -20,8 +19,8 @@ from fugue_state.audio.mix import dying
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HELD_LUFS, LIVE_LOOK_AHEAD_S, SWAP_S, VOCODER, QualityName
 from fugue_state.errors import InputError
+from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Trail
 from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.conductor import Bar, Conductor, Ramp
 from fugue_state.piece.instrument import Event, Instrument, observed
@@ -132,15 +131,14 @@ class Player:
     def _made(self, event: Event, trail: Trail) -> Made:
         """Generate an event; what is not a number is silence."""
         memory = self.piece.memory
-        _, mels, activations = next(observed(memory, (event,), trail))
-        mel = mels[0]
-        if not bool(mel.isfinite().all()):
+        mel, activations = observed(memory, event, trail)
+        if not np.isfinite(mel).all():
             self.failed = True
-            mel = torch.full_like(mel, -1.0)
+            mel = np.full_like(mel, -1.0)
         length = round(mel.shape[1] * memory.spec.hop * self.conductor.rate / memory.spec.sample_rate_hz)
         envelope, taken_db = self.instrument.envelope(length, event.envelope)
         gain = self._level(mel, event.level_db, envelope, HELD_LUFS - taken_db)
-        return Made(event, mel, np.nan_to_num(activations[0].numpy()), envelope, gain, trail)
+        return Made(event, mel, np.nan_to_num(activations), envelope, gain, trail)
 
     def passages(self, bar: Bar, position: int, block: int) -> list[Passage]:
         """Play on by a block, and return what is heard in it, before the room."""
@@ -298,7 +296,7 @@ class Performance:
 
     def advance(self) -> Moment:
         """Decide on one block, and go on to the next."""
-        with one_thread(), torch.inference_mode():
+        with one_thread():
             return self._advance()
 
     def _advance(self) -> Moment:
@@ -314,7 +312,7 @@ class Performance:
 
     def sound(self, moment: Moment) -> Sounding:
         """Make a block sound, after all that were before it."""
-        with one_thread(), torch.inference_mode():
+        with one_thread():
             return self._sound(moment)
 
     def _sound(self, moment: Moment) -> Sounding:

@@ -6,14 +6,13 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Hand
 from fugue_state.bending.orders import Order, make_order, needs_measured, parse_units
@@ -21,6 +20,7 @@ from fugue_state.bending.schedule import Shape, even_shape, shape_of
 from fugue_state.bending.strengths import Strengths
 from fugue_state.bending.timeline import Path, Timeline, compose
 from fugue_state.config import EVENT_BATCH, SEED_MAX, MisplacedError, OrderName, Place, placed
+from fugue_state.errors import counted
 from fugue_state.measure.atlas import Atlas
 from fugue_state.measure.curve import distances
 from fugue_state.measure.profile import Profile
@@ -85,6 +85,15 @@ class Orders:
         """Return an order that a hand chooses for a layer."""
         # The caller says where: a layer's order is no part of the score.
         return self(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))
+
+
+class Outline(NamedTuple):
+    """When an event begins, in samples, its voice and chord, and what is remembered (U,)."""
+
+    onset: int
+    voice: int
+    chord: str | None
+    strengths: Strengths
 
 
 class Piece:
@@ -168,17 +177,33 @@ class Piece:
         """How a take passes through the piece; None where both are the same."""
         return Passing(self) if self.score.resolution == "block" else None
 
+    def outline(self) -> Iterator[Outline]:
+        """Yield the events of all voices by onset, without what they sound like: a long night has a million.
+
+        An adaptive forgetting has to hear them, once.
+        """
+        if self.score.resolution == "block" or (self.score.forgetting.adaptive and self._decided is None):
+            for event in self.events():
+                yield Outline(event.onset, event.voice, event.chord, event.strengths)
+            return
+        timeline, rate = self.timeline(self._decided), self.score.file.sample_rate_hz
+        intact = np.ones(self.memory.units, dtype=np.float32)
+        for onset, number in heapq.merge(*map(_numbered, self.lines), key=lambda one: (one[0].time_s, one[1])):
+            line = self.lines[number]
+            strengths = self.strengths(timeline, onset.time_s) if line.voice.forgets else intact
+            yield Outline(round(onset.time_s * rate), number, line.turns[onset.turn].chord, strengths)
+
     def moves(self) -> Iterator[tuple[float, Strengths]]:
         """Yield what is remembered (U,) of what forgetting reaches, and from which second on that is heard."""
         if self.score.resolution == "block":
             yield from moves(self)
             return
         rate = self.score.file.sample_rate_hz
-        for event in self.events():
-            if self.lines[event.voice].voice.forgets:
-                yield event.onset / rate, event.strengths
+        for one in self.outline():
+            if self.lines[one.voice].voice.forgets:
+                yield one.onset / rate, one.strengths
 
-    def event(self, onset: Onset, number: int, z: Tensor, strengths: Strengths) -> Event:
+    def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
         """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
         line = self.lines[number]
         turn = line.turns[onset.turn]
@@ -218,10 +243,10 @@ class Piece:
         """Return a hand that plays these changes, each with its time in seconds."""
         return Hand(changes, self.memory.layers, self.orders.base(), self.orders.inside)
 
-    def _merged(self) -> Iterator[tuple[Onset, int, Tensor]]:
+    def _merged(self) -> Iterator[tuple[Onset, int, Array]]:
         """Yield the onsets of all lines in time, with the number of their voice and their latent."""
 
-        def numbered(line: Line) -> Iterator[tuple[Onset, int, Tensor]]:
+        def numbered(line: Line) -> Iterator[tuple[Onset, int, Array]]:
             for onset, z in line.latents(self.last_s):
                 yield onset, line.number, z
 
@@ -304,7 +329,7 @@ class Piece:
                 return shape_of(Course())
             if np.array_equal(path(0.0), path(1.0)):  # nothing is to be measured
                 return shape_of(Course())
-            z = torch.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
+            z = np.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
             labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]
 
             def far(shares: list[float]) -> npt.NDArray[np.float64]:
@@ -313,6 +338,11 @@ class Piece:
 
             self._shapes[place] = even_shape(far)
         return self._shapes[place]
+
+
+def _numbered(line: Line) -> Iterator[tuple[Onset, int]]:
+    for onset in line.onsets():
+        yield onset, line.number
 
 
 def check_made_for(score: Score, memory: Memory) -> None:
@@ -327,7 +357,7 @@ def check_made_for(score: Score, memory: Memory) -> None:
     for layer in {**made_for.layers, **memory.layers}:
         before, now = made_for.layers.get(layer, 0), memory.layers.get(layer, 0)
         if before != now:
-            differ.append(f"{layer} has {now} units, not {before}")
+            differ.append(f"{layer} has {counted(now, 'unit')}, not {before}")
     raise MisplacedError(
         ("made_for",),
         f"memory {memory.header.name!r} is not the one it was made for: {'; '.join(differ)}; "

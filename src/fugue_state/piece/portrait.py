@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fugue_state.errors import counted
 from fugue_state.look.figure import page
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.piece.heard import RANGE_DB, Heard, loudest
@@ -28,7 +29,7 @@ def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> 
     heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), LAYERS_IN]
     with Heard(sound) as heard, page(theme, sum(heights_in) + AROUND_IN) as figure:
         length = told(round(score.length_s, 1))
-        about = f"{memory.header.name}, {length}, {score.forgetting.order} order, {memory.units} units"
+        about = f"{memory.header.name}, {length}, {score.forgetting.order} order, {counted(memory.units, 'unit')}"
         figure.headline(score.title or Path(sound).stem, about)
         panels = list(figure.subplots(len(heights_in), 1, sharex=True, height_ratios=heights_in))
         _draw_sound(panels[0], heard, score.length_s, theme)

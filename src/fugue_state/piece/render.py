@@ -6,7 +6,9 @@ import json
 import math
 import re
 import unicodedata
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -20,6 +22,7 @@ import soundfile
 
 from fugue_state import asked
 from fugue_state.audio import io
+from fugue_state.audio.compiled import ahead
 from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
@@ -30,7 +33,17 @@ from fugue_state.measure.sound import SoundCheck
 from fugue_state.piece.conductor import block_of
 from fugue_state.piece.instrument import Instrument, play_on
 from fugue_state.piece.markers import markers, write_labels
-from fugue_state.piece.part import Part, check_part, cleared, finish, finished, held, part_folder, put_in_place, working
+from fugue_state.piece.part import (
+    Part,
+    check_part,
+    emptied,
+    finish,
+    finished,
+    is_over,
+    part_folder,
+    put_in_place,
+    working,
+)
 from fugue_state.piece.performance import played
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.provenance import MEASURED, provenance, read_provenance, write_json
@@ -40,6 +53,7 @@ from fugue_state.score.model import Score
 BLOCK_S, LONGEST_BLOCK_S = 1.0, 60.0
 END_FADE_S = 0.05
 LONGEST_STEM = 40  # characters of a voice's name in the name of its file
+MEASURED_LATER = 4  # blocks that wait to be measured at most
 CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.2
 
 
@@ -100,9 +114,11 @@ def render(
     how = provenance(score, memory, files.recipe.parent)
     about = how | {"stems": list(names), "block": block}
     folder = part_folder(files.sounds[0])
-    if resume and cleared(files.sounds[0]):
-        with held(folder):
-            return _whole(files, how)
+    if resume and not force and is_over(files.sounds[0]):
+        with emptied(folder):
+            report = _whole(files, how)
+            then()
+        return report
     with working(
         files.sounds[0], about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s
     ) as part:
@@ -152,7 +168,9 @@ def samples(piece: Piece, *, track: Track = untracked) -> Samples:
 
 def _whole(files: Files, how: dict[str, Any]) -> Report:
     """Return what a piece measured of which all is there; InputError if what is there is another one."""
-    if not all(path.exists() for path in files.all) or read_provenance(files.sounds[0]) != how:
+    told = {files.recipe: how} | dict(zip(files.sounds, _told(files, how), strict=True))
+    there = all(path.exists() for path in files.all)
+    if not there or any(read_provenance(path) != values for path, values in told.items()):
         raise InputError(f"{files.sounds[0]}: exists already and is another piece; choose another name or add --force")
     return _measured(files)
 
@@ -194,7 +212,7 @@ def check_outputs(
     if stems and score.resolution == "block":
         raise InputError('what is played live has no stems; resolution = "event" has')
     there = finished(out) if resume else set()
-    over = resume and cleared(out)
+    over = resume and is_over(out)
 
     def checked_path(path: Path) -> Path:
         return io.output_path(path, force=force or over or path in there)
@@ -228,11 +246,16 @@ def _stem_names(voices: Sequence[str]) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _told(files: Files, how: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what each sound tells of how it was made."""
+    return [how, *(how | {"stem": name} for name in files.stems)]
+
+
 def _writers(files: Files, score: Score, how: dict[str, Any], marked: Sequence[Marker]) -> Iterator[io.Writer]:
     """Open the piece, then its stems: float, as by itself a stem may go over full scale."""
     form = score.file
-    kinds = [(how, form.subtype), *((how | {"stem": name}, "FLOAT") for name in files.stems)]
-    for path, (told, subtype) in zip(files.sounds, kinds, strict=True):
+    subtypes = [form.subtype, *("FLOAT" for _ in files.stems)]
+    for path, told, subtype in zip(files.sounds, _told(files, how), subtypes, strict=True):
         comment = json.dumps(told, separators=(",", ":"))
         yield io.Writer(
             path, form.sample_rate_hz, frames=score.samples, subtype=subtype, comment=comment, markers=marked
@@ -310,11 +333,18 @@ def _write(blocks: Iterator[Samples], writers: list[io.Writer], score: Score) ->
     """Write blocks (N, 2 for each writer); return what the first two channels measure."""
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
-    for block in blocks:
-        meter.add(block[:, :2])
-        check.add(block[:, :2])
-        for number, writer in enumerate(writers):
-            writer.write(block[:, 2 * number : 2 * number + 2])
+    # A block is limited while the one before is written, and measured beside that.
+    with ThreadPoolExecutor(1) as pool:
+        measured: deque[Future[None]] = deque()
+        for block in ahead(blocks):
+            measured.append(pool.submit(meter.add, block[:, :2]))
+            check.add(block[:, :2])
+            for number, writer in enumerate(writers):
+                writer.write(block[:, 2 * number : 2 * number + 2])
+            while len(measured) > MEASURED_LATER:
+                measured.popleft().result()
+        for one in measured:
+            one.result()
     meter.finish()
     return meter, check
 

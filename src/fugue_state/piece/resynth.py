@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import torch
 
 from fugue_state.audio import io, reading
 from fugue_state.audio.io import Samples
@@ -150,7 +149,7 @@ def _gain(sound: Samples, sample_rate_hz: int, memory: Memory, borders: Sequence
     highest = -1.0
     for block in blocks:
         at_rate = _padded(io.resample(block, sample_rate_hz, spec.sample_rate_hz), spec.hop)
-        mel = transform.encode(torch.from_numpy(at_rate.T * np.float32(gain * _amplitude(-below_db))))
+        mel = transform.encode(at_rate.T * np.float32(gain * _amplitude(-below_db)))
         highest = max(highest, float(mel.max()))
     over_db = (highest - 1.0) * spec.range_db / 2.0 + below_db
     return gain * _amplitude(-max(0.0, over_db))
@@ -175,8 +174,8 @@ def _segment(
     whole = np.pad(sound[first:last], (silence, (0, 0))) * np.float32(gain)
     spec = memory.spec
     at_rate = _padded(io.resample(whole, sample_rate_hz, spec.sample_rate_hz), spec.hop)
-    mel = MelTransform(spec).encode(torch.from_numpy(np.ascontiguousarray(at_rate.T)))
-    made = io.resample(memory.invert(mel).numpy().T, spec.sample_rate_hz, sample_rate_hz)[context:][: end - start]
+    mel = MelTransform(spec).encode(at_rate.T)
+    made = io.resample(memory.invert(mel).T, spec.sample_rate_hz, sample_rate_hz)[context:][: end - start]
     missing = end - start - len(made)  # rates that do not divide each other round
     return np.pad(made, ((0, missing), (0, 0))) / np.float32(gain)
 
@@ -213,7 +212,7 @@ class _Losses:
         if not heard.any():
             return
         one, other = (
-            torch.from_numpy(np.ascontiguousarray(io.resample(part[:, heard], self._from_hz, self._rate).T))
+            np.ascontiguousarray(io.resample(part[:, heard], self._from_hz, self._rate).T)
             for part in (reference, sound)
         )
         weight = int(heard.sum()) * len(sound)

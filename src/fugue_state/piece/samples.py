@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.made import MAKER
 from fugue_state.config import EVENT_BATCH, VERSION
@@ -73,7 +72,7 @@ def write_places(
         "_".join([p.description.chord or "silent", *([] if p.index is None else [f"{p.index:04d}"])]) for p in places
     ]
     labels = [p.label for p in places if p.label is not None] or None
-    z = torch.stack([p.z for p in places])
+    z = np.stack([p.z for p in places])
     made = write_latents(memory, folder, z, labels, names=names, theme=theme, force=force, track=track)
     told = {
         "version": VERSION,
@@ -95,7 +94,7 @@ def check_listing(folder: Path, *, force: bool) -> Path:
 def write_latents(
     memory: Memory,
     folder: Path,
-    z: Tensor,
+    z: Array,
     labels: Sequence[str] | None,
     *,
     names: Sequence[str],
@@ -120,8 +119,8 @@ def write_latents(
     for start in track(range(0, count, EVENT_BATCH), -(-count // EVENT_BATCH), "sampling"):
         part = slice(start, start + EVENT_BATCH)
         mel = memory.generate(z[part], labels[part] if labels else None, frames=frames)
-        mels += list(mel.numpy())
-        for path, sound in zip(paths[part], memory.invert(mel).numpy(), strict=True):
+        mels += list(mel)
+        for path, sound in zip(paths[part], memory.invert(mel), strict=True):
             gain = min(1.0, PEAK / max(1e-9, float(abs(sound).max())))
             io.write(path, sound * gain, memory.spec.sample_rate_hz, comment=about)
     parts = [slice(start, start + SHEET_COLUMNS) for start in range(0, count, SHEET_COLUMNS)]

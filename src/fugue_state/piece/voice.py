@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
 
+from fugue_state.arrays import Array
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
-from fugue_state.memory.networks import Trail
+from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Reading, Stream, StreamState
 from fugue_state.piece.instrument import Event
 
@@ -30,7 +29,7 @@ class Made:
     """
 
     event: Event
-    mel: Tensor
+    mel: Array
     activations: npt.NDArray[np.float32]
     envelope: Samples
     gain: float
@@ -120,7 +119,7 @@ class Voice:
         """Return which frame of the mel is read at a time, in frames; after the last it stays."""
         return min(max(0, number - self._offset), self._made.mel.shape[1] - 1) if self._held is None else self._held
 
-    def _frames(self, start: int, end: int) -> Tensor:
+    def _frames(self, start: int, end: int) -> Array:
         return self._made.mel[:, [self._index(number) for number in range(start, end)]]
 
     def due(self, count: int) -> Reading | None:
@@ -134,12 +133,12 @@ class Voice:
         self._fed, self._stale = until, False
         return Reading(frames, self._state, anew)
 
-    def take(self, sound: Tensor, state: StreamState) -> None:
+    def take(self, sound: Array, state: StreamState) -> None:
         """Take what came of what was due."""
         self._state = state
         skipped = min(self._to_skip, len(sound))
         self._to_skip -= skipped
-        self._sound = np.concatenate([self._sound, sound.numpy()[skipped:]])
+        self._sound = np.concatenate([self._sound, sound[skipped:]])
 
     def play(self, count: int, begin: int = 0) -> Passage:
         """Go on by samples for which all was read; they are heard from `begin` on, with envelope and gain."""
@@ -170,7 +169,7 @@ class Voice:
     @property
     def column(self) -> npt.NDArray[np.float32]:
         """The column (M,) of the mel that sounds now."""
-        return self._made.mel[:, self._now].numpy()
+        return self._made.mel[:, self._now]
 
     @property
     def firing(self) -> npt.NDArray[np.float32]:
@@ -193,10 +192,10 @@ class Sketch(Voice):
     What it was held too long for that sounds as it does live.
     """
 
-    def __init__(self, made: Made, stream: Stream, rate: int, invert: Callable[[Tensor], Tensor]) -> None:
+    def __init__(self, made: Made, stream: Stream, rate: int, invert: Callable[[Array], Array]) -> None:
         super().__init__(made, stream, rate)
         self._rate, self._invert = rate, invert
-        self._noted: list[Tensor] = []
+        self._noted: list[Array] = []
         self._whole: Samples | None = None
 
     @property
@@ -209,17 +208,17 @@ class Sketch(Voice):
         return len(self._noted) > LONGEST
 
     @property
-    def mel(self) -> Tensor:
+    def mel(self) -> Array:
         """What it has read (M, T), without what was only read ahead."""
         whole = self._made.mel.shape[1] + self._offset
-        return torch.stack(self._noted[:whole] if self._held is None else self._noted, dim=1)
+        return np.stack(self._noted[:whole] if self._held is None else self._noted, axis=1)
 
     def sound(self, start: int, count: int) -> Samples:
         """Return its bare samples (count,) from `start` on; of what is long, they must be where those before ended."""
         if self._long:
             return super().sound(start, count)
         if self._whole is None:
-            whole = self._invert(self.mel[None])[0].numpy()
+            whole = self._invert(self.mel[None])[0]
             self._whole = resample(whole, self.stream.spec.sample_rate_hz, self._rate)
         sound = self._whole[start : start + count]
         return np.pad(sound, (0, count - len(sound)))
@@ -229,7 +228,7 @@ class Sketch(Voice):
         reading = super().due(count)
         if reading is not None and not self._long:
             kept = len(self._noted) - (self.stream.open if reading.anew else 0)
-            self._noted[kept:] = reading.frames.unbind(1)
+            self._noted[kept:] = list(reading.frames.T)
         return reading
 
 

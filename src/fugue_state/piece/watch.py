@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.audio.compiled import in_threads
 from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH
@@ -89,10 +91,9 @@ class Watch:
     def _observed(self, events: Iterator[Event]) -> Iterator[_Sounding]:
         spec, rate = self._piece.memory.spec, self._piece.score.file.sample_rate_hz
         while batch := tuple(islice(events, EVENT_BATCH)):
-            for alike, mels, activations in observed(self._piece.memory, batch):
-                length = mels.shape[-1] * spec.hop
-                length_s = length / spec.sample_rate_hz
-                for event, firing in zip(alike, activations.numpy(), strict=True):
-                    gains = envelope(length, spec.sample_rate_hz, event.envelope)
-                    gain = np.array([part.max() for part in np.array_split(gains, ACTIVATION_STEPS)])
-                    yield _Sounding(event, event.onset / rate, length_s, firing * gain)
+            made = in_threads(partial(observed, self._piece.memory), batch)
+            for event, (mel, firing) in zip(batch, made, strict=True):
+                length = mel.shape[1] * spec.hop
+                gains = envelope(length, spec.sample_rate_hz, event.envelope)
+                gain = np.array([part.max() for part in np.array_split(gains, ACTIVATION_STEPS)])
+                yield _Sounding(event, event.onset / rate, length / spec.sample_rate_hz, firing * gain)

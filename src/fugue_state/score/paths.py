@@ -149,7 +149,8 @@ def pressed(path: str, args: Sequence[object]) -> bool:
     if known.kind != "trigger" or not args:
         return True
     value = args[0]
-    if not isinstance(value, int | float) or math.isnan(value):
+    # An integer may be larger than any float, and so is not asked whether it is a number.
+    if not isinstance(value, int | float) or (isinstance(value, float) and math.isnan(value)):
         raise InputError(f"{path} acts without a value or with 1, and 0 does nothing; got {shown(value)}")
     return value != 0
 

@@ -1,25 +1,15 @@
-"""The generator whose units are forgotten, and the discriminator that taught it."""
+"""The generator as it is learned, and the discriminator that teaches it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable, Mapping
-from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from fugue_state.config import WIDTHS, ModelConfig
-from fugue_state.errors import InputError
-from fugue_state.memory.across import moments, processes
-from fugue_state.memory.spectral import spectral_norm
-
-BANDS = 128  # mel bands of the image
-FACTOR = 32  # how often the first feature map's frames are doubled, as a factor
-SMALL = 32  # places of a map, up to which weights outweigh it by far
-
-# What is done to a layer's maps (B, C, H, W), of which strengths (C,) or (B, C) are remembered; None is all.
-Bender = Callable[[Tensor, Tensor | None], Tensor]
+from fugue_state.learning.across import moments, processes
+from fugue_state.learning.spectral import spectral_norm
+from fugue_state.memory.layers import BANDS, first_width
 
 
 class SyncedBatchNorm(nn.BatchNorm2d):
@@ -59,27 +49,6 @@ class ConditionalBatchNorm(nn.Module):
         return shifted
 
 
-class UpConv(nn.ConvTranspose2d):
-    """A transposed convolution that is a matrix product where that is faster: for small maps, or a single unit.
-
-    Most of the work is to fetch the weights then, and the library would put them into another order first.
-    """
-
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Map (B, inputs, H, W) to (B, outputs, H', W')."""
-        (items, _, height, width), outputs = x.shape, self.weight.shape[1]
-        if self.training or (height * width > SMALL and outputs > 1):
-            return super().forward(x, output_size)
-        # With channels last, both are views; each item by itself, so that it rounds alike in any batch.
-        weights, places = self.weight.permute(0, 2, 3, 1).flatten(1), x.permute(0, 2, 3, 1).flatten(1, 2)
-        patches = torch.stack([one @ weights for one in places]).view(items, height * width, -1, outputs)
-        (high, wide), stride, padding = self.kernel_size, self.stride[0], int(self.padding[0])
-        size = ((height - 1) * stride - 2 * padding + high, (width - 1) * stride - 2 * padding + wide)
-        columns = patches.permute(0, 3, 2, 1).flatten(1, 2)
-        out = functional.fold(columns, size, (high, wide), padding=padding, stride=stride)
-        return out if self.bias is None else out + self.bias[:, None, None]
-
-
 class Deconv(nn.Module):
     """Transposed convolution, conditional batch norm, ReLU: one layer of units."""
 
@@ -87,39 +56,15 @@ class Deconv(nn.Module):
         super().__init__()
         # From the latent, a map of 4 x width; then each layer doubles the map.
         self.conv = (
-            UpConv(inputs, units, 4, 2, 1, bias=False)
+            nn.ConvTranspose2d(inputs, units, 4, 2, 1, bias=False)
             if width is None
-            else UpConv(inputs, units, (4, width), bias=False)
+            else nn.ConvTranspose2d(inputs, units, (4, width), bias=False)
         )
         self.norm = ConditionalBatchNorm(units, labels)
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to unit activations (B, units, H', W'), all at least 0."""
         return functional.relu(self.norm(self.conv(x), label), inplace=True)
-
-
-class Trail:
-    """What a generation left on its way, for others that differ from it in strengths alone.
-
-    They begin with the first layer that is bent in another way: what leads there is the same to the bit.
-    """
-
-    def __init__(self) -> None:
-        self._maps: dict[str, Tensor] = {}  # (B, C, H, W) by layer, before they are bent
-        self._strengths: dict[str, Tensor | None] = {}
-
-    def through(self, layer: str, strength: Tensor | None, make: Callable[[], Tensor]) -> Tensor:
-        """Return a layer's maps, made if need be; bent by another strength than before, those after it are no more."""
-        before = self._strengths.get(layer)
-        same = before is strength or (before is not None and strength is not None and torch.equal(before, strength))
-        if layer not in self._maps:
-            self._maps[layer] = make()
-        elif not same:
-            names = list(self._maps)
-            for name in names[names.index(layer) + 1 :]:
-                del self._maps[name]
-        self._strengths[layer] = strength
-        return self._maps[layer]
 
 
 class Generator(nn.Module):
@@ -131,73 +76,22 @@ class Generator(nn.Module):
     def __init__(self, config: ModelConfig, frames: int = BANDS) -> None:
         super().__init__()
         self.config, self.frames = config, frames
-        first = _first_width(frames)
+        first = first_width(frames)
         inputs = config.latent_size
         self.deconv = nn.ModuleDict()
         for name, units in config.layers.items():
             width = first if name == "deconv1" else None
             self.deconv[name] = Deconv(inputs, units, len(config.labels), width=width)
             inputs = units
-        self.output = UpConv(inputs, 1, 4, 2, 1)
+        self.output = nn.ConvTranspose2d(inputs, 1, 4, 2, 1)
         self.apply(_initialize)
 
-    def forward(
-        self,
-        z: Tensor,
-        label: Tensor,
-        strengths: Mapping[str, Tensor] | None = None,
-        activations: dict[str, Tensor] | None = None,
-        frames: int | None = None,
-        bends: Mapping[str, Bender] | None = None,
-        trail: Trail | None = None,
-    ) -> Tensor:
-        """Generate mels in [-1, 1].
-
-        With `frames` (a multiple of 32) other than its own, the first feature map is resized along
-        time: the same sound, slower or faster, at the same pitch.
-
-        `strengths` holds, for each layer to be bent, how much of every unit is remembered
-        (C,) or (B, C): the forgotten part is replaced by zero, or as `bends` has it for the layer.
-        Unit activations over time (B, C, W), the mean of each column of the map after bending, are put into
-        `activations` if it is given.
-
-        A `trail` is that of the same latents, labels, frames and bends, or new; what it has is not made again.
-        """
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        """Generate mels (B, 1, M, T) in [-1, 1] of latents (B, Z) and labels (B,)."""
         x = z[:, :, None, None]
-        for name, layer in self.deconv.items():
-            bend = remembered if bends is None else bends.get(name, remembered)
-            strength = None if strengths is None else strengths.get(name)
-            make = partial(layer, x, label)
-            x = bend(make() if trail is None else trail.through(name, strength, make), strength)
-            if activations is not None:
-                activations[name] = x.mean(dim=2)
-            if name == "deconv1" and frames is not None and frames != self.frames:
-                x = functional.interpolate(x, (x.shape[2], _first_width(frames)), mode="bilinear", align_corners=True)
+        for layer in self.deconv.values():
+            x = layer(x, label)
         return torch.tanh(self.output(x))
-
-    def after(self, layer: str, maps: Tensor, label: Tensor) -> Tensor:
-        """Return the mels (B, 1, M, T) that follow from the maps (B, C, H, W) of a layer."""
-        names = list(self.deconv)
-        for name in names[names.index(layer) + 1 :]:
-            maps = self.deconv[name](maps, label)
-        return torch.tanh(self.output(maps))
-
-    def map_sizes(self, frames: int) -> dict[str, tuple[int, int]]:
-        """Return height and width of each layer's maps when mels of `frames` are generated."""
-        # The first map is resized after it was bent.
-        widths = [_first_width(frames if i else self.frames) << i for i in range(len(self.deconv))]
-        return {name: (4 << i, width) for i, (name, width) in enumerate(zip(self.deconv, widths, strict=True))}
-
-
-def remembered(h: Tensor, strength: Tensor | None) -> Tensor:
-    """Return what is left of maps (B, C, H, W) when zero stands in for the forgotten part."""
-    return h if strength is None else h * strength[..., None, None]
-
-
-def _first_width(frames: int) -> int:
-    if frames < FACTOR or frames % FACTOR:
-        raise InputError(f"frames must be a multiple of {FACTOR}, got {frames}")
-    return frames // FACTOR
 
 
 class Discriminator(nn.Module):
@@ -244,7 +138,8 @@ def _spread(x: Tensor) -> Tensor:
 
 
 def _initialize(module: nn.Module) -> None:
-    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
+    # Without memory there is nothing to begin with, and PyTorch would import its compiler to find that out.
+    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d) and not module.weight.is_meta:
         nn.init.normal_(module.weight, 0.0, 0.02)
 
 

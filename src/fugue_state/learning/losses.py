@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fugue_state.memory.across import moments
+from fugue_state.learning.across import moments
 
 
 def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:

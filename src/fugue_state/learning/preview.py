@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,15 +10,11 @@ from fugue_state.audio import io
 from fugue_state.audio.mix import envelope
 from fugue_state.config import EVENT_BATCH, PREVIEW_CHORD_S, PREVIEW_COLUMNS, PREVIEW_ENVELOPE
 from fugue_state.look.figure import save_figure
-from fugue_state.look.sheet import sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
+from fugue_state.measure.memory import SHEET_SEED, memory_figure
 from fugue_state.memory.memory import Memory
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 PEAK = 0.97
-SEED = 0
 
 
 def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAULT) -> tuple[Path, Path]:
@@ -34,26 +29,19 @@ def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAUL
     return sheet, sound
 
 
-def memory_figure(memory: Memory, theme: Theme = DEFAULT) -> Figure:
-    """Draw mels of every label, a row each, from the same latents."""
-    z = memory.latents(PREVIEW_COLUMNS, SEED)
-    rows = [((label or "samples",), list(memory.generate(z, label).numpy())) for label in memory.labels or (None,)]
-    return sheet_figure(rows, theme)
-
-
 def preview_sound(memory: Memory) -> io.Samples:
     """Return one chord of every label after the other (or samples of none), short and without clicks: (N,).
 
     Turned down as a whole if it would clip.
     """
     count = len(memory.labels) or PREVIEW_COLUMNS
-    z = memory.latents(count, SEED)
+    z = memory.latents(count, SHEET_SEED)
     length = min(int(PREVIEW_CHORD_S * memory.spec.sample_rate_hz), memory.spec.samples)
     gain = envelope(length, memory.spec.sample_rate_hz, PREVIEW_ENVELOPE)
     chords = []
     for start in range(0, count, EVENT_BATCH):
         part = slice(start, start + EVENT_BATCH)
         mel = memory.generate(z[part], memory.labels[part] or None)
-        chords.append((memory.invert(mel).numpy()[:, :length] * gain).ravel())
+        chords.append((memory.invert(mel)[:, :length] * gain).ravel())
     sound = np.concatenate(chords)
     return np.asarray(sound * min(1.0, PEAK / max(1e-9, float(np.abs(sound).max()))), dtype=np.float32)

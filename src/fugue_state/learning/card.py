@@ -6,7 +6,7 @@ import json
 import math
 import re
 import shlex
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +14,20 @@ from pydantic import Field
 
 from fugue_state.audio import io
 from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Settings, TrainConfig, checked
-from fugue_state.corpus.cache import find_cache
+from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus
-from fugue_state.errors import InputError
+from fugue_state.corpus.mels import load_mels
+from fugue_state.errors import InputError, counted
+from fugue_state.learning.memory_exam import Examiner
+from fugue_state.learning.memory_training import MemoryRun
+from fugue_state.learning.run import Watcher, read_settings
+from fugue_state.learning.trend import trend
 from fugue_state.look.figure import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.examine import Examiner
-from fugue_state.measure.memory import measure_memory
-from fugue_state.measure.preview import memory_figure
-from fugue_state.measure.trend import trend
-from fugue_state.memory.catalogue import DataSource, MemoryHeader, find_memory
+from fugue_state.measure.memory import measure_memory, memory_figure
+from fugue_state.memory.catalogue import MEMORY_FILE, RUN_FILE, DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import file_hash
-from fugue_state.memory.dataset import load_mels
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.training import RUN_FILE, RunConfig, read_run
-from fugue_state.progress import Track, untracked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
 UNKNOWN = "unknown"
@@ -52,7 +51,11 @@ MEANINGS = {
 
 
 class Card(Settings):
-    """What `card.json` holds; `measured` is what `fugue measure` found, `sheet` a file beside it."""
+    """What `card.json` holds.
+
+    `measures` is what an Examiner found, `history` what it found of every checkpoint (as for `trend`), `measured` what
+    `measure_memory` found, `minutes` how long it was trained, `sheet` a picture's path from the folder.
+    """
 
     name: str
     version: str
@@ -69,40 +72,26 @@ class Card(Settings):
     history: tuple[dict[str, float], ...] = ()
     sheet: str | None = None
 
+    @classmethod
+    def of(cls, header: MemoryHeader, **known: Any) -> Card:
+        """Return the card of a memory, with what is known besides; InputError for a figure that is not finite.
 
-def write_card(
-    folder: Path,
-    header: MemoryHeader,
-    figures: Mapping[str, float],
-    history: Sequence[Mapping[str, float]] = (),
-    *,
-    train: TrainConfig | None = None,
-    minutes: float | None = None,
-    measured: Mapping[str, Any] | None = None,
-    sheet: str | None = None,
-    force: bool = False,
-) -> tuple[Path, Path]:
+        The history tells the minutes, if nothing else does.
+        """
+        about = {key: value for key, value in header.model_dump().items() if key in cls.model_fields}
+        history: Sequence[Mapping[str, float]] = known.get("history") or ({},)
+        if known.get("minutes") is None:
+            known["minutes"] = history[-1].get("minutes")
+        return checked(cls, about | known | {"measured": _finite(known.get("measured", {}))})
+
+
+def write_card(folder: Path, card: Card, *, force: bool = False) -> tuple[Path, Path]:
     """Write `card.md` and `card.json` of the memory in a run folder; return both paths.
 
-    `figures` is what an Examiner found, `history` what it found of every checkpoint (as for `trend`),
-    `measured` what `measure_memory` found, `minutes` how long it was trained (default: as the history
-    says), `sheet` a picture's path from the folder. Raises InputError if a card exists and `force` is not set,
-    or a figure is not finite.
+    Raises InputError if a card exists and `force` is not set.
     """
     text, values = (io.output_path(folder / name, force=force) for name in (CARD_TEXT, CARD_FILE))
-    card = checked(
-        Card,
-        {key: value for key, value in header.model_dump().items() if key in Card.model_fields}
-        | {
-            "fingerprint": _fingerprint(folder),
-            "train": train,
-            "minutes": history[-1].get("minutes") if minutes is None and history else minutes,
-            "measures": dict(figures),
-            "measured": _finite(measured or {}),
-            "history": tuple(dict(entry) for entry in history),
-            "sheet": sheet,
-        },
-    )
+    card = card.model_copy(update={"fingerprint": _fingerprint(folder)})
     with io.replacing(values) as beside:
         beside.write_text(json.dumps(card.model_dump(mode="json"), indent=1), encoding="utf-8")
     with io.replacing(text) as beside:
@@ -127,9 +116,9 @@ def write_run_card(
     *,
     per_class: int = MEASURE_PER_CLASS,
     force: bool = False,
+    cache: Cache | None = None,
     theme: Theme = DEFAULT,
-    track: Track = untracked,
-    say: Callable[[str], None] = lambda _: None,
+    watcher: Watcher | None = None,
 ) -> tuple[Path, Path]:
     """Write the card of a run from what is in its folder, with a new sheet; measure it beside a corpus if given.
 
@@ -140,32 +129,38 @@ def write_run_card(
         raise InputError(f"{folder}: no such run folder")
     for name in (CARD_TEXT, CARD_FILE, CARD_SHEET):
         io.output_path(folder / name, force=force)
-    memory = Memory.load(folder)
-    before = _card_before(folder, memory, say)
+    memory, watcher = Memory.load(folder), watcher or Watcher()
+    before = _card_before(folder, memory, watcher)
     figures, measured = memory.header.metrics or before.measures, before.measured
     if against is not None:
-        learned = load_mels(against, memory.spec, find_cache(), track=track)
-        examiner = Examiner(memory.spec, memory.labels, learned, against, track=track)
+        cache = cache or find_cache(watcher.note)
+        learned = load_mels(against, memory.spec, cache, track=watcher.track)
+        examiner = Examiner(memory.spec, memory.labels, learned, against, track=watcher.track)
         figures = examiner(memory.generator, memory.header)
-        measured = measure_memory(memory, against, per_class=per_class, track=track)[0]
+        measured = measure_memory(memory, against, per_class=per_class, cache=cache, track=watcher.track)[0]
     save_figure(memory_figure(memory, theme), folder / CARD_SHEET)
-    train = read_run(folder, RunConfig).train if (folder / RUN_FILE).is_file() else before.train
-    return write_card(
-        folder, memory.header, figures, before.history,
-        train=train, minutes=before.minutes, measured=measured, sheet=CARD_SHEET, force=force,
-    )  # fmt: skip
+    train = read_settings(folder, MemoryRun).train if (folder / RUN_FILE).is_file() else before.train
+    card = Card.of(
+        memory.header,
+        train=train,
+        minutes=before.minutes,
+        measures=figures,
+        measured=measured,
+        history=before.history,
+        sheet=CARD_SHEET,
+    )
+    return write_card(folder, card, force=force)
 
 
-def _card_before(folder: Path, memory: Memory, say: Callable[[str], None]) -> Card:
+def _card_before(folder: Path, memory: Memory, watcher: Watcher) -> Card:
     """Return what an earlier card says: the history in any case, figures only of the same memory."""
-    header = memory.header
-    empty = Card(name=header.name, version=header.version, mel=header.mel, model=header.model, steps=header.steps)
+    empty = Card.of(memory.header)
     if not (folder / CARD_FILE).is_file():
         return empty
     try:
         before = read_card(folder)
     except InputError as error:
-        say(f"note: {error}; nothing is taken over from it")
+        watcher.note(f"{error}; nothing is taken over from it")
         return empty
     if before.fingerprint == memory.fingerprint:
         return before
@@ -173,7 +168,7 @@ def _card_before(folder: Path, memory: Memory, say: Callable[[str], None]) -> Ca
 
 
 def _fingerprint(folder: Path) -> str:
-    path = find_memory(folder)
+    path = folder / MEMORY_FILE
     return file_hash(path) if path.is_file() else ""
 
 
@@ -186,7 +181,7 @@ def _finite(value: Any) -> Any:
 
 def as_markdown(card: Card, folder: str) -> str:
     """Return the card as Markdown; `folder` is the name of the run folder, for the examples."""
-    classes = f"{len(card.model.labels)} classes ({', '.join(map(escape, card.model.labels))})"
+    classes = f"{counted(len(card.model.labels), 'class', 'classes')} ({', '.join(map(escape, card.model.labels))})"
     parts = [
         f"# {escape(card.name)}",
         f"A memory of {classes if card.model.labels else 'sounds without labels'}, {card.mel.duration_s:.2f} s each.",
@@ -231,11 +226,11 @@ def _about(card: Card) -> list[tuple[str, str]]:
         f"{mel.fmin_hz:g}-{mel.fmax_hz:g} Hz, {mel.frames} frames, {mel.range_db:g} dB"
     )
     network = (
-        f"DCGAN, {model.latent_size}-d latent, {model.feature_maps} feature maps, "
-        f"{model.units} units in {len(model.layers)} layers"
+        f"DCGAN, {model.latent_size}-d latent, {counted(model.feature_maps, 'feature map')}, "
+        f"{counted(model.units, 'unit')} in {counted(len(model.layers), 'layer')}"
     )
-    took = "" if card.minutes is None else f", {card.minutes:.0f} minutes"
-    rows = [("mel", image), ("network", network), ("trained", f"{card.steps} steps{took}")]
+    took = "" if card.minutes is None else f", {counted(round(card.minutes), 'minute')}"
+    rows = [("mel", image), ("network", network), ("trained", f"{counted(card.steps, 'step')}{took}")]
     if train is not None:
         settings = [f"{_words(key)} {escape(str(value))}" for key, value in train.model_dump().items()]
         rows.append(("settings", ", ".join(settings)))
@@ -323,7 +318,7 @@ def _held_out(clips: float | None) -> str:
         return "It was not compared with held-out clips."
     if clips == 0:
         return "No clips were held out: it was compared with training clips, which flatters it."
-    return f"It was compared with {clips:.0f} clips that were held out."
+    return f"It was compared with {counted(round(clips), 'clip that was', 'clips that were')} held out."
 
 
 def _copies(copies: float | None) -> str:
@@ -331,7 +326,8 @@ def _copies(copies: float | None) -> str:
         return "Whether it copies training clips was not measured; `fugue card RUN --against CORPUS` does it."
     if copies == 0:
         return "None of the sounds measured is a copy: training clips lie as near to each other."
-    return f"{copies:.0f} of the sounds measured are nearly copies of training clips."
+    one, many = "sound is nearly a copy of a training clip", "sounds are nearly copies of training clips"
+    return f"Of what was measured, {counted(round(copies), one, many)}."
 
 
 def _is_number(value: Any) -> bool:

@@ -9,19 +9,20 @@ from dataclasses import astuple, dataclass, replace
 from itertools import repeat
 from pathlib import Path
 
-import torch
+import numpy as np
+import numpy.typing as npt
 from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
-from torch import Tensor
+from safetensors.numpy import save_file
 
+from fugue_state.audio.io import Samples, replacing
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
-from fugue_state.corpus.advice import ClipFacts, clip_facts
+from fugue_state.corpus.advice import ClipFacts, Mels, clip_facts
 from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.corpus.slices import identity, read_clips, ready
-from fugue_state.errors import CorpusError, OutputError
-from fugue_state.memory.checkpoint import save_tensors
+from fugue_state.errors import CorpusError, OutputError, counted
 from fugue_state.progress import Track, untracked
 
 FEWEST_CLIPS = 2
@@ -34,8 +35,8 @@ CLIPS_PER_WORKER = 400  # fewer are not worth starting a process for
 class MelSet:
     """Mels (n, M, T) as float16 with label indices (n,), the facts of their clips, and the files left out."""
 
-    mels: Tensor
-    label: Tensor
+    mels: Mels
+    label: npt.NDArray[np.int64]
     labels: tuple[str, ...]
     left_out: list[tuple[str, str]]
     key: str
@@ -72,7 +73,7 @@ def load_mels(
         _keep(found, path, cache)
     _check_count(found, corpus)
     if not labelled:
-        return replace(found, label=torch.zeros_like(found.label), labels=())
+        return replace(found, label=np.zeros_like(found.label), labels=())
     _check_labels(found, corpus)
     return found
 
@@ -93,8 +94,9 @@ def _keep(found: MelSet, path: Path | None, cache: Cache) -> None:
     facts = json.dumps([astuple(f) for f in found.facts])
     about = {"key": found.key, "left_out": json.dumps(found.left_out), "facts": facts}
     try:
-        save_tensors(path, {"mels": found.mels, "label": found.label}, about)
-    except OutputError as error:
+        with replacing(path) as beside:
+            save_file({"mels": found.mels, "label": found.label}, beside, about)
+    except (OutputError, SafetensorError) as error:
         cache.say(f"{error}; the mels are not kept for the next time")
 
 
@@ -103,7 +105,7 @@ def _cached(path: Path | None, labels: tuple[str, ...], say: Callable[[str], Non
     if path is None or not path.is_file():
         return None
     try:
-        with safe_open(path, "pt") as file:
+        with safe_open(path, "np") as file:
             header = file.metadata()
             if "facts" not in header:
                 return None
@@ -116,7 +118,7 @@ def _cached(path: Path | None, labels: tuple[str, ...], say: Callable[[str], Non
                 tuple(ClipFacts(*values) for values in json.loads(header["facts"])),
             )
         if not len(found.mels) == len(found.label) == len(found.facts):
-            raise ValueError(f"{len(found.mels)} mels, {len(found.label)} labels, {len(found.facts)} facts")
+            raise ValueError(f"mels: {len(found.mels)}, labels: {len(found.label)}, facts: {len(found.facts)}")
     except (SafetensorError, KeyError, TypeError, ValueError, OSError):
         say(f"the mels kept in {path} are damaged and are made again")
         return None
@@ -127,7 +129,7 @@ def _cached(path: Path | None, labels: tuple[str, ...], say: Callable[[str], Non
 class _Part:
     """What came of some clips: mels (n, M, T) of those that could be read, in order."""
 
-    mels: Tensor
+    mels: Mels
     facts: list[ClipFacts]
     left_out: list[tuple[str, str]]
     kept: list[Clip]
@@ -152,8 +154,8 @@ def _make(
     kept = [clip for part in parts for clip in part.kept]
     label = [labels.index(clip.label) if clip.label is not None else 0 for clip in kept]
     return MelSet(
-        torch.cat([part.mels for part in parts]),
-        torch.tensor(label, dtype=torch.int64),
+        np.concatenate([part.mels for part in parts]),
+        np.array(label, dtype=np.int64),
         labels,
         [pair for part in parts for pair in part.left_out],
         key,
@@ -162,16 +164,19 @@ def _make(
 
 
 def _make_part(clips: list[Clip], spec: MelSpec, config: ClipConfig) -> _Part:
-    sounds: list[Tensor] = []
-    part = _Part(torch.empty(0, spec.n_mels, spec.frames, dtype=torch.float16), [], [], [])
+    sounds: list[Samples] = []
+    part = _Part(np.empty((0, spec.n_mels, spec.frames), dtype=np.float16), [], [], [])
     for heard in read_clips(clips):
         if heard.fault:
             part.left_out.append((heard.clip.name, heard.fault))
             continue
         part.facts.append(clip_facts(heard.clip, heard.samples, heard.sample_rate_hz))
-        sounds.append(torch.from_numpy(ready(heard, spec.sample_rate_hz, spec.samples, config)))
+        sounds.append(ready(heard, spec.sample_rate_hz, spec.samples, config))
         part.kept.append(heard.clip)
-    return replace(part, mels=MelTransform(spec).encode(torch.stack(sounds)).half()) if sounds else part
+    if not sounds:
+        return part
+    mels = MelTransform(spec).encode(np.stack(sounds))
+    return replace(part, mels=mels.astype(np.float16))
 
 
 def _check_count(found: MelSet, corpus: Corpus) -> None:
@@ -179,7 +184,7 @@ def _check_count(found: MelSet, corpus: Corpus) -> None:
     if count < FEWEST_CLIPS:
         first = f"; the first left out: {': '.join(found.left_out[0])}" if found.left_out else ""
         raise CorpusError(
-            f"{corpus.root}: {count} usable clip(s), at least {FEWEST_CLIPS} are needed"
+            f"{corpus.root}: {counted(count, 'usable clip')}, at least {FEWEST_CLIPS} are needed"
             f" ({len(found.left_out)} left out{first})"
         )
 

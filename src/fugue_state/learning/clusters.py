@@ -8,16 +8,16 @@ from dataclasses import replace
 import librosa
 import numpy as np
 import numpy.typing as npt
-import torch
 from scipy import fft
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
-from torch import Tensor
 
+from fugue_state.audio.io import Samples
 from fugue_state.audio.magnitudes import Updates
 from fugue_state.config import ClusterConfig, MelSpec, cluster_labels
-from fugue_state.errors import InputError
-from fugue_state.memory.dataset import MelSet
+from fugue_state.corpus.advice import Mels
+from fugue_state.corpus.mels import MelSet
+from fugue_state.errors import InputError, counted
 
 # Fundamentals and low partials, 170 to 660 Hz at half weight, tell a chord; higher ones belong to other pitch classes.
 CENTRE_OCTAVE, OCTAVES = 3.6, 1.0
@@ -39,14 +39,15 @@ def cluster_mels(
     clear. The same mels give the same clusters. Raises InputError for more clusters than different clips.
     """
     config = config or ClusterConfig()
-    plain = replace(data, label=torch.zeros_like(data.label), labels=())
+    plain = replace(data, label=np.zeros_like(data.label), labels=())
     if clusters == 1:
         return plain
     found = features(data.mels, spec, config.timbre_weight)
     different = len(np.unique(found, axis=0))
     if clusters is not None and clusters > different:
         raise InputError(
-            f"{clusters} clusters of {len(found)} clips, {different} of them different: at most {different}"
+            f"{counted(clusters, 'cluster')} of {counted(len(found), 'clip')}, {different} of them different: "
+            f"at most {different}"
         )
     fits = _Fits(found, different, config)
     index = _clearest(fits) if clusters is None else fits.settled(clusters)
@@ -55,10 +56,10 @@ def cluster_mels(
     if index is None:
         return plain
     ordered = _by_size(index)
-    return replace(data, label=torch.from_numpy(ordered), labels=cluster_labels(int(ordered.max()) + 1))
+    return replace(data, label=ordered, labels=cluster_labels(int(ordered.max()) + 1))
 
 
-def features(mels: Tensor, spec: MelSpec, timbre_weight: float) -> Features:
+def features(mels: Mels, spec: MelSpec, timbre_weight: float) -> Features:
     """Return what clips (n, M, T) are compared by (n, 12 + 9): unit chroma, then weighted timbre.
 
     The chroma is folded from the linear magnitudes of the mean over time; timbre is the rough shape of the
@@ -66,22 +67,25 @@ def features(mels: Tensor, spec: MelSpec, timbre_weight: float) -> Features:
     """
     magnitudes = Updates(spec)
     fold = librosa.filters.chroma(sr=spec.sample_rate_hz, n_fft=spec.n_fft, ctroct=CENTRE_OCTAVE, octwidth=OCTAVES)
-    parts = [_features(chunk.float(), magnitudes, fold, timbre_weight) for chunk in torch.split(mels, CHUNK)]
+    chunks = (mels[start : start + CHUNK].astype(np.float32) for start in range(0, len(mels), CHUNK))
+    parts = [_features(chunk, magnitudes, fold, timbre_weight) for chunk in chunks]
     # Differences too small to mean anything must not decide how many clips are different.
     return np.concatenate(parts).round(DIGITS)
 
 
-def _features(mels: Tensor, magnitudes: Updates, fold: npt.NDArray[np.float32], timbre_weight: float) -> Features:
+def _features(mels: Samples, magnitudes: Updates, fold: Samples, timbre_weight: float) -> Features:
     transform = magnitudes.transform
     spec = transform.spec
-    level_db = 20.0 * torch.log10(transform.amplitude(mels).mean(-1).clamp_min(TINY))
-    mean = ((level_db - spec.floor_db) * (2.0 / spec.range_db) - 1.0).clamp(-1.0, 1.0)
+    amplitude = transform.amplitude(mels).mean(-1)
+    level_db = 20.0 * np.log10(np.maximum(amplitude, TINY))
+    mean = np.clip((level_db - spec.floor_db) * (2.0 / spec.range_db) - 1.0, -1.0, 1.0)
     # Clips as the frames of one mel: one matrix product instead of many. The root keeps one loud string from
     # outvoting the rest of the chord.
-    chroma = (fold @ np.sqrt(magnitudes(mean.T[None])[0].numpy().T)).T
+    linear = magnitudes(mean.T[None].astype(np.float32))[0]
+    chroma = np.sqrt(linear) @ fold.T
     chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + TINY
-    shape = fft.dct(mels.mean(-1).numpy(), norm="ortho", axis=1)[:, 1 : SHAPE + 1] / np.sqrt(spec.n_mels)
-    over_time, half = mels.mean(1).numpy(), mels.shape[2] // 2
+    shape = fft.dct(mels.mean(-1), norm="ortho", axis=1)[:, 1 : SHAPE + 1] / np.sqrt(spec.n_mels)
+    over_time, half = mels.mean(1), mels.shape[2] // 2
     decay = over_time[:, :half].mean(1) - over_time[:, half:].mean(1)
     return np.concatenate([chroma, timbre_weight * shape, timbre_weight * decay[:, None]], axis=1).astype(np.float64)
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from fugue_state.config import Budget, Settings
+from fugue_state.config import Budget
+from fugue_state.errors import counted
+from fugue_state.learning.learner import RunSettings
+from fugue_state.learning.run import Run
 
-Run = TypeVar("Run", bound=Settings)
+AnyRun = TypeVar("AnyRun", bound=RunSettings)
 Step = Callable[[], object]
-Build = Callable[[Run], Step]
 
 TRIES = 2  # timed steps of each way; the shortest counts, for others may use the machine as well
 HOPELESS = 2.0  # times as long as the fastest, on a small network: not tried on the real one
@@ -24,7 +26,7 @@ LEARNING = 0.9  # of the time goes into steps; the rest into measuring and savin
 
 
 @dataclass(frozen=True)
-class Pace(Generic[Run]):
+class Pace(Generic[AnyRun]):
     """How a run is best computed here, and how far that leads.
 
     `slower` says how many times as long each way takes as the one taken. `steps` is how many are made when the budget
@@ -32,8 +34,8 @@ class Pace(Generic[Run]):
     smaller network was taken.
     """
 
-    run: Run
-    asked: Run
+    run: AnyRun
+    asked: AnyRun
     way: str
     slower: Mapping[str, float]
     step_s: float
@@ -46,44 +48,36 @@ class Pace(Generic[Run]):
         return self.needed * self.step_s / LEARNING / 60.0
 
 
-def find_pace(
-    ways: Mapping[str, Run],
-    budget: Budget,
-    build: Build[Run],
-    *,
-    shrink: Callable[[Run], Run],
-    smaller: Callable[[Run], Sequence[Run]],
-    needed: int,
-    done: int = 0,
-    clearly: float = CLEARLY,
-    agree: Callable[[Mapping[str, float]], Mapping[str, float]] = lambda times: times,
-) -> Pace[Run]:
-    """Time a step of every way and return the fastest; of smaller networks, too, until enough steps fit.
+def find_pace(run: Run, settings: AnyRun, build: Callable[[AnyRun], Step], smaller: Sequence[int] = ()) -> Pace[AnyRun]:
+    """Find how this machine computes a run fastest, and how far that leads within its budget.
 
-    `ways` are the same run, computed in other ways, by name; the first is taken unless another is clearly faster, and
-    if there are too few steps for timing to be worth it. What is hopeless is found out with the network that `shrink`
-    makes, before it costs minutes. `smaller` gives the networks that may be taken instead, the largest first. `done`
-    steps were made before. Several processes `agree` on the times of the first. `clearly` is the share of the first
-    way's time below which another is taken. Raises RuntimeError if no way works on this device.
+    What the settings leave open is timed, in whole steps as of `build`; where too few fit, one of the `smaller` widths
+    is taken. The first way is taken unless another is clearly faster, and if there are too few steps for timing to be
+    worth it; a run that goes on is computed as it was before unless that is far slower here. What is hopeless is found
+    out with a small network, before it costs minutes. Raises RuntimeError if no way works on this device.
     """
+    budget, done, needed, agree = run.budget, run.done, settings.needed, run.fabric.broadcast
+    before = run.before(type(settings))
+    ways: Mapping[str, AnyRun] = settings.ways(before)
     if budget.steps is not None and budget.steps - done < WORTH_TIMING:
-        way, run = next(iter(ways.items()))
-        return Pace(run, run, way, {way: 1.0}, 0.0, max(done, budget.steps), needed)
+        way, first = next(iter(ways.items()))
+        return Pace(first, first, way, {way: 1.0}, 0.0, max(done, budget.steps), needed)
     trial: Mapping[str, float] = {}
     if len(ways) > 1:
-        trial = agree(_timed({name: shrink(run) for name, run in ways.items()}, build))
+        trial = agree(_timed({name: one.shrunk(run.fabric.world_size) for name, one in ways.items()}, build))
         ways = {name: ways[name] for name, took in trial.items() if took <= HOPELESS * min(trial.values())}
     seconds = agree(_timed(ways, build))
-    way = _best(seconds, clearly)
+    way = _best(seconds, CLEARLY if before is None else 1.0 / SLOWER)
     slower = {name: took / trial[way] for name, took in trial.items()}
     slower |= {name: took / seconds[way] for name, took in seconds.items()}
-    asked = run = ways[way]
+    asked = taken = ways[way]
     step_s = seconds[way]
-    for other in smaller(run):
+    for width in (n for n in smaller if n < asked.width):
         if reached(budget, step_s, done) >= needed:
             break
-        run, step_s = other, agree(_timed({way: other}, build))[way]
-    return Pace(run, asked, way, slower, step_s, reached(budget, step_s, done), needed)
+        taken = asked.as_wide(width)
+        step_s = agree(_timed({way: taken}, build))[way]
+    return Pace(taken, asked, way, slower, step_s, reached(budget, step_s, done), needed)
 
 
 def reached(budget: Budget, step_s: float, done: int = 0) -> int:
@@ -99,7 +93,7 @@ def _best(seconds: Mapping[str, float], clearly: float) -> str:
     return fastest if seconds[fastest] < clearly * seconds[first] else first
 
 
-def _timed(runs: Mapping[str, Run], build: Build[Run]) -> dict[str, float]:
+def _timed(runs: Mapping[str, AnyRun], build: Callable[[AnyRun], Step]) -> dict[str, float]:
     """Return the seconds of a step of each run, in turn; what this device cannot do is left out."""
     steps: dict[str, Step] = {}
     refused: RuntimeError | None = None
@@ -121,23 +115,26 @@ def _timed(runs: Mapping[str, Run], build: Build[Run]) -> dict[str, float]:
     return {name: min(times) for name, times in took.items()}
 
 
-def told(pace: Pace[Run], budget: Budget, *, option: str, size: Callable[[Run], int]) -> list[str]:
-    """Return what a pace means for whoever waits, in a line or two; `option` sets the `size` of a network."""
+def told(pace: Pace[AnyRun], budget: Budget, option: str) -> list[str]:
+    """Return what a pace means for whoever waits, in a line or two; `option` sets the width of a network."""
     if not pace.step_s:
         return []
-    taken, asked = size(pace.run), size(pace.asked)
+    taken, asked = pace.run.width, pace.asked.width
     others = (f"; {name} takes {_longer(times)}" for name, times in pace.slower.items() if name != pace.way)
-    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} are needed"
+    needed = "may be needed, a guess that no run has confirmed" if pace.run.guessed else "are needed"
+    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} {needed}"
     lines = [f"a step takes {pace.step_s:.2g} s here in {pace.way}{''.join(others)}; {fit}"]
     if taken != asked:
         minutes = budget.minutes or 0.0
         lines.append(
-            f"{option} {taken} is taken: {asked} is too slow for {minutes:g} minutes; {option} {asked} keeps it"
+            f"{option} {taken} is taken: {asked} is too slow for {counted(minutes, 'minute')}; "
+            f"{option} {asked} keeps it"
         )
     if pace.steps < pace.needed:
-        more = f"--steps {pace.needed}" if budget.minutes is None else f"--minutes {math.ceil(pace.minutes_needed)}"
+        more = f"{pace.needed:,} steps" if budget.minutes is None else f"{math.ceil(pace.minutes_needed)} minutes"
         less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
-        lines.append(f"too few steps: what is learned will be noise; {more} helps{less}")
+        few = "perhaps too few steps" if pace.run.guessed else "too few steps: what is learned will be noise"
+        lines.append(f"{few}; {more} help{less}")
     return lines
 
 

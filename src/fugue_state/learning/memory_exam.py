@@ -2,36 +2,31 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from fugue_state.audio.inverters import Inverter, make_inverter
+from fugue_state.arrays import Array
+from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
+from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
 from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
 from fugue_state.memory.catalogue import MemoryHeader
-from fugue_state.memory.dataset import MelSet
+from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.networks import Generator
 from fugue_state.progress import Track, untracked
 
 # A point of accuracy weighs as much as 8 % of distance.
 ACCURACY_POWER = 8
 LEAST_ACCURACY = 0.01  # below it the score stays finite
 
-Classes = dict[str, Mels]
-
-
-def as_memory(generator: Generator, header: MemoryHeader, inverter: Inverter | None = None) -> Memory:
-    """Return a memory of a copy of `generator`, which may be on any device and may go on learning."""
-    return Memory(copy.deepcopy(generator).cpu(), header, inverter=inverter)
+Classes = Mapping[str, Mels]
 
 
 def score(distance: float, accuracy: float | None = None) -> float:
@@ -81,7 +76,7 @@ class Examiner:
         self._between_real = {"frechet_real": frechet(self._points(rest), self._real)} if self._suffice(rest) else {}
 
     def __call__(self, generator: Generator, header: MemoryHeader) -> dict[str, float]:
-        """Examine a generator, on any device and in any mode; it stays as it was.
+        """Examine a generator.
 
         Returns, where the clips suffice to tell:
         `score`, lower is better;
@@ -94,7 +89,7 @@ class Examiner:
         """
         if header.model.labels != self._labels:
             raise CheckpointError(f"memory {header.name!r} has labels {header.model.labels}, not {self._labels}")
-        memory = as_memory(generator, header, self._inverter)
+        memory = Memory(generator, header, inverter=self._inverter)
         mels, asked = generated_mels(memory, self._each, self._seed)
         if not np.isfinite(mels).all():
             raise TrainingError("the memory generates values that are not numbers (NaN or infinity)")
@@ -107,7 +102,7 @@ class Examiner:
             figures = {"score": score(figures["frechet"], figures.get("accuracy"))} | figures
         return figures | self._spread(made) | {"held_out": float(self.held_out)}
 
-    def _names(self, made: Classes, memory: Memory) -> dict[str, float]:
+    def _names(self, made: Mapping[str, Array], memory: Memory) -> dict[str, float]:
         """Name the first sounds of every class by how they begin: inverting is most of the work."""
         if not self._named:
             return {}
@@ -154,7 +149,7 @@ class Examiner:
 def _shuffled(learned: MelSet, names: Sequence[str], seed: int) -> Classes:
     """Return the training mels by class, each in an order drawn by seed."""
     order = np.random.default_rng(seed).permutation(len(learned.label))
-    mels, label = learned.mels.numpy(), learned.label.numpy()
+    mels, label = learned.mels, learned.label
     if names == ("",):
         return {"": mels[order]}
     return {name: mels[order[label[order] == i]] for i, name in enumerate(names)}

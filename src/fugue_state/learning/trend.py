@@ -44,7 +44,7 @@ def trend(history: Sequence[Mapping[str, float]]) -> str:
     least = min((entry["score"] for entry in known), default=0.0)
     known = [entry for entry in known if entry["score"] <= BEGINNING * least]
     if len(known) < FEWEST:
-        return f"Too early to say: {len(known)} of at least {FEWEST} checkpoints are measured."
+        return f"Too early to say: {len(known)} so far of the {FEWEST} checkpoints that it takes."
     level = np.log(np.maximum([entry["score"] for entry in known], 1e-9))
     span = min(LONGEST, max(2, len(known) // 3))
     gain = float(level[-2 * span : -span].mean() - level[-span:].mean())

@@ -1,0 +1,271 @@
+"""A run: a network learns in a folder, and can be stopped at any step and go on as if it had not been."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from enum import Enum
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+
+from fugue_state.audio import io
+from fugue_state.config import AnySettings, Budget, ComputeConfig, Settings, checked
+from fugue_state.errors import InputError
+from fugue_state.learning.learner import Learner
+from fugue_state.learning.log import Log, steps_logged
+from fugue_state.memory.catalogue import RUN_FILE
+from fugue_state.memory.checkpoint import read_tensors, write_tensors
+from fugue_state.memory.claim import claimed
+from fugue_state.progress import Track, untracked
+
+STATE_FILE = "state.safetensors"
+LEAST_S = 1e-6  # that a step takes, whatever the clock says
+ROUNDS = {"precision", "layout"}  # settings with which a run may go on otherwise: they only round differently
+
+
+class Begin(Enum):
+    """How a run begins: in a folder without one, with the one that is there, or in place of it."""
+
+    NEW = "new"
+    RESUME = "resume"
+    OVER = "over"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One step of a run, for whoever watches."""
+
+    step: int
+    losses: dict[str, float]
+    elapsed_s: float
+    remaining_s: float
+
+
+@dataclass(frozen=True)
+class Watcher:
+    """Whoever waits for a run: is told of steps, news and notes, and may stop it."""
+
+    step: Callable[[Progress], None] = lambda _: None
+    say: Callable[[str], None] = lambda _: None
+    track: Track = untracked
+    stop: Callable[[], bool] = lambda: False
+
+    def note(self, line: str) -> None:
+        """Tell what is worth knowing before going on."""
+        self.say(f"note: {line}")
+
+
+class Run:
+    """A folder that a network learns in until a budget is spent, in one process or in several.
+
+    It holds the settings, the state to go on from and the logs; what was learned is put beside them. As a context, it
+    keeps other processes out of the folder, and Ctrl-C asks for a stop after the step; a second one stops at once.
+    A budget in minutes counts from the first step on; one in steps from the run's beginning.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        budget: Budget,
+        begin: Begin = Begin.NEW,
+        watcher: Watcher | None = None,
+        compute: ComputeConfig | None = None,
+    ) -> None:
+        self.folder, self.budget, self.begin = folder, budget, begin
+        self.watcher = watcher or Watcher()
+        self.stopped = False
+        self.log: Log  # from the first step on, in the first process
+        self._compute = compute or ComputeConfig(accelerator="cpu")
+        self._open = contextlib.ExitStack()
+
+    @cached_property
+    def fabric(self) -> Fabric:
+        """What runs the steps on the devices asked for; InputError if they are not there."""
+        return make_fabric(self._compute)
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the one process that writes and tells."""
+        return bool(self.fabric.is_global_zero)
+
+    def __enter__(self) -> Run:
+        self.fabric.launch()
+        if self.first:
+            self._open.enter_context(claimed(self.folder))
+        else:
+            self.watcher = Watcher()
+        self._open.enter_context(self._stoppable())
+        return self
+
+    def __exit__(self, kind: object, *_: object) -> None:
+        self._open.close()
+        if kind is None:  # together: a process that goes early may abort as its connections break
+            self.fabric.barrier()
+            if torch.distributed.is_initialized():
+                torch.distributed.destroy_process_group()
+
+    @contextlib.contextmanager
+    def _stoppable(self) -> Iterator[None]:
+        """Let Ctrl-C ask for a stop; only a main thread can be asked."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGINT, self._ask)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _ask(self, *_: object) -> None:
+        if self.stopped:
+            raise KeyboardInterrupt
+        self.stopped = True
+        self.watcher.say("")  # below the bar
+        self.watcher.say("stopping after this step; everything is kept")
+
+    def check(self, settings: Settings) -> None:
+        """Make sure that this may be learned here: it begins, or is what the run in the folder learns.
+
+        Raises InputError if there is a run already that is not to be continued or replaced, none to resume, or
+        one with other settings; the first difference is named. How a step is computed may differ.
+        """
+        before = self.before(type(settings))
+        if before is not None:
+            then = _decisive(before.model_dump(mode="json"))
+            for key, now in _decisive(settings.model_dump(mode="json")).items():
+                # What an older version did not write down is not known.
+                if key in before.model_fields_set and then[key] != now:
+                    difference = _first_difference(key, then[key], now)
+                    raise InputError(f"{self.folder}: the run was started with {difference}")
+        elif self.begin is Begin.NEW and (self.folder / RUN_FILE).exists():
+            raise InputError(f"{self.folder}: holds a run already; --resume continues it, --force starts over")
+
+    def before(self, kind: type[AnySettings]) -> AnySettings | None:
+        """Return the settings that a run which goes on was started with; InputError if it cannot go on."""
+        return read_settings(self.folder, kind) if self.begin is Begin.RESUME else None
+
+    @property
+    def done(self) -> int:
+        """Steps that were made before."""
+        return steps_logged(self.folder) if self.begin is Begin.RESUME else 0
+
+    def learn(self, learner: Learner, keep: Callable[[bool], None], stepped: Callable[[], None] = lambda: None) -> None:
+        """Let something learn until the budget is spent, or a stop is asked for.
+
+        In the first process, `keep` is to write what was learned at every save, and hears whether it is the last;
+        `stepped` follows each step. Raises as `check` does, and TrainingError if a loss is not a number: the last
+        good state stays.
+        """
+        self._take_up(learner)
+        first = learner.step_count
+        if self.first:
+            self.log = Log(self.folder, learner.columns, first, self.watcher.say)
+        begin = saved = time.monotonic()
+
+        def times_s() -> tuple[float, float]:
+            elapsed = max(time.monotonic() - begin, LEAST_S)
+            return elapsed, _left_s(self.budget, learner.step_count, learner.step_count - first, elapsed)
+
+        with self.log if self.first else contextlib.nullcontext():
+            while True:
+                elapsed, left = times_s()
+                due = time.monotonic() - saved > self.budget.save_minutes * 60.0
+                ends, due = self._agreed(left == 0.0 or self.stopped or self.watcher.stop(), due)
+                if self.first and (ends or due):
+                    self.log.flush()
+                    write_tensors(self.folder / STATE_FILE, learner.kind, learner.settings, learner.state())
+                    keep(ends)
+                if ends:
+                    return
+                if due:
+                    saved = time.monotonic()
+                losses = learner.step(left / (left + elapsed))
+                if self.first:
+                    progress = Progress(learner.step_count, losses, *times_s())
+                    self.log.losses(progress.step, losses, progress.elapsed_s)
+                    self.watcher.step(progress)
+                    stepped()
+
+    def _take_up(self, learner: Learner) -> None:
+        """Begin in the folder, without what an older run left, or go on from the state in it."""
+        self.check(learner.settings)
+        state = self.folder / STATE_FILE
+        if self.first:
+            io.output_folder(self.folder)
+            if self.begin is not Begin.RESUME:
+                for name in (STATE_FILE, *Log.FILES, *learner.leaves):
+                    (self.folder / name).unlink(missing_ok=True)
+            # Also of a run that goes on: it may be computed otherwise from now on.
+            with io.replacing(self.folder / RUN_FILE) as beside:
+                text = json.dumps(learner.settings.model_dump(mode="json"), indent=1)
+                beside.write_text(text, encoding="utf-8")
+        self.fabric.barrier()
+        if self.begin is Begin.RESUME and state.is_file():
+            learner.restore(read_tensors(state, learner.kind)[1], state)
+
+    def _agreed(self, ends: bool, due: bool) -> tuple[bool, bool]:
+        """Return the first process's flags: clocks and Ctrl-C differ from process to process."""
+        return (ends, due) if self.fabric.world_size == 1 else self.fabric.broadcast((ends, due))
+
+
+def _left_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float:
+    """Return the seconds left of a budget; one in steps goes by the speed of those done so far."""
+    ends = []
+    if budget.minutes is not None:
+        ends.append(budget.minutes * 60.0 - elapsed_s)
+    if budget.steps is not None:
+        ends.append((budget.steps - step) * elapsed_s / max(done, 1))
+    return max(0.0, min(ends))
+
+
+def make_fabric(compute: ComputeConfig) -> Fabric:
+    """Return what runs the loop on the devices asked for; it joins the processes of a launcher such as torchrun."""
+    # What Fabric tells of itself is no news to whoever trains a memory.
+    logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
+    try:
+        return Fabric(
+            accelerator=compute.accelerator,
+            devices=compute.devices,
+            num_nodes=compute.nodes,
+            strategy=compute.strategy,
+        )
+    except (RuntimeError, ValueError, MisconfigurationException) as error:
+        raise InputError(f"cannot train on {compute.devices} x {compute.accelerator}: {error}") from None
+
+
+def read_settings(folder: Path, kind: type[AnySettings]) -> AnySettings:
+    """Return the settings of the run in a folder; InputError if there is none."""
+    path = folder / RUN_FILE
+    if not path.is_file():
+        raise InputError(f"{folder}: no run to resume")
+    try:
+        return checked(kind, json.loads(path.read_text(encoding="utf-8")))
+    except ValueError:
+        raise InputError(f"{path}: damaged; --force starts over") from None
+
+
+def _decisive(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of some settings that decide what a run learns, but for rounding."""
+    return {
+        key: _decisive(value) if isinstance(value, dict) else value
+        for key, value in values.items()
+        if key not in ROUNDS
+    }
+
+
+def _first_difference(key: str, before: object, now: object) -> str:
+    if isinstance(before, dict) and isinstance(now, dict):
+        inner = next(k for k in now if before.get(k) != now[k])
+        return _first_difference(f"{key}.{inner}", before.get(inner), now[inner])
+    return f"{key} = {before}, not {now}"

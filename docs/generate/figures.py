@@ -76,6 +76,13 @@ FIGURES = (
         "render.json", "The demo piece", ("python benchmarks/render.py",), "Beside the common way of inverting it."
     ),
     Figures(
+        "commands.jsonl",
+        "Whole commands",
+        ("python benchmarks/commands.py --rounds 2 --events 4 --before CHECKOUT",),
+        "From start to end, in processes of their own; beside the common way, and beside the version before "
+        "playing needed no PyTorch.",
+    ),
+    Figures(
         "composition.json",
         "A loop that is composed",
         ("python benchmarks/composition.py",),

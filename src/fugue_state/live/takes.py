@@ -432,7 +432,7 @@ def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:
         for frame in file.decode(audio=0):
             if (frame.format.name, frame.layout.nb_channels) != ("s32", 2):
                 return
-            yield frame.to_ndarray().reshape(-1, 2)
+            yield frame.to_ndarray().astype(np.int32, copy=False).reshape(-1, 2)
 
 
 def _copy_sound(sound: Path, target: Path, rate: int, comment: str) -> None:

@@ -17,6 +17,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import av
 import httpx
 import numpy as np
 import numpy.typing as npt
@@ -352,6 +353,27 @@ def test_a_damaged_take_is_named_and_left_and_the_others_are_completed(
     assert {path.name: path.read_bytes() for path in bad.iterdir() if path.name != takes.LOCK} == kept
     assert not good.exists()
     assert load_score(tmp_path / "take-002.toml").played_s == 2.0
+
+
+@pytest.mark.parametrize("kind", ["text", "WAV", "mono", "16 bits", "a film without sound"])
+def test_a_take_whose_sound_is_none_is_completed_without_it(tmp_path: Path, kind: str) -> None:
+    left = left_over(tmp_path / "take-001.take", FIRST + MOVED + '{"until": 88200}\n')
+    sound, quiet = left / takes.SOUND, np.zeros((4410, 2), dtype=np.float32)
+    if kind == "text":
+        sound.write_text("no sound")
+    elif kind == "WAV":
+        soundfile.write(sound, quiet, 44_100, takes.SUBTYPE, format="WAV")
+    elif kind == "mono":
+        soundfile.write(sound, quiet[1:, 0], 44_100, takes.SUBTYPE)
+    elif kind == "16 bits":
+        soundfile.write(sound, quiet, 44_100, "PCM_16")
+    else:
+        with av.open(sound, "w", format="mp4") as film:
+            pictures = film.add_stream("mpeg4", 10, width=16, height=16)
+            film.mux(pictures.encode(av.VideoFrame(16, 16)))
+            film.mux(pictures.encode(None))
+    assert takes.recover([left]) == (["take-001"], [])
+    assert takes.listed(tmp_path) == {"take-001": ["toml"]}
 
 
 def test_a_server_starts_whatever_lies_in_its_takes(tmp_path: Path) -> None:

@@ -460,9 +460,14 @@ def _line(path: Path, number: int, found: Any) -> dict[str, Any]:
 
 
 def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:
-    """Yield the blocks (N, 2) of a sound file that may be cut off anywhere: 24 bits, the highest of 32."""
-    with contextlib.suppress(av.FFmpegError), av.open(sound, metadata_errors="replace") as file:
+    """Yield the blocks (N, 2) of a sound file that may be cut off anywhere: 24 bits, the highest of 32.
+
+    What is no sound of a take ends it: another kind of file, other channels, other samples.
+    """
+    with contextlib.suppress(av.FFmpegError), av.open(sound, format="flac", metadata_errors="replace") as file:
         for frame in file.decode(audio=0):
+            if (frame.format.name, frame.layout.nb_channels) != ("s32", 2):
+                return
             yield frame.to_ndarray().astype(np.int32, copy=False).reshape(-1, 2)
 
 

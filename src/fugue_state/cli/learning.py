@@ -422,11 +422,13 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
 
     Without --against, it tells what was measured while training.
     """
+    from fugue_state.corpus.cache import find_cache
     from fugue_state.learning.card import write_run_card
     from fugue_state.learning.run import Watcher
     from fugue_state.memory.catalogue import find_memory, read_header
 
-    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel)
+    cache = None if against is None else find_cache(note)
+    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
     watcher = Watcher(say=say, track=tracked)
-    text, values = write_run_card(run, corpus, force=force, theme=theme, watcher=watcher)
+    text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, watcher=watcher)
     say(f"wrote {text} and {values}")

@@ -141,6 +141,7 @@ class Stage:
             self.session.player.do(done.set)
             if not done.wait(PATIENCE_S):
                 raise HangError
+            self.do(asyncio.sleep(0))  # what the clock told before is heard
             if not left:
                 return
             time.sleep(0.005)
@@ -166,7 +167,6 @@ class Hand:
     """A control socket that somebody holds who says what is right."""
 
     def __init__(self, stage: Stage) -> None:
-        self._stage = stage
         self._open = contextlib.ExitStack()
         address = f"ws://127.0.0.1:{stage.port}/ws/control?token={TOKEN}"
         self.socket = self._open.enter_context(connect(address, compression=None, max_size=None, close_timeout=0.2))

@@ -38,7 +38,7 @@ class Puppet(Generator):
     def __call__(self, z: Array, label: int, *_: object, **__: object) -> Array:
         # The latent chooses, so that other latents give other mels.
         turns = self.turns[label]
-        return turns[int(abs(z[0]) * 1000) % len(turns)]
+        return np.asarray(turns[int(abs(z[0]) * 1000) % len(turns)])
 
 
 @pytest.fixture

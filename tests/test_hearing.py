@@ -15,6 +15,7 @@ from fugue_state.cli import main
 from fugue_state.config import Budget, HearConfig, MelSpec
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.errors import CheckpointError, CorpusError, InputError
+from fugue_state.learning import pace
 from fugue_state.learning.degrade import degrade, noise_like
 from fugue_state.learning.log import LOSS_FILE
 from fugue_state.learning.run import Begin, Run, Watcher
@@ -165,7 +166,10 @@ def test_noise_lies_below_the_sound() -> None:
         assert 0.009 < level < 1.01
 
 
-def test_a_vocoder_is_trained_and_added_by_command(make_corpus: Callable[..., Path], tiny_path: Path) -> None:
+def test_a_vocoder_is_trained_and_added_by_command(
+    make_corpus: Callable[..., Path], tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "WORTH_TIMING", 1)
     folder, work = make_corpus({"Am": 4, "C": 4}), tiny_path.parent
     (folder / "Test").mkdir()
     shutil.copytree(folder / "Am", folder / "Test" / "Am")
@@ -177,6 +181,7 @@ def test_a_vocoder_is_trained_and_added_by_command(make_corpus: Callable[..., Pa
     made = run("vocoder", "train", folder, "-o", ears, *options, "--steps", "2")
     assert made.exit_code == 0, made.output
     assert "steps" in made.stdout
+    assert "about 3,000 may be needed, a guess that no run has confirmed" in made.stderr
     assert "final_log_spectral_error_db" in made.stdout
     again = run("vocoder", "train", folder, "-o", ears, *options, "--steps", "2")
     assert again.exit_code == 2
@@ -191,9 +196,7 @@ def test_a_vocoder_is_trained_and_added_by_command(make_corpus: Callable[..., Pa
     assert Memory.load(work / "more.safetensors").own_inverter == "vocoder"
 
 
-def test_a_vocoders_run_goes_on_as_it_began(
-    make_corpus: Callable[..., Path], tiny_path: Path
-) -> None:
+def test_a_vocoders_run_goes_on_as_it_began(make_corpus: Callable[..., Path], tiny_path: Path) -> None:
     folder, ears = make_corpus({"Am": 4, "C": 4}), tiny_path.parent / "ears"
     words = ("vocoder", "train", folder, "-o", ears, "--mel-of", tiny_path, "--channels", "8", "--blocks", "1")
     made = run(*words, "--batch", "2", "--slice", "0.8", "--licence", "CC0-1.0", "--steps", "1")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,6 +28,16 @@ COMMANDS = [
     "score new new.toml",
     "train --help",
     "vocoder train --help",
+    "sample -m {memory} -n 1 -o out",
+    "forget -m {memory} -o piece.wav --duration 2 --film piece.mp4 --size 480x360 --fps 24",
+    "score show forget-and-recall -o plan.png",
+    "render short.toml -o piece.wav",
+    "resynth sound.wav -o again.wav -m {memory}",
+    "profile {memory} --latents 2 --observed 4 --plot profile.svg",
+    "atlas {memory} --latents 16",
+    "curve {memory} --latents 2 --steps 2 --plot curve.svg",
+    "measure {memory} --against sounds --per-class 4",
+    "corpus inspect sounds",
 ]
 LEARNING = ["card run", "train sounds -o run", "train sounds -o run --dry-run", "vocoder train sounds -o run"]
 TOLD = (
@@ -46,8 +57,14 @@ def fugue(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_commands_run_without_what_learning_needs(tmp_path: Path, command: str) -> None:
-    done = fugue(tmp_path, command)
+def test_commands_run_without_what_learning_needs(
+    tmp_path: Path, tiny_path: Path, make_corpus: Callable[..., Path], command: str
+) -> None:
+    root = make_corpus({"Am": 4, "C": 4}, "sounds")
+    shutil.copy(next(root.rglob("*.wav")), tmp_path / "sound.wav")
+    score = f'memory = "{tiny_path}"\nduration_s = 1.0\nforgetting = {{ order = "random", pace = "linear" }}\n'
+    (tmp_path / "short.toml").write_text(score, encoding="utf-8")
+    done = fugue(tmp_path, command.format(memory=tiny_path))
     assert done.returncode == 0, done.stderr
     assert done.stdout or done.stderr
 

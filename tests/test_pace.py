@@ -122,6 +122,20 @@ def test_the_widest_network_whose_steps_fit_is_taken(
     assert any("too few steps" in line and "5 minutes help" in line for line in lines) == (minutes == 1.0)
 
 
+def test_a_guess_is_told_as_one(find: Callable[..., Pace[Loop]], clock: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    budget = Budget(minutes=1)
+    found = find(clock, budget, "fast")
+    known = " ".join(told(found, budget, "--size"))
+    monkeypatch.setattr(Loop, "guessed", True)
+    guess = " ".join(told(found, budget, "--size"))
+    assert "are needed" in known
+    assert "guess" not in known
+    assert "may be needed, a guess that no run has confirmed" in guess
+    assert "perhaps too few steps; " in guess
+    assert "are needed" not in guess
+    assert "noise" not in guess
+
+
 def test_a_run_of_very_few_steps_is_not_timed(find: Callable[..., Pace[Loop]], clock: Build) -> None:
     found = find(clock, Budget(steps=10), "slow", "fast")
     assert (found.way, found.step_s, found.steps) == ("slow", 0.0, 10)

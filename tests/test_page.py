@@ -34,6 +34,7 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM.exists() and DRIVER.exists()), reason="no browser: Debian's chromium and chromium-driver are needed"
 )
 PATIENCE_S = 120.0
+WIDTH, HEIGHT = 1280, 800  # of the page, unless a test is about another size
 LAYERS = {"deconv1": 512, "deconv2": 256, "deconv3": 128, "deconv4": 64, "deconv5": 32}
 SECOND = LAYERS["deconv1"]  # the first unit of deconv2
 SMALL = {"deconv1": 64, "deconv2": 32}
@@ -75,6 +76,7 @@ class Page:
 
     def __init__(self, browser: Chrome, stage: Stage) -> None:
         self.browser, self.stage = browser, stage
+        self.resize()  # whatever a test before left, or the browser begins with
 
     @property
     def address(self) -> str:
@@ -94,9 +96,12 @@ class Page:
         """Return the units that brushes have taken away."""
         return [int(unit) for unit in np.flatnonzero(self.performance.brushed == 0)]
 
-    def open(self, query: str = "", width: int = 1280, height: int = 800) -> None:
+    def resize(self, width: int = WIDTH, height: int = HEIGHT) -> None:
         size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+    def open(self, query: str = "", width: int = WIDTH, height: int = HEIGHT) -> None:
+        self.resize(width, height)
         self.browser.get(self.address + query)
         self.until(lambda: self.run("return globalThis.fugue?.control.open && document.fonts.status === 'loaded'"))
 
@@ -267,6 +272,7 @@ def test_a_press_while_the_memory_loads_is_not_lost(browser: Chrome, tmp_path: P
         page = Page(browser, stage)
         page.browser.get(page.address)
         page.until(lambda: page.run("return Boolean(globalThis.fugue)"))
+        assert page.run("return [innerWidth, innerHeight]") == [WIDTH, HEIGHT]
         page.click("#start")
         page.until(lambda: "is loading" in page.text("#start-note"))
         assert page.find("#veil").is_displayed()

@@ -32,6 +32,7 @@ from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.overview import overview_figure
+from fugue_state.piece.panels import COLUMNS, told_apart
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.portrait import portrait_figure
 from fugue_state.score.model import Score
@@ -187,6 +188,21 @@ def test_a_plan_names_as_many_chords_as_are_legible_and_says_how_many(tiny_memor
         assert len(chords[::nth]) - len(names) <= (nth > 1)  # the last would run into what stands beside
         assert set(names) == set(chords)
         assert not told or len(names) * widest > 0.25  # no fewer than need be
+
+
+def test_of_many_moves_a_picture_shows_what_it_can_tell_apart() -> None:
+    times, row = np.sort(np.random.default_rng(0).uniform(0, 50, 20 * COLUMNS)), np.random.default_rng(1)
+    values = row.standard_normal(len(times))
+    assert told_apart(times[:COLUMNS], 100, values[:COLUMNS]).tolist() == list(range(COLUMNS))
+    shown = told_apart(times, 100, values)
+    assert len(shown) < 4 * COLUMNS / 2 + 4
+    for begin in range(0, COLUMNS // 2, 50):
+        column = (times >= begin * 100 / COLUMNS) & (times < (begin + 1) * 100 / COLUMNS)
+        inside = np.flatnonzero(column)
+        kept = np.intersect1d(shown, inside)
+        assert (kept[0], kept[-1]) == (inside[0], inside[-1])
+        assert (values[kept].min(), values[kept].max()) == (values[column].min(), values[column].max())
+    assert len(told_apart(np.zeros(0), 100, np.zeros(0))) == 0
 
 
 @pytest.fixture

@@ -18,6 +18,9 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.instrument import Controls, Instrument, play
+from fugue_state.piece.line import Line
+from fugue_state.piece.markers import markers
+from fugue_state.piece.overview import overview
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.portrait import portrait_figure
 from fugue_state.piece.provenance import reopened
@@ -57,6 +60,32 @@ def test_events_loop_the_chords_and_forget_as_planned(tiny_memory: Memory) -> No
     assert forgotten == sorted(forgotten)
     assert forgotten[-1] == pytest.approx(0.5, abs=0.03)
     assert made[-1].onset / 44_100 <= score.duration_s - tiny_memory.spec.duration_s
+
+
+VOICES = {
+    "plain": {"voices": [{"swing": 0.3, "chords": ["C", "-", "G*2"]}, {"forgets": False, "beats": 3}]},
+    "cues": {"cues": [{"do": "recall", "at": 3, "over": 2}, {"do": "forget", "at": 6}], "forgetting": {"fade_s": 2}},
+    "a hand": {"changes": [{"at": 4, "path": "/forget", "value": 0.5}]},
+    "adaptive": {"forgetting": {"adaptive": {}, "pace": "even"}},
+    "a take": {"resolution": "block", "changes": [{"at": 4, "path": "/forget", "value": 0.5}]},
+}
+
+
+@pytest.mark.parametrize("changes", VOICES.values(), ids=list(VOICES))
+def test_the_outline_of_a_piece_is_that_of_its_events(tiny_memory: Memory, changes: dict[str, Any]) -> None:
+    made = Piece(short(**changes), tiny_memory)
+    outline, events = list(made.outline()), list(made.events())
+    assert [one[:3] for one in outline] == [(e.onset, e.voice, e.chord) for e in events]
+    assert all(np.array_equal(one.strengths, e.strengths) for one, e in zip(outline, events, strict=True))
+
+
+def test_what_happens_when_is_known_without_any_latent(tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    voices = [{"latents": "walk"}, {"latents": "fresh", "variation": 0.5}, {"latents": "path", "towards_seed": 3}]
+    made = Piece(short(voices=voices), tiny_memory)
+    wanted = [event.onset / 44_100 for event in made.events()]
+    monkeypatch.setattr(Line, "latents", lambda *_: pytest.fail("a million of them take minutes"))
+    assert overview(made).times_s.tolist() == wanted
+    assert len(markers(made)) > 0
 
 
 def test_progressions(tiny_memory: Memory) -> None:

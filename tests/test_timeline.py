@@ -14,7 +14,7 @@ from fugue_state.bending.hand import Hand
 from fugue_state.bending.orders import Order
 from fugue_state.bending.schedule import even_shape, shape_of
 from fugue_state.bending.strengths import forget
-from fugue_state.bending.timeline import Path, Timeline, along, compose
+from fugue_state.bending.timeline import GOING, Path, Timeline, along, compose
 from fugue_state.config import Place, checked
 from fugue_state.errors import InputError
 from fugue_state.score.cues import Course
@@ -120,6 +120,31 @@ def test_ways_lead_where_they_should_unit_after_unit(begun: float, to: float, se
     between = path(0.4)
     partial = (between != begin) & (between > 0) & (between < 1)
     assert partial.sum() <= 1
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.integers(0, 2**16))
+@settings(deadline=None)
+def test_a_way_moves_each_unit_by_what_is_left_for_it(begun: float, to: float, share: float, seed: int) -> None:
+    random = np.random.default_rng(seed)
+    begin = random.choice([0.0, 1.0, begun, 1 / 3], UNITS).astype(np.float32)
+    order = random.permutation(UNITS)[: random.integers(1, UNITS + 1)]
+    held = begin[order].astype(np.float64)
+    change = len(order) * (1.0 - to) - held.sum()
+    room = np.abs(float(change > 0) - held)
+    before = np.concatenate([[0.0], np.cumsum(room)[:-1]])
+    wanted = begin.copy()
+    wanted[order] = held + np.sign(change) * np.clip(share * abs(change) - before, 0.0, room)
+    assert along(begin, order, to)(share).tobytes() == wanted.tobytes()
+
+
+def test_times_may_be_asked_for_in_any_order() -> None:
+    cues = [{"do": ("recall", "forget")[i % 2], "at": i / 4, "over": 0.2, "to": (i % 7) / 7} for i in range(4 * GOING)]
+    times = np.linspace(0, GOING, 700).tolist()
+    forwards = timeline(cues=cues)
+    there = [forwards(time) for time in times]
+    back = [forwards(time) for time in times[::-1]]
+    assert np.array_equal(there, back[::-1])
+    assert np.array_equal(timeline(cues=cues)(times[-1]), there[-1])
 
 
 def test_a_way_of_one_direction_does_not_go_the_other() -> None:

@@ -36,26 +36,26 @@ def compiled(function: Function) -> Function:
     _listen()
     made = numba.njit(**WAY)(function)
     with contextlib.suppress(RuntimeError):  # nowhere to write
-        made._cache = _Kept(function)
+        made._cache = _Kept(function)  # type: ignore[no-untyped-call]
     return cast("Function", made)
 
 
-class _Kept(FunctionCache):  # type: ignore[misc]
+class _Kept(FunctionCache):
     """Machine code on disk, which can always be made again: what is damaged is, and a full disk stops nobody."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return what is kept, or None."""
         try:
-            return super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except Exception:  # noqa: BLE001 - half a file can raise anything
             with contextlib.suppress(OSError):
-                self.flush()
+                self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         """Keep something, where there is room."""
         with contextlib.suppress(OSError):
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 class _Compiling(Listener):
@@ -75,7 +75,7 @@ class _Compiling(Listener):
 
 @cache
 def _listen() -> None:
-    register("numba:compile", _Compiling())  # type: ignore[no-untyped-call]
+    register("numba:compile", _Compiling())
 
 
 def cores() -> int:

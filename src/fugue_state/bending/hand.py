@@ -58,6 +58,7 @@ class Hand:
         self._locked = np.zeros(units, dtype=np.bool_)
         self.frozen: npt.NDArray[np.bool_] = np.zeros(units, dtype=np.bool_)
         self._held = np.ones(units, dtype=np.float32)
+        self._set: Strengths | None = None  # what faders, brushes and locks leave, once it is asked for
 
     @property
     def brushed(self) -> Strengths:
@@ -130,16 +131,24 @@ class Hand:
         return self._left(None if planned is None else planned(time_s))
 
     def _left(self, planned: Strengths | None) -> Strengths:
+        self._set = self._set_now() if self._set is None else self._set
+        left = self._set.copy() if planned is None else planned * self._set
+        return np.where(self.frozen, self._held, left) if self.frozen.any() else left
+
+    def _set_now(self) -> Strengths:
         left = forget(self._order, self._master, len(self._brush))
         left[self._locked] = 1.0
         left = self._brush * left
         for inside, value in zip(self._orders, self._faders, strict=True):
             if value:
                 left = left * forget(inside, value, len(left))
-        left = left if planned is None else planned * left
-        return np.where(self.frozen, self._held, left) if self.frozen.any() else left
+        return left
 
     def _apply(self, change: Change, planned: PlannedNow | None) -> None:
+        self._move(change, planned)
+        self._set = None
+
+    def _move(self, change: Change, planned: PlannedNow | None) -> None:
         path, numbers = find(change.path)
         value, what = change.played, path.pattern.rpartition("/")[2]
         if path.pattern == "/forget":

@@ -6,7 +6,7 @@ import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Protocol
 
 import numpy as np
@@ -19,6 +19,7 @@ from fugue_state.score.cues import Cue, CueSpan, spans
 from fugue_state.score.model import Forgetting, Score
 
 FORGETTING: Place = ("forgetting",)
+GOING = 64  # ways that are kept once they are found: one after another is gone
 FADE_POINTS = 16  # a power of two: the mean of ones is one
 
 Path = Callable[[float], Strengths]
@@ -51,11 +52,16 @@ def along(begin: Strengths, order: Order, to: float, direction: int = 0) -> Path
     goal = 1.0 if change > 0 else 0.0
     room = np.abs(goal - held)
     before = np.concatenate([[0.0], np.cumsum(room)[:-1]])
+    sign = np.sign(change)
+    through = (held + sign * room).astype(np.float32)
 
     def strengths(share: float) -> Strengths:
-        moved = np.clip(share * abs(change) - before, 0.0, room)
+        gone = share * abs(change)
         now = begin.copy()
-        now[order] = held + np.sign(change) * moved
+        if begun := int(before.searchsorted(gone)):  # all but the last of them are through
+            last = begun - 1
+            now[order[:last]] = through[:last]
+            now[order[last]] = held[last] + sign * min(gone - before[last], room[last])
         return now
 
     return strengths
@@ -73,7 +79,7 @@ class Move:
 
     def elapsed_s(self, time_s: float) -> float:
         """Return the seconds, without pauses, that it has had at a time."""
-        paused_s = sum(min(max(0.0, time_s - at), length) for at, length in self.pauses)
+        paused_s = sum(min(max(0.0, time_s - at), length) for at, length in self.pauses) if self.pauses else 0.0
         return min(self.length_s, max(0.0, time_s - self.start_s - paused_s))
 
     def strengths(self, time_s: float) -> Strengths:
@@ -126,13 +132,16 @@ def compose(
     holds = [span for span in spans(score.cues, score.clock) if span.cue.do == "hold"]
     moves: list[Move] = []
     begun = _Begun(units, moves)
+    ways: list[tuple[Order, float, int]] = []
+    going = lru_cache(GOING)(lambda number: along(begun(number), *ways[number]))
     forgetting: Move | None = None
     for plan, after in zip(plans, [*plans[1:], None], strict=True):
         ends_s = last_s if after is None else after.start_s
         pauses = _pauses(holds, plan.start_s, math.inf if after is None else ends_s)
         paused_s = sum(min(length, max(0.0, ends_s - at)) for at, length in pauses)
         length_s = max(0.0, ends_s - plan.start_s - paused_s) if plan.length_s is None else plan.length_s
-        path = _path(score, plan, begun, len(moves), orders)
+        ways.append(_way(score, plan, orders))
+        path = partial(_go, going, len(moves))
         begun.starts_s.append(plan.start_s)
         adaptive = plan.place == FORGETTING and score.forgetting.adaptive is not None
         shape = _shape(plan, path, even, partial(_listened, listened, length_s) if adaptive else None)
@@ -199,11 +208,16 @@ class _Begun:
         return self._found[number]
 
 
-def _path(score: Score, plan: _Plan, before: _Begun, number: int, orders: Orders) -> Path:
-    """Return the way of a plan from where the move before it is when it begins.
+def _go(going: Callable[[int], Path], number: int, share: float) -> Strengths:
+    """Return how far a share of the way of a move leads, by its number.
 
-    That is asked for when the way is first gone: an adaptive forgetting has to have been heard until then.
+    The way is found when it is gone: an adaptive forgetting has to have been heard until then.
     """
+    return going(number)(share)
+
+
+def _way(score: Score, plan: _Plan, orders: Orders) -> tuple[Order, float, int]:
+    """Return the way of a plan, whatever it begins with: its order, the fraction at its end, its direction."""
     base, course = score.forgetting, plan.course
     if isinstance(course, Forgetting):
         own, recall, to, direction = True, False, base.to, -1
@@ -216,12 +230,4 @@ def _path(score: Score, plan: _Plan, before: _Begun, number: int, orders: Orders
     order = orders(said.order or base.order, reverse=said.reverse, units=said.units, scope=scope, place=plan.place)
     if own and course is not base and recall != course.reverse:
         order = order[::-1]  # what was forgotten last is recalled first
-
-    @cache
-    def begun() -> Path:
-        return along(before(number), order, to, direction)
-
-    def path(share: float) -> Strengths:
-        return begun()(share)
-
-    return path
+    return order, to, direction

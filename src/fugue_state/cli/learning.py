@@ -431,4 +431,5 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
     corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
     watcher = Watcher(say=say, track=tracked)
     text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, watcher=watcher)
+    note_letters(*read_header(find_memory(run)).model.labels)
     say(f"wrote {text} and {values}")

@@ -21,10 +21,11 @@ from fugue_state.learning.arrays import Arrays, array_of, arrays_of, fill
 class RunSettings(Settings):
     """Everything that decides what a run learns; it is only ever continued with the same, but for rounding.
 
-    `needed` is about how many steps it takes.
+    `needed` is about how many steps it takes, `guessed` whether no run has confirmed that.
     """
 
     needed: ClassVar[int]
+    guessed: ClassVar[bool] = False
 
     @property
     @abstractmethod

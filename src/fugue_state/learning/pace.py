@@ -121,7 +121,8 @@ def told(pace: Pace[AnyRun], budget: Budget, option: str) -> list[str]:
         return []
     taken, asked = pace.run.width, pace.asked.width
     others = (f"; {name} takes {_longer(times)}" for name, times in pace.slower.items() if name != pace.way)
-    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} are needed"
+    needed = "may be needed, a guess that no run has confirmed" if pace.run.guessed else "are needed"
+    fit = f"the time ends near step {pace.steps:,}, about {pace.needed:,} {needed}"
     lines = [f"a step takes {pace.step_s:.2g} s here in {pace.way}{''.join(others)}; {fit}"]
     if taken != asked:
         minutes = budget.minutes or 0.0
@@ -132,7 +133,8 @@ def told(pace: Pace[AnyRun], budget: Budget, option: str) -> list[str]:
     if pace.steps < pace.needed:
         more = f"{pace.needed:,} steps" if budget.minutes is None else f"{math.ceil(pace.minutes_needed)} minutes"
         less = f", or a smaller {option} (now {taken})" if taken > SMALLEST_TOLD else ""
-        lines.append(f"too few steps: what is learned will be noise; {more} help{less}")
+        few = "perhaps too few steps" if pace.run.guessed else "too few steps: what is learned will be noise"
+        lines.append(f"{few}; {more} help{less}")
     return lines
 
 

@@ -56,6 +56,7 @@ class VocoderRun(RunSettings):
     """What a vocoder learns."""
 
     needed: ClassVar[int] = HEARING_STEPS_NEEDED
+    guessed: ClassVar[bool] = True
     vocoder: VocoderConfig
     mel: MelSpec
     slicing: str = SLICE_AUTO

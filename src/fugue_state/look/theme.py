@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -94,6 +94,7 @@ def rgb(colour: str) -> npt.NDArray[np.float64]:
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
 
 
+@cache
 def font_file(weight: Weight) -> Path:
     """Return the file of a weight of the typeface (Inter, OFL-1.1; digits of one width)."""
     return Path(str(resources.files("fugue_state"))) / FONTS / f"Inter-{weight}.otf"

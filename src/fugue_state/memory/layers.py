@@ -123,8 +123,11 @@ class Generator:
 
     def __init__(self, config: ModelConfig, frames: int, tensors: Mapping[str, Array]) -> None:
         self.config, self.frames, self.tensors = config, frames, dict(tensors)
-        self._deconv = {name: Deconv(tensors, name) for name in config.layers}
-        self._output = Output(tensors)
+        for name in config.layers:  # kept once, as they are multiplied with
+            weights = f"deconv.{name}.conv.weight"
+            self.tensors[weights] = np.ascontiguousarray(tensors[weights].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
+        self._deconv = {name: Deconv(self.tensors, name) for name in config.layers}
+        self._output = Output(self.tensors)
 
     @staticmethod
     def shapes(config: ModelConfig, frames: int = BANDS) -> Shapes:

@@ -27,7 +27,7 @@ from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
 
-VOICES_AHEAD = 16  # made before they are due: enough for every core, and little beside a piece
+EACH_AHEAD = 3  # voices for every core that are made before they are due, so that none has to wait
 
 
 @dataclass(frozen=True, eq=False)
@@ -252,7 +252,7 @@ class Coming:
 
     def _ahead(self) -> bool:
         """Have as many voices made as are wanted ahead of time; return whether any is left."""
-        for event in islice(self._events, VOICES_AHEAD - len(self._waiting)):
+        for event in islice(self._events, EACH_AHEAD * cores() - len(self._waiting)):
             self._waiting.append((event, self._pool.submit(self._make, event)))
         return bool(self._waiting)
 

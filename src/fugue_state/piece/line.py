@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,13 +23,12 @@ POOL = 16  # latents of a kind that a voice of always new ones draws from
 PLACES, NEW, VARIED = 1, 2, 3  # what random numbers are for: each purpose has its own
 
 
-@dataclass(frozen=True)
-class Onset:
-    """When a turn of the loop sounds; `index` counts the steps of the voice from its start."""
+class Onset(NamedTuple):
+    """When a turn of the loop sounds; `step` counts those of the voice from its start."""
 
     time_s: float
     turn: int
-    index: int
+    step: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +126,7 @@ class Line:
         for onset in self.onsets(end_s):
             if onset.time_s < begin_s:
                 continue
-            turn, repeated = onset.turn, onset.index >= len(self.turns)
+            turn, repeated = onset.turn, onset.step >= len(self.turns)
             if voice.latents == "walk" and repeated:
                 now[turn] = blend(now[turn], self._new(onset), voice.wander)
             elif voice.latents == "fresh" and repeated:
@@ -146,7 +146,7 @@ class Line:
         return values.astype(np.float32)
 
     def _random(self, purpose: int, onset: Onset) -> np.random.Generator:
-        return np.random.default_rng([self.seed, purpose, self.number, onset.index])
+        return np.random.default_rng([self.seed, purpose, self.number, onset.step])
 
 
 def blend(one: Array, other: Array, share: float) -> Array:

@@ -7,18 +7,17 @@ from pathlib import Path
 
 from fugue_state.audio.io import replacing
 from fugue_state.audio.riff import Marker
-from fugue_state.piece.instrument import Event
-from fugue_state.piece.piece import Piece
+from fugue_state.piece.piece import Outline, Piece
 
 
 def markers(piece: Piece) -> list[Marker]:
     """Return a marker at each cue, and at each chord of a voice that is not the one before, in time."""
     rate = piece.score.file.sample_rate_hz
     cues = [Marker(round(span.start_s * rate), span.cue.title) for span in piece.cues]
-    return sorted([*cues, *_changes(piece.events())], key=lambda marker: marker.sample)
+    return sorted([*cues, *_changes(piece.outline())], key=lambda marker: marker.sample)
 
 
-def _changes(events: Iterable[Event]) -> Iterator[Marker]:
+def _changes(events: Iterable[Outline]) -> Iterator[Marker]:
     before: dict[int, str | None] = {}
     for event in events:
         if event.chord is not None and event.chord != before.get(event.voice):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -10,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.bending.strengths import Strengths
 from fugue_state.errors import counted
 from fugue_state.look.figure import SMALL_PT, page, shortened, text_width_in
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.piece.panels import LANE_IN, PLOT_IN, draw_cues, draw_layers, named_cues, set_times
+from fugue_state.piece.panels import LANE_IN, PLOT_IN, draw_cues, draw_layers, named_cues, set_times, told_apart
 from fugue_state.piece.piece import Piece
 from fugue_state.score.times import told
 
@@ -25,6 +27,7 @@ ROWS = 11  # of the table
 VOICE_IN, LAYERS_IN, LEVEL_IN, AROUND_IN = 0.34, 2.6, 0.7, 0.9
 CHORD_PT, CHORD_IN = 7.5, 0.5
 VOICE_NAME_IN = 1.1
+TOGETHER = 1000  # moves that are summed up at a time
 Times = npt.NDArray[np.float64]
 
 
@@ -45,21 +48,54 @@ class Overview:
     whole: npt.NDArray[np.float64]
 
 
+class _Remembered:
+    """What layers and all units remember over time, summed up a thousand moves at a time."""
+
+    def __init__(self, layers: Mapping[str, int]) -> None:
+        self._ends = np.cumsum([0, *layers.values()])
+        self._times: list[float] = [0.0]
+        self._waiting: list[Strengths] = [np.ones(self._ends[-1], dtype=np.float32)]
+        self._shares: list[npt.NDArray[np.float32]] = []
+
+    def add(self, time_s: float, strengths: Strengths) -> None:
+        """Note what is remembered (U,) from a second on."""
+        self._times.append(time_s)
+        self._waiting.append(strengths)
+        if len(self._waiting) == TOGETHER:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        units = np.stack(self._waiting)
+        means = [units[:, a:b].mean(axis=1) for a, b in pairwise(self._ends)]
+        self._shares.append(np.stack([*means, units.mean(axis=1)], axis=1))
+        self._waiting.clear()
+
+    def found(self) -> tuple[Times, Times, Times]:
+        """Return the times (F,), what each layer remembers then (F, L), and all units (F,)."""
+        if self._waiting:
+            self._sum_up()
+        shares = np.concatenate(self._shares).astype(np.float64)
+        return np.array(self._times), shares[:, :-1], shares[:, -1]
+
+
 def overview(piece: Piece) -> Overview:
     """Lay out all events of a piece; in a take there may be none."""
-    rate, layers = piece.score.file.sample_rate_hz, piece.memory.layers
-    ends = np.cumsum([0, *layers.values()])
-    reached, rows, whole = [0.0], [[1.0] * len(layers)], [1.0]
-    for time_s, strengths in piece.moves():
-        reached.append(time_s)
-        rows.append([float(strengths[a:b].mean()) for a, b in pairwise(ends)])
-        whole.append(float(strengths.mean()))
-    events = list(piece.events())
-    times = np.array([event.onset / rate for event in events], dtype=float)
-    levels = np.array([piece.heard_lu(time) for time in times], dtype=float)
-    voices = np.array([event.voice for event in events], dtype=np.int64)
-    chords = tuple(event.chord for event in events)
-    return Overview(times, voices, chords, levels, np.array(reached), np.array(rows), np.array(whole))
+    rate, is_take = piece.score.file.sample_rate_hz, piece.score.resolution == "block"
+    remembered = _Remembered(piece.memory.layers)
+    times, voices, chords = [], [], []
+    for one in piece.outline():
+        times.append(one.onset / rate)
+        voices.append(one.voice)
+        chords.append(one.chord)
+        if not is_take and piece.lines[one.voice].voice.forgets:
+            remembered.add(times[-1], one.strengths)
+    for time_s, strengths in piece.moves() if is_take else ():
+        remembered.add(time_s, strengths)
+    levels = [piece.heard_lu(time) if piece.score.loudness.plan else 0.0 for time in times]
+    return Overview(
+        np.array(times, dtype=float), np.array(voices, dtype=np.int64), tuple(chords), np.array(levels, dtype=float),
+        *remembered.found(),
+    )  # fmt: skip
 
 
 def table(piece: Piece, seen: Overview) -> list[str]:
@@ -91,7 +127,7 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
         _draw_voices(panels["voices"], piece, seen, theme)
         draw_layers(panels["layers"], piece, seen, theme)
         if "level" in panels:
-            _draw_level(panels["level"], seen, theme)
+            _draw_level(panels["level"], seen, score.length_s, theme)
         strip = panels.pop("cues", None)
         draw_cues(strip, list(panels.values()), piece, named, theme)
     return figure
@@ -110,7 +146,8 @@ def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None
         nth = _nth(times, needed_s, sum(not turn.step.rest for turn in line.turns)) if any(chords) else 1
         # Beside the end stands what share is named: a name of that share ends within the piece.
         named = [i for i in range(0, len(mine), nth) if nth == 1 or times[i] + needed_s[i] <= piece.score.length_s]
-        axes.vlines(times, number + 0.06, number + 0.32, colors=theme.faint, linewidths=0.7)
+        seen_s = times[told_apart(times, piece.score.length_s)]
+        axes.vlines(seen_s, number + 0.06, number + 0.32, colors=theme.faint, linewidths=0.7)
         axes.vlines(times[named], number - 0.32, number + 0.06, colors=theme.faint, linewidths=0.7)
         for i in named:
             axes.text(times[i], number - 0.13, f" {short[chords[i]]}", fontsize=CHORD_PT, va="center")
@@ -132,8 +169,9 @@ def _nth(times_s: Times, needed_s: Times, loop: int) -> int:
     return max(1, len(times_s))
 
 
-def _draw_level(axes: Axes, seen: Overview, theme: Theme) -> None:
-    axes.step(seen.times_s, seen.levels_lu, where="post", color=theme.glow)
+def _draw_level(axes: Axes, seen: Overview, length_s: float, theme: Theme) -> None:
+    shown = told_apart(seen.times_s, length_s, seen.levels_lu)
+    axes.step(seen.times_s[shown], seen.levels_lu[shown], where="post", color=theme.glow)
     axes.set_ylabel("level, LU")
     lowest, highest = float(seen.levels_lu.min(initial=0.0)), float(seen.levels_lu.max(initial=0.0))
     axes.set_ylim(min(-6.0, lowest - 3.0), max(3.0, highest + 1.0))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from fugue_state.look.figure import LINES, SMALL_PT, shortened, text_width_in
 from fugue_state.look.theme import Theme
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from fugue_state.piece.overview import Overview
 
 PLOT_IN, BESIDE_IN = 8.4, 1.2  # that a panel is wide at least, and what stands at its right
+COLUMNS = 4000  # of a picture, in which lines are told apart: three in a pixel
 TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MOST_TICKS = 12
 MOST_LANES = 6
 LANE_IN = 0.19
 NAME_IN, SPACE_IN = 2.2, 0.15  # the longest name of a cue; what lies between two
+Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,36 @@ def set_times(panels: Sequence[Axes], length_s: float) -> None:
         axes.tick_params(axis="x", bottom=axes is panels[-1], labelbottom=axes is panels[-1])
 
 
+def told_apart(times_s: npt.NDArray[np.float64], length_s: float, *rows: npt.NDArray[np.float64]) -> Places:
+    """Return the places (n,) of times (F,), which rise, that a picture can tell apart: all, if they are few.
+
+    Of those within a column the first, and of each row (F,) the last, the least and the most.
+    """
+    if len(times_s) <= COLUMNS:
+        return np.arange(len(times_s))
+    column = np.floor(times_s / length_s * COLUMNS).astype(np.int64)
+    kept = [_firsts(column)]
+    for row in rows:
+        by_size = np.lexsort((row, column))
+        kept += [by_size[_firsts(column)], by_size[_lasts(column)], _lasts(column)]
+    return np.unique(np.concatenate(kept))
+
+
+def _firsts(column: Places) -> Places:
+    return np.flatnonzero(np.diff(column, prepend=-1))
+
+
+def _lasts(column: Places) -> Places:
+    return np.flatnonzero(np.diff(column, append=COLUMNS + 1))
+
+
 def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
     """Draw what each layer and all units together remember, in per cent."""
-    times = np.append(seen.reached_s, piece.score.length_s)
-    percent = 100.0 * np.vstack([seen.remembered, seen.remembered[-1:]])
-    whole = np.append(seen.whole, seen.whole[-1]) * 100.0
+    length_s = piece.score.length_s
+    shown = told_apart(seen.reached_s, length_s, seen.whole, *seen.remembered.T)
+    times = np.append(seen.reached_s[shown], length_s)
+    shown = np.append(shown, len(seen.whole) - 1)
+    percent, whole = 100.0 * seen.remembered[shown], 100.0 * seen.whole[shown]
     axes.fill_between(times, whole, step="post", color=theme.glow, alpha=0.18, linewidth=0)
     layers = piece.memory.layers
     for i, (name, size) in enumerate(layers.items()):
@@ -88,7 +116,8 @@ def named_cues(piece: Piece) -> tuple[list[Named], int]:
 
 def draw_cues(strip: Axes | None, panels: Sequence[Axes], piece: Piece, named: Sequence[Named], theme: Theme) -> None:
     """Draw a line for every cue through the panels, and names into the strip above them."""
-    starts = [span.start_s for span in piece.cues]
+    starts = np.array([span.start_s for span in piece.cues])
+    starts = starts[told_apart(starts, piece.score.length_s)]
     for axes in panels:
         axes.vlines(
             starts, 0, 1, transform=axes.get_xaxis_transform(), colors=theme.ink, linewidths=0.8, alpha=0.4, zorder=1.5

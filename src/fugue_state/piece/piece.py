@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -85,6 +85,15 @@ class Orders:
         """Return an order that a hand chooses for a layer."""
         # The caller says where: a layer's order is no part of the score.
         return self(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))
+
+
+class Outline(NamedTuple):
+    """When an event begins, in samples, its voice and chord, and what is remembered (U,)."""
+
+    onset: int
+    voice: int
+    chord: str | None
+    strengths: Strengths
 
 
 class Piece:
@@ -168,15 +177,31 @@ class Piece:
         """How a take passes through the piece; None where both are the same."""
         return Passing(self) if self.score.resolution == "block" else None
 
+    def outline(self) -> Iterator[Outline]:
+        """Yield the events of all voices by onset, without what they sound like: a long night has a million.
+
+        An adaptive forgetting has to hear them, once.
+        """
+        if self.score.resolution == "block" or (self.score.forgetting.adaptive and self._decided is None):
+            for event in self.events():
+                yield Outline(event.onset, event.voice, event.chord, event.strengths)
+            return
+        timeline, rate = self.timeline(self._decided), self.score.file.sample_rate_hz
+        intact = np.ones(self.memory.units, dtype=np.float32)
+        for onset, number in heapq.merge(*map(_numbered, self.lines), key=lambda one: (one[0].time_s, one[1])):
+            line = self.lines[number]
+            strengths = self.strengths(timeline, onset.time_s) if line.voice.forgets else intact
+            yield Outline(round(onset.time_s * rate), number, line.turns[onset.turn].chord, strengths)
+
     def moves(self) -> Iterator[tuple[float, Strengths]]:
         """Yield what is remembered (U,) of what forgetting reaches, and from which second on that is heard."""
         if self.score.resolution == "block":
             yield from moves(self)
             return
         rate = self.score.file.sample_rate_hz
-        for event in self.events():
-            if self.lines[event.voice].voice.forgets:
-                yield event.onset / rate, event.strengths
+        for one in self.outline():
+            if self.lines[one.voice].voice.forgets:
+                yield one.onset / rate, one.strengths
 
     def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
         """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
@@ -313,6 +338,11 @@ class Piece:
 
             self._shapes[place] = even_shape(far)
         return self._shapes[place]
+
+
+def _numbered(line: Line) -> Iterator[tuple[Onset, int]]:
+    for onset in line.onsets():
+        yield onset, line.number
 
 
 def check_made_for(score: Score, memory: Memory) -> None:

@@ -356,7 +356,7 @@ def test_too_little_data_is_refused(tmp_path: Path, make_corpus: Callable[..., P
     flat = tmp_path / "flat"
     flat.mkdir()
     io.write(flat / "a.wav", pluck(50), RATE)
-    with pytest.raises(CorpusError, match=r"1 usable clip, at least 2 are needed"):
+    with pytest.raises(CorpusError, match="1 usable clip, at least 2 are needed"):
         load(flat)
     two = make_corpus({"Am": 2, "C": 1}, "two")
     next((two / "C").iterdir()).write_bytes(b"")

@@ -138,8 +138,7 @@ def _spread(x: Tensor) -> Tensor:
 
 
 def _initialize(module: nn.Module) -> None:
-    # Without memory there is nothing to begin with, and PyTorch would import its compiler to find that out.
-    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d) and not module.weight.is_meta:
+    if isinstance(module, nn.ConvTranspose2d | nn.Conv2d):
         nn.init.normal_(module.weight, 0.0, 0.02)
 
 

@@ -200,6 +200,7 @@ class Run:
     def _take_up(self, learner: Learner) -> None:
         """Begin in the folder, without what an older run left, or go on from the state in it."""
         self.check(learner.settings)
+        self.fabric.barrier()  # no process finds there what the first one is to write
         state = self.folder / STATE_FILE
         if self.first:
             io.output_folder(self.folder)

@@ -15,7 +15,7 @@ import pytest
 from fugue_state.audio import tone
 from fugue_state.audio.compiled import ahead, compiled
 
-PROGRAM = """
+TILTED = """
 import logging, sys
 logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
 import numpy as np
@@ -24,12 +24,25 @@ from fugue_state.config import ToneConfig
 tilt = Tilt(ToneConfig(tilt_db=6.0), 44_100)
 print(tilt(np.ones((1, 2), dtype=np.float32), tilt.silence())[0].round(4).tolist())
 """
+# Loops that call others: the magnitudes of a few frames and of many, and the phase as it comes and seen as a whole.
+SOUNDED = """
+import hashlib
+import numpy as np
+from fugue_state.audio.inverters import make_inverter
+from fugue_state.config import MelSpec
+from fugue_state.memory.vocoder import LearnedMagnitudes, Stream, Unlearned
+spec = MelSpec()
+mel = np.random.default_rng(0).uniform(-1.0, 1.0, (1, spec.n_mels, 32)).astype(np.float32)
+stream = Stream(LearnedMagnitudes(Unlearned(spec), spec))
+for sound in (make_inverter("lobes", spec)(mel), stream.whole(mel[0]), stream.whole(mel[0, :, :8])):
+    print(hashlib.sha256(sound.tobytes()).hexdigest())
+"""
 SAID = "compiling for this machine, which takes some seconds the first time"
 
 
-def started(cache: Path) -> subprocess.Popen[str]:
+def started(cache: Path, program: str = TILTED) -> subprocess.Popen[str]:
     environment = os.environ | {"NUMBA_CACHE_DIR": str(cache)}
-    return subprocess.Popen([sys.executable, "-c", PROGRAM], env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen([sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True)
 
 
 def lines(process: subprocess.Popen[str]) -> list[str]:
@@ -44,6 +57,12 @@ def test_only_the_first_run_compiles_and_says_so(tmp_path: Path) -> None:
     assert first[0] == SAID
     assert lines(both[1])[-1] == first[-1]
     assert lines(started(tmp_path)) == first[1:]
+
+
+def test_the_first_run_gives_the_samples_of_the_second(tmp_path: Path) -> None:
+    first = lines(started(tmp_path, SOUNDED))
+    assert len(first) == 3
+    assert lines(started(tmp_path, SOUNDED)) == first
 
 
 @pytest.mark.parametrize("kept", ["*.nbi", "*.nbc"])

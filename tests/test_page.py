@@ -274,7 +274,7 @@ def test_a_press_while_the_memory_loads_is_not_lost(browser: Chrome, tmp_path: P
         page.until(lambda: page.run("return Boolean(globalThis.fugue)"))
         assert page.run("return [innerWidth, innerHeight]") == [WIDTH, HEIGHT]
         page.click("#start")
-        page.until(lambda: "is loading" in page.text("#start-note"))
+        page.until(lambda: "it sounds as soon as it is there" in page.text("#start-note"))
         assert page.find("#veil").is_displayed()
         assert not page.find("#start").is_enabled()
         ready.set()

@@ -25,7 +25,9 @@ Made = TypeVar("Made")
 
 LOG = "fugue_state"
 # Division like NumPy's: a check for zero in a loop keeps it from the vector units.
-WAY: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy"}
+# A loop that calls another has it inside: a call would find the other one's own machine code in the run that compiles,
+# and a copy that rounds in another way in those that load what is kept.
+WAY: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy", "forceinline": True}
 
 
 def compiled(function: Function) -> Function:

@@ -34,14 +34,16 @@ from fugue_state.arrays import Array
 from fugue_state.audio.compiled import cores
 from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.reading import read_channels
-from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, checked
+from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH
+from fugue_state.engine.instrument import Instrument, play
 from fugue_state.measure.chords import name_chord
 from fugue_state.measure.curve import mel_distance_db
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.instrument import Event, Instrument, play
+from fugue_state.output.render import render
+from fugue_state.piece.event import Event
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.render import render
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 AROUND = 16  # chords of which half are named
 OURS = {"forgetting": {"order": "saliency", "pace": "even"}}

@@ -33,17 +33,18 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state.config import DEFAULT_MEMORY, FilmConfig, checked
+from fugue_state.config import DEFAULT_MEMORY, FilmConfig
 from fugue_state.look.theme import find_theme
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.film import X264, film
-from fugue_state.piece.heard import RANGE_DB, Heard
+from fugue_state.output.provenance import reopened
+from fugue_state.output.render import render
+from fugue_state.picture.film import X264, film
+from fugue_state.picture.heard import RANGE_DB, Heard
+from fugue_state.picture.stage import edges, lay_out
+from fugue_state.picture.watch import Watch
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import reopened
-from fugue_state.piece.render import render
-from fugue_state.piece.stage import edges, lay_out
-from fugue_state.piece.watch import Watch
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 Array = npt.NDArray[np.float32]
 BEFORE_S, AFTER_S = 2.0, 1.0  # of a death, that are looked at

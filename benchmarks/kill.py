@@ -58,8 +58,8 @@ from fugue_state.score.text import load_score
 
 IMPORTED = (
     "fugue_state.cli.composing", "fugue_state.live.server", "fugue_state.live.session", "fugue_state.learning.lesson",
-    "fugue_state.look.picture", "fugue_state.piece.film", "fugue_state.piece.performance",
-    "fugue_state.piece.portrait", "fugue_state.piece.render", "matplotlib.backends.backend_agg",
+    "fugue_state.look.picture", "fugue_state.picture.film", "fugue_state.engine.performance",
+    "fugue_state.picture.portrait", "fugue_state.output.render", "matplotlib.backends.backend_agg",
 )  # fmt: skip
 CHORDS: Final = {"Am": (220.0, 261.6, 329.6), "C": (261.6, 329.6, 392.0), "G": (196.0, 246.9, 293.7)}
 CLASSES = ("one", "two", "three")  # of the corpus: to name chords at every save would take most of the time
@@ -613,7 +613,7 @@ def be_quick() -> None:
     """Import all, let renders and previews of training keep something at every step, and training do little for it."""
     for name in IMPORTED:
         importlib.import_module(name)
-    rendering = importlib.import_module("fugue_state.piece.render")
+    rendering = importlib.import_module("fugue_state.output.render")
     rendering.render = functools.partial(rendering.render, checkpoint_s=0.0)  # type: ignore[attr-defined]
     training = importlib.import_module("fugue_state.learning.memory_training")
     training.FIRST_PREVIEW = 2  # type: ignore[attr-defined]

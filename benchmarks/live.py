@@ -49,9 +49,9 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from websockets.asyncio.client import ClientConnection, connect
 
 from fugue_state.config import DEFAULT_MEMORY, MasterConfig
+from fugue_state.engine.performance import Performance
 from fugue_state.live.protocol import read_audio_block
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.performance import Performance
 from fugue_state.score.text import load_score
 
 CREDIT = 50

@@ -21,13 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import DEFAULT_MEMORY, checked
+from fugue_state.config import DEFAULT_MEMORY
+from fugue_state.engine.performance import Performance, played
 from fugue_state.measure.fidelity import mel_error
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.performance import Performance, played
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value
+from fugue_state.settings import checked
 
 HEARD = 1e-4
 BLOCKS, JUMPS = 400, 100

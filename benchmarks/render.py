@@ -24,8 +24,8 @@ from fugue_state.audio.compiled import cores
 from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH, InverterName
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.memory import Memory
+from fugue_state.output.render import render
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.render import render
 from fugue_state.score.model import Score
 
 QUARTERS = 4

@@ -17,13 +17,13 @@ from safetensors.numpy import load_file, save_file
 
 from fugue_state.audio import reading
 from fugue_state.audio.riff import read_comments
-from fugue_state.config import checked
 from fugue_state.memory.catalogue import HEADER, kind_of, read_header
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
 from fugue_state.score.explained import beginning, template
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, load_score, located
+from fugue_state.settings import checked
 
 from .mutations import changed, mutated
 from .running import Case, Make

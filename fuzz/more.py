@@ -24,7 +24,7 @@ from fugue_state.measure.atlas import Atlas
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.checkpoint import load_vocoder
 from fugue_state.memory.memory import Memory, find_vocoder
-from fugue_state.piece.provenance import provenance, reopened
+from fugue_state.output.provenance import provenance, reopened
 from fugue_state.score.model import Score
 
 from .mutations import TEXTS, changed, mutated

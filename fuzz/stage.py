@@ -20,15 +20,16 @@ from unittest import mock
 
 from websockets.sync.client import connect
 
-from fugue_state.config import LiveConfig, checked
+from fugue_state.config import LiveConfig
+from fugue_state.engine.performance import Performance
 from fugue_state.errors import FugueError, OutputError, why
 from fugue_state.live import aside, session
 from fugue_state.live.server import Server, bound
 from fugue_state.live.session import House, Session
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.performance import Performance
 from fugue_state.score.model import Score
 from fugue_state.score.paths import PATHS
+from fugue_state.settings import checked
 
 from .running import PATIENCE_S, HangError
 from .tiny import memory

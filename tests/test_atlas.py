@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
+from fugue_state import files
 from fugue_state.arrays import Array
-from fugue_state.audio import io, reading
+from fugue_state.audio import reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AtlasConfig, MelSpec, ModelConfig
 from fugue_state.errors import InputError
@@ -377,8 +378,8 @@ def test_a_damaged_atlas_is_made_again(tiny_path: Path, damage: Callable[[Path],
 def test_the_cache_folder_stands_in_for_one_that_cannot_be_written_to(
     tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    refuse = io._writable
-    monkeypatch.setattr(io, "_writable", lambda folder: folder != tiny_path.parent and refuse(folder))
+    refuse = files._writable
+    monkeypatch.setattr(files, "_writable", lambda folder: folder != tiny_path.parent and refuse(folder))
     watch = Watch()
     watch.of(tiny_path)
     watch.of(tiny_path)

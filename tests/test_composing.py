@@ -11,19 +11,22 @@ from hypothesis import HealthCheck, given, settings
 
 from fugue_state.arrays import Array
 from fugue_state.audio.loudness import event_lufs
-from fugue_state.config import ReverbConfig, checked
+from fugue_state.config import ReverbConfig
+from fugue_state.engine.instrument import Instrument, play
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import Place
 from fugue_state.measure.describe import Description
 from fugue_state.memory.memory import Memory
-from fugue_state.piece import piece as composed
-from fugue_state.piece.instrument import Event, Instrument, play
+from fugue_state.picture.plan import table
+from fugue_state.picture.summary import overview
+from fugue_state.piece import orders
+from fugue_state.piece.event import Event
 from fugue_state.piece.line import Line, blend
-from fugue_state.piece.overview import overview, table
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
 from fugue_state.score.shipped import shipped_scores
 from fugue_state.score.text import load_score
+from fugue_state.settings import checked
 
 from .conftest import Sound
 from .test_score import ODD, every_key
@@ -137,7 +140,7 @@ def test_latents_by_what_they_sound_like(tiny_memory: Memory, monkeypatch: pytes
             asked.append((count, how))
             return [Place(np.full(16, i, np.float32), None, Description("", 0, 0, 0, 0, 0, 0)) for i in range(count)]
 
-    monkeypatch.setattr(composed, "Atlas", Known)
+    monkeypatch.setattr(orders, "Atlas", Known)
     played_by = events(tiny_memory, **voice(chords=["C", "-", "Am"], like={"bright": 0.9}))
     assert asked == [(16, {"chord": "C", "seed": 4, "bright": 0.9}), (16, {"chord": "Am", "seed": 6, "bright": 0.9})]
     assert {float(event.latent[0]) for event in played_by} == {0}

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig, checked
+from fugue_state.config import Budget, MelSpec, ModelConfig, TrainConfig
 from fugue_state.errors import InputError
+from fugue_state.settings import checked
 
 
 def test_presets_are_what_they_are_said_to_be() -> None:

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 import fugue_state
-from fugue_state.config import MisplacedError
 from fugue_state.errors import FugueError, InputError, counted
 from fugue_state.live.aside import aside
+from fugue_state.settings import MisplacedError
 
 GIVEN: dict[str, Any] = {"place": ("voices", 0, "chords"), "message": "no such chord"}
 

@@ -17,23 +17,24 @@ from click.testing import CliRunner
 from PIL import Image
 
 from fugue_state.cli import main
-from fugue_state.config import FILM_SIZES, FilmConfig, ModelConfig, checked
+from fugue_state.config import FILM_SIZES, FilmConfig, ModelConfig
 from fugue_state.errors import AudioError, InputError, OutputError
 from fugue_state.look.planes import Planes, width_of
 from fugue_state.look.theme import find_theme, rgb
 from fugue_state.memory.memory import Memory
-from fugue_state.piece import cells as cells_module
-from fugue_state.piece import film as film_module
-from fugue_state.piece.cells import STEPS, Cells, Shapes, block
-from fugue_state.piece.film import film, still
-from fugue_state.piece.frames import Frames, Strip, _whole
-from fugue_state.piece.heard import WINDOW, Heard
+from fugue_state.output.provenance import read_provenance, reopened
+from fugue_state.output.render import render
+from fugue_state.picture import cells as cells_module
+from fugue_state.picture import film as film_module
+from fugue_state.picture.cells import STEPS, Cells, Shapes, block
+from fugue_state.picture.film import film, still
+from fugue_state.picture.frames import Frames, Strip, _whole
+from fugue_state.picture.heard import WINDOW, Heard
+from fugue_state.picture.stage import Box, Grid, edges, lay_out
+from fugue_state.picture.watch import Seen, Watch
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import read_provenance, reopened
-from fugue_state.piece.render import render
-from fugue_state.piece.stage import Box, Grid, edges, lay_out
-from fugue_state.piece.watch import Seen, Watch
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 from .conftest import load_benchmark
 

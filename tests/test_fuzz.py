@@ -16,10 +16,10 @@ from fuzz.running import FAILURES, Case, Kind, Make, Outcome, Tally, in_a_proces
 from fuzz.stage import TAKE, TINY, Stage
 from fuzz.tiny import encoded
 
-from fugue_state.config import checked
 from fugue_state.errors import InputError
-from fugue_state.piece.provenance import reopened
+from fugue_state.output.provenance import reopened
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 SEED = 1
 

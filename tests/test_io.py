@@ -11,6 +11,7 @@ import soundfile
 
 from fugue_state.audio import io, reading
 from fugue_state.errors import AudioError, InputError, OutputError
+from fugue_state.files import output_folder, output_path, replacing
 
 from .conftest import RATE, Sound, pluck
 
@@ -140,16 +141,16 @@ def test_float_wav_has_no_date_in_it(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_outputs_are_checked_before_work(tmp_path: Path) -> None:
     (tmp_path / "there.wav").touch()
     with pytest.raises(InputError, match="exists already"):
-        io.output_path(tmp_path / "there.wav", force=False)
-    assert io.output_path(tmp_path / "there.wav", force=True) == tmp_path / "there.wav"
+        output_path(tmp_path / "there.wav", force=False)
+    assert output_path(tmp_path / "there.wav", force=True) == tmp_path / "there.wav"
     with pytest.raises(InputError, match="no such folder"):
-        io.output_path(tmp_path / "nowhere" / "a.wav", force=False)
+        output_path(tmp_path / "nowhere" / "a.wav", force=False)
     with pytest.raises(InputError, match=r"unknown file ending '.mp4'"):
-        io.output_path(tmp_path / "a.mp4", force=False, suffixes=(".wav", ".flac"))
+        output_path(tmp_path / "a.mp4", force=False, suffixes=(".wav", ".flac"))
     with pytest.raises(InputError, match="is a folder"):
-        io.output_path(tmp_path, force=True)
+        output_path(tmp_path, force=True)
     with pytest.raises(InputError, match="is a file"):
-        io.output_folder(tmp_path / "there.wav")
+        output_folder(tmp_path / "there.wav")
 
 
 def test_a_folder_that_refuses_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,7 +159,7 @@ def test_a_folder_that_refuses_is_found_out(tmp_path: Path, monkeypatch: pytest.
 
     monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     with pytest.raises(InputError, match="cannot be written to"):
-        io.output_path(tmp_path / "a.wav", force=False)
+        output_path(tmp_path / "a.wav", force=False)
 
 
 def test_flac_has_no_float(tmp_path: Path) -> None:
@@ -167,7 +168,7 @@ def test_flac_has_no_float(tmp_path: Path) -> None:
 
 
 def test_replacing_reports_what_the_system_says(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="the disk is full"), io.replacing(tmp_path / "a.txt"):
+    with pytest.raises(OutputError, match="the disk is full"), replacing(tmp_path / "a.txt"):
         raise OSError(28, os.strerror(28))
 
 

@@ -8,9 +8,10 @@ import pytest
 from matplotlib import get_data_path
 
 from fugue_state.look import letters
-from fugue_state.look.figure import drawing, page, save_figure
+from fugue_state.look.figure import drawing, page
 from fugue_state.look.letters import FIRST, Font, Run, letters_of, missing, runs
 from fugue_state.look.planes import width_of, words
+from fugue_state.look.saved import save_figure
 from fugue_state.look.theme import DEFAULT
 
 DEJAVU = Font(FIRST, str(Path(get_data_path()) / "fonts/ttf/DejaVuSans.ttf"))

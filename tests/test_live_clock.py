@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from fugue_state.config import LiveConfig
+from fugue_state.engine.performance import Performance
 from fugue_state.errors import InputError
 from fugue_state.live.audio import Ask, BlockClock, Report
 from fugue_state.live.board import Morph
@@ -24,7 +25,6 @@ from fugue_state.live.session import House
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.performance import Performance
 from fugue_state.score.model import Score
 
 from .fake_performance import FakePerformance

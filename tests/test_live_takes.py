@@ -28,6 +28,7 @@ from filelock import FileLock
 
 from fugue_state.cli import main
 from fugue_state.config import LiveConfig, MelSpec
+from fugue_state.engine.performance import Performance
 from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import takes
@@ -37,8 +38,7 @@ from fugue_state.live.session import House, Session
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.performance import Performance
-from fugue_state.piece.provenance import read_provenance
+from fugue_state.output.provenance import read_provenance
 from fugue_state.score.log import Log
 from fugue_state.score.model import Forgetting, Score
 from fugue_state.score.text import dump_score, load_score

@@ -8,7 +8,7 @@ import pytest
 from fugue_state.audio import io
 from fugue_state.learning import log as log_module
 from fugue_state.learning.log import Log
-from fugue_state.look.figure import save_figure
+from fugue_state.look.saved import save_figure
 from fugue_state.look.sheet import sheet_figure
 
 from .conftest import RATE, pluck

@@ -5,7 +5,9 @@ import pytest
 from PIL import Image
 
 from fugue_state.errors import InputError
-from fugue_state.look.figure import drawing, page, save_figure, shortened, text_width_in
+from fugue_state.look.figure import drawing, page
+from fugue_state.look.saved import save_figure
+from fugue_state.look.text import shortened, text_width_in
 from fugue_state.look.theme import THEMES, Theme, find_theme, font, rgb
 
 DIGITS = "0123456789"

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from fugue_state.config import checked
 from fugue_state.errors import InputError
 from fugue_state.score.model import Score
 from fugue_state.score.paths import PATHS, check, find, written
+from fugue_state.settings import checked
 
 
 def test_a_path_is_found_with_its_numbers() -> None:

@@ -15,18 +15,19 @@ from click.testing import CliRunner
 from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
-from fugue_state.config import MelSpec, PhaseConfig, checked
+from fugue_state.config import MelSpec, PhaseConfig
+from fugue_state.engine.performance import Performance, Sounding, played
+from fugue_state.engine.voice import Made, Voice, read
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import LearnedMagnitudes, Reading, Stream, Unlearned
-from fugue_state.piece.performance import Performance, Sounding, played
+from fugue_state.output.render import render
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.render import render
-from fugue_state.piece.voice import Made, Voice, read
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, load_score
+from fugue_state.settings import checked
 
 from .conftest import changed
 from .test_vocoder import a_mel, tiny_net
@@ -151,7 +152,7 @@ def test_a_final_take_sounds_as_its_events_do_as_a_whole(tmp_path: Path, voiced:
 @pytest.mark.parametrize("longest", [4096, 16])
 def test_a_final_take_does_what_hands_did(tiny_memory: Memory, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks, levels and silences are those that were heard, also of what is held and hushed in mid-sound."""
-    monkeypatch.setattr("fugue_state.piece.voice.LONGEST", longest)
+    monkeypatch.setattr("fugue_state.engine.voice.LONGEST", longest)
     hands: Hands = {
         30: [("/forget", 0.6)], 50: [("/freeze", 1)], 120: [("/freeze", 0)], 130: [("/recall",)], 150: [("/hush",)],
         200: [("/play", 1)], 230: [("/volume", 0.0)],
@@ -190,7 +191,7 @@ def test_where_nothing_is_forgotten_no_pace_is_measured(tiny_memory: Memory, mon
     def measured(*_: Any, **__: Any) -> None:
         raise AssertionError("something was measured")
 
-    monkeypatch.setattr("fugue_state.piece.piece.distances", measured)
+    monkeypatch.setattr("fugue_state.piece.even.distances", measured)
     even = {"order": "random", "pace": "even"}
     Performance(score(forgetting=even | {"to": 0}), tiny_memory).next()
     with pytest.raises(AssertionError, match="measured"):

@@ -18,10 +18,9 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from fugue_state.audio import io
-from fugue_state.config import checked
 from fugue_state.look import letters
-from fugue_state.look.figure import DOTS_PER_INCH, save_figure
-from fugue_state.look.figure import PICTURES as PICTURE_SUFFIXES
+from fugue_state.look.saved import DOTS_PER_INCH, save_figure
+from fugue_state.look.saved import PICTURES as PICTURE_SUFFIXES
 from fugue_state.look.sheet import CAPTION, GAP, LARGEST, MOST_ROWS, sheet_figure
 from fugue_state.look.theme import THEMES, Theme, rgb
 from fugue_state.measure.curve import OVERALL, Curve, curve_figure
@@ -31,11 +30,12 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.overview import overview_figure
-from fugue_state.piece.panels import COLUMNS, told_apart
+from fugue_state.picture.panels import COLUMNS, told_apart
+from fugue_state.picture.plan import overview_figure
+from fugue_state.picture.portrait import portrait_figure
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.portrait import portrait_figure
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 from .test_cli import refused, run
 

@@ -11,19 +11,21 @@ from click.testing import CliRunner
 
 from fugue_state.audio import io
 from fugue_state.cli import main
-from fugue_state.config import FilmConfig, checked
+from fugue_state.config import FilmConfig
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.film import _telling_moment, still
-from fugue_state.piece.frames import Frames, Run
-from fugue_state.piece.heard import Heard
-from fugue_state.piece.markers import markers
-from fugue_state.piece.overview import overview, overview_figure, table
-from fugue_state.piece.panels import PLOT_IN, named_cues
+from fugue_state.output.markers import markers
+from fugue_state.picture.film import _telling_moment, still
+from fugue_state.picture.frames import Frames, Run
+from fugue_state.picture.heard import Heard
+from fugue_state.picture.panels import PLOT_IN, named_cues
+from fugue_state.picture.plan import overview_figure, table
+from fugue_state.picture.portrait import portrait_figure
+from fugue_state.picture.summary import overview
+from fugue_state.picture.watch import Watch
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.portrait import portrait_figure
-from fugue_state.piece.watch import Watch
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score
+from fugue_state.settings import checked
 
 RATE = 44_100
 SMALL = FilmConfig(size="320x240", fps=24)

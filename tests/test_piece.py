@@ -12,21 +12,22 @@ import pytest
 import soundfile
 
 from fugue_state.arrays import Array
-from fugue_state.config import EnvelopeConfig, FileConfig, MelSpec, ModelConfig, ReverbConfig, ToneConfig, checked
+from fugue_state.config import EnvelopeConfig, FileConfig, MelSpec, ModelConfig, ReverbConfig, ToneConfig
+from fugue_state.engine.instrument import Controls, Instrument, play
 from fugue_state.errors import FugueError, InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.instrument import Controls, Instrument, play
+from fugue_state.output.markers import markers
+from fugue_state.output.provenance import reopened
+from fugue_state.output.render import render
+from fugue_state.output.samples import write_samples
+from fugue_state.picture.portrait import portrait_figure
+from fugue_state.picture.summary import overview
 from fugue_state.piece.line import Line
-from fugue_state.piece.markers import markers
-from fugue_state.piece.overview import overview
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.portrait import portrait_figure
-from fugue_state.piece.provenance import reopened
-from fugue_state.piece.render import render
-from fugue_state.piece.samples import write_samples
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 from .conftest import Sound, untrained
 
@@ -288,7 +289,7 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import BANDS, Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.render import render
+from fugue_state.output.render import render
 from fugue_state.score.model import Forgetting, Score
 noise = np.random.default_rng(0)
 config = ModelConfig(feature_maps=2, latent_size=4)

@@ -18,7 +18,7 @@ from fugue_state.audio import io, riff
 from fugue_state.cli import main
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.provenance import provenance, read_provenance, reopened
+from fugue_state.output.provenance import provenance, read_provenance, reopened
 from fugue_state.score.model import Score
 
 OTHERS = '{"artist":"Ann"}; mixed by Ann'

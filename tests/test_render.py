@@ -22,21 +22,22 @@ from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.riff import Marker
 from fugue_state.cli import main
-from fugue_state.config import MelSpec, ReverbConfig, ToneConfig, checked
+from fugue_state.config import MelSpec, ReverbConfig, ToneConfig
+from fugue_state.engine.instrument import Controls, Instrument, play, play_on
 from fugue_state.errors import FugueError, InputError, OutputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.claim import LOCK
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
-from fugue_state.piece import part
-from fugue_state.piece import render as rendering
-from fugue_state.piece.instrument import Controls, Instrument, play, play_on
-from fugue_state.piece.markers import markers, write_labels
-from fugue_state.piece.part import part_folder, read_place, write_place
+from fugue_state.output import part
+from fugue_state.output import render as rendering
+from fugue_state.output.markers import markers, write_labels
+from fugue_state.output.part import part_folder, read_place, write_place
+from fugue_state.output.provenance import provenance, read_provenance
+from fugue_state.output.render import render
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import provenance, read_provenance
-from fugue_state.piece.render import render
 from fugue_state.score.model import Score
+from fugue_state.settings import checked
 
 from .conftest import Sound
 from .test_riff import marked
@@ -87,7 +88,7 @@ from pathlib import Path
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.render import render
+from fugue_state.output.render import render
 from fugue_state.score.model import Score
 sys.path.insert(0, sys.argv[1])
 from tests.test_render import Break, kill
@@ -633,7 +634,7 @@ def test_whatever_is_left_of_a_working_folder_beside_a_whole_piece_goes(
 HOLDING = """
 import sys
 from pathlib import Path
-from fugue_state.piece.part import held
+from fugue_state.output.part import held
 with held(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

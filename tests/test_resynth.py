@@ -16,7 +16,7 @@ from fugue_state.config import ResynthConfig
 from fugue_state.corpus.notes import measure_pitch
 from fugue_state.errors import AudioError, InputError
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.resynth import resynth_file, resynthesized
+from fugue_state.output.resynth import resynth_file, resynthesized
 
 from .conftest import RATE, Sound, pluck
 

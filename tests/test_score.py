@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fugue_state.audio.inverters import WAYS
-from fugue_state.config import SEED_MAX, Settings, checked, kinds
+from fugue_state.config import SEED_MAX
 from fugue_state.errors import InputError
 from fugue_state.score.explained import beginning, editable, template
 from fugue_state.score.model import Range, Score, Step, Voice, ranges
 from fugue_state.score.text import dump_score, line_of, load_score, parse_score
 from fugue_state.score.times import Clock, told
+from fugue_state.settings import Settings, checked, kinds
 
 SCORE = """\
 title = "x"

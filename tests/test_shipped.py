@@ -16,8 +16,8 @@ from fugue_state.measure.fidelity import mel_error
 from fugue_state.measure.memory import chord_table, generated
 from fugue_state.memory.catalogue import find_memory, shipped_memories
 from fugue_state.memory.memory import Memory
+from fugue_state.output.render import render
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.render import render
 from fugue_state.score.model import Score
 
 

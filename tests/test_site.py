@@ -22,10 +22,11 @@ from click.testing import CliRunner
 import fugue_state
 import hooks
 from fugue_state.cli import main
-from fugue_state.config import LiveConfig, Settings, kinds
+from fugue_state.config import LiveConfig
 from fugue_state.limits import Area
 from fugue_state.look.theme import THEMES
 from fugue_state.score.model import Score
+from fugue_state.settings import Settings, kinds
 from generate import commands, figures, keys, limits, style
 from generate.drawings import DRAWINGS, alone
 from generate.markdown import plain, section, table

@@ -29,7 +29,7 @@ from fugue_state import Atlas, Memory, Piece, Score, render
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import AtlasConfig, ProfileConfig
 from fugue_state.measure.profile import Profile
-from fugue_state.piece.performance import Performance
+from fugue_state.engine.performance import Performance
 
 def tell(name, data):
     print(name, hashlib.sha256(data if isinstance(data, bytes) else data.tobytes()).hexdigest(), flush=True)

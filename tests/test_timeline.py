@@ -15,10 +15,10 @@ from fugue_state.bending.orders import Order
 from fugue_state.bending.schedule import even_shape, shape_of
 from fugue_state.bending.strengths import forget
 from fugue_state.bending.timeline import GOING, Path, Timeline, along, compose
-from fugue_state.config import Place, checked
 from fugue_state.errors import InputError
 from fugue_state.score.cues import Course
 from fugue_state.score.model import Adaptive, Change, Score
+from fugue_state.settings import Place, checked
 
 UNITS = 20
 LAYERS = {"deconv1": 12, "deconv2": 8}

@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from fugue_state.learning.lesson import learn as learn
     from fugue_state.measure.atlas import Atlas as Atlas
     from fugue_state.memory.memory import Memory as Memory
-    from fugue_state.piece.film import film as film
+    from fugue_state.output.render import render as render
+    from fugue_state.output.render import samples as samples
+    from fugue_state.picture.film import film as film
     from fugue_state.piece.piece import Piece as Piece
-    from fugue_state.piece.render import render as render
-    from fugue_state.piece.render import samples as samples
     from fugue_state.score.model import Score as Score
     from fugue_state.score.text import load_score as load_score
 __version__ = config.VERSION
@@ -24,11 +24,11 @@ _HOMES = {
     "Memory": "fugue_state.memory.memory",
     "Piece": "fugue_state.piece.piece",
     "Score": "fugue_state.score.model",
-    "film": "fugue_state.piece.film",
+    "film": "fugue_state.picture.film",
     "learn": "fugue_state.learning.lesson",
     "load_score": "fugue_state.score.text",
-    "render": "fugue_state.piece.render",
-    "samples": "fugue_state.piece.render",
+    "render": "fugue_state.output.render",
+    "samples": "fugue_state.output.render",
 }
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
-from collections.abc import Iterator
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from fugue_state.errors import InputError, shown, unknown
+from fugue_state.errors import shown, unknown
 from fugue_state.limits import MEMORY_LABELS, MEMORY_NAME, MEMORY_WINDOW
+from fugue_state.settings import Settings
 
 VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
@@ -64,110 +63,6 @@ LayoutName = Literal["auto", "channels_last", "contiguous"]
 # a wider network fit into the time. Likewise for a vocoder, whose number of steps is a guess that no run confirms yet.
 STEPS_NEEDED, SMALLER_MAPS = 1000, (48, 32, 24)
 HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
-
-
-class Settings(BaseModel):
-    """A frozen group of settings; an unknown key or a value out of range is an InputError."""
-
-    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise SettingsError(first_problem(error, type(self))[1]) from None
-
-    # As that of pydantic's own class: settings within others are made without it, and keep their place.
-    __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
-
-
-AnySettings = TypeVar("AnySettings", bound=Settings)
-
-
-Place = tuple[str | int, ...]
-
-
-class SettingsError(InputError, ValueError):
-    """What is wrong with settings, with the key; a ValueError, too, as within settings errors are."""
-
-
-class MisplacedError(InputError, ValueError):
-    """What is wrong between parts of settings, and the place of the part to blame."""
-
-    def __init__(self, place: Place, message: str) -> None:
-        super().__init__(f"{path_of(place)}: {message}")
-        self.place, self.message = place, message
-
-
-@contextlib.contextmanager
-def placed(place: Place) -> Iterator[None]:
-    """Say which part of a score an InputError is about."""
-    try:
-        yield
-    except MisplacedError:
-        raise
-    except InputError as error:
-        raise MisplacedError(place, str(error)) from None
-
-
-def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
-    """Build settings from untrusted values.
-
-    Raises InputError naming the first wrong key, its value and what would be right.
-    """
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        _, message = first_problem(error, kind)
-        raise InputError(message) from None
-
-
-def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, str]:
-    """Return where the first wrong value of settings is, and a line on what is wrong and would be right."""
-    errors = error.errors()
-    # A misspelt key is also a missing one: the first says what would be right.
-    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    inner = first.get("ctx", {}).get("error")
-    # A choice between types has parts that stand for the type.
-    parts, own = first["loc"], first["loc"][-1:] if first["type"] == "extra_forbidden" else ()
-    typed = parts[: len(parts) - len(own)]
-    stated: Place = (*(part for part in typed if isinstance(part, int) or "[" not in part), *own)
-    place: Place = (*stated, *(inner.place if isinstance(inner, MisplacedError) else ()))
-    if first["type"] == "extra_forbidden":
-        holder = _settings_at(kind, place[:-1])
-        what = f"key of {path_of(place[:-1])}" if len(place) > 1 else f"{kind.__name__} key"
-        return place, str(unknown(what, str(place[-1]), holder.model_fields))
-    name = path_of(place)
-    if first["type"] == "literal_error" and isinstance(first["input"], str):
-        choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
-        return place, str(unknown(name, first["input"], choices))
-    got = f" (got {shown(first['input'])})" if name and inner is None else ""
-    message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    message = inner.message if isinstance(inner, MisplacedError) else message
-    return place, f"{name + ': ' if name else ''}{message}{got}"
-
-
-def path_of(place: Place) -> str:
-    """Return a place as one writes it: `voices[1].chords[2].beats`; lists count from 1."""
-    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in place]
-    return "".join(parts).removeprefix(".")
-
-
-def _settings_at(kind: type[Settings], place: Place) -> type[Settings]:
-    """Return the settings that a place in others leads to."""
-    for part in place:
-        if isinstance(part, str) and part in kind.model_fields:
-            inner = list(kinds(kind.model_fields[part].annotation))
-            kind = inner[0] if inner else kind
-    return kind
-
-
-def kinds(annotation: Any) -> Iterator[type[Settings]]:
-    """Find the settings within a type."""
-    if isinstance(annotation, type) and issubclass(annotation, Settings):
-        yield annotation
-    for inner in get_args(annotation):
-        yield from kinds(inner)
 
 
 class MelSpec(Settings):

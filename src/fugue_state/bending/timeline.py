@@ -14,9 +14,10 @@ import numpy as np
 from fugue_state.bending.orders import Order
 from fugue_state.bending.schedule import Shape, shape_of
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import OrderName, Place
+from fugue_state.config import OrderName
 from fugue_state.score.cues import Cue, CueSpan, spans
 from fugue_state.score.model import Forgetting, Score
+from fugue_state.settings import Place
 
 FORGETTING: Place = ("forgetting",)
 GOING = 64  # ways that are kept once they are found: one after another is gone

@@ -34,20 +34,17 @@ from fugue_state.config import (
     FileConfig,
     FilmConfig,
     MasterConfig,
-    Place,
     QualityName,
     ReplacementName,
     ReverbConfig,
-    Settings,
     ToneConfig,
-    checked,
-    placed,
 )
 from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.score.cues import PaceName
 from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
 from fugue_state.score.names import split
 from fugue_state.score.times import told
+from fugue_state.settings import Place, Settings, checked, placed
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -151,7 +148,7 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     The short way to write a score and render it. Writes the sound, a JSON file that says how to make it again, and
     a portrait. A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
     """
-    from fugue_state.audio.io import output_path
+    from fugue_state.files import output_path
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
@@ -167,12 +164,12 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
 
 def _check_outputs(out: Path, portrait: Path | None, *, force: bool, resume: bool) -> Path:
     """Refuse what cannot be written before what takes seconds to import; return where the portrait goes."""
-    from fugue_state.audio.io import PART, belonging, output_path
+    from fugue_state.files import PART, belonging, output_path
 
     portrait = portrait or belonging(out, ".png")
     if not resume:
         if out.with_name(f"{out.name}{PART}").exists():  # then it is not the piece that is in the way
-            from fugue_state.piece.part import check_part
+            from fugue_state.output.part import check_part
 
             check_part(out, resume=False, force=force)
         output_path(out, force=force, suffixes=(".wav", ".flac"))
@@ -239,10 +236,11 @@ def _render(
     """
     from dataclasses import asdict
 
-    from fugue_state.look.figure import get_ready, save_figure
-    from fugue_state.piece.part import finished, is_over, part_folder
-    from fugue_state.piece.portrait import portrait_figure
-    from fugue_state.piece.render import check_outputs, render
+    from fugue_state.look.figure import get_ready
+    from fugue_state.look.saved import save_figure
+    from fugue_state.output.part import finished, is_over, part_folder
+    from fugue_state.output.render import check_outputs, render
+    from fugue_state.picture.portrait import portrait_figure
 
     kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
     over = settings["resume"] and not settings["force"] and is_over(out)
@@ -277,7 +275,7 @@ def _render(
 
 def _check_film(settings: dict[str, Any]) -> FilmConfig:
     """Refuse a film that cannot be before any work; return its form."""
-    from fugue_state.audio.io import output_path
+    from fugue_state.files import output_path
 
     for key, ending in (("film", ".mp4"), ("poster", ".png")):
         if settings[key] is not None:
@@ -288,7 +286,7 @@ def _check_film(settings: dict[str, Any]) -> FilmConfig:
 
 def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfig) -> None:
     """Film a finished piece, where that was asked for; what takes long first, so that a break in it leaves nothing."""
-    from fugue_state.piece.film import film, still
+    from fugue_state.picture.film import film, still
 
     force = settings["force"]
     if settings["film"] is not None:
@@ -316,9 +314,9 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
 
     What happens when is read from the file itself.
     """
-    from fugue_state.audio.io import belonging
+    from fugue_state.files import belonging
     from fugue_state.memory.traced import traced
-    from fugue_state.piece.provenance import reopened
+    from fugue_state.output.provenance import reopened
 
     settings["film"] = settings["film"] or belonging(sound, ".mp4")
     config = _check_film(settings)
@@ -351,7 +349,7 @@ def terminable() -> Iterator[None]:
 @contextlib.contextmanager
 def told_how_to_go_on(out: Path) -> Iterator[None]:
     """When a render breaks off and something was kept, say so."""
-    from fugue_state.piece.part import part_folder
+    from fugue_state.output.part import part_folder
 
     try:
         with terminable():
@@ -414,7 +412,7 @@ def score_group() -> None:
 @forced
 def score_new(out: Path, source: str | None, every_key: bool, force: bool) -> None:
     """Write a score to begin with into OUT."""
-    from fugue_state.audio.io import output_path
+    from fugue_state.files import output_path
     from fugue_state.score.explained import beginning, editable, template
     from fugue_state.score.shipped import shipped_score
 
@@ -430,7 +428,7 @@ def score_new(out: Path, source: str | None, every_key: bool, force: bool) -> No
 
 
 def _write(out: Path, text: str) -> None:
-    from fugue_state.audio.io import replacing
+    from fugue_state.files import replacing
 
     with replacing(out) as beside:
         beside.write_text(text, encoding="utf-8")
@@ -459,7 +457,8 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
     """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
     check_picture(out, force)
     piece = _piece(_instead(score, memory=model), score, named=model is not None)
-    from fugue_state.piece.overview import overview, overview_figure, table
+    from fugue_state.picture.plan import overview_figure, table
+    from fugue_state.picture.summary import overview
 
     if out is None:
         click.echo("\n".join(table(piece, overview(piece))))
@@ -501,9 +500,9 @@ def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
 @forced
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
     """Give back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
-    from fugue_state.audio.io import output_path
+    from fugue_state.files import output_path
     from fugue_state.memory.catalogue import shipped_memories
-    from fugue_state.piece.provenance import reopened
+    from fugue_state.output.provenance import reopened
     from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
 

@@ -36,11 +36,10 @@ from fugue_state.config import (
     StrumConfig,
     TrainConfig,
     VocoderConfig,
-    checked,
 )
+from fugue_state.settings import checked
 
 if TYPE_CHECKING:
-    from fugue_state.config import Settings
     from fugue_state.corpus.cache import Cache
     from fugue_state.corpus.folder import Corpus
     from fugue_state.learning.lesson import Wish
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from fugue_state.learning.run import Progress, Run
     from fugue_state.learning.vocoder_training import VocoderRun
     from fugue_state.look.theme import Theme
+    from fugue_state.settings import Settings
 
 
 TRAINING_MINUTES, HEARING_MINUTES = 10.0, 60.0
@@ -398,7 +398,7 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 
     SOURCE is the folder or the file that `fugue vocoder train` left, or a memory that has one.
     """
-    from fugue_state.audio.io import output_path
+    from fugue_state.files import output_path
     from fugue_state.memory.catalogue import SUFFIX, check_same_mel, find_memory
     from fugue_state.memory.checkpoint import load_memory, save_memory
     from fugue_state.memory.memory import find_vocoder

@@ -20,15 +20,9 @@ from fugue_state.cli.options import (
     themed,
 )
 from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
-from fugue_state.config import (
-    DEFAULT_MEMORY,
-    MEASURE_PER_CLASS,
-    CurveConfig,
-    ProfileConfig,
-    QualityName,
-    checked,
-)
+from fugue_state.config import DEFAULT_MEMORY, MEASURE_PER_CLASS, CurveConfig, ProfileConfig, QualityName
 from fugue_state.errors import counted
+from fugue_state.settings import checked
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme

@@ -19,12 +19,12 @@ from fugue_state.config import (
     InverterName,
     OrderName,
     QualityName,
-    Settings,
     ThemeName,
 )
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home
 from fugue_state.score.shipped import find_score
+from fugue_state.settings import Settings
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -118,8 +118,8 @@ sliced = click.option(
 
 def check_picture(path: Path | None, force: bool) -> None:
     """Refuse a picture that cannot be written before any work is done."""
-    from fugue_state.audio.io import output_path
-    from fugue_state.look.figure import PICTURES
+    from fugue_state.files import output_path
+    from fugue_state.look.saved import PICTURES
 
     if path is not None:
         output_path(path, force=force, suffixes=PICTURES)

@@ -16,10 +16,11 @@ import click
 
 from fugue_state.cli.options import examples, option
 from fugue_state.cli.telling import note, say
-from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName, checked
+from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName
 from fugue_state.errors import InputError
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home, settled
+from fugue_state.settings import checked
 
 if TYPE_CHECKING:
     from fugue_state.live.session import House
@@ -71,7 +72,7 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
 
     Ctrl-C ends it and keeps the take that is being recorded.
     """
-    from fugue_state.audio.io import output_folder
+    from fugue_state.files import output_folder
     from fugue_state.live.guard import is_local
     from fugue_state.live.server import play
 
@@ -153,7 +154,7 @@ def _house(first: str) -> House:
         return Memory.load(name)
 
     def perform(score: Score, memory: Any) -> Any:
-        from fugue_state.piece.performance import Performance
+        from fugue_state.engine.performance import Performance
 
         starting = not gc.isenabled()
         performance = Performance(score, memory, cores=(os.cpu_count() or 1) if starting else 1)

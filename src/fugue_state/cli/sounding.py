@@ -21,15 +21,9 @@ from fugue_state.cli.options import (
     themed,
 )
 from fugue_state.cli.telling import note_letters, report, say, tracked
-from fugue_state.config import (
-    DEFAULT_MEMORY,
-    PATH_STEPS,
-    SAMPLE_COUNT,
-    AtlasConfig,
-    QualityName,
-    checked,
-)
+from fugue_state.config import DEFAULT_MEMORY, PATH_STEPS, SAMPLE_COUNT, AtlasConfig, QualityName
 from fugue_state.errors import InputError, counted
+from fugue_state.settings import checked
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -60,7 +54,7 @@ def sample(
 ) -> None:
     """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
     from fugue_state.memory.memory import Memory
-    from fugue_state.piece.samples import write_samples
+    from fugue_state.output.samples import write_samples
 
     memory = Memory.load(model, inverter=inverter, quality=quality)
     if chord is not None:
@@ -118,7 +112,7 @@ def atlas(
     """
     from fugue_state.measure.atlas import Atlas, check_description
     from fugue_state.memory.memory import Memory
-    from fugue_state.piece.samples import check_listing, write_places
+    from fugue_state.output.samples import check_listing, write_places
 
     asked = _asked(settings, out)
     if out is not None and out.exists():
@@ -190,11 +184,11 @@ def resynth(
     """Play SOURCE, any sound, through the mel of a memory and back, and say what was lost on the way."""
     from dataclasses import asdict
 
-    from fugue_state.audio.io import output_path
+    from fugue_state.files import output_path
 
     output_path(out, force=force, suffixes=(".wav", ".flac"))
     from fugue_state.memory.memory import Memory
-    from fugue_state.piece.resynth import resynth_file
+    from fugue_state.output.resynth import resynth_file
 
     memory = Memory.load(model, inverter=inverter, quality=quality)
     how = {"inverter": inverter or memory.own_inverter, "quality": quality}

@@ -25,7 +25,7 @@ FIGURES = 4  # of a number that a person reads
 
 def draw(figure: Figure, path: Path) -> None:
     """Write a picture and say so."""
-    from fugue_state.look.figure import save_figure
+    from fugue_state.look.saved import save_figure
 
     save_figure(figure, path)
     say(f"drew {path}")

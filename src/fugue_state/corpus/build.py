@@ -19,6 +19,7 @@ from fugue_state.corpus.scan import MANIFEST
 from fugue_state.corpus.soundfont import read_soundfont
 from fugue_state.corpus.strum import VOICINGS, strum
 from fugue_state.errors import InputError, unknown
+from fugue_state.files import output_folder, replacing
 from fugue_state.progress import Track, untracked
 
 TEST_SHARE = 0.25
@@ -64,8 +65,8 @@ def build_corpus(
         f"guitars for training: {', '.join(g.name for g in guitars if g.name not in held)}; "
         f"held out for testing: {', '.join(sorted(held)) or 'none'}"
     )
-    io.output_folder(out)
-    with io.replacing(out / MANIFEST) as beside:
+    output_folder(out)
+    with replacing(out / MANIFEST) as beside:
         beside.write_text(json.dumps(recipe, indent=1), encoding="utf-8")
     plans = list(_plans(guitars, held, config))
     for _ in track(_strum_all(plans, out, config), len(plans), "strumming"):

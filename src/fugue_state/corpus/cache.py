@@ -10,8 +10,8 @@ from pathlib import Path
 
 import platformdirs
 
-from fugue_state.audio.io import output_folder
 from fugue_state.errors import InputError
+from fugue_state.files import output_folder
 
 VARIABLE = "FUGUE_CACHE"
 

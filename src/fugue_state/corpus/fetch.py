@@ -14,9 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fugue_state.audio.io import output_folder
 from fugue_state.corpus.cache import find_cache
 from fugue_state.errors import CorpusError
+from fugue_state.files import output_folder
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fugue_state.audio.io import Samples, replacing
+from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, Mels, clip_facts
@@ -23,6 +23,7 @@ from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.corpus.slices import identity, read_clips, ready
 from fugue_state.errors import CorpusError, OutputError, counted
+from fugue_state.files import replacing
 from fugue_state.progress import Track, untracked
 
 FEWEST_CLIPS = 2

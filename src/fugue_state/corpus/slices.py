@@ -16,12 +16,13 @@ import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
 from fugue_state.audio import reading
-from fugue_state.audio.io import Samples, replacing, resample
+from fugue_state.audio.io import Samples, resample
 from fugue_state.config import SLICE_AUTO, SLICE_OFF, ClipConfig, MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.clips import LONG_S, cut, prepare
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.errors import AudioError, InputError, OutputError, counted, shown
+from fugue_state.files import replacing
 from fugue_state.progress import Track, untracked
 
 BLOCK_S = 0.01

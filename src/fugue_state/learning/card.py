@@ -12,22 +12,23 @@ from typing import Any
 
 from pydantic import Field
 
-from fugue_state.audio import io
-from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, Settings, TrainConfig, checked
+from fugue_state.config import MEASURE_PER_CLASS, MelSpec, ModelConfig, Seed, TrainConfig
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.mels import load_mels
 from fugue_state.errors import InputError, counted
+from fugue_state.files import output_path, replacing
 from fugue_state.learning.memory_exam import Examiner
 from fugue_state.learning.memory_training import MemoryRun
 from fugue_state.learning.run import Watcher, read_settings
 from fugue_state.learning.trend import trend
-from fugue_state.look.figure import save_figure
+from fugue_state.look.saved import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.memory import measure_memory, memory_figure
 from fugue_state.memory.catalogue import MEMORY_FILE, RUN_FILE, DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import file_hash
 from fugue_state.memory.memory import Memory
+from fugue_state.settings import Settings, checked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
 UNKNOWN = "unknown"
@@ -90,11 +91,11 @@ def write_card(folder: Path, card: Card, *, force: bool = False) -> tuple[Path, 
 
     Raises InputError if a card exists and `force` is not set.
     """
-    text, values = (io.output_path(folder / name, force=force) for name in (CARD_TEXT, CARD_FILE))
+    text, values = (output_path(folder / name, force=force) for name in (CARD_TEXT, CARD_FILE))
     card = card.model_copy(update={"fingerprint": _fingerprint(folder)})
-    with io.replacing(values) as beside:
+    with replacing(values) as beside:
         beside.write_text(json.dumps(card.model_dump(mode="json"), indent=1), encoding="utf-8")
-    with io.replacing(text) as beside:
+    with replacing(text) as beside:
         beside.write_text(as_markdown(card, folder.resolve().name), encoding="utf-8")
     return text, values
 
@@ -128,7 +129,7 @@ def write_run_card(
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder")
     for name in (CARD_TEXT, CARD_FILE, CARD_SHEET):
-        io.output_path(folder / name, force=force)
+        output_path(folder / name, force=force)
     memory, watcher = Memory.load(folder), watcher or Watcher()
     before = _card_before(folder, memory, watcher)
     figures, measured = memory.header.metrics or before.measures, before.measured

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
-from fugue_state.config import Settings
 from fugue_state.errors import TrainingError
 from fugue_state.learning.arrays import Arrays, array_of, arrays_of, fill
+from fugue_state.settings import Settings
 
 
 class RunSettings(Settings):

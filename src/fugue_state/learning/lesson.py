@@ -18,7 +18,6 @@ from fugue_state.config import (
     MelSpec,
     ModelConfig,
     TrainConfig,
-    checked,
     cluster_labels,
 )
 from fugue_state.corpus.advice import advise
@@ -35,13 +34,14 @@ from fugue_state.learning.pace import Pace, find_pace, told
 from fugue_state.learning.preview import write_preview
 from fugue_state.learning.run import Begin, Run, Watcher
 from fugue_state.learning.trend import is_noise, trend
-from fugue_state.look.figure import save_figure
+from fugue_state.look.saved import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+from fugue_state.settings import checked
 
 PREVIEWS = "previews"
 NAMED_FILES = 12  # of those that are left out

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 
-from fugue_state.audio import io, reading
+from fugue_state.audio import reading
 from fugue_state.config import LOG_EVERY_STEPS
+from fugue_state.files import output_folder, replacing
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -41,7 +42,7 @@ class Log:
         self._path, self._columns, self._every = folder / LOSS_FILE, columns, every
         self._waiting: list[str] = []
         kept = [line for line in _lines(self._path) if int(line.partition(",")[0]) <= step]
-        with io.replacing(self._path) as beside:
+        with replacing(self._path) as beside:
             beside.write_text("\n".join([",".join(["step", *columns, "seconds"]), *kept]) + "\n", encoding="utf-8")
         self._events: SummaryWriter | None = None
         if find_spec(PACKAGE) is None:
@@ -49,7 +50,7 @@ class Log:
             return
         from torch.utils.tensorboard import SummaryWriter
 
-        self._events = SummaryWriter(io.output_folder(folder / EVENTS), purge_step=step + 1)
+        self._events = SummaryWriter(output_folder(folder / EVENTS), purge_step=step + 1)
 
     def __enter__(self) -> Self:
         return self

@@ -15,7 +15,6 @@ from lightning_fabric import Fabric
 from pydantic import Field
 from torch import Tensor
 
-from fugue_state.audio import io
 from fugue_state.config import (
     AUTO,
     SLICE_AUTO,
@@ -28,6 +27,7 @@ from fugue_state.config import (
 )
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import InputError
+from fugue_state.files import replacing
 from fugue_state.learning.arrays import as_played
 from fugue_state.learning.augment import DRAWS, Augment
 from fugue_state.learning.learner import Learner, RunSettings, keyed_random
@@ -265,7 +265,7 @@ class _Best:
         if self._examine is not None:
             measures = {"step": float(step), **self._examine(averaged, header)}
             known = [one for one in read_measures(self._folder) if one["step"] < step]
-            with io.replacing(self._folder / MEASURE_FILE) as beside:
+            with replacing(self._folder / MEASURE_FILE) as beside:
                 beside.write_text("".join(json.dumps(one) + "\n" for one in (*known, measures)), encoding="utf-8")
             if any(one.get("score", math.inf) < measures.get("score", math.inf) for one in known):
                 self.header = read_header(self._folder / MEMORY_FILE)

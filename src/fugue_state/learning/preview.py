@@ -9,7 +9,8 @@ import numpy as np
 from fugue_state.audio import io
 from fugue_state.audio.mix import envelope
 from fugue_state.config import EVENT_BATCH, PREVIEW_CHORD_S, PREVIEW_COLUMNS, PREVIEW_ENVELOPE
-from fugue_state.look.figure import save_figure
+from fugue_state.files import output_folder
+from fugue_state.look.saved import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.memory import SHEET_SEED, memory_figure
 from fugue_state.memory.memory import Memory
@@ -22,7 +23,7 @@ def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAUL
 
     The latents are the same at every step. The folder is made if it is missing.
     """
-    io.output_folder(folder)
+    output_folder(folder)
     sheet, sound = (folder / f"step_{step:07d}{suffix}" for suffix in (".png", ".flac"))
     save_figure(memory_figure(memory, theme), sheet)
     io.write(sound, preview_sound(memory), memory.spec.sample_rate_hz, subtype="PCM_16")

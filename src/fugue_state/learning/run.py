@@ -19,15 +19,16 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 
-from fugue_state.audio import io
-from fugue_state.config import AnySettings, Budget, ComputeConfig, Settings, checked
+from fugue_state.config import Budget, ComputeConfig
 from fugue_state.errors import InputError
+from fugue_state.files import output_folder, replacing
 from fugue_state.learning.learner import Learner
 from fugue_state.learning.log import Log, steps_logged
 from fugue_state.memory.catalogue import RUN_FILE
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
 from fugue_state.memory.claim import claimed
 from fugue_state.progress import Track, untracked
+from fugue_state.settings import AnySettings, Settings, checked
 
 STATE_FILE = "state.safetensors"
 LEAST_S = 1e-6  # that a step takes, whatever the clock says
@@ -203,12 +204,12 @@ class Run:
         self.fabric.barrier()  # no process finds there what the first one is to write
         state = self.folder / STATE_FILE
         if self.first:
-            io.output_folder(self.folder)
+            output_folder(self.folder)
             if self.begin is not Begin.RESUME:
                 for name in (STATE_FILE, *Log.FILES, *learner.leaves):
                     (self.folder / name).unlink(missing_ok=True)
             # Also of a run that goes on: it may be computed otherwise from now on.
-            with io.replacing(self.folder / RUN_FILE) as beside:
+            with replacing(self.folder / RUN_FILE) as beside:
                 text = json.dumps(learner.settings.model_dump(mode="json"), indent=1)
                 beside.write_text(text, encoding="utf-8")
         self.fabric.barrier()

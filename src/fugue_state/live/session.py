@@ -500,7 +500,7 @@ class Session:
             raise RefusedError("not_now", "a take is being recorded already")
         if self._loading:
             raise RefusedError("not_now", f"{self._loading} is loading; record when it plays")
-        from fugue_state.piece.provenance import provenance
+        from fugue_state.output.provenance import provenance
 
         player = self.player
         made_by = {k: v for k, v in provenance(Score(), self.part.memory).items() if k != "score"}

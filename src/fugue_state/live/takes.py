@@ -26,15 +26,16 @@ import soundfile
 from filelock import FileLock, Timeout
 from pydantic import ValidationError
 
-from fugue_state.audio.io import reason, replacing
-from fugue_state.config import LiveConfig, checked, first_problem
+from fugue_state.config import LiveConfig
 from fugue_state.errors import FugueError, InputError, OutputError, shown, why
+from fugue_state.files import reason, replacing
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live.aside import aside
 from fugue_state.progress import Item
 from fugue_state.score.log import Done, Log, read_log, taken
 from fugue_state.score.model import Change, Score
 from fugue_state.score.text import dump_score, load_score
+from fugue_state.settings import checked, first_problem
 
 BEFORE, JOURNAL, SOUND = "before.jsonl.gz", "take.jsonl", "sound.flac"
 LOCK = "lock"  # held by who makes the take
@@ -488,8 +489,8 @@ def render_finer(take: Path, tell: Callable[[float], None]) -> None:
     """
     from fugue_state.audio.compiled import one_thread
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.render import render
     from fugue_state.piece.piece import Piece
-    from fugue_state.piece.render import render
 
     def track(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         told = -1

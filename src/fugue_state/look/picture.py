@@ -9,19 +9,12 @@ from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fugue_state.look.figure import (
-    DOTS_PER_INCH,
-    HEADLINE_IN,
-    HEADLINE_PT,
-    MARGIN_IN,
-    SMALL_PT,
-    png,
-    shortened,
-    text_width_in,
-)
 from fugue_state.look.letters import runs
+from fugue_state.look.saved import DOTS_PER_INCH, png
+from fugue_state.look.text import HEADLINE_PT, SMALL_PT, shortened, text_width_in
 from fugue_state.look.theme import Theme
 
+MARGIN_IN, HEADLINE_IN = 0.12, 0.38
 ABOUT_SHARE = 0.7  # of the width, at most, for what stands at the right of a title
 
 

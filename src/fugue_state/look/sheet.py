@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.errors import counted
-from fugue_state.look.figure import DOTS_PER_INCH, SMALL_PT, page, shortened
+from fugue_state.look.figure import page
+from fugue_state.look.saved import DOTS_PER_INCH
+from fugue_state.look.text import SMALL_PT, shortened
 from fugue_state.look.theme import DEFAULT, Theme
 
 if TYPE_CHECKING:

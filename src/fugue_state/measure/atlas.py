@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state import arrays, asked
-from fugue_state.config import AtlasConfig, MelSpec, Settings
+from fugue_state.config import AtlasConfig, MelSpec
 from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
 from fugue_state.measure.chords import NAME, template
@@ -22,6 +22,7 @@ from fugue_state.measure.kept import Tensors, kept
 from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+from fugue_state.settings import Settings
 
 Array = npt.NDArray[np.float64]
 Latents = arrays.Array

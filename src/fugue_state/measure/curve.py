@@ -13,7 +13,8 @@ from fugue_state import arrays
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs
 from fugue_state.config import EVENT_BATCH, CurveConfig, MelSpec
 from fugue_state.errors import InputError, counted
-from fugue_state.look.figure import SMALL_PT, page
+from fugue_state.look.figure import page
+from fugue_state.look.text import SMALL_PT
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import can_be_named, chroma, match, template
 from fugue_state.measure.describe import triads

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy.typing as npt
 
-from fugue_state.audio.io import output_folder
-from fugue_state.config import Settings
 from fugue_state.corpus.cache import VARIABLE, cache_folder
 from fugue_state.errors import CheckpointError, InputError, OutputError, why
+from fugue_state.files import output_folder
 from fugue_state.memory.catalogue import SUFFIX, find_memory, shipped_memories
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
 from fugue_state.memory.memory import Memory
+from fugue_state.settings import Settings
 
 Tensors = dict[str, npt.NDArray[Any]]
 

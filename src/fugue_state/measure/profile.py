@@ -13,9 +13,10 @@ import numpy.typing as npt
 from fugue_state import arrays
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
-from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig, Settings
+from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig
 from fugue_state.errors import counted
-from fugue_state.look.figure import HEADLINE_PT, SMALL_PT, page, shortened
+from fugue_state.look.figure import page
+from fugue_state.look.text import HEADLINE_PT, SMALL_PT, shortened
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, triads
@@ -23,6 +24,7 @@ from fugue_state.measure.kept import Tensors, kept
 from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+from fugue_state.settings import Settings
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,10 +12,11 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from fugue_state import asked
-from fugue_state.config import VERSION, AnySettings, MelSpec, ModelConfig, Seed, Settings, VocoderConfig, checked
+from fugue_state.config import VERSION, MelSpec, ModelConfig, Seed, VocoderConfig
 from fugue_state.errors import CheckpointError, InputError, shown, unknown
 from fugue_state.limits import MEMORY_NAME
 from fugue_state.score.places import at_home
+from fugue_state.settings import AnySettings, Settings, checked
 
 SHIPPED = "memories"
 SUFFIX = ".safetensors"

@@ -14,9 +14,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from fugue_state.arrays import Array
-from fugue_state.audio.io import replacing
-from fugue_state.config import Settings
 from fugue_state.errors import CheckpointError, OutputError, shown
+from fugue_state.files import replacing
 from fugue_state.memory.catalogue import (
     FORMAT,
     HEADER,
@@ -31,6 +30,7 @@ from fugue_state.memory.catalogue import (
 )
 from fugue_state.memory.layers import BANDS, Generator, Shapes
 from fugue_state.memory.vocoder import MagnitudeNet
+from fugue_state.settings import Settings
 
 VOCODER_PREFIX = "vocoder."
 Tensors = Mapping[str, npt.NDArray[Any]]

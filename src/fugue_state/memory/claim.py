@@ -8,8 +8,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from fugue_state.audio.io import output_folder
 from fugue_state.errors import InputError
+from fugue_state.files import output_folder
 
 LOCK = ".run.lock"
 

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,14 +16,12 @@ from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HUSH_S, SEED_MAX, QualityName
 from fugue_state.errors import InputError
-from fugue_state.piece.instrument import Event
+from fugue_state.piece.event import Event
+from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset
 from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change
 from fugue_state.score.paths import PATHS, Value, check, find, written
-
-if TYPE_CHECKING:
-    from fugue_state.piece.piece import Piece
 
 Coming = Iterator[tuple[Onset, int, Array]]
 Ramp = tuple[float, float]  # from a block's beginning to its end
@@ -47,7 +45,7 @@ class Bar:
     silenced: bool
 
 
-def block_of(piece: Piece) -> int:
+def block_of(piece: Layout) -> int:
     """Return the samples of every block: the memory's hop at the file's rate."""
     spec = piece.memory.spec
     return max(1, round(spec.hop * piece.score.file.sample_rate_hz / spec.sample_rate_hz))
@@ -60,7 +58,7 @@ class Conductor:
     sound is frozen or paused. A score says when its plan is done, not when the playing ends: its loop goes on.
     """
 
-    def __init__(self, piece: Piece, block: int | None = None) -> None:
+    def __init__(self, piece: Layout, block: int | None = None) -> None:
         score = piece.score
         self._piece, self._score = piece, score
         self.rate = score.file.sample_rate_hz
@@ -143,7 +141,7 @@ class Conductor:
 
     def measure(self) -> None:
         """Measure the memory for what a hand may ask for."""
-        self._piece.orders.profile  # noqa: B018 - it is measured when it is first asked for
+        self._piece.orders.measure()
 
     def back(self, path: str) -> list[tuple[str, Value]]:
         """Return the moves that lead back to how things are now, once a control has moved; InputError as in change."""
@@ -247,7 +245,7 @@ class Conductor:
 class Passing:
     """How a take passes through its piece: it stands still where it was paused or frozen, and may end before it."""
 
-    def __init__(self, piece: Piece) -> None:
+    def __init__(self, piece: Layout) -> None:
         conductor = Conductor(piece)
         begins, passed = [], [0.0]
         for begin, _ in conductor.bars():
@@ -269,7 +267,7 @@ class Passing:
         return float(np.interp(time_s, self._edges_s, self._passed_s))
 
 
-def moves(piece: Piece) -> Iterator[tuple[float, Strengths]]:
+def moves(piece: Layout) -> Iterator[tuple[float, Strengths]]:
     """Yield what a take remembers (U,), block by block where it changes, and from which second on."""
     if not any(voice.forgets for voice in piece.score.voices):
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
@@ -12,11 +12,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fugue_state.arrays import Array
-from fugue_state.config import SEED_MAX, AtlasConfig, placed
+from fugue_state.config import SEED_MAX, AtlasConfig
 from fugue_state.errors import InputError
-from fugue_state.measure.atlas import Atlas
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.orders import Described
 from fugue_state.score.model import Score, Step
+from fugue_state.settings import placed
 
 PROGRESSION = ("Am", "F", "C", "G")
 POOL = 16  # latents of a kind that a voice of always new ones draws from
@@ -43,7 +44,7 @@ class Turn:
 
 
 class Line:
-    """A voice laid out: onsets in time, and the latent of each; `atlas` is asked for only where it is needed.
+    """A voice laid out: onsets in time, and the latent of each; the atlas is measured only where it is needed.
 
     `latent_seed`, if there is one, is instead of the voice's.
 
@@ -51,7 +52,7 @@ class Line:
     """
 
     def __init__(
-        self, score: Score, number: int, memory: Memory, atlas: Callable[[], Atlas], latent_seed: int | None = None
+        self, score: Score, number: int, memory: Memory, described: Described, latent_seed: int | None = None
     ) -> None:
         self.voice, self.number = score.voices[number], number
         self.frames = memory.frames(self.voice.event_s)
@@ -63,18 +64,18 @@ class Line:
         self._latents = memory.latents(len(steps), self.seed)
         random = np.random.default_rng([score.seed, PLACES, *([number] if number else [])])
         self._places = random.uniform(-self.voice.spread, self.voice.spread, len(steps))
-        self.turns = tuple(self._turn(i, step, atlas) for i, step in enumerate(steps))
+        self.turns = tuple(self._turn(i, step, described) for i, step in enumerate(steps))
         goal = self.voice.towards_seed
         self._towards = self._latents if goal is None else memory.latents(len(steps), goal)
 
-    def _turn(self, index: int, step: Step, atlas: Callable[[], Atlas]) -> Turn:
+    def _turn(self, index: int, step: Step, described: Described) -> Turn:
         with placed(("voices", self.number, "chords", index)):
-            label, latents = self._found(index, step, atlas)
+            label, latents = self._found(index, step, described)
         place = self.voice.pan + float(self._places[index])
         pan = min(1.0, max(-1.0, place)) if step.pan is None else step.pan
         return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
 
-    def _found(self, index: int, step: Step, atlas: Callable[[], Atlas]) -> tuple[str | None, Array]:
+    def _found(self, index: int, step: Step, described: Described) -> tuple[str | None, Array]:
         """Return the label and the latents of a step."""
         memory, labels = self._memory, self._memory.labels
         label = step.chord or (labels[index % len(labels)] if labels else None)
@@ -89,7 +90,7 @@ class Line:
         if step.seed is not None:
             return label, memory.latents(1, step.seed)
         if not step.rest and (self.voice.like or (step.chord and not labels)):
-            found = atlas().choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
+            found = described.atlas.choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
             return label, np.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
 

@@ -8,7 +8,7 @@ from fugue_state.bending.adaptive import Governor
 from fugue_state.measure.chords import NAME, template
 from fugue_state.measure.describe import Describer, triads
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.instrument import Event
+from fugue_state.piece.event import Event
 
 
 class Ear:

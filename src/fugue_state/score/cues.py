@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic_core import CoreSchema, core_schema
 
-from fugue_state.config import MisplacedError, OrderName, Settings
+from fugue_state.config import OrderName
 from fugue_state.errors import shown
 from fugue_state.limits import SCORE_NAME, SCORE_POINTS, SCORE_UNITS, Limit
 from fugue_state.score.times import Clock, Time, told
+from fugue_state.settings import MisplacedError, Settings
 
 
 @dataclass(frozen=True)

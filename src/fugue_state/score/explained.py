@@ -9,8 +9,8 @@ import tomli_w
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from fugue_state.config import Settings, kinds
 from fugue_state.score.model import Score, Step
+from fugue_state.settings import Settings, kinds
 
 LISTED = ("voices", "cues")  # lists whose every entry is a table of its own
 COLUMN = 32  # where comments begin

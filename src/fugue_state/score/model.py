@@ -19,14 +19,11 @@ from fugue_state.config import (
     FileConfig,
     InverterName,
     MasterConfig,
-    MisplacedError,
     OrderName,
     QualityName,
     ReplacementName,
     ReverbConfig,
-    Settings,
     ToneConfig,
-    placed,
 )
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import (
@@ -44,6 +41,7 @@ from fugue_state.score.cues import PACE, AtMost, Course, Cue, PaceName, Share, S
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
+from fugue_state.settings import MisplacedError, Settings, placed
 
 REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory

@@ -13,10 +13,10 @@ import tomli_w
 from pydantic import ValidationError
 
 from fugue_state import asked
-from fugue_state.config import MisplacedError, Place, first_problem
 from fugue_state.errors import LONGEST_SHOWN, InputError, shown
 from fugue_state.limits import SCORE_BYTES, SCORE_DIGITS, SCORE_NESTING
 from fugue_state.score.model import Score
+from fugue_state.settings import MisplacedError, Place, first_problem
 
 HEADER = re.compile(r"^\s*(\[\[?)([^\]]+)\]\]?\s*(?:#.*)?$")
 KEY = re.compile(r"""^\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")

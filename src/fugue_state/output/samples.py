@@ -14,12 +14,13 @@ from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.made import MAKER
 from fugue_state.config import EVENT_BATCH, VERSION
-from fugue_state.look.figure import save_figure
+from fugue_state.files import output_folder, output_path
+from fugue_state.look.saved import save_figure
 from fugue_state.look.sheet import sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.provenance import write_json
+from fugue_state.output.provenance import write_json
 from fugue_state.progress import Track, untracked
 
 PEAK = 0.97
@@ -88,7 +89,7 @@ def write_places(
 
 def check_listing(folder: Path, *, force: bool) -> Path:
     """Return where the listing of an atlas goes; InputError if it cannot be written."""
-    return io.output_path(io.output_folder(folder) / "atlas.json", force=force)
+    return output_path(output_folder(folder) / "atlas.json", force=force)
 
 
 def write_latents(
@@ -109,9 +110,9 @@ def write_latents(
     exists and `force` is not set, before anything is written.
     """
     count = len(names)
-    io.output_folder(folder)
-    paths = [io.output_path(folder / f"{i:03d}_{name}.wav", force=force) for i, name in enumerate(names)]
-    sheet = io.output_path(folder / "sheet.png", force=force)
+    output_folder(folder)
+    paths = [output_path(folder / f"{i:03d}_{name}.wav", force=force) for i, name in enumerate(names)]
+    sheet = output_path(folder / "sheet.png", force=force)
     about = json.dumps(
         {"made_by": f"{MAKER} {VERSION}", "memory": memory.header.name, "memory_sha256": memory.fingerprint}
     )

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state.look.figure import LINES, SMALL_PT, shortened, text_width_in
+from fugue_state.look.figure import LINES
+from fugue_state.look.text import SMALL_PT, shortened, text_width_in
 from fugue_state.look.theme import Theme
+from fugue_state.picture.summary import Overview
 from fugue_state.piece.piece import Piece
 from fugue_state.score.cues import CueSpan
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-    from fugue_state.piece.overview import Overview
 
 PLOT_IN, BESIDE_IN = 8.4, 1.2  # that a panel is wide at least, and what stands at its right
 COLUMNS = 4000  # of a picture, in which lines are told apart: three in a pixel

@@ -17,13 +17,13 @@ import numpy.typing as npt
 import soundfile
 
 from fugue_state import asked
-from fugue_state.audio.io import output_path, replacing
 from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError, counted
-from fugue_state.piece.frames import Frames
-from fugue_state.piece.heard import Heard
+from fugue_state.files import output_path, replacing
+from fugue_state.output.provenance import read_provenance
+from fugue_state.picture.frames import Frames
+from fugue_state.picture.heard import Heard
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import read_provenance
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from fugue_state.errors import counted
 from fugue_state.look.figure import page
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.piece.heard import RANGE_DB, Heard, loudest
-from fugue_state.piece.overview import overview
-from fugue_state.piece.panels import LANE_IN, draw_cues, draw_layers, named_cues, set_times
+from fugue_state.picture.heard import RANGE_DB, Heard, loudest
+from fugue_state.picture.panels import LANE_IN, draw_cues, draw_layers, named_cues, set_times
+from fugue_state.picture.summary import overview
 from fugue_state.piece.piece import Piece
 from fugue_state.score.times import told
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,9 +14,7 @@ from fugue_state.audio.loudness import SILENT_LUFS, event_lufs, k_weighting
 from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
 from fugue_state.bending.strengths import forget
 from fugue_state.memory.vocoder import Stream
-
-if TYPE_CHECKING:
-    from fugue_state.piece.piece import Piece
+from fugue_state.piece.piece import Piece
 
 COMPARED = 4  # chords whose sound, intact and half forgotten, says what their mels mean
 CLOSE_DB = 1.0  # what is alike up to this tells nothing of what peaks mean

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from fugue_state.audio.io import replacing
 from fugue_state.audio.riff import Marker
+from fugue_state.files import replacing
 from fugue_state.piece.piece import Outline, Piece
 
 

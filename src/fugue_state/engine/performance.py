@@ -18,15 +18,16 @@ from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.mix import dying
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HELD_LUFS, LIVE_LOOK_AHEAD_S, SWAP_S, VOCODER, QualityName
+from fugue_state.engine.instrument import Instrument
+from fugue_state.engine.level import Level
+from fugue_state.engine.voice import Made, Passage, Sketch, Voice, read
 from fugue_state.errors import InputError
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.conductor import Bar, Conductor, Ramp
-from fugue_state.piece.instrument import Event, Instrument, observed
-from fugue_state.piece.level import Level
+from fugue_state.piece.event import Event, observed
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.voice import Made, Passage, Sketch, Voice, read
 from fugue_state.score.log import Log, taken
 from fugue_state.score.model import MadeFor, Score
 from fugue_state.score.paths import Value

@@ -14,7 +14,7 @@ from fugue_state.audio.compiled import in_threads
 from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH
-from fugue_state.piece.instrument import Event, observed
+from fugue_state.piece.event import Event, observed
 from fugue_state.piece.piece import Piece
 
 Array = npt.NDArray[np.float32]

@@ -12,7 +12,6 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state.arrays import Array
 from fugue_state.audio.compiled import cores
 from fugue_state.audio.io import Samples, resample
 from fugue_state.audio.loudness import event_lufs
@@ -20,36 +19,13 @@ from fugue_state.audio.mix import add_at, envelope, pan
 from fugue_state.audio.reverb import Convolver, Tail, room
 from fugue_state.audio.tone import Tilt
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import ACTIVATION_STEPS, HELD_LUFS, EnvelopeConfig
+from fugue_state.config import HELD_LUFS, EnvelopeConfig
 from fugue_state.errors import InputError
-from fugue_state.memory.bends import Bend
-from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.event import Event, observed
 from fugue_state.score.model import Score
 
 EACH_AHEAD = 3  # voices for every core that are made before they are due, so that none has to wait
-
-
-@dataclass(frozen=True, eq=False)
-class Event:
-    """One remembered chord in time: `onset` in samples, latent (Z,), strengths (U,), pan -1..1.
-
-    It is generated with `label`, which only a memory without labels does without; `chord` is what it is meant to
-    be heard as. `frames` is how long it lasts (a multiple of 32); None is as long as learned. `voice` is the stem it
-    belongs to, from 0 on, `bend` what stands in for what is forgotten; None is nothing.
-    """
-
-    onset: int
-    chord: str | None
-    label: str | None
-    latent: Array
-    strengths: Strengths
-    pan: float
-    envelope: EnvelopeConfig
-    frames: int | None = None
-    voice: int = 0
-    level_db: float = 0.0
-    bend: Bend | None = None
 
 
 @dataclass(frozen=True)
@@ -213,23 +189,6 @@ def _envelope(rate: int, length: int, config: EnvelopeConfig) -> tuple[Samples, 
     """Return an envelope (N,), and how many dB it takes from a steady sound."""
     gain = envelope(length, rate, config)
     return gain, -10.0 * float(np.log10(np.mean(gain**2)))
-
-
-def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:
-    """Generate an event: its mel (M, T), and activations over time (U, steps).
-
-    With a `trail` of it, whose strengths alone have changed, only what those change is made again.
-    """
-    mels, activations = memory.observe(
-        event.latent[None],
-        event.label,
-        event.strengths,
-        event.frames,
-        event.bend,
-        steps=ACTIVATION_STEPS,
-        trail=trail,
-    )
-    return mels[0], activations[0]
 
 
 class Coming:

@@ -15,7 +15,7 @@ from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Reading, Stream, StreamState
-from fugue_state.piece.instrument import Event
+from fugue_state.piece.event import Event
 
 RISE = 0.12  # of the way to a higher gain, in a block; to a lower one it goes at once
 LONGEST = 4096  # frames that are inverted as a whole: more would take gigabytes

@@ -18,6 +18,7 @@ from fugue_state.audio.mel import MelTransform
 from fugue_state.config import VERSION, ClipConfig, ResynthConfig
 from fugue_state.corpus.clips import loudest_rms
 from fugue_state.errors import AudioError, FugueError, InputError
+from fugue_state.files import output_path, scratch_file
 from fugue_state.measure.fidelity import chroma_error, log_spectral_error
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
@@ -64,7 +65,7 @@ def resynth_file(
     no file is left.
     """
     config = config or ResynthConfig()
-    path = io.output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
+    path = output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
     sound, rate = reading.read_channels(source)
     channels = sound.shape[1]
     if path.suffix.casefold() == ".flac" and channels > FLAC_CHANNELS:
@@ -73,7 +74,7 @@ def resynth_file(
     borders = _borders(len(sound), rate, config)
     with (
         io.Writer(path, rate, frames=len(sound), channels=channels, subtype=config.subtype, comment=comment) as writer,
-        io.scratch_file(path.parent) as scratch,
+        scratch_file(path.parent) as scratch,
     ):
         begin = time.perf_counter()
         made = resynthesized(sound, rate, memory, config)

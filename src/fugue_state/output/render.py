@@ -28,12 +28,13 @@ from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.riff import Marker
 from fugue_state.config import CHECKPOINT_S
+from fugue_state.engine.instrument import Instrument, play_on
+from fugue_state.engine.performance import played
 from fugue_state.errors import InputError, unknown
+from fugue_state.files import belonging, output_path
 from fugue_state.measure.sound import SoundCheck
-from fugue_state.piece.conductor import block_of
-from fugue_state.piece.instrument import Instrument, play_on
-from fugue_state.piece.markers import markers, write_labels
-from fugue_state.piece.part import (
+from fugue_state.output.markers import markers, write_labels
+from fugue_state.output.part import (
     Part,
     check_part,
     emptied,
@@ -44,9 +45,9 @@ from fugue_state.piece.part import (
     put_in_place,
     working,
 )
-from fugue_state.piece.performance import played
+from fugue_state.output.provenance import MEASURED, provenance, read_provenance, write_json
+from fugue_state.piece.conductor import block_of
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.provenance import MEASURED, provenance, read_provenance, write_json
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
 
@@ -215,15 +216,15 @@ def check_outputs(
     over = resume and is_over(out)
 
     def checked_path(path: Path) -> Path:
-        return io.output_path(path, force=force or over or path in there)
+        return output_path(path, force=force or over or path in there)
 
     if out.suffix.casefold() not in io.OUTPUT_FORMATS:
         raise unknown("file ending", out.suffix, io.OUTPUT_FORMATS)
     names = _stem_names([voice.name for voice in score.voices]) if stems else ()
     io.check_format(out, score.file.subtype)
-    parts = [checked_path(io.belonging(out, f"-{name}.wav")) for name in names]
-    recipe = checked_path(io.belonging(out, ".json"))
-    text = checked_path(io.belonging(out, ".txt")) if labels else None
+    parts = [checked_path(belonging(out, f"-{name}.wav")) for name in names]
+    recipe = checked_path(belonging(out, ".json"))
+    text = checked_path(belonging(out, ".txt")) if labels else None
     files = Files((checked_path(out), *parts), names, recipe, text)
     check_part(out, resume=resume, force=force)
     if there and there != set(files.all):

@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.config import FilmConfig
-from fugue_state.look.figure import shortened
 from fugue_state.look.planes import Planes, words, ycbcr
+from fugue_state.look.text import shortened
 from fugue_state.look.theme import Theme, Weight, find_theme, font
-from fugue_state.piece.cells import Cells, Shapes, block
-from fugue_state.piece.heard import RANGE_DB, Heard, loudest
+from fugue_state.picture.cells import Cells, Shapes, block
+from fugue_state.picture.heard import RANGE_DB, Heard, loudest
+from fugue_state.picture.stage import Box, Grid, edges, fitting, lay_out
+from fugue_state.picture.watch import Seen, Watch
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.stage import Box, Grid, edges, fitting, lay_out
-from fugue_state.piece.watch import Seen, Watch
 from fugue_state.score.times import told
 
 Array = npt.NDArray[np.float32]

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from fugue_state.config import FULL_ACTIVATION
 from fugue_state.look.theme import Theme, rgb
-from fugue_state.piece.stage import Grid
-from fugue_state.piece.watch import Seen
+from fugue_state.picture.stage import Grid
+from fugue_state.picture.watch import Seen
 
 Array = npt.NDArray[np.float32]
 

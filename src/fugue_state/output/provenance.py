@@ -9,16 +9,17 @@ from typing import Any
 import av
 import soundfile
 
-from fugue_state.audio.io import replacing
 from fugue_state.audio.made import MAKER, records
 from fugue_state.audio.riff import read_comments
-from fugue_state.config import VERSION, checked
+from fugue_state.config import VERSION
 from fugue_state.errors import InputError
+from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
 from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
 from fugue_state.score.places import settled, travelling
+from fugue_state.settings import checked
 
 KEYS: dict[str, type] = {
     "made_by": str,

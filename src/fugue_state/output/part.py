@@ -14,15 +14,15 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from fugue_state.audio import io
 from fugue_state.audio.io import Samples
 from fugue_state.audio.reverb import Tail
-from fugue_state.config import Settings, checked
+from fugue_state.engine.instrument import Place
 from fugue_state.errors import FugueError, InputError, OutputError
+from fugue_state.files import PART, reason
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
 from fugue_state.memory.claim import LOCK, claimed
-from fugue_state.piece.instrument import Place
-from fugue_state.piece.provenance import write_json
+from fugue_state.output.provenance import write_json
+from fugue_state.settings import Settings, checked
 
 PLAYED, PLACE, ABOUT = "played.f32", "state.safetensors", "render.json"
 FINISHED = "finished.json"  # which files are whole in the folder, and the names that they are to have
@@ -92,7 +92,7 @@ class Part:
 def part_folder(out: str | Path) -> Path:
     """Return the working folder of the render that makes `out`."""
     out = Path(out)
-    return out.with_name(f"{out.name}{io.PART}")
+    return out.with_name(f"{out.name}{PART}")
 
 
 @contextlib.contextmanager
@@ -138,7 +138,7 @@ def _begun(folder: Path, about: dict[str, Any], *, resume: bool) -> Iterator[Non
         yield
         done = True
     except OSError as error:
-        raise OutputError(f"{folder}: could not be written to ({io.reason(error)})") from error
+        raise OutputError(f"{folder}: could not be written to ({reason(error)})") from error
     finally:
         if done or not _keeps(folder):
             _clear(folder)

@@ -1,0 +1,1 @@
+"""What sounds: events become voices, voices become blocks."""

@@ -1,0 +1,1 @@
+"""What is written: sound, stems, markers, and how to make them again."""

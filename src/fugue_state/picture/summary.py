@@ -1,0 +1,83 @@
+"""What a piece does over time, summed up for pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state.bending.strengths import Strengths
+from fugue_state.piece.piece import Piece
+
+TOGETHER = 1000  # moves that are summed up at a time
+Times = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What a piece does over time: for each event its time (E,), voice, chord and planned level.
+
+    `remembered` is what each layer remembers (F, L), `whole` what all units together do (F,), from the times (F,)
+    on at which that moves: the onsets of events that forgetting reaches, any time in a take.
+    """
+
+    times_s: npt.NDArray[np.float64]
+    voices: npt.NDArray[np.int64]
+    chords: tuple[str | None, ...]
+    levels_lu: npt.NDArray[np.float64]
+    reached_s: npt.NDArray[np.float64]
+    remembered: npt.NDArray[np.float64]
+    whole: npt.NDArray[np.float64]
+
+
+class _Remembered:
+    """What layers and all units remember over time, summed up a thousand moves at a time."""
+
+    def __init__(self, layers: Mapping[str, int]) -> None:
+        self._ends = np.cumsum([0, *layers.values()])
+        self._times: list[float] = [0.0]
+        self._waiting: list[Strengths] = [np.ones(self._ends[-1], dtype=np.float32)]
+        self._shares: list[npt.NDArray[np.float32]] = []
+
+    def add(self, time_s: float, strengths: Strengths) -> None:
+        """Note what is remembered (U,) from a second on."""
+        self._times.append(time_s)
+        self._waiting.append(strengths)
+        if len(self._waiting) == TOGETHER:
+            self._sum_up()
+
+    def _sum_up(self) -> None:
+        units = np.stack(self._waiting)
+        means = [units[:, a:b].mean(axis=1) for a, b in pairwise(self._ends)]
+        self._shares.append(np.stack([*means, units.mean(axis=1)], axis=1))
+        self._waiting.clear()
+
+    def found(self) -> tuple[Times, Times, Times]:
+        """Return the times (F,), what each layer remembers then (F, L), and all units (F,)."""
+        if self._waiting:
+            self._sum_up()
+        shares = np.concatenate(self._shares).astype(np.float64)
+        return np.array(self._times), shares[:, :-1], shares[:, -1]
+
+
+def overview(piece: Piece) -> Overview:
+    """Lay out all events of a piece; in a take there may be none."""
+    rate, is_take = piece.score.file.sample_rate_hz, piece.score.resolution == "block"
+    remembered = _Remembered(piece.memory.layers)
+    times, voices, chords = [], [], []
+    for one in piece.outline():
+        times.append(one.onset / rate)
+        voices.append(one.voice)
+        chords.append(one.chord)
+        if not is_take and piece.lines[one.voice].voice.forgets:
+            remembered.add(times[-1], one.strengths)
+    for time_s, strengths in piece.moves() if is_take else ():
+        remembered.add(time_s, strengths)
+    levels = [piece.heard_lu(time) if piece.score.loudness.plan else 0.0 for time in times]
+    return Overview(
+        np.array(times, dtype=float), np.array(voices, dtype=np.int64), tuple(chords), np.array(levels, dtype=float),
+        *remembered.found(),
+    )  # fmt: skip

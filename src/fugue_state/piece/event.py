@@ -1,0 +1,51 @@
+"""One chord in time, and what the memory makes of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fugue_state.arrays import Array
+from fugue_state.bending.strengths import Strengths
+from fugue_state.config import ACTIVATION_STEPS, EnvelopeConfig
+from fugue_state.memory.bends import Bend
+from fugue_state.memory.layers import Trail
+from fugue_state.memory.memory import Memory
+
+
+@dataclass(frozen=True, eq=False)
+class Event:
+    """One remembered chord in time: `onset` in samples, latent (Z,), strengths (U,), pan -1..1.
+
+    It is generated with `label`, which only a memory without labels does without; `chord` is what it is meant to
+    be heard as. `frames` is how long it lasts (a multiple of 32); None is as long as learned. `voice` is the stem it
+    belongs to, from 0 on, `bend` what stands in for what is forgotten; None is nothing.
+    """
+
+    onset: int
+    chord: str | None
+    label: str | None
+    latent: Array
+    strengths: Strengths
+    pan: float
+    envelope: EnvelopeConfig
+    frames: int | None = None
+    voice: int = 0
+    level_db: float = 0.0
+    bend: Bend | None = None
+
+
+def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:
+    """Generate an event: its mel (M, T), and activations over time (U, steps).
+
+    With a `trail` of it, whose strengths alone have changed, only what those change is made again.
+    """
+    mels, activations = memory.observe(
+        event.latent[None],
+        event.label,
+        event.strengths,
+        event.frames,
+        event.bend,
+        steps=ACTIVATION_STEPS,
+        trail=trail,
+    )
+    return mels[0], activations[0]

@@ -1,0 +1,203 @@
+"""A score laid out for a memory: its lines, and what is remembered when."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state import asked
+from fugue_state.arrays import Array
+from fugue_state.bending.adaptive import Governor
+from fugue_state.bending.hand import Hand
+from fugue_state.bending.orders import parse_units
+from fugue_state.bending.strengths import Strengths
+from fugue_state.bending.timeline import Timeline, compose
+from fugue_state.config import SEED_MAX
+from fugue_state.errors import counted
+from fugue_state.memory.bends import Bend, Source
+from fugue_state.memory.memory import Memory
+from fugue_state.piece.even import EvenPace
+from fugue_state.piece.event import Event
+from fugue_state.piece.line import Line, Onset
+from fugue_state.piece.listening import Ear
+from fugue_state.piece.orders import Described, Orders
+from fugue_state.progress import Track, untracked
+from fugue_state.score.model import REACHING_UNITS, Change, Score
+from fugue_state.settings import MisplacedError, placed
+
+
+class Layout:
+    """A score laid out for a memory: lines, orders, what is remembered when, what an event is made of.
+
+    Raises MisplacedError for chords, layers and units that the memory does not have, InputError for a score made
+    for another memory.
+    """
+
+    def __init__(
+        self,
+        score: Score,
+        memory: Memory,
+        *,
+        track: Track = untracked,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        asked.kind("score", score, Score, "load_score reads one")
+        asked.kind("memory", memory, Memory, "Memory.load reads one")
+        check_made_for(score, memory)
+        self.score, self.memory = score, memory
+        self._described = Described(memory, score.memory, track, say)
+        self.orders = Orders(score, memory, self._described)
+        self.lines = tuple(self.line(number) for number in range(len(score.voices)))
+        last_s = max((onset.time_s for line in self.lines for onset in line.onsets()), default=None)
+        if last_s is None:
+            raise MisplacedError(("voices",), "no chord falls within the piece")
+        self.last_s = last_s
+        with placed(("changes",)):
+            reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
+            self._hand = self.hand([(score.clock.seconds(change.at), change) for change in reaching])
+        for i, change in enumerate(score.changes):
+            if change.path == "/chord" and change.value:
+                with placed(("changes", i, "value")):
+                    memory.label_index(str(change.value))
+        self.bend = self._bend(None)
+        self._even = EvenPace(memory, self.lines, self.bend)
+        timeline = self.timeline()
+        frozen_s = score.clock.seconds(score.forgetting.frozen_at)
+        if frozen_s > 0.0:
+            # What a hand will do live is not known yet.
+            live = score.resolution == "block"
+            self.bend = self._bend(timeline(frozen_s) if live else self.strengths(timeline, frozen_s))
+
+    def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
+        """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
+        line = self.lines[number]
+        turn = line.turns[onset.turn]
+        reached = line.voice.forgets
+        return Event(
+            onset=round(onset.time_s * self.score.file.sample_rate_hz),
+            chord=turn.chord,
+            label=turn.label,
+            latent=z,
+            strengths=strengths if reached else np.ones(self.memory.units, dtype=np.float32),
+            pan=turn.pan,
+            frames=line.frames,
+            voice=number,
+            level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
+            envelope=line.voice.envelope or self.score.envelope,
+            bend=self.bend if reached else None,
+        )
+
+    def listening(self, governor: Governor | None, timeline: Timeline) -> Callable[[Event, float], None]:
+        """Return what is to be done with every event, at its time in seconds: a governor listens to it."""
+        ear = None if governor is None else Ear(self.memory, governor)
+        sounding: list[float] = []
+
+        def listen(event: Event, time_s: float) -> None:
+            line = self.lines[event.voice]
+            if ear is not None and line.voice.forgets:
+                sounding[:] = [ends_s for ends_s in sounding if ends_s > time_s] + [time_s + line.length_s]
+                ear.hear(event, timeline.listening_s(time_s), len(sounding))
+
+        return listen
+
+    def line(self, number: int, latent_seed: int | None = None) -> Line:
+        """Lay a voice out, with a seed for its latents that may be another one than its own."""
+        return Line(self.score, number, self.memory, self._described, latent_seed)
+
+    def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
+        """Return a hand that plays these changes, each with its time in seconds."""
+        return Hand(changes, self.memory.layers, self.orders.base(), self.orders.inside)
+
+    def _merged(self) -> Iterator[tuple[Onset, int, Array]]:
+        """Yield the onsets of all lines in time, with the number of their voice and their latent."""
+
+        def numbered(line: Line) -> Iterator[tuple[Onset, int, Array]]:
+            for onset, z in line.latents(self.last_s):
+                yield onset, line.number, z
+
+        yield from heapq.merge(*map(numbered, self.lines), key=lambda one: (one[0].time_s, one[1]))
+
+    def timeline(self, governor: Governor | None = None) -> Timeline:
+        """Return what is remembered when; of an adaptive forgetting, what a governor has decided."""
+        listened = None if governor is None else governor.share
+        return compose(self.score, self.memory.units, self.last_s, self.orders, self._even, listened)
+
+    def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
+        """Return what is remembered at a time: what the timeline and the performer's hand leave."""
+        return self._hand(time_s, timeline) if self.score.changes else timeline(time_s)
+
+    def planned_lu(self, time_s: float) -> float:
+        """Return the planned level at a time of the piece, in LU beside the beginning's."""
+        return float(np.interp(time_s, *self._levels)) if self.score.loudness.plan else 0.0
+
+    @cached_property
+    def _levels(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """The planned levels: their times and what they are."""
+        plan = self.score.loudness.plan
+        times = [self.score.clock.seconds(time) for time, _ in plan]
+        return np.array(times), np.array([level for _, level in plan])
+
+    def _bend(self, frozen: Strengths | None) -> Bend | None:
+        """Return what is done to units besides forgetting; None where forgotten ones are simply gone."""
+        plan, layers = self.score.forgetting, self.memory.layers
+        if (plan.replacement == "zero" and not plan.bends) or not any(line.voice.forgets for line in self.lines):
+            return None
+        gain, invert = np.ones(self.memory.units, dtype=np.float32), np.zeros(self.memory.units, dtype=np.float32)
+        for i, bent in enumerate(plan.bends):
+            with placed(("forgetting", "bends", i, "units")):
+                units = parse_units(bent.units, layers, self.orders.measured("", bent.units))
+            gain[units], invert[units] = bent.gain, bent.invert
+        with placed(("forgetting",)):
+            return self.memory.bend(
+                plan.replacement,
+                seed=self.score.seed,
+                gain=gain if (gain != 1.0).any() else None,
+                invert=invert if invert.any() else None,
+                frozen=self._frozen(frozen),
+                other=self._other(),
+            )
+
+    def _frozen(self, strengths: Strengths | None) -> Source:
+        """Return what sounds at the moment that units freeze at."""
+        at_s = self.score.clock.seconds(self.score.forgetting.frozen_at)
+        forgetting = (one for one in self._merged() if self.lines[one[1]].voice.forgets)
+        onset, number, z = next(forgetting)
+        for later in forgetting:
+            if later[0].time_s > at_s:
+                break
+            onset, number, z = later
+        return Source(z, self.lines[number].turns[onset.turn].label, strengths)
+
+    def _other(self) -> Source:
+        """Return the other latent, which replaces what is forgotten."""
+        plan = self.score.forgetting
+        seed = (self.score.seed + len(self.lines)) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
+        label = plan.other_chord or self.lines[0].turns[0].label
+        if plan.other_chord is not None:
+            with placed(("forgetting", "other_chord")):
+                self.memory.label_index(plan.other_chord)
+        return Source(self.memory.latents(1, seed)[0], label)
+
+
+def check_made_for(score: Score, memory: Memory) -> None:
+    """Raise MisplacedError, saying what differs, for a score that was made for another memory."""
+    made_for = score.made_for
+    if made_for is None or made_for.sha256 == memory.fingerprint:
+        return
+    differ = [f"it is {memory.fingerprint[:12] or 'no file'}, not {made_for.sha256[:12]}"]
+    missing = [chord for chord in made_for.chords if chord not in memory.labels]
+    if missing:
+        differ.append(f"it does not know {', '.join(missing)}")
+    for layer in {**made_for.layers, **memory.layers}:
+        before, now = made_for.layers.get(layer, 0), memory.layers.get(layer, 0)
+        if before != now:
+            differ.append(f"{layer} has {counted(now, 'unit')}, not {before}")
+    raise MisplacedError(
+        ("made_for",),
+        f"memory {memory.header.name!r} is not the one it was made for: {'; '.join(differ)}; "
+        "without [made_for] it plays with any",
+    )

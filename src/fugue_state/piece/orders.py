@@ -1,0 +1,92 @@
+"""The orders that a score or a hand asks for, and what of the memory must be measured for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import cast
+
+from fugue_state.bending.orders import Order, make_order, needs_measured
+from fugue_state.config import OrderName
+from fugue_state.measure.atlas import Atlas
+from fugue_state.measure.profile import Profile
+from fugue_state.memory.memory import Memory
+from fugue_state.progress import Track
+from fugue_state.score.model import Score
+from fugue_state.settings import Place, placed
+
+
+class Described:
+    """What is known of a memory by measuring it: its units, its latents. Each is measured when it is first asked for.
+
+    `name` is what it is kept under, the memory's name or path.
+    """
+
+    def __init__(self, memory: Memory, name: str, track: Track, say: Callable[[str], None]) -> None:
+        self._memory, self._name, self._track, self._say = memory, name, track, say
+
+    @cached_property
+    def profile(self) -> Profile:
+        """What each unit does; measuring takes its time."""
+        return Profile.of(self._memory, self._name, track=self._track, say=self._say)
+
+    @property
+    def has_profile(self) -> bool:
+        """Whether the units were measured already."""
+        return "profile" in vars(self)
+
+    @cached_property
+    def atlas(self) -> Atlas:
+        """What latents sound like."""
+        return Atlas.of(self._memory, self._name, track=self._track, say=self._say)
+
+
+class Orders:
+    """The orders in which units of a memory go, as a score or a hand asks for them; measures what they take once."""
+
+    def __init__(self, score: Score, memory: Memory, described: Described) -> None:
+        self._score, self._memory, self._described = score, memory, described
+        self._known: dict[tuple[object, ...], Order] = {}
+
+    def measured(self, name: str, *units: Sequence[str]) -> Profile | None:
+        """Return what is measured of the memory's units if an order or these names of units take it."""
+        needed = needs_measured(name, [unit for some in units for unit in some])
+        return self._described.profile if needed else None
+
+    def needs(self, name: str) -> bool:
+        """Return whether the memory must be measured before a hand can choose an order."""
+        return needs_measured(name) and not self._described.has_profile
+
+    def measure(self) -> None:
+        """Measure the memory for any order that a hand may choose."""
+        self._described.profile  # noqa: B018 - it is measured when it is first asked for
+
+    def __call__(
+        self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
+    ) -> Order:
+        """Return an order; `place` is the part of the score that asks for it."""
+        locks, asked = self._score.forgetting.locks, (name, reverse, tuple(units), tuple(scope))
+        if asked in self._known:
+            return self._known[asked]
+        with placed(place):
+            self._known[asked] = make_order(
+                name,
+                self._memory.layers,
+                self._score.seed,
+                units=units,
+                scope=scope,
+                locks=locks,
+                reverse=reverse,
+                measured=self.measured(name, units, scope, locks),
+            )
+        return self._known[asked]
+
+    def base(self) -> Order:
+        """Return the score's own order."""
+        plan = self._score.forgetting
+        return self(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=("forgetting",))
+
+    def inside(self, name: str, layer: str) -> Order:
+        """Return an order that a hand chooses for a layer."""
+        # The caller says where: a layer's order is no part of the score.
+        return self(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))

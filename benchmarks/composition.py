@@ -35,7 +35,7 @@ from fugue_state.audio.compiled import cores
 from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.reading import read_channels
 from fugue_state.config import DEFAULT_MEMORY, EVENT_BATCH
-from fugue_state.engine.instrument import Instrument, play
+from fugue_state.engine.whole import Instrument, play
 from fugue_state.measure.chords import name_chord
 from fugue_state.measure.curve import mel_distance_db
 from fugue_state.memory.memory import Memory

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from fugue_state.arrays import Array
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.config import ReverbConfig
-from fugue_state.engine.instrument import Instrument, play
+from fugue_state.engine.whole import Instrument, play
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import Place
 from fugue_state.measure.describe import Description

@@ -17,7 +17,7 @@ from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
 from fugue_state.config import MelSpec, PhaseConfig
 from fugue_state.engine.performance import Performance, Sounding, played
-from fugue_state.engine.voice import Made, Voice, read
+from fugue_state.engine.stream import Made, Voice, read
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
@@ -152,7 +152,7 @@ def test_a_final_take_sounds_as_its_events_do_as_a_whole(tmp_path: Path, voiced:
 @pytest.mark.parametrize("longest", [4096, 16])
 def test_a_final_take_does_what_hands_did(tiny_memory: Memory, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks, levels and silences are those that were heard, also of what is held and hushed in mid-sound."""
-    monkeypatch.setattr("fugue_state.engine.voice.LONGEST", longest)
+    monkeypatch.setattr("fugue_state.engine.stream.LONGEST", longest)
     hands: Hands = {
         30: [("/forget", 0.6)], 50: [("/freeze", 1)], 120: [("/freeze", 0)], 130: [("/recall",)], 150: [("/hush",)],
         200: [("/play", 1)], 230: [("/volume", 0.0)],

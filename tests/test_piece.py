@@ -13,7 +13,7 @@ import soundfile
 
 from fugue_state.arrays import Array
 from fugue_state.config import EnvelopeConfig, FileConfig, MelSpec, ModelConfig, ReverbConfig, ToneConfig
-from fugue_state.engine.instrument import Controls, Instrument, play
+from fugue_state.engine.whole import Instrument, play
 from fugue_state.errors import FugueError, InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
@@ -120,28 +120,13 @@ def test_a_tilt_makes_a_piece_brighter_or_darker(tiny_memory: Memory) -> None:
     assert brightness(-6) < 0.7 * brightness(0) < 0.5 * brightness(6)
 
 
-def test_a_block_shows_what_sounds(tiny_memory: Memory) -> None:
-    score = short(**loop("C", "Am"))
-    events = Piece(score, tiny_memory).events()
-    blocks = list(play(Instrument(tiny_memory, score), events, score.samples, 4410))
-    assert [b.position for b in blocks[:2]] == [0, 4410]
-    assert blocks[0].chord == "C"
-    assert blocks[5].chord == "Am"
-    shown = blocks[5]
-    assert shown.strengths is not None
-    assert shown.activations is not None
-    assert shown.activations.shape == shown.strengths.shape == (tiny_memory.units,)
-    assert shown.mel is not None
-    assert shown.mel.shape == (128,)
-
-
 def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
     score = short()
     player = Instrument(tiny_memory, score)
     event = next(Piece(score, tiny_memory).events())
-    _, state = player.step(Controls(100), player.start())
+    _, state = player.step(100, (), player.start())
     with pytest.raises(InputError, match="sample 50 came after sample 100 was played"):
-        player.step(Controls(100, (player.voice(replace(event, onset=50)),)), state)
+        player.step(100, (player.voice(replace(event, onset=50)),), state)
     with pytest.raises(InputError, match="at least 1 sample"):
         next(play(player, [], 10, 0))
 

@@ -1,23 +1,50 @@
-"""How loud an event is before it has sounded: read from its mel."""
+"""How loud an event is, and the level at which its loudness is held."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache, partial
 
 import numpy as np
 
 from fugue_state.arrays import Array
 from fugue_state.audio.compiled import in_threads, one_thread
-from fugue_state.audio.io import Samples
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs, k_weighting
 from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
+from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import forget
+from fugue_state.config import HELD_LUFS, EnvelopeConfig
 from fugue_state.memory.vocoder import Stream
-from fugue_state.piece.piece import Piece
+from fugue_state.piece.layout import Layout
+from fugue_state.score.model import Loudness
 
 COMPARED = 4  # chords whose sound, intact and half forgotten, says what their mels mean
 CLOSE_DB = 1.0  # what is alike up to this tells nothing of what peaks mean
+
+
+class Envelopes:
+    """The envelopes of events at a sample rate, each made once."""
+
+    def __init__(self, rate: int) -> None:
+        # Not a method: what holds itself goes only when the collector comes by.
+        self._made = lru_cache(maxsize=8)(partial(_envelope, rate))
+
+    def __call__(self, length: int, config: EnvelopeConfig) -> tuple[Array, float]:
+        """Return an envelope (N,), and how many dB it takes from a steady sound."""
+        return self._made(length, config)
+
+
+def _envelope(rate: int, length: int, config: EnvelopeConfig) -> tuple[Array, float]:
+    gain = envelope(length, rate, config)
+    return gain, -10.0 * float(np.log10(np.mean(gain**2)))
+
+
+def held_db(level_db: float, lufs: float, taken_db: float, loudness: Loudness) -> float:
+    """Return the level of an event that by itself is so loud; what its envelope takes is the composer's wish."""
+    if not loudness.hold:
+        return level_db
+    return level_db + min(HELD_LUFS - taken_db - lufs, loudness.lift_db)
 
 
 class Level:
@@ -28,7 +55,7 @@ class Level:
     first chords, so many `at_once`.
     """
 
-    def __init__(self, piece: Piece, stream: Stream, at_once: int = 1) -> None:
+    def __init__(self, piece: Layout, stream: Stream, at_once: int = 1) -> None:
         spec = piece.memory.spec
         self._loudness = piece.score.loudness
         self._transform = MelTransform(spec)
@@ -39,7 +66,7 @@ class Level:
         if self._loudness.hold:
             self._measure(piece, stream, at_once)
 
-    def _measure(self, piece: Piece, stream: Stream, at_once: int) -> None:
+    def _measure(self, piece: Layout, stream: Stream, at_once: int) -> None:
         mels = list(_heard(piece))
         bands = [self._bands(mel) for mel in mels]
         even = np.ones(1, dtype=np.float32)
@@ -53,21 +80,21 @@ class Level:
     def _bands(self, mel: Array) -> Array:
         return np.asarray(self._transform.amplitude(mel[None])[0])
 
-    def _seeming(self, bands: Array, envelope: Samples) -> float:
+    def _seeming(self, bands: Array, envelope: Array) -> float:
         """Return the loudness of a mel's bands (M, T) under an envelope (N,)."""
         with one_thread():
             power = self._weights @ bands**2
         gains = envelope[np.arange(len(power)) * len(envelope) // len(power)]
         return _db((power * gains**2).mean())
 
-    def __call__(self, mel: Array, level_db: float, envelope: Samples, wanted_lufs: float) -> float:
-        """Return the gain that brings a mel (M, T) under an envelope (N,) to a loudness, and then to its level."""
+    def __call__(self, mel: Array, level_db: float, envelope: Array, taken_db: float) -> float:
+        """Return the gain for a mel (M, T) under an envelope (N,) that takes so much of a steady sound."""
+        lufs = 0.0
         if self._loudness.hold:
             bands = self._bands(mel)
             off_lu = float(np.interp(_peaked_db(bands), *self._line))
             lufs = max(SILENT_LUFS, self._seeming(bands, envelope) + off_lu)
-            level_db += min(wanted_lufs - lufs, self._loudness.lift_db)
-        return float(10.0 ** (level_db / 20.0))
+        return float(10.0 ** (held_db(level_db, lufs, taken_db, self._loudness) / 20.0))
 
 
 def _db(power: np.float32) -> float:
@@ -84,7 +111,7 @@ def _lufs(mel: Array, stream: Stream) -> float:
     return event_lufs(stream.whole(mel), stream.spec.sample_rate_hz)
 
 
-def _heard(piece: Piece) -> Iterator[Array]:
+def _heard(piece: Layout) -> Iterator[Array]:
     """Yield the mels (M, T) of the first chords, intact and half forgotten."""
     memory = piece.memory
     turns = [(line, turn) for line in piece.lines for turn in line.turns if not turn.step.rest]

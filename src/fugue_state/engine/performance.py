@@ -5,28 +5,24 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
-from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.mix import dying
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import HELD_LUFS, LIVE_LOOK_AHEAD_S, SWAP_S, VOCODER, QualityName
-from fugue_state.engine.instrument import Instrument
-from fugue_state.engine.level import Level
-from fugue_state.engine.voice import Made, Passage, Sketch, Voice, read
+from fugue_state.config import LIVE_LOOK_AHEAD_S, SWAP_S
+from fugue_state.engine.player import Player, faded, ramp_of
+from fugue_state.engine.stream import Passage
 from fugue_state.errors import InputError
-from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
-from fugue_state.memory.vocoder import Stream
-from fugue_state.piece.conductor import Bar, Conductor, Ramp
-from fugue_state.piece.event import Event, observed
+from fugue_state.piece.conductor import Bar, Ramp
 from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log, taken
 from fugue_state.score.model import MadeFor, Score
@@ -34,7 +30,6 @@ from fugue_state.score.paths import Value
 
 RUNAWAY = 100.0  # of full scale, before the limiter: what is no music any more
 QUIETEST_DB = -120.0
-RESTS: dict[QualityName, int] = {"draft": 2, "live": 1, "final": 1}  # blocks, after one in which something is generated
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,17 +42,17 @@ class Sounding:
     """
 
     position: int
-    samples: Samples
+    samples: Array
     chord: str | None
     strengths: Strengths
-    activations: npt.NDArray[np.float32]
-    mel: npt.NDArray[np.float32]
+    activations: Array
+    mel: Array
     peak: float
     lufs: float
     overloaded: bool
 
 
-Seen = tuple[str | None, Strengths, npt.NDArray[np.float32], npt.NDArray[np.float32]]
+Seen = tuple[str | None, Strengths, Array, Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,91 +70,6 @@ class Moment:
     def settled(self) -> bool:
         """Whether all that is heard in it is known."""
         return all(passage.voice.settled for passage in self.passages)
-
-
-class Player:
-    """A memory at work: makes the events of a piece sound and keeps them true to what is asked for.
-
-    If `finer`, what they sound like is only known when they are over. What is to be measured before is shared between
-    so many `cores`.
-    """
-
-    def __init__(self, piece: Piece, block: int | None = None, *, finer: bool = False, cores: int = 1) -> None:
-        self.piece, score, memory = piece, piece.score, piece.memory
-        self.conductor = Conductor(piece, block)
-        self.instrument = Instrument(memory, score)
-        learned = (score.inverter or memory.own_inverter) == VOCODER
-        plain = memory.stream(score.seed, learned=False)
-        full = memory.stream(score.seed) if learned else plain
-        self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
-        self._level = Level(piece, self._streams[score.quality], cores)
-        self.voices: list[Voice] = []
-        self._finer = finer
-        self._resting = 0  # blocks in which nothing is generated but what begins
-        self.failed = False  # something was no number
-
-    def take_in(self, bar: Bar) -> None:
-        """Begin what begins, and bring what sounds nearer to the strengths asked for."""
-        for voice in self.voices:
-            voice.hold(bar.frozen)
-        for event in bar.events:
-            self.voices.append(self._voice(event, bar.quality))
-        if bar.events or (not self._resting and not bar.rests and self._renew(bar.strengths)):
-            self._resting = RESTS[bar.quality]
-        else:
-            self._resting = max(0, self._resting - 1)
-
-    def _voice(self, event: Event, quality: QualityName) -> Voice:
-        made, rate, stream = self._made(event, Trail()), self.conductor.rate, self._streams[quality]
-        return Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else Voice(made, stream, rate)
-
-    def _renew(self, strengths: Strengths) -> bool:
-        """Make one event anew that is not as it is asked for, if there is one.
-
-        Generating is what takes time: so one in a block, and none in those that follow. The newest goes first; while
-        strengths keep moving, all in turn.
-        """
-        stale = [v for v in self.voices if self.reached(v) and not np.array_equal(v.event.strengths, strengths)]
-        if stale:
-            voice = max(stale, key=lambda v: (min(v.waited, 2 * len(self.voices)), v.event.onset))
-            voice.renew(self._made(replace(voice.event, strengths=strengths), voice.trail))
-        return bool(stale)
-
-    def reached(self, voice: Voice) -> bool:
-        """Return whether forgetting reaches a voice."""
-        return self.piece.score.voices[voice.event.voice].forgets
-
-    def _made(self, event: Event, trail: Trail) -> Made:
-        """Generate an event; what is not a number is silence."""
-        memory = self.piece.memory
-        mel, activations = observed(memory, event, trail)
-        if not np.isfinite(mel).all():
-            self.failed = True
-            mel = np.full_like(mel, -1.0)
-        length = round(mel.shape[1] * memory.spec.hop * self.conductor.rate / memory.spec.sample_rate_hz)
-        envelope, taken_db = self.instrument.envelope(length, event.envelope)
-        gain = self._level(mel, event.level_db, envelope, HELD_LUFS - taken_db)
-        return Made(event, mel, np.nan_to_num(activations), envelope, gain, trail)
-
-    def passages(self, bar: Bar, position: int, block: int) -> list[Passage]:
-        """Play on by a block, and return what is heard in it, before the room."""
-        if max(bar.gate) == 0.0:
-            return []
-        lengths = [(voice, block - max(0, voice.event.onset - position)) for voice in self.voices]
-        read(lengths)
-        played = [voice.play(length, block - length) for voice, length in lengths]
-        self.leave()
-        return faded(played, bar.gate, block)
-
-    def leave(self) -> None:
-        """Part from voices that are over."""
-        self.voices = [voice for voice in self.voices if not voice.over]
-
-    def drop(self) -> None:
-        """Leave out what is left of all that sounds."""
-        for voice in self.voices:
-            voice.drop()
-        self.voices = []
 
 
 class Performance:
@@ -190,8 +100,7 @@ class Performance:
 
     def _quiet(self) -> None:
         """Forget what rings in the room."""
-        start = self._player.instrument.start()
-        self._tone, self._tail = start.tone, start.tail
+        self._ringing = self._player.chain.silence()
 
     def drop(self) -> None:
         """Leave out what is left of all that sounds."""
@@ -320,8 +229,8 @@ class Performance:
         mix = np.zeros((self.block, 2), dtype=np.float32)
         for passage in moment.passages:
             passage.add_to(mix)
-        dry, wet, self._tone, self._tail = self._player.instrument.toned(mix, self._tone, self._tail)
-        sound = (dry + wet) * _ramp(moment.gain, self.block)
+        dry, wet, self._ringing = self._player.chain(mix, self._ringing)
+        sound = (dry + wet) * ramp_of(moment.gain, self.block)
         wild = moment.failed or not bool((np.abs(sound) < RUNAWAY).all())
         if wild:
             sound = dying(self._last, self.block)
@@ -356,21 +265,6 @@ class Performance:
         newest = next((v for v in reversed(voices) if self._player.reached(v)), voices[-1])
         firing = np.maximum.reduce([quiet, *(voice.firing for voice in voices)])
         return newest.event.chord, newest.event.strengths, firing, newest.column
-
-
-def _ramp(ends: Ramp, block: int) -> npt.NDArray[np.float32]:
-    """Return a gain (block, 1) that moves evenly and arrives with the last sample."""
-    begin, end = ends
-    share = np.arange(1, block + 1, dtype=np.float32)[:, None] / np.float32(block)
-    return np.float32(begin) + np.float32(end - begin) * share
-
-
-def faded(passages: list[Passage], ramp: Ramp, block: int) -> list[Passage]:
-    """Return passages under a gain that moves within a block."""
-    if ramp == (1.0, 1.0):
-        return passages
-    gain = _ramp(ramp, block)[:, 0]
-    return [replace(passage, weights=passage.weights * gain[passage.begin :]) for passage in passages]
 
 
 def played(piece: Piece) -> Iterator[Sounding]:

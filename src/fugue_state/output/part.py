@@ -16,7 +16,8 @@ from pydantic import Field
 
 from fugue_state.audio.io import Samples
 from fugue_state.audio.reverb import Tail
-from fugue_state.engine.instrument import Place
+from fugue_state.engine.chain import Ringing
+from fugue_state.engine.whole import Place
 from fugue_state.errors import FugueError, InputError, OutputError
 from fugue_state.files import PART, reason
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
@@ -248,10 +249,10 @@ def _flat(values: object, name: str = "") -> dict[str, object]:
 
 def write_place(path: Path, place: Place) -> None:
     """Write a place, all or nothing; OutputError if it cannot be written."""
-    tail = place.tail
+    tail = place.ringing.tail
     header = PlaceHeader(position=place.position, handed=place.handed, first=place.first, filled=tail.filled)
     arrays: dict[str, npt.NDArray[Any]] = {
-        "tone": place.tone,
+        "tone": place.ringing.tone,
         "window": tail.window,
         "spectra": np.array(tail.spectra, dtype=np.float32),
         "ringing": tail.ringing,
@@ -265,4 +266,4 @@ def read_place(path: Path) -> Place:
     header = checked(PlaceHeader, values)
     spectra = tuple(arrays["spectra"])
     tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
-    return Place(header.position, header.handed, header.first, arrays["tone"], tail)
+    return Place(header.position, header.handed, header.first, Ringing(arrays["tone"], tail))

@@ -28,8 +28,8 @@ from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.riff import Marker
 from fugue_state.config import CHECKPOINT_S
-from fugue_state.engine.instrument import Instrument, play_on
 from fugue_state.engine.performance import played
+from fugue_state.engine.whole import Instrument, play_on
 from fugue_state.errors import InputError, unknown
 from fugue_state.files import belonging, output_path
 from fugue_state.measure.sound import SoundCheck

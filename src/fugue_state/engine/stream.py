@@ -1,4 +1,12 @@
-"""An event that sounds while it may still change: its mel, read frame by frame."""
+"""Voices that may change while they sound: an event's mel, read frame by frame.
+
+Three clocks run in a streamed voice. Its mel has frames, `hop` samples apart at the memory's rate. The stream that
+reads them sounds `latency` samples late, at that same rate. What is heard is counted in samples at the file's rate.
+
+    mel frames        |  0  |  1  |  2  |  3  |  4  | ...      `_fed` were read; the newest `open` may still change
+    stream samples          |<-- latency -->|0 ... hop ...     `_sound` holds those not yet converted, from `_begin` on
+    output samples                          |0 1 2 ...         `_position` were heard, `_age` of them not held
+"""
 
 from __future__ import annotations
 
@@ -7,10 +15,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from fugue_state.arrays import Array
-from fugue_state.audio.io import Samples, resample
+from fugue_state.audio.io import resample
 from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
 from fugue_state.memory.layers import Trail
@@ -30,8 +37,8 @@ class Made:
 
     event: Event
     mel: Array
-    activations: npt.NDArray[np.float32]
-    envelope: Samples
+    activations: Array
+    envelope: Array
     gain: float
     trail: Trail = field(default_factory=Trail)
 
@@ -42,10 +49,10 @@ class Passage:
 
     voice: Voice
     start: int
-    weights: Samples
+    weights: Array
     begin: int = 0
 
-    def add_to(self, mix: Samples) -> None:
+    def add_to(self, mix: Array) -> None:
         """Make it sound, in a block (N, 2)."""
         sound = self.voice.sound(self.start, len(self.weights)) * self.weights
         mix[self.begin :] += pan(sound, self.voice.event.pan)
@@ -71,7 +78,7 @@ class Voice:
         self._offset = 0  # frames that were read while it was held
         self._held: int | None = None
         self._begin = self._converter.first(0)
-        self._sound: Samples = np.zeros(-self._begin, dtype=np.float32)
+        self._sound: Array = np.zeros(-self._begin, dtype=np.float32)
         self._to_skip = stream.latency
         self._position = self._age = 0
         self._dropped = False
@@ -131,6 +138,9 @@ class Voice:
         anew = self._stale and self._fed > 0
         frames = self._frames(self._fed - (self.stream.open if anew else 0), until)
         self._fed, self._stale = until, False
+        return self._reading(frames, anew=anew)
+
+    def _reading(self, frames: Array, *, anew: bool) -> Reading | None:
         return Reading(frames, self._state, anew)
 
     def take(self, sound: Array, state: StreamState) -> None:
@@ -150,14 +160,14 @@ class Voice:
         gain = np.linspace(before, self._gain, count + 1, dtype=np.float32)[1:]
         return Passage(self, start, gain * self._shape(count), begin)
 
-    def sound(self, start: int, count: int) -> Samples:
+    def sound(self, start: int, count: int) -> Array:
         """Return its bare samples (count,) from `start` on, which must be where those before ended."""
         sound = self._converter(self._sound, self._begin, start, count)
         kept = self._converter.first(start + count)
         self._sound, self._begin = self._sound[kept - self._begin :], kept
         return sound
 
-    def _shape(self, count: int) -> Samples:
+    def _shape(self, count: int) -> Array:
         """Return the envelope of the next samples (count,); held, it stays as it is."""
         envelope = self._made.envelope
         if self._held is not None:
@@ -167,17 +177,17 @@ class Voice:
         return np.pad(shape, (0, count - len(shape)))
 
     @property
-    def column(self) -> npt.NDArray[np.float32]:
+    def column(self) -> Array:
         """The column (M,) of the mel that sounds now."""
         return self._made.mel[:, self._now]
 
     @property
-    def firing(self) -> npt.NDArray[np.float32]:
+    def firing(self) -> Array:
         """How strongly units (U,) fire now, under its envelope."""
         activations, envelope = self._made.activations, self._made.envelope
         steps = activations.shape[1]
         gain = envelope[self._age : self._age + len(envelope) // steps].max(initial=0.0)
-        firing: npt.NDArray[np.float32] = activations[:, self._now * steps // self._made.mel.shape[1]] * gain
+        firing: Array = activations[:, self._now * steps // self._made.mel.shape[1]] * gain
         return firing
 
     @property
@@ -187,16 +197,17 @@ class Voice:
 
 
 class Sketch(Voice):
-    """A voice that also notes what it reads, and sounds once it is over: inverted as a whole, as well as can be.
+    """A voice that only notes what it would read, and sounds once it is over: inverted as a whole, as well as can be.
 
-    What it was held too long for that sounds as it does live.
+    Held for more than LONGEST frames, it falls back to the sound that it has live.
     """
 
     def __init__(self, made: Made, stream: Stream, rate: int, invert: Callable[[Array], Array]) -> None:
         super().__init__(made, stream, rate)
         self._rate, self._invert = rate, invert
-        self._noted: list[Array] = []
-        self._whole: Samples | None = None
+        self._noted: list[Array] = []  # frames (M,)
+        self._noted_as: list[tuple[Array, bool]] = []  # the same, as they would have been read, until it is long
+        self._whole: Array | None = None
 
     @property
     def settled(self) -> bool:
@@ -209,12 +220,12 @@ class Sketch(Voice):
 
     @property
     def mel(self) -> Array:
-        """What it has read (M, T), without what was only read ahead."""
+        """What it has noted (M, T), without what was only read ahead."""
         whole = self._made.mel.shape[1] + self._offset
         return np.stack(self._noted[:whole] if self._held is None else self._noted, axis=1)
 
-    def sound(self, start: int, count: int) -> Samples:
-        """Return its bare samples (count,) from `start` on; of what is long, they must be where those before ended."""
+    def sound(self, start: int, count: int) -> Array:
+        """Return its bare samples (count,) from `start` on; a long voice can only be read in order."""
         if self._long:
             return super().sound(start, count)
         if self._whole is None:
@@ -223,13 +234,22 @@ class Sketch(Voice):
         sound = self._whole[start : start + count]
         return np.pad(sound, (0, count - len(sound)))
 
-    def due(self, count: int) -> Reading | None:
-        """Return what is to be read before its next samples (count,) can sound, which it notes."""
-        reading = super().due(count)
-        if reading is not None and not self._long:
-            kept = len(self._noted) - (self.stream.open if reading.anew else 0)
-            self._noted[kept:] = list(reading.frames.T)
-        return reading
+    def _reading(self, frames: Array, *, anew: bool) -> Reading | None:
+        if self._long or self._note(frames, anew=anew):
+            return super()._reading(frames, anew=anew)
+        return None
+
+    def _note(self, frames: Array, *, anew: bool) -> bool:
+        """Note what would be read; return whether it has become too long. Then all before has been read as well."""
+        kept = len(self._noted) - (self.stream.open if anew else 0)
+        self._noted[kept:] = list(frames.T)
+        if self._long:
+            for noted, again in self._noted_as:
+                self.take(*self.stream.step(noted, self._state, anew=again))
+            self._noted_as.clear()
+        else:
+            self._noted_as.append((frames, anew))
+        return self._long
 
 
 def read(voices: Iterable[tuple[Voice, int]]) -> None:

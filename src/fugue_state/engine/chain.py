@@ -1,0 +1,41 @@
+"""What every sound passes on its way out, offline and live: tone, then the room."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fugue_state.arrays import Array, Wide
+from fugue_state.audio.reverb import Convolver, Tail, room
+from fugue_state.audio.tone import Tilt
+from fugue_state.score.model import Score
+
+
+@dataclass(frozen=True, eq=False)
+class Ringing:
+    """What a chain remembers of the sound before; it is never changed."""
+
+    tone: Wide
+    tail: Tail
+
+
+class Chain:
+    """Tone and room of a score."""
+
+    def __init__(self, score: Score) -> None:
+        rate = score.file.sample_rate_hz
+        self._tilt = Tilt(score.tone, rate)
+        self._convolver = Convolver(room(score.reverb, rate, score.seed))
+        self._wet = np.float32(10.0 ** (score.reverb.wet_db / 20.0))
+
+    def silence(self, channels: int = 2) -> Ringing:
+        """Return the state before any sound."""
+        return Ringing(self._tilt.silence(channels), self._convolver.silence())
+
+    def __call__(self, mix: Array, ringing: Ringing) -> tuple[Array, Array, Ringing]:
+        """Tone a mix (N, 2 or more) and put its first two channels into the room: dry, wet (N, 2), and what rings."""
+        dry, tone = self._tilt(mix, ringing.tone)
+        wet, tail = self._convolver(dry[:, :2], ringing.tail)
+        wet *= self._wet
+        return dry, wet, Ringing(tone, tail)

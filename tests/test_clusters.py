@@ -6,13 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fugue_state.arrays import Whole
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, ClusterConfig, MelSpec, cluster_labels
 from fugue_state.corpus.advice import Mels
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import InputError
-from fugue_state.learning.clusters import Index, cluster_mels, features
+from fugue_state.learning.clusters import cluster_mels, features
 
 from .conftest import RATE, Sound
 
@@ -58,7 +59,7 @@ def chords() -> MelSet:
     )
 
 
-def same_partition(found: Index, wanted: Index) -> bool:
+def same_partition(found: Whole, wanted: Whole) -> bool:
     pairs = {(int(a), int(b)) for a, b in zip(found, wanted, strict=True)}
     return len(pairs) == len(set(found.tolist())) == len(set(wanted.tolist()))
 
@@ -71,7 +72,7 @@ def test_chords_cluster_whatever_their_timbre(chords: MelSet) -> None:
     np.testing.assert_array_equal(found.mels, chords.mels)
 
 
-def pure(found: Index, wanted: Index) -> bool:
+def pure(found: Whole, wanted: Whole) -> bool:
     """Every cluster holds clips of one kind only, and every kind has one."""
     return len({(int(a), int(b)) for a, b in zip(found, wanted, strict=True)}) == len(set(found.tolist()))
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fugue_state.bending.orders import Order, Values, make_order, needs_measured, parse_units
+from fugue_state.arrays import Wide
+from fugue_state.bending.orders import Order, make_order, needs_measured, parse_units
 from fugue_state.bending.strengths import forget
 from fugue_state.config import ModelConfig, OrderName
 from fugue_state.errors import InputError
@@ -22,9 +23,9 @@ SEEDED = ("random", "layerwise", "saliency", "activation", "cluster", "frequency
 class Told:
     """What a test knows of the units; every value occurs several times."""
 
-    saliency: Values
-    activation: Values
-    centroid_hz: Values
+    saliency: Wide
+    activation: Wide
+    centroid_hz: Wide
     cluster: Order
     region: Order
 

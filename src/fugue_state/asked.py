@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.errors import InputError, shown, unknown
 
 Kind = TypeVar("Kind")
@@ -32,7 +32,7 @@ def number(name: str, value: Any, least: float, most: float) -> float:
     return float(value)
 
 
-def floats(name: str, values: Any, *, finite: bool = True) -> npt.NDArray[np.float32]:
+def floats(name: str, values: Any, *, finite: bool = True) -> Array:
     """Return numbers in single precision, of an array, a tensor or lists; `finite` unless one looks at that later."""
     if hasattr(values, "detach"):  # a tensor, which may wait to be learned from or lie elsewhere
         values = values.detach().cpu()

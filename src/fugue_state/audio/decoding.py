@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
+from fugue_state.arrays import Array
 from fugue_state.audio import speakers, wave
-from fugue_state.audio.io import Samples
 from fugue_state.errors import AudioError, FugueError, a_file, shown
 from fugue_state.limits import SOUND_CHANNELS, SOUND_RATE
 
@@ -53,7 +53,7 @@ class Source(Protocol):
     channels: int
     speakers: tuple[str, ...]
 
-    def blocks(self, start: int = 0) -> Iterator[Samples]:
+    def blocks(self, start: int = 0) -> Iterator[Array]:
         """Yield the samples (n, channels) from `start` on, to the true end; call it once.
 
         Raises AudioError at the end of a file that is cut short.
@@ -147,7 +147,7 @@ class _Libsndfile:
         self._file, self._path, self._cut = file, path, cut
         self.sample_rate_hz, self.channels, self.speakers = file.samplerate, file.channels, names
 
-    def blocks(self, start: int = 0) -> Iterator[Samples]:
+    def blocks(self, start: int = 0) -> Iterator[Array]:
         size = max(1, BLOCK // self.channels)
         at = self._file.seek(min(start, self._file.frames)) if start else 0
         while len(block := self._file.read(size, dtype="float32", always_2d=True)):
@@ -238,9 +238,9 @@ class _Ffmpeg:
                 with contextlib.suppress(av.error.InvalidDataError):
                     yield from packet.decode()
 
-    def blocks(self, start: int = 0) -> Iterator[Samples]:
+    def blocks(self, start: int = 0) -> Iterator[Array]:
         size, end = max(1, BLOCK // self.channels), self._end()
-        held: list[Samples] = []
+        held: list[Array] = []
         count = at = 0
         for part in map(_samples, self._even(itertools.chain([self._first], self._frames))):
             kept = part[max(0, start - at) : max(0, end - at)]
@@ -283,7 +283,7 @@ def _kind(frame: AudioFrame) -> tuple[int, str]:
     return frame.sample_rate, frame.layout.name
 
 
-def _samples(frame: AudioFrame) -> Samples:
+def _samples(frame: AudioFrame) -> Array:
     """Return the samples of a frame (n, channels), full scale at 1."""
     found: npt.NDArray[Any] = frame.to_ndarray()
     found = found.T if frame.format.is_planar else found.reshape(-1, frame.layout.nb_channels)

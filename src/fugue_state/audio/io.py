@@ -8,28 +8,25 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-import numpy as np
-import numpy.typing as npt
 import soundfile
 import soxr
 
+from fugue_state.arrays import Array
 from fugue_state.audio import riff
 from fugue_state.audio.riff import Marker
 from fugue_state.errors import InputError, OutputError, unknown
 from fugue_state.files import replacing
-
-Samples = npt.NDArray[np.float32]
 
 OUTPUT_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 LARGEST_WAV = 2**32 - 2**20  # with room for the header
 
 
-def resample(samples: Samples, from_hz: float, to_hz: float) -> Samples:
+def resample(samples: Array, from_hz: float, to_hz: float) -> Array:
     """Band-limited resampling along the first axis; (N,) or (N, channels)."""
     if from_hz == to_hz:
         return samples
-    result: Samples = soxr.resample(samples, from_hz, to_hz, quality="HQ")
+    result: Array = soxr.resample(samples, from_hz, to_hz, quality="HQ")
     return result
 
 
@@ -107,7 +104,7 @@ class Writer:
         if kind is None and self._chunks:
             riff.append(self._beside, self._chunks)
 
-    def write(self, block: Samples) -> None:
+    def write(self, block: Array) -> None:
         """Append a block (N, channels)."""
         self._file.write(block)
 
@@ -124,9 +121,7 @@ def _remove_date(path: Path) -> None:
             file.write(bytes(4))
 
 
-def write(
-    path: str | Path, samples: Samples, sample_rate_hz: int, *, subtype: str = "PCM_24", comment: str = ""
-) -> None:
+def write(path: str | Path, samples: Array, sample_rate_hz: int, *, subtype: str = "PCM_24", comment: str = "") -> None:
     """Write a whole sound, (N,) or (N, channels)."""
     block = samples[:, None] if samples.ndim == 1 else samples
     frames, channels = block.shape

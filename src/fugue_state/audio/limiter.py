@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.compiled import one_thread
-from fugue_state.audio.io import Samples
 from fugue_state.audio.rate import low_pass
 
 LOOK_AHEAD_S = 0.02
@@ -29,8 +27,8 @@ class Past:
     just not exceed the ceiling, known up to PEAK_TAPS samples before the newest.
     """
 
-    sound: Samples
-    wanted: npt.NDArray[np.float64]
+    sound: Array
+    wanted: Wide
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ class Limiter:
         """Return the state before any sound."""
         return Past(np.zeros((self.delay, channels), dtype=np.float32), np.ones(2 * self.look_ahead))
 
-    def __call__(self, block: Samples, past: Past) -> tuple[Samples, Past]:
+    def __call__(self, block: Array, past: Past) -> tuple[Array, Past]:
         """Limit a block (n, channels), given what the blocks before it left; return it and what it leaves.
 
         The first two channels decide; all get the same gain.
@@ -79,7 +77,7 @@ class Limiter:
 
 
 @one_thread()
-def true_peaks(samples: Samples) -> npt.NDArray[np.float64]:
+def true_peaks(samples: Array) -> Wide:
     """Return the largest of all channels around each sample of (n, channels), four-fold oversampled: (n,).
 
     Reference: ITU-R BS.1770-4.

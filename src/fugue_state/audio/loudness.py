@@ -11,7 +11,7 @@ import numpy.typing as npt
 from av.filter import Graph
 from scipy import fft
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array, Wide
 from fugue_state.errors import AudioError
 
 SILENT_LUFS = -70.0  # the absolute gate of BS.1770-4: below it there is no loudness
@@ -23,7 +23,7 @@ PASS_HZ, PASS_Q = 38.13547087602444, 0.5003270373238773
 PASS_GAIN = 1.00499  # the standard's high-pass lets the highs through with this, not with 1
 
 
-def k_weighting(frequencies_hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def k_weighting(frequencies_hz: npt.ArrayLike) -> Wide:
     """Return the power gain of BS.1770's K-weighting at frequencies in Hz, whatever the sample rate."""
     hz = np.asarray(frequencies_hz, dtype=np.float64)
     shelf, high = 1j * hz / SHELF_HZ, 1j * hz / PASS_HZ
@@ -33,7 +33,7 @@ def k_weighting(frequencies_hz: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return np.asarray(np.abs(shelved * passed) ** 2)
 
 
-def event_lufs(samples: Samples, sample_rate_hz: int) -> float:
+def event_lufs(samples: Array, sample_rate_hz: int) -> float:
     """Return the loudness of a short sound (N,) or (N, 2) as a whole, ungated, at least -70 LUFS.
 
     AudioError for no samples.
@@ -51,7 +51,7 @@ def event_lufs(samples: Samples, sample_rate_hz: int) -> float:
 
 
 @functools.lru_cache(maxsize=8)
-def _weights(size: int, sample_rate_hz: int) -> npt.NDArray[np.float32]:
+def _weights(size: int, sample_rate_hz: int) -> Array:
     """Return what each real and imaginary part of the half spectrum of `size` samples counts."""
     weights = 2.0 * k_weighting(fft.rfftfreq(size, 1.0 / sample_rate_hz))
     if size % 2 == 0:
@@ -84,7 +84,7 @@ class LoudnessMeter:
         self.short_term_lufs = self.momentary_lufs = SILENT_LUFS
         self.true_peak_dbtp = -np.inf
 
-    def add(self, block: Samples) -> None:
+    def add(self, block: Array) -> None:
         """Measure a block (N, 2)."""
         frame = av.AudioFrame.from_ndarray(
             np.ascontiguousarray(block, dtype=np.float32).reshape(1, -1), format="flt", layout="stereo"

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state.arrays import Array, Spectrum
+from fugue_state.arrays import Array, Spectrum, Whole
 from fugue_state.audio.compiled import compiled, in_threads, one_thread
 from fugue_state.audio.mel import MelTransform, filterbank
 from fugue_state.config import MelSpec
@@ -182,7 +182,7 @@ def _dictionary(spec: MelSpec) -> Atoms:
     return Atoms(by_band, _rows(back.T), by_bin, back[rows, by_band[1]])
 
 
-def _atoms(spec: MelSpec) -> tuple[npt.NDArray[np.int64], Array]:
+def _atoms(spec: MelSpec) -> tuple[Whole, Array]:
     """Return the lobes of partials, from the lowest bin to just above the highest band: bins (K, n), heights there."""
     bins = spec.n_fft // 2 + 1
     per_hz = spec.n_fft / spec.sample_rate_hz
@@ -202,7 +202,7 @@ def _rows(matrix: Array) -> Rows:
     return _compressed(rows, columns, matrix[rows, columns], len(matrix))
 
 
-def _compressed(rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64], values: Array, count: int) -> Rows:
+def _compressed(rows: Whole, columns: Whole, values: Array, count: int) -> Rows:
     """Return entries of a matrix of so many rows as compressed sparse rows: starts, columns, values."""
     kept = np.abs(values) > LEAST
     rows, columns, values = rows[kept], columns[kept], values[kept]

@@ -9,13 +9,13 @@ import numpy.typing as npt
 from scipy import fft
 
 from fugue_state import asked
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
 
 
-def hz_to_mel(hz: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64]:
+def hz_to_mel(hz: Wide, scale: str) -> Wide:
     """Map Hz to mel: HTK (O'Shaughnessy 1987) or Slaney (Auditory Toolbox, 1998)."""
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
@@ -23,14 +23,14 @@ def hz_to_mel(hz: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64
     return np.where(hz < 1000.0, hz * 0.015, 15.0 + 27.0 * np.log(np.maximum(hz, 1000.0) / 1000.0) / np.log(6.4))
 
 
-def mel_to_hz(mel: npt.NDArray[np.float64], scale: str) -> npt.NDArray[np.float64]:
+def mel_to_hz(mel: Wide, scale: str) -> Wide:
     """Invert `hz_to_mel`."""
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     return np.where(mel < 15.0, mel / 0.015, 1000.0 * np.exp(np.log(6.4) * (mel - 15.0) / 27.0))
 
 
-def filterbank(spec: MelSpec) -> npt.NDArray[np.float32]:
+def filterbank(spec: MelSpec) -> Array:
     """Return the triangular mel filters (M, n_fft // 2 + 1)."""
     bins_hz = np.fft.rfftfreq(spec.n_fft, 1.0 / spec.sample_rate_hz)
     ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array
 from fugue_state.config import EnvelopeConfig
 
 
-def envelope(length: int, sample_rate_hz: int, config: EnvelopeConfig) -> Samples:
+def envelope(length: int, sample_rate_hz: int, config: EnvelopeConfig) -> Array:
     """Return a gain (N,): attack, hold, an exponential decay, and a release that ends at 0.
 
     Attack and release are a sine and a cosine: where they overlap, unrelated sounds keep their power.
@@ -28,20 +28,20 @@ def _rise(
     return np.sin(np.pi / 2 * np.clip(time_s / length_s, 0.0, 1.0))
 
 
-def pan(samples: Samples, position: float) -> Samples:
+def pan(samples: Array, position: float) -> Array:
     """Place mono (N,) at -1 (left) .. 1 (right) with equal power: (N, 2)."""
     angle = (position + 1.0) * np.pi / 4.0
     return np.outer(samples, np.array([np.cos(angle), np.sin(angle)], dtype=np.float32))
 
 
-def add_at(block: Samples, start: int, samples: Samples, onset: int) -> None:
+def add_at(block: Array, start: int, samples: Array, onset: int) -> None:
     """Add to a block that begins at sample `start` the part of `samples` (from `onset` on) that falls in it."""
     begin, end = max(start, onset), min(start + len(block), onset + len(samples))
     if begin < end:
         block[begin - start : end - start] += samples[begin - onset : end - onset]
 
 
-def dying(last: Samples, length: int) -> Samples:
+def dying(last: Array, length: int) -> Array:
     """Return samples (length, C) that lead from a sound (N, C) that broke off to silence: its end backwards, fading."""
     count = min(len(last), length)
     silence = np.zeros((length, last.shape[1]), dtype=np.float32)

@@ -6,9 +6,8 @@ import math
 
 import numpy as np
 
-from fugue_state.arrays import Wide
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.compiled import compiled
-from fugue_state.audio.io import Samples
 
 REACH = 32  # samples on either side that an output sample is made of
 PASSED = 0.95  # of the lower half rate: where the low-pass is half down
@@ -41,7 +40,7 @@ class Converter:
         """Return the first sample, which may be before the first, that output sample `start` is made of."""
         return (start * self._down) // self._up - max(0, self.reach - 1)
 
-    def __call__(self, sound: Samples, begin: int, start: int, count: int) -> Samples:
+    def __call__(self, sound: Array, begin: int, start: int, count: int) -> Array:
         """Return output samples (count,) from `start` on; `sound` (n,) begins at sample `begin` and has all needed."""
         if not self.reach:
             return sound[start - begin : start - begin + count]
@@ -51,7 +50,7 @@ class Converter:
 
 
 @compiled
-def _convert(sound: Samples, taps: Samples, up: int, down: int, begin: int, start: int, out: Samples) -> None:
+def _convert(sound: Array, taps: Array, up: int, down: int, begin: int, start: int, out: Array) -> None:
     width = taps.shape[1]
     for n in range(len(out)):
         place = (start + n) * down

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from fugue_state.arrays import Array
 from fugue_state.audio import speakers
 from fugue_state.audio.decoding import Source, opened
-from fugue_state.audio.io import Samples, resample
+from fugue_state.audio.io import resample
 from fugue_state.errors import AudioError, a_folder, counted
 from fugue_state.limits import SOUND_HELD, SOUND_LENGTH
 
@@ -75,7 +76,7 @@ def read(
     *,
     stereo: bool = False,
     longest_s: float = math.inf,
-) -> tuple[Samples, int]:
+) -> tuple[Array, int]:
     """Read a whole sound file.
 
     Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
@@ -87,19 +88,19 @@ def read(
     return resample(check(sound, str(path), _fewest(rate)), rate, target), target
 
 
-def read_with_facts(path: str | Path) -> tuple[Samples, SoundFacts]:
+def read_with_facts(path: str | Path) -> tuple[Array, SoundFacts]:
     """Read a whole sound file as `read` does, at its own rate, and say what it holds."""
     sound, rate, channels = _whole(path)
     return check(sound, str(path), _fewest(rate)), SoundFacts(len(sound), rate, channels)
 
 
-def read_impulse(path: str | Path, sample_rate_hz: int, longest_s: float) -> Samples:
+def read_impulse(path: str | Path, sample_rate_hz: int, longest_s: float) -> Array:
     """Read the impulse response (N, 2) of a room; one sample is enough, as long as it is not zero."""
     sound, rate, _ = _whole(path, stereo=True, longest_s=longest_s)
     return resample(check(sound, str(path), fewest=1, offset=True), rate, sample_rate_hz)
 
 
-def read_channels(path: str | Path) -> tuple[Samples, int]:
+def read_channels(path: str | Path) -> tuple[Array, int]:
     """Read every channel of a whole sound file: samples (N, channels) and their rate in Hz.
 
     Raises AudioError as `read` does.
@@ -111,7 +112,7 @@ def read_channels(path: str | Path) -> tuple[Samples, int]:
 
 def read_parts(
     path: str | Path, parts: Sequence[tuple[float, float]], sample_rate_hz: int | None = None
-) -> Iterator[tuple[Samples, int]]:
+) -> Iterator[tuple[Array, int]]:
     """Yield parts (start and length in s, in order of their starts) of a file in one go, mixed to mono (N,).
 
     Each with its rate, resampled when one is given; shorter, or empty, where the file ends before. They may overlap.
@@ -127,7 +128,7 @@ def read_parts(
 
 def read_part(
     path: str | Path, start_s: float, length_s: float, sample_rate_hz: int | None = None
-) -> tuple[Samples, int]:
+) -> tuple[Array, int]:
     """Return one part of a file as `read_parts` does; what comes after it is not read."""
     return next(read_parts(path, [(start_s, length_s)], sample_rate_hz))
 
@@ -137,7 +138,7 @@ def _fewest(sample_rate_hz: int) -> int:
     return max(FEWEST, math.ceil(SHORTEST_S * sample_rate_hz))
 
 
-def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.inf) -> tuple[Samples, int, int]:
+def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.inf) -> tuple[Array, int, int]:
     """Return all samples of a file that is whole, its rate and number of channels."""
     mix = speakers.stereo if stereo else speakers.mono
     with opened(path) as source:
@@ -148,7 +149,7 @@ def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.in
         return _joined(mixed, path), source.sample_rate_hz, source.channels
 
 
-def _within(source: Source, path: str | Path, longest_s: float = math.inf, start: int = 0) -> Iterator[Samples]:
+def _within(source: Source, path: str | Path, longest_s: float = math.inf, start: int = 0) -> Iterator[Array]:
     """Yield the blocks of a file; AudioError as soon as it is longer than it may be."""
     count = start
     for block in source.blocks(start):
@@ -160,9 +161,9 @@ def _within(source: Source, path: str | Path, longest_s: float = math.inf, start
         yield block
 
 
-def _joined(blocks: Iterable[Samples], path: str | Path) -> Samples:
+def _joined(blocks: Iterable[Array], path: str | Path) -> Array:
     """Return blocks as one array; AudioError if it would be too large."""
-    held: list[Samples] = []
+    held: list[Array] = []
     values = 0
     for block in blocks:
         values += block.size
@@ -174,11 +175,11 @@ def _joined(blocks: Iterable[Samples], path: str | Path) -> Samples:
     return held[0] if len(held) == 1 else np.concatenate(held)
 
 
-def _spans(source: Source, path: str | Path, spans: Sequence[tuple[int, int]]) -> Iterator[Samples]:
+def _spans(source: Source, path: str | Path, spans: Sequence[tuple[int, int]]) -> Iterator[Array]:
     """Yield spans (start, end), in order of their starts, of a sound as mono (n,)."""
     if not spans:
         return
-    mix: Callable[[Samples], Samples] = partial(speakers.mono, speakers=source.speakers)
+    mix: Callable[[Array], Array] = partial(speakers.mono, speakers=source.speakers)
     at = spans[0][0]
     held, blocks = np.zeros(0, dtype=np.float32), _within(source, path, start=at)
     for start, end in spans:
@@ -196,7 +197,7 @@ def _spans(source: Source, path: str | Path, spans: Sequence[tuple[int, int]]) -
         yield held[: max(0, end - start)]
 
 
-def check(samples: Samples, name: str, fewest: int = FEWEST, *, offset: bool = False) -> Samples:
+def check(samples: Array, name: str, fewest: int = FEWEST, *, offset: bool = False) -> Array:
     """Return `samples` (N,) or (N, channels) if they can be used as sound, else raise AudioError that names them.
 
     What never moves is silent, unless a mere `offset` counts.

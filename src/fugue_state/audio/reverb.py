@@ -5,17 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import fft, ndimage
 
-from fugue_state.arrays import Array, Spectrum
+from fugue_state.arrays import Array, Spectrum, Wide
 from fugue_state.audio.compiled import compiled
-from fugue_state.audio.io import Samples
 from fugue_state.audio.reading import read_impulse
 from fugue_state.config import ReverbConfig
 from fugue_state.score.places import at_home
-
-Wave = npt.NDArray[np.float64]
 
 LONGEST_IMPULSE_S = 30.0
 OCTAVES_HZ = (31.25, 62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
@@ -27,7 +23,7 @@ LENGTH_PART = 1.2  # of the longest decay: -72 dB
 PARTITION = 4096
 
 
-def room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Samples:
+def room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Array:
     """Return a stereo impulse response (N, 2); the louder ear has unit energy.
 
     After a pre-delay, noise that decays by 60 dB in `decay_times` of each octave; or the user's own
@@ -54,7 +50,7 @@ def decay_times(config: ReverbConfig) -> dict[float, float]:
     return dict(zip(OCTAVES_HZ, times.tolist(), strict=True))
 
 
-def _synthetic_room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Samples:
+def _synthetic_room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Array:
     times = {centre: time for centre, time in decay_times(config).items() if centre < sample_rate_hz / 2}
     length = int(LENGTH_PART * max(times.values()) * sample_rate_hz)
     size = fft.next_fast_len(length, real=True)
@@ -70,7 +66,7 @@ def _synthetic_room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Sam
     return np.concatenate([silence, tail.T]).astype(np.float32)
 
 
-def _octave(frequencies: Wave, centre: float, highest: float) -> Wave:
+def _octave(frequencies: Wide, centre: float, highest: float) -> Wide:
     """Return the share of each frequency that belongs to an octave; over all octaves they add up to 1."""
     octaves = np.log2(np.maximum(frequencies, 1.0) / centre)
     share = np.ones_like(frequencies)
@@ -81,12 +77,12 @@ def _octave(frequencies: Wave, centre: float, highest: float) -> Wave:
     return share
 
 
-def _crossing(octaves: Wave) -> Wave:
+def _crossing(octaves: Wide) -> Wide:
     """Rise from 0 to 1 around 0."""
     return 0.5 + 0.5 * np.sin(np.pi * np.clip(octaves / EDGE_OCTAVES, -0.5, 0.5))
 
 
-def _even(band: Wave, share: Wave, span: int) -> Wave:
+def _even(band: Wide, share: Wide, span: int) -> Wide:
     """Take the slow swells out of a band (2, N) of noise.
 
     They are chance, and in a narrow band large enough to bend the decay.
@@ -106,10 +102,10 @@ class Tail:
     `ringing` (2, P) is what they add to the partition that is being filled.
     """
 
-    window: Samples
+    window: Array
     filled: int
     spectra: tuple[Array, ...]
-    ringing: Samples
+    ringing: Array
 
 
 class Convolver:
@@ -120,7 +116,7 @@ class Convolver:
     Wefers, Partitioned convolution algorithms for real-time auralization (2015).
     """
 
-    def __init__(self, impulse: Samples, partition: int = PARTITION) -> None:
+    def __init__(self, impulse: Array, partition: int = PARTITION) -> None:
         self._size = partition
         starts = range(0, len(impulse), partition)
         self._first = fft.rfft(impulse[:partition].T, 2 * partition)
@@ -131,7 +127,7 @@ class Convolver:
         size = self._size
         return Tail(np.zeros((2, 2 * size), np.float32), 0, (), np.zeros((2, size), np.float32))
 
-    def __call__(self, block: Samples, tail: Tail) -> tuple[Samples, Tail]:
+    def __call__(self, block: Array, tail: Tail) -> tuple[Array, Tail]:
         """Convolve a block (n, 2), given what the blocks before it left; return it and what it leaves."""
         out = np.empty((len(block), 2), dtype=np.float32)
         start = 0
@@ -142,7 +138,7 @@ class Convolver:
             start = end
         return out, tail
 
-    def _part(self, part: Samples, tail: Tail) -> tuple[Samples, Tail]:
+    def _part(self, part: Array, tail: Tail) -> tuple[Array, Tail]:
         """Convolve a part (2, n) that reaches at most to the end of the partition."""
         begin, end = tail.filled, tail.filled + part.shape[1]
         window = tail.window.copy()
@@ -155,14 +151,14 @@ class Convolver:
         window = np.concatenate([window[:, self._size :], np.zeros_like(window[:, self._size :])], axis=1)
         return heard, Tail(window, 0, spectra, self._ringing(spectra))
 
-    def _ringing(self, spectra: tuple[Array, ...]) -> Samples:
+    def _ringing(self, spectra: tuple[Array, ...]) -> Array:
         """Return what the partitions of the past add to the next one (2, P)."""
         total = np.zeros((2, *self._first.shape), dtype=np.float32)
         for past, response in zip(spectra, self._later, strict=False):
             _add_product(past, response, total)
         return self._heard(total[0] + 1j * total[1])
 
-    def _heard(self, spectrum: Spectrum) -> Samples:
+    def _heard(self, spectrum: Spectrum) -> Array:
         """Return the half of a circular convolution that is a linear one (2, P)."""
         return np.asarray(fft.irfft(spectrum, 2 * self._size)[:, self._size :], dtype=np.float32)
 

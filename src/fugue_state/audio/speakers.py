@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array
 
 LEFT = frozenset({"FL", "FLC", "BL", "SL", "TFL", "TBL", "TSL", "WL", "DL", "SDL", "BFL", "SSL", "TTL"})
 RIGHT = frozenset(name[:-1] + "R" for name in LEFT - {"FLC"}) | {"FRC"}
@@ -29,7 +29,7 @@ def of_mask(mask: int) -> tuple[str, ...]:
     return tuple(name for bit, name in enumerate(MASK) if mask >> bit & 1)
 
 
-def mono(block: Samples, speakers: Sequence[str]) -> Samples:
+def mono(block: Array, speakers: Sequence[str]) -> Array:
     """Mix a block (n, channels) into one channel (n,), by what the channels are for; else their mean."""
     ears, channels = _ears(speakers, block.shape[1]), block.shape[1]
     if ears is None and channels <= 2:  # the same as the mean below, and five times as fast
@@ -38,13 +38,13 @@ def mono(block: Samples, speakers: Sequence[str]) -> Samples:
     return np.asarray(mixed, dtype=np.float32)
 
 
-def stereo(block: Samples, speakers: Sequence[str]) -> Samples:
+def stereo(block: Array, speakers: Sequence[str]) -> Array:
     """Mix a block (n, channels) into left and right (n, 2), by what the channels are for; else the first and last."""
     ears = _ears(speakers, block.shape[1])
     return block[:, [0, -1]] if ears is None else np.asarray(block @ ears, dtype=np.float32)
 
 
-def _ears(speakers: Sequence[str], channels: int) -> Samples | None:
+def _ears(speakers: Sequence[str], channels: int) -> Array | None:
     """Return what of each channel goes to each ear (channels, 2), no louder than one channel; None if unknown."""
     known = LEFT | RIGHT | CENTRE | LOW
     if channels <= 2 or len(speakers) != channels or not known.issuperset(speakers):

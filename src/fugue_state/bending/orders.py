@@ -8,12 +8,12 @@ from typing import Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.arrays import Whole, Wide
 from fugue_state.config import REGIONS, OrderName
 from fugue_state.errors import InputError, counted, unknown
 from fugue_state.memory.units import units_of
 
-Order = npt.NDArray[np.int64]
-Values = npt.NDArray[np.float64]
+Order = Whole
 
 MEASURED = {
     "saliency": "saliency",
@@ -27,15 +27,15 @@ class Measured(Protocol):
     """What orders need to know of every unit (U,); a profile knows it."""
 
     @property
-    def saliency(self) -> Values:
+    def saliency(self) -> Wide:
         """How much the sound changes without it."""
 
     @property
-    def activation(self) -> Values:
+    def activation(self) -> Wide:
         """How active it is."""
 
     @property
-    def centroid_hz(self) -> Values:
+    def centroid_hz(self) -> Wide:
         """Where in frequency it is heard."""
 
     @property

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Wide
 from fugue_state.errors import InputError
 from fugue_state.score.cues import Course
 
@@ -17,7 +17,7 @@ EVEN_FEWEST, EVEN_MOST, EVEN_STEP = 17, 65, 1 / 32
 EVEN_REST = 0.05  # of the time, for what is left of a way when the sound gets no further away
 
 Shape = Callable[[float], float]
-Distances = Callable[[list[float]], npt.NDArray[np.float64]]
+Distances = Callable[[list[float]], Wide]
 
 
 def shape_of(course: Course) -> Shape:
@@ -61,7 +61,7 @@ def even_shape(distances: Distances) -> Shape:
     shares = [float(share) for share in np.linspace(0.0, 1.0, EVEN_FEWEST)]
     measured = dict(zip(shares, distances(shares).tolist(), strict=True))
 
-    def gone() -> npt.NDArray[np.float64]:
+    def gone() -> Wide:
         values = np.array([measured[share] for share in sorted(measured)])
         return np.maximum.accumulate(np.abs(values - values[0]))
 

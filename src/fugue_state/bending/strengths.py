@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.bending.orders import Order
 
-Strengths = npt.NDArray[np.float32]
+Strengths = Array
 
 
 def forget(order: Order, fraction: float, units: int) -> Strengths:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array
 from fugue_state.config import AdviceConfig, MelSpec
 from fugue_state.corpus.clips import centred, loudest_rms
 from fugue_state.corpus.folder import Clip, readable
@@ -41,7 +41,7 @@ class ClipFacts:
     bandwidth_hz: float
 
 
-def clip_facts(clip: Clip, samples: Samples, sample_rate_hz: int) -> ClipFacts:
+def clip_facts(clip: Clip, samples: Array, sample_rate_hz: int) -> ClipFacts:
     """Return the facts of the sound (N,) read of a clip, at its native rate."""
     name = readable(f"{clip.path.parent.name}/{clip.path.name}")
     if clip.start_s is not None:
@@ -51,7 +51,7 @@ def clip_facts(clip: Clip, samples: Samples, sample_rate_hz: int) -> ClipFacts:
     return ClipFacts(name, sample_rate_hz, len(samples) / sample_rate_hz, round(level_dbfs, 2), round(band, 1))
 
 
-def bandwidth(samples: Samples, sample_rate_hz: int) -> float:
+def bandwidth(samples: Array, sample_rate_hz: int) -> float:
     """Return the frequency in Hz where the spectrum of a sound (N,) is cut off, half its rate if nowhere.
 
     A cut is where the second after the peak loses 30 dB at once and for good, as it does after resampling

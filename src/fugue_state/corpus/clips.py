@@ -7,7 +7,7 @@ import math
 import numpy as np
 from scipy import signal
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array
 from fugue_state.config import ClipConfig
 
 BLOCK_S = 0.005
@@ -19,7 +19,7 @@ SPARE_S = 0.1  # for the filter's end
 OFFSET = 1e-4  # -80 dBFS: less is the mean of any short sound
 
 
-def onset(samples: Samples, sample_rate_hz: int, threshold_db: float) -> int:
+def onset(samples: Array, sample_rate_hz: int, threshold_db: float) -> int:
     """Return the sample where the loudest sound of a recording sets in.
 
     Walks back from the loudest 5 ms to the end of the last quiet stretch before it (30 ms below
@@ -39,9 +39,7 @@ def onset(samples: Samples, sample_rate_hz: int, threshold_db: float) -> int:
     return (int(np.flatnonzero(quiet)[-1]) + QUIET_BLOCKS) * size if quiet.any() else 0
 
 
-def prepare(
-    samples: Samples, sample_rate_hz: int, length: int, config: ClipConfig, *, from_onset: bool = True
-) -> Samples:
+def prepare(samples: Array, sample_rate_hz: int, length: int, config: ClipConfig, *, from_onset: bool = True) -> Array:
     """Return `length` samples that start just before the onset (else with the first), at the level asked for.
 
     The level is the RMS of the loudest second; an offset is removed, a cut end fades, a short clip is padded.
@@ -57,11 +55,11 @@ def prepare(
     return out
 
 
-def _start(samples: Samples, sample_rate_hz: int, config: ClipConfig) -> int:
+def _start(samples: Array, sample_rate_hz: int, config: ClipConfig) -> int:
     return max(0, onset(samples, sample_rate_hz, config.onset_db) - int(config.lead_s * sample_rate_hz))
 
 
-def cut(samples: Samples, sample_rate_hz: int, length_s: float, config: ClipConfig) -> Samples:
+def cut(samples: Array, sample_rate_hz: int, length_s: float, config: ClipConfig) -> Array:
     """Return what a clip of `length_s` needs of a recording, from just before its onset, and a little more.
 
     Done before a long recording is resampled, which would take many times its memory.
@@ -70,7 +68,7 @@ def cut(samples: Samples, sample_rate_hz: int, length_s: float, config: ClipConf
     return samples[start : start + math.ceil((length_s + SPARE_S) * sample_rate_hz)]
 
 
-def loudest_rms(samples: Samples, sample_rate_hz: int) -> float:
+def loudest_rms(samples: Array, sample_rate_hz: int) -> float:
     """Return the RMS of the loudest second without an offset, at least -120 dBFS."""
     size = min(len(samples), int(LEVEL_WINDOW_S * sample_rate_hz))
     if size == 0:
@@ -79,7 +77,7 @@ def loudest_rms(samples: Samples, sample_rate_hz: int) -> float:
     return max(1e-6, float(np.sqrt(np.max(energy[size:] - energy[:-size]) / size)))
 
 
-def centred(samples: Samples) -> Samples:
+def centred(samples: Array) -> Array:
     """Return a sound (N,) without the offset that some recorders add to it; a sound without one as it is."""
     offset = samples.mean(dtype=np.float64) if len(samples) else 0.0
     return samples if abs(offset) < OFFSET else samples - np.float32(offset)

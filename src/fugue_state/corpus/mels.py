@@ -10,12 +10,11 @@ from itertools import repeat
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array, Whole
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, Mels, clip_facts
@@ -37,7 +36,7 @@ class MelSet:
     """Mels (n, M, T) as float16 with label indices (n,), the facts of their clips, and the files left out."""
 
     mels: Mels
-    label: npt.NDArray[np.int64]
+    label: Whole
     labels: tuple[str, ...]
     left_out: list[tuple[str, str]]
     key: str
@@ -165,7 +164,7 @@ def _make(
 
 
 def _make_part(clips: list[Clip], spec: MelSpec, config: ClipConfig) -> _Part:
-    sounds: list[Samples] = []
+    sounds: list[Array] = []
     part = _Part(np.empty((0, spec.n_mels, spec.frames), dtype=np.float16), [], [], [])
     for heard in read_clips(clips):
         if heard.fault:

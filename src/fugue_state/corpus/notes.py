@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fugue_state.arrays import Wide
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio import reading
-from fugue_state.audio.io import Samples
 from fugue_state.config import ClipConfig
 from fugue_state.corpus.clips import centred, loudest_rms, onset
 from fugue_state.corpus.scan import is_systems
@@ -31,7 +30,7 @@ FADE_S = 0.05
 class Note:
     """One plucked string: samples from its onset, measured pitch (MIDI, C4 = 60) and level."""
 
-    samples: Samples
+    samples: Array
     midi: float
     level_db: float
 
@@ -65,7 +64,7 @@ def named_pitch_classes(stem: str) -> set[int]:
     return classes
 
 
-def measure_pitch(samples: Samples, sample_rate_hz: int) -> float:
+def measure_pitch(samples: Array, sample_rate_hz: int) -> float:
     """Return the pitch (MIDI number, fractional) of a plucked note, by YIN over 0.1 to 0.9 s."""
     part = samples[int(0.1 * sample_rate_hz) : int(0.9 * sample_rate_hz)]
     if len(part) < YIN_WINDOW:
@@ -95,7 +94,7 @@ def _period(frame: Wide, least: int, most: int) -> float:
     return best + (0.5 * (before - after) / bend if bend > 0.0 else 0.0)
 
 
-def make_note(samples: Samples, sample_rate_hz: int, classes: set[int]) -> Note:
+def make_note(samples: Array, sample_rate_hz: int, classes: set[int]) -> Note:
     """Trim a recording to its onset and measure it.
 
     Octaves are believed by ear, not by name: some sets count strings, not octaves.

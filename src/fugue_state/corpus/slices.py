@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from numpy.lib.stride_tricks import sliding_window_view
 
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio import reading
-from fugue_state.audio.io import Samples, resample
+from fugue_state.audio.io import resample
 from fugue_state.config import SLICE_AUTO, SLICE_OFF, ClipConfig, MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.clips import LONG_S, cut, prepare
@@ -37,8 +37,6 @@ STEADY_DB = 1.0  # from part to part: what falls no faster sounds on
 LONGER = 1.2  # images: what is hardly longer is not worth a word
 SHORTEST_S, LONGEST_S = 0.1, 3600.0
 METHOD = 1  # counts up when the same recording would be cut otherwise
-
-Levels = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ def _longest_s(clip: Clip, spec: MelSpec, slicing: str, length_s: float, config:
     return longest_s if clip.label is None else max(longest_s, config.one_shot_s)
 
 
-def _levels(path: Path, duration_s: float) -> Levels:
+def _levels(path: Path, duration_s: float) -> Wide:
     """Return the mean power of a recording in every 10 ms."""
     starts = np.arange(0.0, duration_s, READ_S)
     powers = []
@@ -178,7 +176,7 @@ def _levels(path: Path, duration_s: float) -> Levels:
     return np.concatenate(powers) if powers else np.zeros(0)
 
 
-def part_starts(power: Levels, length_s: float, config: SliceConfig, *, at_onsets: bool) -> list[float]:
+def part_starts(power: Wide, length_s: float, config: SliceConfig, *, at_onsets: bool) -> list[float]:
     """Return where the parts of a recording start, in seconds, given its power in every 10 ms.
 
     An onset starts a part; between onsets one part follows the other while the sound goes on.
@@ -209,7 +207,7 @@ def part_starts(power: Levels, length_s: float, config: SliceConfig, *, at_onset
 class _Ears:
     """How loud parts of a recording are: the loudest second in each, in dB."""
 
-    def __init__(self, power: Levels, size: int) -> None:
+    def __init__(self, power: Wide, size: int) -> None:
         self._window = min(round(LEVEL_S / BLOCK_S), size, max(1, len(power)))
         self._size = size
         total = np.concatenate([[0.0], np.cumsum(power)])
@@ -224,7 +222,7 @@ class _Ears:
         return _db(float(self._means.max(initial=0.0)))
 
 
-def onsets(power: Levels, config: SliceConfig) -> list[int]:
+def onsets(power: Wide, config: SliceConfig) -> list[int]:
     """Return the blocks at which something clearly sets in."""
     if len(power) <= BEFORE + AHEAD:
         return []
@@ -238,7 +236,7 @@ def onsets(power: Levels, config: SliceConfig) -> list[int]:
     return [_at(level, int(first), config) for first in firsts]
 
 
-def _at(level: Levels, first: int, config: SliceConfig) -> int:
+def _at(level: Wide, first: int, config: SliceConfig) -> int:
     """Return the block in which a rise begins, one before the first that stands out."""
     floor = level[first - BEFORE : first].max()
     outside = np.flatnonzero(level[first : first + AHEAD] >= floor + config.onset_db / 3.0)
@@ -324,7 +322,7 @@ class Heard:
     """What was read of a clip: samples (N,) at their rate, and the file's channels; or why it cannot be read."""
 
     clip: Clip
-    samples: Samples
+    samples: Array
     sample_rate_hz: int
     channels: int = 0
     fault: str = ""
@@ -371,7 +369,7 @@ def _unheard(clip: Clip, error: AudioError) -> Heard:
     return Heard(clip, np.zeros(0, dtype=np.float32), 0, fault=str(error).removeprefix(f"{clip.path}: "))
 
 
-def ready(heard: Heard, sample_rate_hz: int, length: int, config: ClipConfig) -> Samples:
+def ready(heard: Heard, sample_rate_hz: int, length: int, config: ClipConfig) -> Array:
     """Return what was read, made ready to learn from: a whole file from its onset, a part from where it was cut."""
     samples, rate, from_onset = heard.samples, heard.sample_rate_hz, heard.clip.start_s is None
     if from_onset and len(samples) > LONG_S * rate:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from scipy import signal
 
-from fugue_state.audio.io import Samples, resample
+from fugue_state.arrays import Array
+from fugue_state.audio.io import resample
 from fugue_state.corpus.notes import Guitar, make_note, named_pitch_classes
 from fugue_state.errors import AudioError, CorpusError
 
@@ -51,7 +52,7 @@ def _chunk(data: bytes, name: bytes, path: Path) -> bytes:
     return data[at + 8 : at + 8 + size]
 
 
-def _ring(wave: Samples, loop_start: int, loop_end: int, rate: int) -> Samples:
+def _ring(wave: Array, loop_start: int, loop_end: int, rate: int) -> Array:
     """Repeat the loop for some seconds while level falls and the highs fall faster.
 
     A font leaves this to the synthesizer's envelopes; without it a string would never die.

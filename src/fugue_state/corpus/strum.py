@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import signal
 
-from fugue_state.audio.io import Samples, resample
+from fugue_state.arrays import Array
+from fugue_state.audio.io import resample
 from fugue_state.config import ClipConfig, StrumConfig
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.notes import FADE_S, Guitar
@@ -71,7 +72,7 @@ def choose_voicing(guitar: Guitar, chord: str, rng: np.random.Generator) -> list
     return options[int(rng.choice(len(options), p=weights / weights.sum()))]
 
 
-def strum(guitar: Guitar, chord: str, rng: np.random.Generator, config: StrumConfig) -> Samples:
+def strum(guitar: Guitar, chord: str, rng: np.random.Generator, config: StrumConfig) -> Array:
     """Return one strummed chord (N,) of `config.duration_s`."""
     rate = config.sample_rate_hz
     length = int(config.duration_s * rate)
@@ -84,9 +85,7 @@ def strum(guitar: Guitar, chord: str, rng: np.random.Generator, config: StrumCon
     return prepare(noisy.astype(np.float32), rate, length, ClipConfig(level_dbfs=float(rng.uniform(-24, -16))))
 
 
-def _ring(
-    guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np.random.Generator, rate: int
-) -> Samples:
+def _ring(guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np.random.Generator, rate: int) -> Array:
     """Sum the strings, each detuned, delayed by the sweep and combed by the pick's place."""
     out = np.zeros(length, dtype=np.float32)
     order = notes if stroke.down else notes[::-1]
@@ -108,7 +107,7 @@ def _ring(
     return out
 
 
-def ring_on(string: Samples, length: int, rate: int) -> Samples:
+def ring_on(string: Array, length: int, rate: int) -> Array:
     """Let a recording (N,) that ends before `length` ring on to it, as samplers do.
 
     Its last half second is repeated, each time cross-faded with what was before and as much quieter
@@ -133,7 +132,7 @@ def ring_on(string: Samples, length: int, rate: int) -> Samples:
     return out[:length]
 
 
-def _body(dry: Samples, stroke: Stroke, rng: np.random.Generator, rate: int) -> Samples:
+def _body(dry: Array, stroke: Stroke, rng: np.random.Generator, rate: int) -> Array:
     """Give direct recordings a body: air and top-plate resonances, and a hand's brightness."""
     out = dry
     for low, high, most_db in ((85.0, 130.0, 5.0), (170.0, 260.0, 5.0), (350.0, 600.0, 3.0)):
@@ -142,7 +141,7 @@ def _body(dry: Samples, stroke: Stroke, rng: np.random.Generator, rate: int) -> 
     return np.asarray(signal.lfilter(*signal.butter(1, cutoff, fs=rate), out), dtype=np.float32)
 
 
-def _microphone(sound: Samples, rng: np.random.Generator, rate: int) -> Samples:
+def _microphone(sound: Array, rng: np.random.Generator, rate: int) -> Array:
     """Colour the sound by a microphone's place and put it into a small room."""
     out = _peak(sound, rng.uniform(150.0, 800.0), rng.normal(0.0, 2.5), 0.8, rate)
     out = _peak(out, rng.uniform(1500.0, 5000.0), rng.normal(0.0, 3.0), 0.8, rate)
@@ -155,7 +154,7 @@ def _microphone(sound: Samples, rng: np.random.Generator, rate: int) -> Samples:
     return np.asarray(out + 10.0 ** (rng.uniform(-26.0, -13.0) / 20.0) * wet, dtype=np.float32)
 
 
-def _peak(sound: Samples, hz: float, gain_db: float, q: float, rate: int) -> Samples:
+def _peak(sound: Array, hz: float, gain_db: float, q: float, rate: int) -> Array:
     """Apply a peaking equalizer (Bristow-Johnson, Audio EQ Cookbook)."""
     a, w = 10.0 ** (gain_db / 40.0), 2.0 * np.pi * hz / rate
     alpha = np.sin(w) / (2.0 * q)
@@ -164,13 +163,13 @@ def _peak(sound: Samples, hz: float, gain_db: float, q: float, rate: int) -> Sam
     return np.asarray(signal.lfilter(b / c[0], c / c[0], sound), dtype=np.float32)
 
 
-def _damping(at_s: float, length: int, rng: np.random.Generator, rate: int) -> Samples:
+def _damping(at_s: float, length: int, rng: np.random.Generator, rate: int) -> Array:
     """Return the gain (N,) of a hand laid on the strings at `at_s`."""
     late = np.maximum(0.0, np.arange(length) / rate - at_s)
     return np.exp(-late / rng.uniform(0.03, 0.08)).astype(np.float32)
 
 
-def _noise(length: int, rng: np.random.Generator) -> Samples:
+def _noise(length: int, rng: np.random.Generator) -> Array:
     """Return room noise, -6 dB per octave above 1 kHz, 72 to 48 dB below the peak."""
     noise = signal.lfilter([0.25], [1.0, -0.75], rng.normal(size=length))
     level = 10.0 ** (rng.uniform(-72.0, -48.0) / 20.0)

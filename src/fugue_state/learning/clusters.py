@@ -7,12 +7,11 @@ from dataclasses import replace
 
 import librosa
 import numpy as np
-import numpy.typing as npt
 from scipy import fft
 from sklearn.cluster import KMeans
 from sklearn.metrics import silhouette_score
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.magnitudes import Updates
 from fugue_state.config import ClusterConfig, MelSpec, cluster_labels
 from fugue_state.corpus.advice import Mels
@@ -25,9 +24,6 @@ SHAPE = 8  # numbers that describe the shape of the spectrum
 CHUNK = 256
 DIGITS = 6
 TINY = 1e-9
-
-Features = npt.NDArray[np.float64]
-Index = npt.NDArray[np.int64]
 
 
 def cluster_mels(
@@ -59,7 +55,7 @@ def cluster_mels(
     return replace(data, label=ordered, labels=cluster_labels(int(ordered.max()) + 1))
 
 
-def features(mels: Mels, spec: MelSpec, timbre_weight: float) -> Features:
+def features(mels: Mels, spec: MelSpec, timbre_weight: float) -> Wide:
     """Return what clips (n, M, T) are compared by (n, 12 + 9): unit chroma, then weighted timbre.
 
     The chroma is folded from the linear magnitudes of the mean over time; timbre is the rough shape of the
@@ -73,7 +69,7 @@ def features(mels: Mels, spec: MelSpec, timbre_weight: float) -> Features:
     return np.concatenate(parts).round(DIGITS)
 
 
-def _features(mels: Samples, magnitudes: Updates, fold: Samples, timbre_weight: float) -> Features:
+def _features(mels: Array, magnitudes: Updates, fold: Array, timbre_weight: float) -> Wide:
     transform = magnitudes.transform
     spec = transform.spec
     amplitude = transform.amplitude(mels).mean(-1)
@@ -93,14 +89,14 @@ def _features(mels: Samples, magnitudes: Updates, fold: Samples, timbre_weight: 
 class _Fits:
     """Clusters of the same features in different numbers."""
 
-    def __init__(self, found: Features, different: int, config: ClusterConfig) -> None:
+    def __init__(self, found: Wide, different: int, config: ClusterConfig) -> None:
         self.found, self.different, self.config = found, different, config
         self.means = functools.cache(self._means)
 
     def _means(self, count: int) -> KMeans:
         return KMeans(count, n_init=self.config.starts, random_state=self.config.seed).fit(self.found)
 
-    def settled(self, count: int) -> Index | None:
+    def settled(self, count: int) -> Whole | None:
         """Return `count` clusters (n,), none of them a few strays; None if there are no such.
 
         Strays would cost a cluster, so a few more are tried and those of strays join their neighbours.
@@ -111,7 +107,7 @@ class _Fits:
                 return index
         return None
 
-    def _without_strays(self, means: KMeans) -> Index:
+    def _without_strays(self, means: KMeans) -> Whole:
         even = len(self.found) / means.n_clusters
         sizes = np.bincount(means.labels_, minlength=means.n_clusters)
         kept = np.flatnonzero(sizes >= self.config.stray_part * even)
@@ -119,7 +115,7 @@ class _Fits:
         return np.asarray(np.where(np.isin(means.labels_, kept), means.labels_, nearest), dtype=np.int64)
 
 
-def _clearest(fits: _Fits) -> Index | None:
+def _clearest(fits: _Fits) -> Whole | None:
     """Return the most clusters (n,) whose silhouette is nearly the best, or None if none is clear.
 
     A kind of sound in two clusters does no harm, two kinds in one do.
@@ -136,7 +132,7 @@ def _clearest(fits: _Fits) -> Index | None:
     return [i for i, score in zip(settled, scores, strict=True) if score >= config.nearly_best * max(scores)][-1]
 
 
-def _by_size(index: Index) -> Index:
+def _by_size(index: Whole) -> Whole:
     """Return clusters (n,) numbered by size, the largest 0; of equal ones the one that comes first."""
     names, firsts, sizes = np.unique(index, return_index=True, return_counts=True)
     order = np.lexsort((firsts, -sizes))

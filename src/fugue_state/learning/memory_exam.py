@@ -8,14 +8,14 @@ from dataclasses import replace
 import numpy as np
 from scipy.spatial.distance import pdist
 
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.inverters import make_inverter
 from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS, WITHOUT_VOCODER, MelSpec
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import CheckpointError, InputError, TrainingError
 from fugue_state.measure.chords import can_be_named
-from fugue_state.measure.distance import FEWEST, SMALL, Mels, Points, embed, frechet, kid
+from fugue_state.measure.distance import FEWEST, SMALL, Mels, embed, frechet, kid
 from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
@@ -128,11 +128,11 @@ class Examiner:
         enough = sum(self._counts.values()) >= FEWEST
         return enough and all(len(classes[name]) >= count for name, count in self._counts.items())
 
-    def _points(self, classes: Classes) -> Points:
+    def _points(self, classes: Classes) -> Wide:
         """Return as many points of every class as there are real ones to compare with."""
         return self._embedded(np.concatenate([classes[name][:count] for name, count in self._counts.items()]))
 
-    def _embedded(self, mels: Mels) -> Points:
+    def _embedded(self, mels: Mels) -> Wide:
         return embed(mels, SMALL, range_db=self._spec.range_db)
 
     def _held_out(self, corpus: Corpus, names: Sequence[str], track: Track) -> Classes:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.mix import envelope
 from fugue_state.config import EVENT_BATCH, PREVIEW_CHORD_S, PREVIEW_COLUMNS, PREVIEW_ENVELOPE
@@ -30,7 +31,7 @@ def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAUL
     return sheet, sound
 
 
-def preview_sound(memory: Memory) -> io.Samples:
+def preview_sound(memory: Memory) -> Array:
     """Return one chord of every label after the other (or samples of none), short and without clicks: (N,).
 
     Turned down as a whole if it would clip.

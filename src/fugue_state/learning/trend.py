@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Wide
 from fugue_state.config import STEPS_NEEDED
 
 FEWEST = 4  # checkpoints before anything can be said
@@ -18,8 +18,6 @@ CERTAIN = 2.0  # standard deviations that are more than chance
 NAMED = 0.5  # fewer chords than this share named as asked: noise still
 NOISE = 2.0  # times as far from real sounds as these from each other: likewise, where there are no chords to name
 UNHEARD = 1 / 3  # of the steps needed: before that it is taken for noise if there is nothing to compare it with
-
-Values = npt.NDArray[np.float64]
 
 
 def is_noise(found: Mapping[str, float]) -> bool:
@@ -77,7 +75,7 @@ def _as_long(before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, f
     return f"{took} {'steps' if key == 'step' else key}"
 
 
-def _wavers(level: Values) -> float:
+def _wavers(level: Wide) -> float:
     """Return the noise of a series: the standard deviation of what is left when straight lines are taken out."""
     bends = level[:-2] - 2.0 * level[1:-1] + level[2:]
     return max(STEADIEST, float(np.sqrt(np.mean(bends**2) / 6.0)))

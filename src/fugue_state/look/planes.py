@@ -7,10 +7,10 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.look.letters import face, runs, width
 from fugue_state.look.theme import Weight, font, rgb
 
-Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 # From R'G'B' to Y'CbCr, ITU-R BT.709, in the limited range of 8 bits.

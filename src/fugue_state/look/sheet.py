@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.errors import counted
 from fugue_state.look.figure import page
 from fugue_state.look.saved import DOTS_PER_INCH
@@ -17,7 +18,6 @@ from fugue_state.look.theme import DEFAULT, Theme
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Mel = npt.NDArray[np.float32]
 Row = tuple[Sequence[str], Sequence[npt.ArrayLike]]  # captions and mels
 
 GAP, CAPTION = 8, 20  # pixels between tiles, and above a row
@@ -61,7 +61,7 @@ def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
     return figure
 
 
-def _tile(mel: npt.ArrayLike) -> Mel:
+def _tile(mel: npt.ArrayLike) -> Array:
     """Return a mel as it is drawn: high notes first, reduced if it is too large."""
     from PIL import Image
 

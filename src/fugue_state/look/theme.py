@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Wide
 from fugue_state.config import DEFAULT_THEME, ThemeName
 from fugue_state.errors import unknown
 
@@ -89,7 +89,7 @@ def find_theme(name: str = DEFAULT_THEME) -> Theme:
     return THEMES[name]
 
 
-def rgb(colour: str) -> npt.NDArray[np.float64]:
+def rgb(colour: str) -> Wide:
     """Return a colour (#rrggbb) as three values within 0..1."""
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0
 

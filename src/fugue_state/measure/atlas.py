@@ -12,7 +12,8 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state import arrays, asked
+from fugue_state import asked
+from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.config import AtlasConfig, MelSpec
 from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
@@ -23,9 +24,6 @@ from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 from fugue_state.settings import Settings
-
-Array = npt.NDArray[np.float64]
-Latents = arrays.Array
 
 KIND = "atlas"
 FORMULA = 1  # raised whenever the same mel is described otherwise than before
@@ -59,7 +57,7 @@ class Place:
     `index` is its number in the atlas, None for one that lies elsewhere.
     """
 
-    z: Latents
+    z: Array
     label: str | None
     description: Description
     index: int | None = None
@@ -75,7 +73,7 @@ class Place:
 class Atlas:
     """Descriptions of a memory's latents: `Memory.latents(count, seed)`, with its labels in turn."""
 
-    def __init__(self, memory: Memory, config: AtlasConfig, chord: npt.NDArray[np.int64], traits: Array) -> None:
+    def __init__(self, memory: Memory, config: AtlasConfig, chord: Whole, traits: Wide) -> None:
         self.memory = memory
         self.config = config
         self.names = triads(memory.labels)
@@ -169,14 +167,14 @@ class Atlas:
                 f"the atlas has {counted(most, 'latent')}{of}; 1 to {most} can be chosen, not {shown(count)}"
             )
 
-    def _latent(self, z: npt.ArrayLike) -> Latents:
+    def _latent(self, z: npt.ArrayLike) -> Array:
         """Return a latent as the memory takes it; InputError for what is none."""
         taken, size = asked.floats("a latent", z), self._latents.shape[1]
         if taken.shape != (size,):
             raise InputError(f"a latent must be ({size},), got {taken.shape}")
         return taken
 
-    def _sounding(self, chord: str) -> npt.NDArray[np.int64]:
+    def _sounding(self, chord: str) -> Whole:
         """Return the entries that sound like a chord; InputError if there are none."""
         among = np.flatnonzero(self._chord == _chord_index(chord, self.names))
         if not len(among):
@@ -203,7 +201,7 @@ class Atlas:
         """Describe any latent (Z,), generated with `label`; None is the memory's first label."""
         return self.places(self._latent(z)[None], [label])[0]
 
-    def places(self, z: Latents, labels: Sequence[str | None]) -> list[Place]:
+    def places(self, z: Array, labels: Sequence[str | None]) -> list[Place]:
         """Describe latents (B, Z), each generated with its label; None is the memory's first label."""
         named = [self._named(label) for label in labels]
         told = _told(self.memory, z, [name for name in named if name is not None])
@@ -226,7 +224,7 @@ class Atlas:
         labels = [ends[2 * i >= steps - 1].label for i in range(1, steps - 1)]
         return [ends[0], *self.places(z[1:-1], labels), ends[1]]
 
-    def _found(self, z: Latents, label: str | None) -> Place:
+    def _found(self, z: Array, label: str | None) -> Place:
         """Return the entry that a latent (Z,) is, or else the latent, described."""
         if z.shape == self._latents.shape[1:]:
             for index in np.flatnonzero((self._latents == z).all(axis=1)).tolist():
@@ -234,7 +232,7 @@ class Atlas:
                     return self[index]
         return self.place(z, label)
 
-    def _distances(self, description: Description) -> Array:
+    def _distances(self, description: Description) -> Wide:
         """Return how far every entry is from a description (n,)."""
         values = asdict(description)
         traits = np.array([values[field] for field in TRAITS.values()])
@@ -245,7 +243,7 @@ class Atlas:
         return np.asarray(np.sqrt(((self._quantiles - quantiles) ** 2).sum(axis=1) + other))
 
 
-def spherical_path(one: Latents, other: Latents, steps: int) -> Latents:
+def spherical_path(one: Array, other: Array, steps: int) -> Array:
     """Return (steps, Z) latents on the great circle from one (Z,) to another, exact at both ends.
 
     Direction turns evenly and length changes evenly, so what lies between is as long as a latent is,
@@ -269,7 +267,7 @@ def spherical_path(one: Latents, other: Latents, steps: int) -> Latents:
     return np.asarray(points)
 
 
-def _turn(a: Array, b: Array) -> tuple[Array, float]:
+def _turn(a: Wide, b: Wide) -> tuple[Wide, float]:
     """Return the unit direction across `a` that leads to `b`, and the angle between them."""
     across = b - (a @ b) * a
     size = float(np.linalg.norm(across))
@@ -307,11 +305,11 @@ def _checked(traits: Mapping[str, float | None]) -> dict[str, float]:
     return wanted
 
 
-def _description(chord: str, traits: Array) -> Description:
+def _description(chord: str, traits: Wide) -> Description:
     return Description(chord, **{field: float(v) for field, v in zip(TRAITS.values(), traits, strict=True)})
 
 
-def _told(memory: Memory, z: Latents, labels: Sequence[str], track: Track = untracked) -> list[Description]:
+def _told(memory: Memory, z: Array, labels: Sequence[str], track: Track = untracked) -> list[Description]:
     """Describe latents (B, Z), each generated with its label (none for a memory without)."""
     describer = Describer(memory.spec, triads(memory.labels))
     told: list[Description] = []

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from fugue_state import arrays
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs
 from fugue_state.config import EVENT_BATCH, CurveConfig, MelSpec
 from fugue_state.errors import InputError, counted
@@ -25,9 +24,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
-Array = npt.NDArray[np.float64]
-Strengths = npt.NDArray[np.float32]
-Way = Callable[[float], Strengths]  # fraction forgotten to strengths (U,)
+Way = Callable[[float], Array]  # fraction forgotten to strengths (U,)
 
 OVERALL = "overall"
 RESOLVED = 0.01  # no two fractions are measured closer than half of this
@@ -42,7 +39,7 @@ TRAITS = (
 )
 
 
-def mel_distance_db(one: arrays.Array, other: arrays.Array, spec: MelSpec) -> Array:
+def mel_distance_db(one: Array, other: Array, spec: MelSpec) -> Wide:
     """Return how far mels (B, M, T) in [-1, 1] lie apart, each from its counterpart: mean |difference| in dB, (B,).
 
     InputError for different shapes.
@@ -55,14 +52,14 @@ def mel_distance_db(one: arrays.Array, other: arrays.Array, spec: MelSpec) -> Ar
 
 def distances(
     memory: Memory,
-    latents: arrays.Array,
+    latents: Array,
     chords: Sequence[str] | None,
     path: Way,
-    fractions: Sequence[float] | Array,
+    fractions: Sequence[float] | Wide,
     *,
     bend: Any = None,
     frames: int | None = None,
-) -> Array:
+) -> Wide:
     """Return the mel distance to intact in dB, (F, B), of latents (B, Z) at fractions (F,) along a path.
 
     No sound is made for it. `chords`, `frames` and, if given, `bend` as `Memory.generate` takes them.
@@ -81,9 +78,7 @@ def distances(
     return found
 
 
-def _generated(
-    memory: Memory, z: arrays.Array, chords: Sequence[str] | None, strengths: Strengths | None, **how: Any
-) -> arrays.Array:
+def _generated(memory: Memory, z: Array, chords: Sequence[str] | None, strengths: Array | None, **how: Any) -> Array:
     """Return mels (B, M, T), made a batch at a time; without chords, of the memory's labels in turn."""
     asked = chords or _in_turn(memory.labels, len(z))
     if chords and len(chords) != len(z):
@@ -107,11 +102,11 @@ class Curve:
     `named` (1 if the chord is named as asked, else 0) and `clarity` (cosine with that chord's template).
     """
 
-    fractions: Array
-    traits: dict[str, Array]
+    fractions: Wide
+    traits: dict[str, Wide]
 
     @property
-    def share(self) -> Array | None:
+    def share(self) -> Wide | None:
         """The share of the chords named as asked (F,)."""
         return self.traits["named"].mean(axis=1) if "named" in self.traits else None
 
@@ -142,7 +137,7 @@ class Curve:
         still = np.logical_and.accumulate(self.traits["named"] > 0, axis=0)
         return float(self.fractions[still.any(axis=1)].max()) if still[0].any() else None
 
-    def quartiles(self, trait: str) -> Array:
+    def quartiles(self, trait: str) -> Wide:
         """Return the quartiles (3, F) of a trait over the latents."""
         return np.quantile(self.traits[trait], (0.25, 0.5, 0.75), axis=1)
 
@@ -185,7 +180,7 @@ class Listener:
             own = [self._named(heard) for heard in self._chroma(sounds, self._lufs)]
         self._own = {i: name for i, name in enumerate(own) if name}
 
-    def __call__(self, strengths: Strengths) -> dict[str, Array]:
+    def __call__(self, strengths: Array) -> dict[str, Wide]:
         """Return the traits (B,) of a `Curve` under strengths (U,)."""
         mel = _generated(self._memory, self._z, None, strengths)
         sounds = self._memory.invert(mel)
@@ -201,20 +196,20 @@ class Listener:
             traits["clarity"] = np.array([heard[i] @ template(name) for i, name in self._own.items()])
         return traits
 
-    def _loudness(self, sounds: npt.NDArray[np.float32]) -> Array:
+    def _loudness(self, sounds: Array) -> Wide:
         return np.array([event_lufs(sound, self._memory.spec.sample_rate_hz) for sound in sounds])
 
-    def _chroma(self, sounds: npt.NDArray[np.float32], lufs: Array) -> Array:
+    def _chroma(self, sounds: Array, lufs: Wide) -> Wide:
         """Return the unit chroma (B, 12) of sounds, zeros of those too quiet to be heard."""
         heard = np.zeros((len(sounds), 12))
         for i in np.flatnonzero(lufs > SILENT_LUFS):
             heard[i] = chroma(sounds[i], self._memory.spec.sample_rate_hz)
         return heard
 
-    def _named(self, heard: Array) -> str:
+    def _named(self, heard: Wide) -> str:
         return match(heard, self._names).name if heard.any() else ""
 
-    def _brightness_hz(self, sounds: npt.NDArray[np.float32]) -> Array:
+    def _brightness_hz(self, sounds: Array) -> Wide:
         """Return the spectral centroid (B,), of power, in Hz; 0 of silence."""
         power = np.abs(np.fft.rfft(sounds)) ** 2
         hz = np.fft.rfftfreq(sounds.shape[1], 1.0 / self._memory.spec.sample_rate_hz)
@@ -248,13 +243,13 @@ def measure_curves(
     return {name: _curve(points) for name, points in found.items()}
 
 
-def _curve(points: Mapping[float, dict[str, Array]]) -> Curve:
+def _curve(points: Mapping[float, dict[str, Wide]]) -> Curve:
     fractions = sorted(points)
     traits = {trait: np.stack([points[f][trait] for f in fractions]) for trait in points[0.0]}
     return Curve(np.array(fractions), traits)
 
 
-def _next_fraction(points: Mapping[float, dict[str, Array]], steps: int, path: Way) -> float | None:
+def _next_fraction(points: Mapping[float, dict[str, Wide]], steps: int, path: Way) -> float | None:
     """Return the fraction to measure next: of the even ones first, then where it is worth it; None if nowhere."""
     if len(points) < steps:
         return len(points) / (steps - 1)

@@ -6,16 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from fugue_state import arrays
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.magnitudes import Updates
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import MelSpec
 from fugue_state.measure.chords import HIGHEST_HZ, NAME, TINY, chroma_of_peaks, match, template
-
-Array = npt.NDArray[np.float64]
 
 PITCHES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 # Linear magnitudes are estimated at this many moments: as good as at every frame, and much cheaper.
@@ -62,7 +59,7 @@ class Describer:
         self._mean_square = 2.0 / (spec.n_fft * float((self._transform.window**2).sum()))
 
     @one_thread()
-    def __call__(self, mel: arrays.Array) -> list[Description]:
+    def __call__(self, mel: Array) -> list[Description]:
         """Describe mels (B, M, T) in [-1, 1]; AudioError for others."""
         magnitude = self._at_moments(mel, self._magnitudes)
         power = (magnitude**2).mean(axis=2)
@@ -77,7 +74,7 @@ class Describer:
         ]
 
     @one_thread()
-    def chroma(self, mel: arrays.Array) -> Array:
+    def chroma(self, mel: Array) -> Wide:
         """Return the unit chroma (B, 12), C first, of mels (B, M, T), without looking at what is above its range.
 
         That is several times faster, and within a hundredth of the chroma that a whole description is made with.
@@ -85,27 +82,27 @@ class Describer:
         lower = mel[:, : self._low.transform.spec.n_mels]
         return chroma_of_peaks(self._at_moments(lower, self._low), self._hz_per_bin)
 
-    def _at_moments(self, mel: arrays.Array, magnitudes: Updates) -> Array:
+    def _at_moments(self, mel: Array, magnitudes: Updates) -> Wide:
         magnitude = magnitudes(_pooled(mel)).swapaxes(1, 2).astype(np.float64)
         return np.asarray(magnitude / self._transform.unit_gain)
 
-    def _described(self, heard: Array, attack: float, sustain: float, level: float, bright: float) -> Description:
+    def _described(self, heard: Wide, attack: float, sustain: float, level: float, bright: float) -> Description:
         chord = match(heard, self.names)
         name = chord.name if heard.any() else ""
         return Description(name, chord.clarity, chord.margin, bright, attack, sustain, level)
 
-    def _attack_s(self, frames: Array) -> Array:
+    def _attack_s(self, frames: Wide) -> Wide:
         level_db = _db(frames)
         frames_taken = _reaches(level_db, 3.0) - _reaches(level_db, 20.0)
         return np.asarray(frames_taken * self._spec.hop / self._spec.sample_rate_hz)
 
     @staticmethod
-    def _sustain_db(frames: Array) -> Array:
+    def _sustain_db(frames: Wide) -> Wide:
         end = frames[:, -max(1, frames.shape[1] // END) :].mean(axis=1)
         return np.asarray(_db(end) - _db(frames.max(axis=1)))
 
 
-def _pooled(mel: arrays.Array) -> arrays.Array:
+def _pooled(mel: Array) -> Array:
     """Return the means (B, M, moments) of as many even parts of a mel, which may share a frame at their ends."""
     frames = mel.shape[2]
     count = min(MOMENTS, frames)
@@ -121,7 +118,7 @@ def _lower(spec: MelSpec, highest_hz: float) -> MelSpec:
     return spec.model_copy(update={"n_mels": count, "fmax_hz": float(edges_hz[count + 1])})
 
 
-def _reaches(level_db: Array, below_db: float) -> Array:
+def _reaches(level_db: Wide, below_db: float) -> Wide:
     """Return when levels (B, T) first come within `below_db` of their peak, in frames, between two if need be."""
     wanted = level_db.max(axis=1) - below_db
     first = (level_db >= wanted[:, None]).argmax(axis=1)
@@ -130,5 +127,5 @@ def _reaches(level_db: Array, below_db: float) -> Array:
     return np.where(first > 0, first - (after - wanted) / np.maximum(after - before, TINY), 0.0)
 
 
-def _db(energy: Array) -> Array:
+def _db(energy: Wide) -> Wide:
     return np.asarray(10.0 * np.log10(np.maximum(energy, TINY)))

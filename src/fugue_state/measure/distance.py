@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.arrays import Whole, Wide
 from fugue_state.errors import InputError
 
 Mels = npt.NDArray[np.float16 | np.float32]
-Points = npt.NDArray[np.float64]
 
 COARSE = (16, 8)  # bands x frames of the embedding for distances between sets
 SMALL = (8, 8)  # ... where a few hundred points must do: the bias of the Frechet distance grows with size
@@ -20,7 +20,7 @@ CHUNK = 256
 KERNEL_DB = 20.0
 
 
-def embed(mels: Mels, shape: tuple[int, int] = COARSE, *, range_db: float) -> Points:
+def embed(mels: Mels, shape: tuple[int, int] = COARSE, *, range_db: float) -> Wide:
     """Return mels (n, M, T) in [-1, 1] as points (n, bands * frames): block averages of the level in dB.
 
     Raises InputError if the mels do not divide into `shape`.
@@ -36,7 +36,7 @@ def embed(mels: Mels, shape: tuple[int, int] = COARSE, *, range_db: float) -> Po
     return points
 
 
-def frechet(one: Points, other: Points) -> float:
+def frechet(one: Wide, other: Wide) -> float:
     """Return the Frechet distance between the Gaussians of two sets of points (n, D) (Heusel et al., 2017).
 
     Biased upwards for few points: compare only distances between sets of the same sizes.
@@ -50,7 +50,7 @@ def frechet(one: Points, other: Points) -> float:
     return max(0.0, mean + float(np.trace(first) + np.trace(second) - 2.0 * shared))
 
 
-def kid(one: Points, other: Points) -> float:
+def kid(one: Wide, other: Wide) -> float:
     """Return the kernel distance of two sets (n, D), unbiased for any n (Binkowski et al., 2018).
 
     The squared maximum mean discrepancy of a cubic kernel on points in units of 20 dB, a scale that
@@ -66,7 +66,7 @@ def kid(one: Points, other: Points) -> float:
     return float(inner_x + inner_y - 2.0 * between.mean())
 
 
-def _enough(one: Points, other: Points) -> None:
+def _enough(one: Wide, other: Wide) -> None:
     if min(len(one), len(other)) < FEWEST:
         raise InputError(f"sets of {len(one)} and {len(other)} are too small to compare; at least {FEWEST} are needed")
 
@@ -75,11 +75,11 @@ def _enough(one: Points, other: Points) -> None:
 class Neighbours:
     """For each point, its nearest among others: index (n,) and distance (n,) in dB, root mean square."""
 
-    index: npt.NDArray[np.int64]
-    distance_db: Points
+    index: Whole
+    distance_db: Wide
 
 
-def nearest(points: Points, others: Points, *, selves: npt.NDArray[np.int64] | None = None) -> Neighbours:
+def nearest(points: Wide, others: Wide, *, selves: Whole | None = None) -> Neighbours:
     """Find the nearest of `others` (m, D) for every point (n, D).
 
     `selves` (n,) says which of the others each point is itself; that one does not count.

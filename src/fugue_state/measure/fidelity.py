@@ -6,7 +6,6 @@ import numpy as np
 from scipy import fft
 
 from fugue_state.arrays import Array
-from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import MelTransform, hann
 from fugue_state.config import COMPARED_HZ, COMPARED_WINDOWS
 from fugue_state.errors import AudioError
@@ -82,7 +81,7 @@ def chroma_error(reference: Array, sound: Array, sample_rate_hz: int) -> Array:
     return np.array([_chroma_error(one, other, sample_rate_hz) for one, other in pairs], dtype=np.float32)
 
 
-def _chroma_error(reference: Samples, sound: Samples, sample_rate_hz: int) -> float:
+def _chroma_error(reference: Array, sound: Array, sample_rate_hz: int) -> float:
     one, other = (chroma_over_time(samples, sample_rate_hz) for samples in (reference, sound))
     heard = one.any(axis=1)
     if not heard.any():

@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import numpy.typing as npt
 
-from fugue_state import arrays
+from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import REGION_BORDERS_HZ, REGIONS, MelSpec, ProfileConfig
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Array = npt.NDArray[np.float64]
-Numbers = npt.NDArray[np.int64]
 
 KIND = "profile"
 FORMULA = 1  # raised whenever the same memory is measured otherwise than before
@@ -66,12 +63,12 @@ class Profile:
     """
 
     layers: Mapping[str, int]
-    mel_db: Array
-    clarity: Array
-    activation: Array
-    centroid_hz: Array
-    regions: Array
-    cluster: Numbers
+    mel_db: Wide
+    clarity: Wide
+    activation: Wide
+    centroid_hz: Wide
+    regions: Wide
+    cluster: Whole
 
     @classmethod
     def of(
@@ -104,13 +101,13 @@ class Profile:
         return cls(memory.layers, cluster=cluster, **arrays)
 
     @property
-    def saliency(self) -> Array:
+    def saliency(self) -> Wide:
         """Mean of a unit's ranks (U,) in `mel_db` and in `clarity`: 0 is the least in both, 1 the most."""
         mean = ranks(np.stack([self.mel_db, self.clarity], axis=1)).mean(axis=1)
         return np.asarray((mean - 1.0) / max(1, len(mean) - 1))
 
     @property
-    def region(self) -> Numbers:
+    def region(self) -> Whole:
         """Number (U,) of the region that has the largest share; -1 for a unit that nobody hears."""
         return np.where(self.regions.any(axis=1), self.regions.argmax(axis=1), -1)
 
@@ -193,7 +190,7 @@ class _Ablation:
         count = _fair(config.latents, memory)
         z = memory.latents(count, config.seed)
         self._label = [number % max(1, len(memory.labels)) for number in range(count)]
-        self._maps: list[dict[str, arrays.Array]] = [{} for _ in range(count)]  # (H, W, C) by layer
+        self._maps: list[dict[str, Array]] = [{} for _ in range(count)]  # (H, W, C) by layer
         self._intact = np.stack(
             [
                 self._generator(one, label, seen=maps.__setitem__)
@@ -209,12 +206,12 @@ class _Ablation:
         label = memory.labels[index % len(memory.labels)] if memory.labels else ""
         return label if NAME.match(label) else self._describer(self._intact[index : index + 1])[0].chord
 
-    def _clear(self, mels: arrays.Array) -> Array:
+    def _clear(self, mels: Array) -> Wide:
         """Return the clarity of all latents' own chords (k, n) in mels (k * n, M, T)."""
         chroma = self._describer.chroma(mels).reshape(-1, *self._templates.shape)
         return np.asarray((chroma * self._templates).sum(axis=2))
 
-    def __call__(self, part: tuple[str, Sequence[int]]) -> tuple[Array, Array]:
+    def __call__(self, part: tuple[str, Sequence[int]]) -> tuple[Wide, Wide]:
         """Ablate k units of a layer, each alone: mean squared change in dB by band (k, M), fall of clarity (k,)."""
         layer, units = part
         mels = np.stack([self._without(layer, unit, item) for unit in units for item in range(len(self._intact))])
@@ -224,7 +221,7 @@ class _Ablation:
         heard = energy.mean(axis=1) > UNHEARD_DB**2
         return energy * heard[:, None], fall * heard
 
-    def _without(self, layer: str, unit: int, item: int) -> arrays.Array:
+    def _without(self, layer: str, unit: int, item: int) -> Array:
         """Return the mel (M, T) of a latent without a unit."""
         maps = self._maps[item][layer].copy()
         maps[..., unit] = 0.0
@@ -237,7 +234,7 @@ def _fair(count: int, memory: Memory) -> int:
     return -(-count // labels) * labels
 
 
-def _activations(memory: Memory, config: ProfileConfig) -> Array:
+def _activations(memory: Memory, config: ProfileConfig) -> Wide:
     """Return the mean activation of every unit for latents of all labels (n, U)."""
     z = memory.latents(_fair(config.observed, memory), config.seed)
     turns = [memory.labels[i % len(memory.labels)] for i in range(len(z))] if memory.labels else []
@@ -246,7 +243,7 @@ def _activations(memory: Memory, config: ProfileConfig) -> Array:
     return np.concatenate(seen).astype(np.float64)
 
 
-def clusters(activations: Array, count: int) -> Numbers:
+def clusters(activations: Wide, count: int) -> Whole:
     """Put units that fire alike into at most `count` clusters: (U,) numbers from 1, by activations (n, U).
 
     Alike is the correlation over latents; clusters are joined by their mean distance. Units that never change
@@ -263,25 +260,25 @@ def clusters(activations: Array, count: int) -> Numbers:
     return found
 
 
-def band_hz(spec: MelSpec) -> Array:
+def band_hz(spec: MelSpec) -> Wide:
     """Return the centres (M,) of the bands of a mel."""
     low, high = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
     return np.asarray(mel_to_hz(np.linspace(low, high, spec.n_mels + 2)[1:-1], spec.scale))
 
 
-def _regional(energy: Array, hz: Array) -> Array:
+def _regional(energy: Wide, hz: Wide) -> Wide:
     """Return the mean energy of the bands of each region (k, 3), 0 for a region without bands."""
     inside = np.digitize(hz, REGION_BORDERS_HZ)[:, None] == np.arange(len(REGIONS))
     return np.asarray(np.einsum("um,mr->ur", energy, inside / np.maximum(inside.sum(axis=0), 1)))
 
 
-def _shared(energy: Array) -> Array:
+def _shared(energy: Wide) -> Wide:
     """Return every row's shares (k, n) of its sum; zeros stay."""
     total = energy.sum(axis=1, keepdims=True)
     return np.asarray(energy / np.where(total > 0.0, total, 1.0))
 
 
-def _rounded(values: Array) -> Array:
+def _rounded(values: Wide) -> Wide:
     """Round to the digits that are kept."""
     rounded = [float(f"{value:.{DIGITS - 1}e}") for value in values.ravel()]
     return np.array(rounded).reshape(values.shape)
@@ -319,7 +316,7 @@ def profile_figure(profile: Profile, title: str, theme: Theme = DEFAULT) -> Figu
     return figure
 
 
-def _draw_units(axes: Axes, values: Array, regions: Numbers, theme: Theme) -> None:
+def _draw_units(axes: Axes, values: Wide, regions: Whole, theme: Theme) -> None:
     """Draw one value of units, each as its region."""
     from matplotlib.ticker import MaxNLocator
 

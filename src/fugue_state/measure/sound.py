@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array
 
 SILENCE_DBFS = -70.0
 
@@ -19,7 +19,7 @@ class SoundCheck:
         self._longest = 0
         self.largest_step = 0.0
 
-    def add(self, block: Samples) -> None:
+    def add(self, block: Array) -> None:
         """Take in a block."""
         joined = np.concatenate([self._last, block])
         self._last = joined[-1:]

@@ -8,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from fugue_state.arrays import Array, Wide
 from fugue_state.errors import InputError, counted
-
-Sound = npt.NDArray[np.float32]
 
 FRAME_S = 0.01
 WINDOW = 4096
@@ -27,7 +26,7 @@ class Timbre:
     harmonic_to_noise_db: float
 
 
-def timbre(sound: Sound, sample_rate_hz: int) -> Timbre:
+def timbre(sound: Array, sample_rate_hz: int) -> Timbre:
     """Measure a sound (N,) of at least a fifth of a second; InputError if it is shorter or silent."""
     if len(sound) < 0.2 * sample_rate_hz or not np.abs(sound).max() > 0:
         raise InputError(f"{counted(len(sound), 'sample')}, or silence: not enough to measure a timbre")
@@ -43,21 +42,21 @@ def timbre(sound: Sound, sample_rate_hz: int) -> Timbre:
     )
 
 
-def envelope_db(sound: Sound, sample_rate_hz: int) -> npt.NDArray[np.float64]:
+def envelope_db(sound: Array, sample_rate_hz: int) -> Wide:
     """Return the level in dB of every 10 ms."""
     size = int(FRAME_S * sample_rate_hz)
     frames = sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64)
     return np.asarray(10.0 * np.log10((frames**2).mean(axis=1) + 1e-12))
 
 
-def attack(level_db: npt.NDArray[np.float64]) -> float:
+def attack(level_db: Wide) -> float:
     """Return the seconds from 20 dB below the peak to 3 dB below it, to 10 ms."""
     peak = level_db.max()
     late = int(np.argmax(level_db >= peak - 3.0))
     return float((late - int(np.argmax(level_db >= peak - 20.0))) * FRAME_S)
 
 
-def decay(level_db: npt.NDArray[np.float64]) -> float:
+def decay(level_db: Wide) -> float:
     """Return the seconds of a decay by 60 dB, from a straight line through what follows the peak.
 
     The line ends where the level is 40 dB down or stops falling; infinity if it never falls.
@@ -72,7 +71,7 @@ def decay(level_db: npt.NDArray[np.float64]) -> float:
     return float(-60.0 / slope) if slope < 0 else float("inf")
 
 
-def harmonic_to_noise(power: npt.NDArray[np.float64]) -> float:
+def harmonic_to_noise(power: Wide) -> float:
     """Return how far the peaks of a mean power spectrum (F,) stand above its floor, as energies, in dB.
 
     The floor is the running median over frequency: partials are narrow and few, noise is neither.
@@ -82,7 +81,7 @@ def harmonic_to_noise(power: npt.NDArray[np.float64]) -> float:
     return float(10.0 * np.log10(max(float(power.sum()) - noise, 1e-12) / max(noise, 1e-12)))
 
 
-def _spectrum(sound: Sound, sample_rate_hz: int) -> npt.NDArray[np.complex128]:
+def _spectrum(sound: Array, sample_rate_hz: int) -> npt.NDArray[np.complex128]:
     from scipy import signal
 
     size = min(WINDOW, len(sound))

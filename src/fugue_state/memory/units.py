@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.errors import InputError, shown, unknown
 
 # A layer, and of it one unit or a range of them.
@@ -37,7 +37,7 @@ def units_of(name: str, layers: Mapping[str, int], also: Sequence[str] = ()) -> 
     return range(before + low - 1, before + high)
 
 
-def for_units(what: str, values: Any, layers: Mapping[str, int], default: float) -> npt.NDArray[np.float32]:
+def for_units(what: str, values: Any, layers: Mapping[str, int], default: float) -> Array:
     """Return values for units: an array as it is, or (U,) of what names are given.
 
     By name each value is a number, or one for every unit that the name stands for; later names go over earlier

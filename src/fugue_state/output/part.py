@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from fugue_state.audio.io import Samples
+from fugue_state.arrays import Array
 from fugue_state.audio.reverb import Tail
 from fugue_state.engine.chain import Ringing
 from fugue_state.engine.whole import Place
@@ -52,7 +52,7 @@ class Part:
             raise InputError(f"{folder}: damaged, holds less than it says; --force starts over")
         file.truncate(kept)
 
-    def add(self, block: Samples, place: Place | None = None) -> None:
+    def add(self, block: Array, place: Place | None = None) -> None:
         """Append a block and take its end as the place to go on from; without one there is nothing to go on from.
 
         Raises FugueError for sound that is not a number; then nothing is kept.
@@ -77,7 +77,7 @@ class Part:
         self._path.unlink(missing_ok=True)
         self._file.truncate(0)
 
-    def blocks(self, length: int) -> Iterator[Samples]:
+    def blocks(self, length: int) -> Iterator[Array]:
         """Yield what has been played, in blocks of `length`."""
         self._file.seek(0)
         while data := self._file.read(length * self.channels * 4):

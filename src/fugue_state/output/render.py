@@ -21,9 +21,9 @@ import numpy as np
 import soundfile
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.compiled import ahead
-from fugue_state.audio.io import Samples
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.riff import Marker
@@ -152,7 +152,7 @@ def render(
     return report
 
 
-def samples(piece: Piece, *, track: Track = untracked) -> Samples:
+def samples(piece: Piece, *, track: Track = untracked) -> Array:
     """Return the samples (N, 2) of a piece at its score's rate: what `render` writes to a float WAV.
 
     They are held at once, so a piece of an hour takes gigabytes. Raises as `render` does.
@@ -163,7 +163,7 @@ def samples(piece: Piece, *, track: Track = untracked) -> Samples:
     with TemporaryDirectory(prefix="fugue-state-") as folder:
         path = Path(folder) / "piece.wav"
         render(whole, path, track=track)
-        heard: Samples = soundfile.read(path, dtype="float32", always_2d=True)[0]
+        heard: Array = soundfile.read(path, dtype="float32", always_2d=True)[0]
         return heard
 
 
@@ -330,7 +330,7 @@ def _master(
     return meter, check
 
 
-def _write(blocks: Iterator[Samples], writers: list[io.Writer], score: Score) -> tuple[LoudnessMeter, SoundCheck]:
+def _write(blocks: Iterator[Array], writers: list[io.Writer], score: Score) -> tuple[LoudnessMeter, SoundCheck]:
     """Write blocks (N, 2 for each writer); return what the first two channels measure."""
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
@@ -350,7 +350,7 @@ def _write(blocks: Iterator[Samples], writers: list[io.Writer], score: Score) ->
     return meter, check
 
 
-def _limited(blocks: Iterator[Samples], gain: float, score: Score, channels: int) -> Iterator[Samples]:
+def _limited(blocks: Iterator[Array], gain: float, score: Score, channels: int) -> Iterator[Array]:
     """Apply gain and limiter; the limiter's lag is taken off the start and made up at the end."""
     limiter = Limiter(score.master.ceiling_dbtp, score.file.sample_rate_hz)
     past, lag = limiter.silence(channels), limiter.delay
@@ -362,7 +362,7 @@ def _limited(blocks: Iterator[Samples], gain: float, score: Score, channels: int
         yield out[skipped:]
 
 
-def _faded(blocks: Iterator[Samples], score: Score) -> Iterator[Samples]:
+def _faded(blocks: Iterator[Array], score: Score) -> Iterator[Array]:
     """Fade the last moments, where reverb may still sound."""
     fade = min(score.samples, round(END_FADE_S * score.file.sample_rate_hz))
     position = 0

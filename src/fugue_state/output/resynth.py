@@ -12,8 +12,8 @@ from typing import IO
 
 import numpy as np
 
+from fugue_state.arrays import Array
 from fugue_state.audio import io, reading
-from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import VERSION, ClipConfig, ResynthConfig
 from fugue_state.corpus.clips import loudest_rms
@@ -99,8 +99,8 @@ def resynth_file(
 
 
 def resynthesized(
-    sound: Samples, sample_rate_hz: int, memory: Memory, config: ResynthConfig | None = None
-) -> Iterator[Samples]:
+    sound: Array, sample_rate_hz: int, memory: Memory, config: ResynthConfig | None = None
+) -> Iterator[Array]:
     """Yield what a sound (N, channels) is after a memory's mel and inverter, block after block (n, channels).
 
     Each channel goes by itself, all at one gain: as loud as clips are learned, or less if a band would go over
@@ -123,13 +123,13 @@ def resynthesized(
         tail = made[end - start :]
 
 
-def _faded(old: Samples, new: Samples) -> Samples:
+def _faded(old: Array, new: Array) -> Array:
     """Fade from one sound (n, channels) into another at even power, as alike or unlike as they are."""
     rising = np.sin(np.linspace(0.0, np.pi / 2.0, len(old), dtype=np.float32))[:, None]
     falling = rising[::-1]
     size = np.sqrt((old**2).sum(axis=0) * (new**2).sum(axis=0)) + LEAST
     alike = np.maximum((old * new).sum(axis=0) / size, MOST_OPPOSED)
-    faded: Samples = (falling * old + rising * new) / np.sqrt(1.0 + 2.0 * alike * rising * falling)
+    faded: Array = (falling * old + rising * new) / np.sqrt(1.0 + 2.0 * alike * rising * falling)
     return faded
 
 
@@ -139,7 +139,7 @@ def _borders(count: int, sample_rate_hz: int, config: ResynthConfig) -> list[int
     return [0, *range(length, count - fade, length), count]
 
 
-def _gain(sound: Samples, sample_rate_hz: int, memory: Memory, borders: Sequence[int]) -> float:
+def _gain(sound: Array, sample_rate_hz: int, memory: Memory, borders: Sequence[int]) -> float:
     """Return the gain at which a sound goes through the mel."""
     spec, transform = memory.spec, MelTransform(memory.spec)
     blocks = [sound[start:end] for start, end in pairwise(borders)]
@@ -160,14 +160,14 @@ def _amplitude(level_db: float) -> float:
     return float(10.0 ** (level_db / 20.0))
 
 
-def _padded(sound: Samples, hop: int) -> Samples:
+def _padded(sound: Array, hop: int) -> Array:
     """Return a sound (N, channels) with silence up to whole frames."""
     return np.pad(sound, ((0, -len(sound) % hop), (0, 0)))
 
 
 def _segment(
-    sound: Samples, start: int, end: int, sample_rate_hz: int, memory: Memory, gain: float, config: ResynthConfig
-) -> Samples:
+    sound: Array, start: int, end: int, sample_rate_hz: int, memory: Memory, gain: float, config: ResynthConfig
+) -> Array:
     """Take samples `start` to `end` of a sound (N, channels) through the mel, with what is around them."""
     context = round(config.context_s * sample_rate_hz)
     first, last = max(0, start - context), min(len(sound), end + context)
@@ -181,7 +181,7 @@ def _segment(
     return np.pad(made, ((0, missing), (0, 0))) / np.float32(gain)
 
 
-def _record(blocks: Iterator[Samples], scratch: IO[bytes]) -> float:
+def _record(blocks: Iterator[Array], scratch: IO[bytes]) -> float:
     """Write blocks to a scratch file; return their peak."""
     peak = 0.0
     for number, block in enumerate(blocks):
@@ -192,7 +192,7 @@ def _record(blocks: Iterator[Samples], scratch: IO[bytes]) -> float:
     return peak
 
 
-def _recorded(scratch: IO[bytes], borders: Sequence[int], channels: int) -> Iterator[Samples]:
+def _recorded(scratch: IO[bytes], borders: Sequence[int], channels: int) -> Iterator[Array]:
     scratch.seek(0)
     for start, end in pairwise(borders):
         data = scratch.read((end - start) * channels * 4)
@@ -207,7 +207,7 @@ class _Losses:
         self._weight = 0
         self._sums = np.zeros(2)
 
-    def add(self, reference: Samples, sound: Samples) -> None:
+    def add(self, reference: Array, sound: Array) -> None:
         """Compare two blocks (n, channels) at the rate of the mel."""
         heard = np.abs(reference - reference.mean(axis=0)).max(axis=0) >= reading.SILENCE
         if not heard.any():

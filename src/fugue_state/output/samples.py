@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fugue_state.arrays import Array
 from fugue_state.audio import io
@@ -116,7 +115,7 @@ def write_latents(
     about = json.dumps(
         {"made_by": f"{MAKER} {VERSION}", "memory": memory.header.name, "memory_sha256": memory.fingerprint}
     )
-    mels: list[npt.NDArray[np.float32]] = []
+    mels: list[Array] = []
     for start in track(range(0, count, EVENT_BATCH), -(-count // EVENT_BATCH), "sampling"):
         part = slice(start, start + EVENT_BATCH)
         mel = memory.generate(z[part], labels[part] if labels else None, frames=frames)

@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Array, Wide
 from fugue_state.config import FULL_ACTIVATION
 from fugue_state.look.theme import Theme, rgb
 from fugue_state.picture.stage import Grid
 from fugue_state.picture.watch import Seen
-
-Array = npt.NDArray[np.float32]
 
 DIM = 0.16  # of full brightness, for a unit that is remembered and silent
 CONTRAST = 1.2
@@ -92,7 +90,7 @@ class Shapes:
         self.scar: Array = _stroke(x, y, MARK * pitch / 2, max(0.6, pitch / 11))
 
 
-def _square(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], side: float) -> Array:
+def _square(x: Wide, y: Wide, side: float) -> Array:
     """Return how much of each pixel a square with round corners covers."""
     corner = ROUND * side
     reach_x, reach_y = np.abs(x) - side / 2 + corner, np.abs(y) - side / 2 + corner
@@ -101,7 +99,7 @@ def _square(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], side: float)
     return covered
 
 
-def _stroke(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64], reach: float, thick: float) -> Array:
+def _stroke(x: Wide, y: Wide, reach: float, thick: float) -> Array:
     """Return how much of each pixel a rising stroke covers."""
     along = np.clip((x + y) / np.sqrt(2), -reach, reach)
     away = np.hypot(x - along / np.sqrt(2), y - along / np.sqrt(2))

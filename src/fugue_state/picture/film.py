@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Final
 
 import av
 import numpy as np
-import numpy.typing as npt
 import soundfile
 
 from fugue_state import asked
+from fugue_state.arrays import Array
 from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.files import output_path, replacing
@@ -180,7 +180,7 @@ def _video(out: OutputContainer, config: FilmConfig) -> VideoStream:
     return video
 
 
-def _audio(part: npt.NDArray[np.float32], rate: int, position: int) -> av.AudioFrame:
+def _audio(part: Array, rate: int, position: int) -> av.AudioFrame:
     frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(part.T), format="fltp", layout="stereo")
     frame.sample_rate, frame.pts, frame.time_base = rate, position, Fraction(1, rate)
     return frame

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.config import FilmConfig
 from fugue_state.look.planes import Planes, words, ycbcr
 from fugue_state.look.text import shortened
@@ -18,7 +19,6 @@ from fugue_state.picture.watch import Seen, Watch
 from fugue_state.piece.piece import Piece
 from fugue_state.score.times import told
 
-Array = npt.NDArray[np.float32]
 Pixels = npt.NDArray[np.uint8]
 
 PLAYHEAD = 2 / 3  # of the spectrogram's width

@@ -13,12 +13,10 @@ from scipy import fft
 
 from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
-from fugue_state.audio.io import Samples
 from fugue_state.audio.mel import filterbank, hz_to_mel
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError, a_file
 
-Levels = Array
 BANDS, HIGHEST_HZ, WINDOW = 160, 8_000.0, 4096
 SILENT = 1e-6
 RANGE_DB = 75.0
@@ -53,17 +51,17 @@ class Heard:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.file.close()
 
-    def column(self, centre: int) -> Levels:
+    def column(self, centre: int) -> Array:
         """Return the levels in dB (M,) around a sample; beyond the file is silence."""
         return self.columns([centre])[:, 0]
 
     @one_thread()
-    def columns(self, centres: Sequence[int]) -> Levels:
+    def columns(self, centres: Sequence[int]) -> Array:
         """Return the levels in dB (M, n) around samples, which are in order."""
         parts = np.stack([self._read(centre - WINDOW // 2) for centre in centres]) * self._window
         return np.asarray(20.0 * np.log10(np.maximum(self._filters @ np.abs(fft.rfft(parts)).T, SILENT)))
 
-    def overview(self, columns: int) -> Levels:
+    def overview(self, columns: int) -> Array:
         """Return the levels in dB (M, columns) at even places from beginning to end."""
         half = WINDOW // 2
         places = np.linspace(half, max(half, self.samples - half), columns)
@@ -75,7 +73,7 @@ class Heard:
         mels = hz_to_mel(np.array(MARKS_HZ, dtype=float), self.spec.scale)
         return list((mels - ends[0]) / (ends[1] - ends[0]) * BANDS), [str(mark) for mark in MARKS_HZ]
 
-    def _read(self, start: int) -> Samples:
+    def _read(self, start: int) -> Array:
         """Return a window of samples (WINDOW,) from `start` on, both channels as one."""
         end = start + WINDOW
         first, last = min(max(start, 0), self.samples), min(max(end, 0), self.samples)
@@ -93,6 +91,6 @@ class Heard:
         return out
 
 
-def loudest(levels: Levels) -> float:
+def loudest(levels: Array) -> float:
     """Return the level in dB that is drawn at full."""
     return max(float(levels.max()), FAINTEST_DB)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Whole, Wide
 from fugue_state.look.figure import LINES
 from fugue_state.look.text import SMALL_PT, shortened, text_width_in
 from fugue_state.look.theme import Theme
@@ -27,7 +27,6 @@ MOST_TICKS = 12
 MOST_LANES = 6
 LANE_IN = 0.19
 NAME_IN, SPACE_IN = 2.2, 0.15  # the longest name of a cue; what lies between two
-Places = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ def set_times(panels: Sequence[Axes], length_s: float) -> None:
         axes.tick_params(axis="x", bottom=axes is panels[-1], labelbottom=axes is panels[-1])
 
 
-def told_apart(times_s: npt.NDArray[np.float64], length_s: float, *rows: npt.NDArray[np.float64]) -> Places:
+def told_apart(times_s: Wide, length_s: float, *rows: Wide) -> Whole:
     """Return the places (n,) of times (F,), which rise, that a picture can tell apart: all, if they are few.
 
     Of those within a column the first, and of each row (F,) the last, the least and the most.
@@ -67,11 +66,11 @@ def told_apart(times_s: npt.NDArray[np.float64], length_s: float, *rows: npt.NDA
     return np.unique(np.concatenate(kept))
 
 
-def _firsts(column: Places) -> Places:
+def _firsts(column: Whole) -> Whole:
     return np.flatnonzero(np.diff(column, prepend=-1))
 
 
-def _lasts(column: Places) -> Places:
+def _lasts(column: Whole) -> Whole:
     return np.flatnonzero(np.diff(column, append=COLUMNS + 1))
 
 

@@ -6,8 +6,8 @@ import math
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Wide
 from fugue_state.errors import counted
 from fugue_state.look.figure import page
 from fugue_state.look.text import SMALL_PT, shortened, text_width_in
@@ -25,7 +25,6 @@ ROWS = 11  # of the table
 VOICE_IN, LAYERS_IN, LEVEL_IN, AROUND_IN = 0.34, 2.6, 0.7, 0.9
 CHORD_PT, CHORD_IN = 7.5, 0.5
 VOICE_NAME_IN = 1.1
-Times = npt.NDArray[np.float64]
 
 
 def table(piece: Piece, seen: Overview) -> list[str]:
@@ -91,7 +90,7 @@ def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None
     axes.tick_params(axis="y", length=0)
 
 
-def _nth(times_s: Times, needed_s: Times, loop: int) -> int:
+def _nth(times_s: Wide, needed_s: Wide, loop: int) -> int:
     """Return n for which the names of every nth chord have room; it is never always the same chord of a loop."""
     for nth in range(1, len(times_s)):
         if math.gcd(nth, loop) == 1 and (np.diff(times_s[::nth]) >= needed_s[::nth][:-1]).all():

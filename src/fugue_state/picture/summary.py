@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.bending.strengths import Strengths
 from fugue_state.piece.piece import Piece
 
 TOGETHER = 1000  # moves that are summed up at a time
-Times = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -24,13 +23,13 @@ class Overview:
     on at which that moves: the onsets of events that forgetting reaches, any time in a take.
     """
 
-    times_s: npt.NDArray[np.float64]
-    voices: npt.NDArray[np.int64]
+    times_s: Wide
+    voices: Whole
     chords: tuple[str | None, ...]
-    levels_lu: npt.NDArray[np.float64]
-    reached_s: npt.NDArray[np.float64]
-    remembered: npt.NDArray[np.float64]
-    whole: npt.NDArray[np.float64]
+    levels_lu: Wide
+    reached_s: Wide
+    remembered: Wide
+    whole: Wide
 
 
 class _Remembered:
@@ -40,7 +39,7 @@ class _Remembered:
         self._ends = np.cumsum([0, *layers.values()])
         self._times: list[float] = [0.0]
         self._waiting: list[Strengths] = [np.ones(self._ends[-1], dtype=np.float32)]
-        self._shares: list[npt.NDArray[np.float32]] = []
+        self._shares: list[Array] = []
 
     def add(self, time_s: float, strengths: Strengths) -> None:
         """Note what is remembered (U,) from a second on."""
@@ -55,7 +54,7 @@ class _Remembered:
         self._shares.append(np.stack([*means, units.mean(axis=1)], axis=1))
         self._waiting.clear()
 
-    def found(self) -> tuple[Times, Times, Times]:
+    def found(self) -> tuple[Wide, Wide, Wide]:
         """Return the times (F,), what each layer remembers then (F, L), and all units (F,)."""
         if self._waiting:
             self._sum_up()

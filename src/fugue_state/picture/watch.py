@@ -8,16 +8,14 @@ from functools import partial
 from itertools import islice
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import in_threads
 from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.piece import Piece
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)

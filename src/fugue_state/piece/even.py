@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
+from fugue_state.arrays import Wide
 from fugue_state.bending.schedule import Shape, even_shape, shape_of
 from fugue_state.bending.timeline import Path
 from fugue_state.config import EVENT_BATCH
@@ -36,7 +36,7 @@ class EvenPace:
             z = np.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
             labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]
 
-            def far(shares: list[float]) -> npt.NDArray[np.float64]:
+            def far(shares: list[float]) -> Wide:
                 apart = distances(self._memory, z, labels or None, path, shares, bend=self._bend)
                 return np.asarray(apart.mean(axis=1))
 

@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
 from fugue_state import asked
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Wide
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Hand
 from fugue_state.bending.orders import parse_units
@@ -135,7 +134,7 @@ class Layout:
         return float(np.interp(time_s, *self._levels)) if self.score.loudness.plan else 0.0
 
     @cached_property
-    def _levels(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    def _levels(self) -> tuple[Wide, Wide]:
         """The planned levels: their times and what they are."""
         plan = self.score.loudness.plan
         times = [self.score.clock.seconds(time) for time, _ in plan]

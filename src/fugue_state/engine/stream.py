@@ -4,7 +4,7 @@ Three clocks run in a streamed voice. Its mel has frames, `hop` samples apart at
 reads them sounds `latency` samples late, at that same rate. What is heard is counted in samples at the file's rate.
 
     mel frames        |  0  |  1  |  2  |  3  |  4  | ...      `_fed` were read; the newest `open` may still change
-    stream samples          |<-- latency -->|0 ... hop ...     `_sound` holds those not yet converted, from `_begin` on
+    stream samples          |<-- latency -->|0 ... hop ...     those not yet converted wait in `_Converted`
     output samples                          |0 1 2 ...         `_position` were heard, `_age` of them not held
 """
 
@@ -58,6 +58,33 @@ class Passage:
         mix[self.begin :] += pan(sound, self.voice.event.pan)
 
 
+class _Converted:
+    """What a stream has sounded, at the file's rate: samples come in as they are made, and go out in order."""
+
+    def __init__(self, stream: Stream, rate: int) -> None:
+        self._converter = Converter(stream.spec.sample_rate_hz, rate)
+        self._begin = self._converter.first(0)
+        self._sound = np.zeros(-self._begin, dtype=np.float32)
+        self._to_skip = stream.latency
+
+    def needed(self, end: int) -> int:
+        """Return how many samples of the stream are needed for all before sample `end`."""
+        return self._converter.needed(end)
+
+    def add(self, sound: Array) -> None:
+        """Take the stream's next samples (n,)."""
+        skipped = min(self._to_skip, len(sound))
+        self._to_skip -= skipped
+        self._sound = np.concatenate([self._sound, sound[skipped:]])
+
+    def take(self, start: int, count: int) -> Array:
+        """Return samples (count,) from `start` on, which must be where those before ended."""
+        sound = self._converter(self._sound, self._begin, start, count)
+        kept = self._converter.first(start + count)
+        self._sound, self._begin = self._sound[kept - self._begin :], kept
+        return sound
+
+
 class Voice:
     """An event at the file's rate, sample by sample, from its onset on.
 
@@ -69,7 +96,7 @@ class Voice:
     def __init__(self, made: Made, stream: Stream, rate: int) -> None:
         self._made, self.stream = made, stream
         self.waited = 0  # blocks since it was made
-        self._converter = Converter(stream.spec.sample_rate_hz, rate)
+        self._converted = _Converted(stream, rate)
         self._hop = stream.spec.hop * rate / stream.spec.sample_rate_hz
         self._gain = made.gain
         self._state = stream.start()
@@ -77,9 +104,6 @@ class Voice:
         self._stale = False  # what was read, but has no phase, is another now
         self._offset = 0  # frames that were read while it was held
         self._held: int | None = None
-        self._begin = self._converter.first(0)
-        self._sound: Array = np.zeros(-self._begin, dtype=np.float32)
-        self._to_skip = stream.latency
         self._position = self._age = 0
         self._dropped = False
 
@@ -131,7 +155,7 @@ class Voice:
 
     def due(self, count: int) -> Reading | None:
         """Return what is to be read before its next samples (count,) can sound; None if nothing is."""
-        needed = self._converter.needed(self._position + count)
+        needed = self._converted.needed(self._position + count)
         until = math.ceil((needed + self.stream.latency) / self.stream.spec.hop)
         if until <= self._fed:
             return None
@@ -146,9 +170,7 @@ class Voice:
     def take(self, sound: Array, state: StreamState) -> None:
         """Take what came of what was due."""
         self._state = state
-        skipped = min(self._to_skip, len(sound))
-        self._to_skip -= skipped
-        self._sound = np.concatenate([self._sound, sound[skipped:]])
+        self._converted.add(sound)
 
     def play(self, count: int, begin: int = 0) -> Passage:
         """Go on by samples for which all was read; they are heard from `begin` on, with envelope and gain."""
@@ -162,10 +184,7 @@ class Voice:
 
     def sound(self, start: int, count: int) -> Array:
         """Return its bare samples (count,) from `start` on, which must be where those before ended."""
-        sound = self._converter(self._sound, self._begin, start, count)
-        kept = self._converter.first(start + count)
-        self._sound, self._begin = self._sound[kept - self._begin :], kept
-        return sound
+        return self._converted.take(start, count)
 
     def _shape(self, count: int) -> Array:
         """Return the envelope of the next samples (count,); held, it stays as it is."""

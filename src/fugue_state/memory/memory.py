@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state import asked
-from fugue_state.arrays import Array, Whole
+from fugue_state.arrays import Array
 from fugue_state.audio.compiled import in_threads
 from fugue_state.audio.inverters import Inverter, SpectralInverter, make_inverter
 from fugue_state.config import (
@@ -30,8 +30,8 @@ from fugue_state.config import (
     MelSpec,
     QualityName,
 )
-from fugue_state.errors import InputError, counted, shown, unknown
-from fugue_state.limits import MEMORY_FRAMES, MEMORY_LATENTS, MEMORY_STEPS
+from fugue_state.errors import InputError
+from fugue_state.limits import MEMORY_LATENTS, MEMORY_STEPS
 from fugue_state.memory.bends import Bend, Source, UnitValues, maps_of, per_unit, replacements
 from fugue_state.memory.catalogue import (
     MEMORY_FILE,
@@ -44,13 +44,12 @@ from fugue_state.memory.catalogue import (
     kind_of,
 )
 from fugue_state.memory.checkpoint import file_hash, load_memory, load_vocoder
-from fugue_state.memory.layers import FACTOR, Bender, Generator, Moments, Trail, resized
-from fugue_state.memory.units import for_units
+from fugue_state.memory.layers import Bender, Generator, Moments, Trail, resized
+from fugue_state.memory.requests import Requests
 from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet, Stream, Unlearned
-from fugue_state.score.names import quote, unquoted
+from fugue_state.score.names import quote
 from fugue_state.score.places import at_home
 
-SHORTEST_S, LONGEST_S = 1e-3, 120.0
 VOCODER_FILE = f"vocoder{SUFFIX}"
 
 
@@ -89,6 +88,7 @@ class Memory:
         self.header = header
         self.net = net
         self.fingerprint = fingerprint
+        self._requests = Requests(header)
         if inverter is not None:
             check_same_mel(inverter.spec, header.mel, f"the inverter of memory {header.name!r}")
             self.inverter = inverter
@@ -203,7 +203,7 @@ class Memory:
         `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
         Raises InputError for a wrong shape, an unknown chord, a strength out of range or another memory's bend.
         """
-        moments, frames = self._moments(z, chord, strengths, frames)
+        moments, frames = self._requests.moments(z, chord, strengths, frames)
         if not len(moments):
             return np.zeros((0, self.spec.n_mels, frames or self.spec.frames), dtype=np.float32)
         bends = self._bends(bend, frames)
@@ -236,7 +236,7 @@ class Memory:
         With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
         """
         steps = None if steps is None else asked.whole("steps", steps, 1, MEMORY_STEPS.most)
-        moments, frames = self._moments(z, chord, strengths, frames)
+        moments, frames = self._requests.moments(z, chord, strengths, frames)
         if not len(moments):
             shape = (0, self.units) if steps is None else (0, self.units, steps)
             return (
@@ -272,29 +272,13 @@ class Memory:
         They are what the units do, at least 0, and what the next layer is made of; with `strengths`, what is left.
         Height is frequency, width is time. All else is as in `generate`.
         """
-        moments, length = self._moments(z, chord, strengths, frames)
+        moments, length = self._requests.moments(z, chord, strengths, frames)
         length = length or self.spec.frames
         if not len(moments):
             sizes = self.generator.map_sizes(length)
             return {name: np.zeros((0, self.layers[name], *size), dtype=np.float32) for name, size in sizes.items()}
         items = in_threads(lambda item: maps_of(self.generator, moments, item, length), range(len(moments)))
         return {name: np.stack([item[name].transpose(2, 0, 1) for item in items]) for name in self.layers}
-
-    def _moments(
-        self, z: npt.ArrayLike, chord: str | Sequence[str] | None, strengths: UnitValues | None, frames: int | None
-    ) -> tuple[Moments, int | None]:
-        """Return what is asked for as the generator takes it; InputError for what it cannot take."""
-        latents, size = asked.floats("z", z), self.header.model.latent_size
-        if latents.ndim != 2 or latents.shape[1] != size:
-            raise InputError(f"z must be (B, {size}), got {latents.shape}")
-        if frames is not None:
-            frames = asked.whole("frames", frames, FACTOR, max(self.frames(LONGEST_S), self.spec.frames))
-            if frames % FACTOR:
-                raise InputError(f"frames must be a multiple of {FACTOR}, got {frames}")
-        if (together := len(latents) * (frames or self.spec.frames)) > MEMORY_FRAMES.most:
-            raise InputError(MEMORY_FRAMES.passed(together))
-        left = None if strengths is None else self._by_layer(strengths, len(latents))
-        return Moments(latents, self._label_indices(chord, len(latents)), left), frames
 
     def bend(
         self,
@@ -328,7 +312,9 @@ class Memory:
             gain=None if gain is None else per_unit("gain", gain, self.layers, GAIN_MAX, 1.0),
             invert=None if invert is None else per_unit("invert", invert, self.layers, 1.0, 0.0),
             mean=self.mean_activations if "mean" in names else None,
-            moments={name: self._moment(name, source) for name, source in sources.items() if source is not None},
+            moments={
+                name: self._requests.moment(name, source) for name, source in sources.items() if source is not None
+            },
         )
 
     @cached_property
@@ -340,23 +326,13 @@ class Memory:
         every = np.concatenate([self.observe(part, chord)[1] for chord in chords for part in parts])
         return np.asarray(every.mean(axis=0))
 
-    def _moment(self, name: str, source: Source) -> Moments:
-        size, source = self.header.model.latent_size, asked.kind(name, source, Source, "Source(latent, chord)")
-        # Copies: what the caller does to its own later changes nothing.
-        z = asked.floats(f"the latent of {name}", source.latent).copy()
-        if z.shape != (size,):
-            raise InputError(f"the latent of {name} must be ({size},), got {z.shape}")
-        then = None if source.strengths is None else self._by_layer(source.strengths, 1)
-        kept = None if then is None else {layer: strengths.copy() for layer, strengths in then.items()}
-        return Moments(z[None], self._label_indices(source.chord, 1), kept)
-
     def frames(self, duration_s: float | None) -> int:
         """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
-        if duration_s is None:
-            return self.spec.frames
-        what = f"a segment lasts up to {LONGEST_S:g} s: its length"
-        duration_s = asked.number(what, duration_s, SHORTEST_S, LONGEST_S)
-        return math.ceil(duration_s * self.spec.sample_rate_hz / self.spec.hop / FACTOR) * FACTOR
+        return self._requests.frames(duration_s)
+
+    def label_index(self, chord: str) -> int:
+        """Return the index of a chord; InputError if this memory does not know it."""
+        return self._requests.label_index(chord)
 
     def invert(self, mel: npt.ArrayLike) -> Array:
         """Return audio (B, N) at the MelSpec's rate for mels (B, M, T) in [-1, 1]; what is beyond is as at the border.
@@ -364,33 +340,3 @@ class Memory:
         Raises InputError for mels of another shape, or not finite.
         """
         return self.inverter(asked.floats("mel", mel, finite=False))
-
-    def _label_indices(self, chord: str | Sequence[str] | None, count: int) -> Whole:
-        if chord is None:
-            return np.arange(count) % max(len(self.labels), 1)
-        if not isinstance(chord, str | Sequence | np.ndarray):
-            raise InputError(f"chord must be a name, or one for each latent, got {shown(chord)}")
-        chords = [chord] * count if isinstance(chord, str) else list(chord)
-        if len(chords) != count:
-            raise InputError(f"{counted(len(chords), 'chord')} for {counted(count, 'latent')}; one for each is needed")
-        return np.array([self.label_index(name) for name in chords], dtype=np.int64)
-
-    def label_index(self, chord: str) -> int:
-        """Return the index of a chord; InputError if this memory does not know it."""
-        if not self.labels:
-            raise InputError(f"memory {self.header.name!r} learned without labels: it knows no chord by name")
-        if not isinstance(chord, str):
-            raise InputError(f"a chord is named by text ({', '.join(map(quote, self.labels))}), got {shown(chord)}")
-        name = chord if chord in self.labels else unquoted(chord)
-        if name not in self.labels:
-            raise unknown("chord", chord, map(quote, self.labels))
-        return self.labels.index(name)
-
-    def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Array]:
-        flat = for_units("strengths", strengths, self.layers, 1.0)
-        if flat.shape not in ((self.units,), (count, self.units)):
-            raise InputError(f"strengths must be ({self.units},) or ({count}, {self.units}), got {flat.shape}")
-        if not ((flat >= 0.0) & (flat <= 1.0)).all():
-            raise InputError("strengths must be within 0..1 (0 forgotten, 1 intact)")
-        parts = np.split(flat, np.cumsum(list(self.layers.values()))[:-1], axis=-1)
-        return dict(zip(self.layers, parts, strict=True))

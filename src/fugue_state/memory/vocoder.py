@@ -22,6 +22,7 @@ from fugue_state.memory.layers import Shapes, resized
 QUIETEST = np.float32(3e-6)  # -110 dB: what counts as nothing in a bin
 SPREAD, CENTRE = np.float32(4.0), np.float32(2.0)  # of log magnitudes, in nepers: what the network sees is of order 1
 SILENT = np.float32(-1.0)
+MAPS = ("enter", "leave", "above", "near", "context", "deepen", "shallow", "correct")  # of a net, besides its blocks
 FEW = 8  # rows up to which fetching the weights is most of the work
 
 # erf(x) = x P(x^2) / Q(x^2), a least-squares fit over |x| < 3.925, where it is 1 in single precision: within 4e-7.
@@ -147,10 +148,7 @@ class MagnitudeNet:
         self.patches = patches(config, spec)
         self.known = self.patches * config.patch  # bins with a guess
         self._blocks = [CausalBlock(tensors, f"blocks.{number}") for number in range(config.blocks)]
-        names = ("enter", "leave", "above", "near", "context", "deepen", "shallow", "correct")
-        self._enter, self._leave, self._above, self._near, self._context, self._deepen, self._shallow, self._correct = (
-            Linear(tensors, name) for name in names
-        )
+        self._maps = {name: Linear(tensors, name) for name in MAPS}
         self._norm, self._settle = Norm(tensors, "norm"), Norm(tensors, "settle")
         self._place = tensors["place"]
 
@@ -207,7 +205,7 @@ class MagnitudeNet:
         windows = [frames[:, k : k + count] for k in range(config.entry)]
         guess, after = guess[:, :-1], guess[:, 1:]
         low = guess[..., : config.low]
-        hidden = self._enter(
+        hidden = self._maps["enter"](
             np.concatenate([*windows, low / SPREAD + CENTRE, (after[..., : config.low] - low) / SPREAD], axis=-1)
         )
         kept = []
@@ -215,7 +213,7 @@ class MagnitudeNet:
             hidden, left = block(hidden, before)
             kept.append(left)
         hidden = self._norm(hidden)
-        known = guess + self._leave(hidden)
+        known = guess + self._maps["leave"](hidden)
         known += self._local(guess, after, hidden)
         return np.concatenate([known, self._air(known, hidden)], axis=-1), kept
 
@@ -225,17 +223,17 @@ class MagnitudeNet:
         seen = np.empty((items, count, self.patches, 4 * self.config.patch + 2), dtype=np.float32)
         for one, other, out in zip(guess, after, seen, strict=True):
             _see(one, other, self.config.patch, out)
-        inside = self._near(seen)
+        inside = self._maps["near"](seen)
         inside += self._place
-        inside += self._context(hidden)[:, :, None]
+        inside += self._maps["context"](hidden)[:, :, None]
         gelu(inside)
-        inside += self._shallow(gelu(self._deepen(self._settle(inside))))
-        return self._correct(inside).reshape(items, count, -1)
+        inside += self._maps["shallow"](gelu(self._maps["deepen"](self._settle(inside))))
+        return self._maps["correct"](inside).reshape(items, count, -1)
 
     def _air(self, known: Array, hidden: Array) -> Array:
         """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
         top = known[..., -self.config.patch :].mean(-1, keepdims=True)
-        return np.asarray(top + resized(self._above(hidden), self.bins - self.known, -1))
+        return np.asarray(top + resized(self._maps["above"](hidden), self.bins - self.known, -1))
 
 
 @compiled

@@ -6,7 +6,7 @@ import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,7 @@ from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change
 from fugue_state.score.paths import PATHS, Value, check, find, written
 
+Item = TypeVar("Item")
 Coming = Iterator[tuple[Onset, int, Array]]
 Ramp = tuple[float, float]  # from a block's beginning to its end
 
@@ -51,6 +52,46 @@ def block_of(piece: Layout) -> int:
     return max(1, round(spec.hop * piece.score.file.sample_rate_hz / spec.sample_rate_hz))
 
 
+class _Ahead(Generic[Item]):
+    """Items one after the other, of which the next can be looked at."""
+
+    def __init__(self, items: Iterator[Item]) -> None:
+        self._items = items
+        self.next = next(items, None)
+
+    def go_on(self) -> None:
+        """Look at the item after it."""
+        self.next = next(self._items, None)
+
+
+class _Fades:
+    """The gate before the room and the gain after it, as they move from block to block."""
+
+    def __init__(self, volume: float, hush_blocks: int) -> None:
+        self.gate, self.gain = 1.0, volume
+        self._hushed = 1.0
+        self._left, self._hush_blocks = 0, hush_blocks
+
+    def hush(self) -> None:
+        """Fade to silence, over the blocks of a hush."""
+        self._left = self._hush_blocks
+
+    def unhush(self) -> None:
+        """Stay audible."""
+        self._left = 0
+
+    def step(self, *, playing: bool, volume: float) -> tuple[Ramp, Ramp, bool]:
+        """Go on by a block; return gate and gain in it, and whether it ends in silence."""
+        hushing = self._left > 0
+        gate = (self.gate, 1.0 if playing or (hushing and self.gate > 0.0) else 0.0)
+        self._hushed = self._hushed * (self._left - 1) / self._left if hushing else 1.0
+        gain = (self.gain, volume * self._hushed)
+        self._left -= hushing
+        silenced = hushing and self._left == 0
+        self.gate, self.gain = (0.0 if silenced else gate[1]), gain[1]
+        return gate, gain, silenced
+
+
 class Conductor:
     """Goes through a piece block by block: changes come in, bars come out.
 
@@ -72,15 +113,11 @@ class Conductor:
         self._timeline = piece.timeline(governor)
         self._listen = piece.listening(governor, self._timeline)
         self._played = 0  # samples of the piece itself
-        self._coming = self._onsets(0.0)
-        self._next = next(self._coming, None)
-        self._gate = 1.0
-        self._gain = float(self.values["/volume"])
-        self._hushed, self._hush_left = 1.0, 0
+        self._coming = _Ahead(self._onsets(0.0))
+        self._fades = _Fades(float(self.values["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
         times = [(score.clock.seconds(change.at), change) for change in score.changes]
-        self._scheduled = iter(sorted(times, key=lambda one: one[0]))
-        self._due = next(self._scheduled, None)
+        self._due = _Ahead(iter(sorted(times, key=lambda one: one[0])))
         self._take_due()
 
     def _defaults(self) -> dict[str, Any]:
@@ -128,10 +165,9 @@ class Conductor:
         self.log.add(self.position, path, value)
         self._show(path, value)
         if path == "/hush":
-            self._hush_left = math.ceil(HUSH_S * self.rate / self.block)
+            self._fades.hush()
         elif path == "/seed":
-            self._coming = self._onsets((self._played - 0.5) / self.rate)  # as onsets are rounded
-            self._next = next(self._coming, None)
+            self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # as onsets are rounded
         elif path == "/rest":
             self._rests = True
 
@@ -151,7 +187,7 @@ class Conductor:
 
     def carry_on(self, before: Conductor) -> None:
         """Begin with the controls that another one has, as far as they are known here; what sounds is not held."""
-        self._gain = before._gain
+        self._fades.gain = before._fades.gain
         for path, value in before.values.items():
             known = path in self.values and (path != "/chord" or value in self._piece.memory.labels)
             if known and path != "/freeze" and value != self.values[path] and not self.needs(path, value):
@@ -168,13 +204,13 @@ class Conductor:
         elif path == "/hush":
             self.values["/play"] = 0
         elif path == "/play" and value:
-            self._hush_left = 0
+            self._fades.unhush()
 
     def _take_due(self) -> None:
         """Take the changes whose time has come."""
-        while self._due is not None and round(self._due[0] * self.rate) <= self.position:
-            self.change(self._due[1].path, self._due[1].played)
-            self._due = next(self._scheduled, None)
+        while (due := self._due.next) is not None and round(due[0] * self.rate) <= self.position:
+            self._due.go_on()
+            self.change(due[1].path, due[1].played)
 
     def _onsets(self, begin_s: float) -> Coming:
         """Yield what is to come of all voices, with latents by the seed of now."""
@@ -194,18 +230,13 @@ class Conductor:
         """Go on by one block."""
         playing, frozen, quality = bool(self.values["/play"]), bool(self.values["/freeze"]), self.values["/quality"]
         rests, self._rests = self._rests, False
-        hushing = self._hush_left > 0
-        gate = (self._gate, 1.0 if playing or (hushing and self._gate > 0.0) else 0.0)
+        # A hush is heard to its end, and what begins meanwhile with it.
+        gate, gain, silenced = self._fades.step(playing=playing, volume=float(self.values["/volume"]))
         moving = max(gate) > 0.0 and not frozen
         strengths = self.strengths
         events = self._events(strengths) if moving else ()
-        self._hushed = self._hushed * (self._hush_left - 1) / self._hush_left if hushing else 1.0
-        gain = (self._gain, float(self.values["/volume"]) * self._hushed)
-        self._hush_left -= hushing
-        silenced = hushing and self._hush_left == 0
         if silenced:
             self.values["/freeze"] = 0
-        self._gate, self._gain = (0.0 if silenced else gate[1]), gain[1]
         self.position += self.block
         self._played += self.block if moving else 0
         self._take_due()
@@ -214,15 +245,15 @@ class Conductor:
     def _events(self, strengths: Strengths) -> tuple[Event, ...]:
         """Return the events of the piece's next block, by the sample of the performance they begin at."""
         found = []
-        while self._next is not None and round(self._next[0].time_s * self.rate) < self._played + self.block:
-            onset, number, z = self._next
+        while (due := self._coming.next) and round(due[0].time_s * self.rate) < self._played + self.block:
+            onset, number, z = due
+            self._coming.go_on()
             event = self._piece.event(onset, number, z, strengths)
             chord = self.values["/chord"]
             named = {"chord": chord, "label": chord} if chord else {}
             event = replace(event, onset=event.onset - self._played + self.position, **named)
             self._listen(event, onset.time_s)
             found.append(event)
-            self._next = next(self._coming, None)
         return tuple(found)
 
     @property

@@ -104,8 +104,8 @@ def test_the_commands_of_a_card_are_understood(folder: Path, tiny_header: Memory
     assert len(lines) == 2
     for line in lines:
         words = shlex.split(line)[1:]
-        command = main.commands[words.pop(0)]
-        assert isinstance(command, click.Command)
+        command = main.get_command(click.Context(main), words.pop(0))
+        assert command is not None
         assert (
             command.make_context("fugue", words, click.Context(main, **main.context_settings)).params["model"]
             == "my run"

@@ -14,7 +14,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from fugue_state.audio import io
-from fugue_state.cli import composing, main
+from fugue_state.cli import COMMANDS, composing, main
 from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import OutputError
 from fugue_state.memory.catalogue import VocoderHeader
@@ -38,7 +38,8 @@ def refused(result: Result, code: int, *parts: str) -> None:
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
     found: list[tuple[str, ...]] = []
-    for name, command in group.commands.items():
+    for name in group.list_commands(click.Context(group)):
+        command = group.get_command(click.Context(group), name)
         found.append((*path, name))
         if isinstance(command, click.Group):
             found += commands(command, (*path, name))
@@ -51,6 +52,17 @@ def test_every_command_explains_itself_with_an_example(path: tuple[str, ...]) ->
     assert result.exit_code == 0
     if path not in {("corpus",), ("vocoder",), ("score",)}:
         assert f"fugue {' '.join(path)}" in result.output.split("Examples:")[1]
+
+
+def test_the_list_of_commands_is_that_of_their_modules() -> None:
+    for name, (_, _, told) in COMMANDS.items():
+        command = main.get_command(click.Context(main), name)
+        assert command is not None
+        assert command.name == name
+        assert len(told) <= 65
+    assert main.get_command(click.Context(main), "forgett") is None
+    listed = run("--help").output
+    assert all(f"  {name} " in listed for name in COMMANDS)
 
 
 def test_help_imports_nothing_heavy() -> None:

@@ -305,7 +305,7 @@ def test_commands_of_figures_are_understood(line: str) -> None:
         return
     command: click.Command = main
     while isinstance(command, click.Group):
-        command = command.commands[rest.pop(0)]
+        command = command.get_command(click.Context(command), rest.pop(0)) or pytest.fail(line)
     command.make_context("fugue", rest, click.Context(main, **main.context_settings))
 
 

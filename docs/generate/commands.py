@@ -22,8 +22,16 @@ def contexts(command: click.Command, name: str, parent: click.Context | None = N
     context = click.Context(command, info_name=name, parent=parent, **command.context_settings)
     yield context
     if isinstance(command, click.Group):
-        for key, inner in sorted(command.commands.items()):
+        for key, inner in inside(command, context):
             yield from contexts(inner, key, context)
+
+
+def inside(group: click.Group, context: click.Context) -> Iterator[tuple[str, click.Command]]:
+    """Yield the commands of a group by name."""
+    for name in sorted(group.list_commands(context)):
+        command = group.get_command(context, name)
+        if command is not None:
+            yield name, command
 
 
 def page(root: click.Command, name: str) -> str:
@@ -41,7 +49,7 @@ def _section(command: click.Command, context: click.Context) -> Iterator[str]:
     if isinstance(command, click.Group):
         rows = [
             (f"[{path} {key}](#{_anchor(path)}-{key})", plain(inner.get_short_help_str(200)))
-            for key, inner in sorted(command.commands.items())
+            for key, inner in inside(command, context)
         ]
         yield from table(("command", "what it does"), rows)
     yield from _options(command, context)

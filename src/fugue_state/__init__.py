@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fugue_state import config
+from fugue_state.version import VERSION
 
 if TYPE_CHECKING:
     from fugue_state.learning.lesson import learn as learn
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fugue_state.piece.piece import Piece as Piece
     from fugue_state.score.model import Score as Score
     from fugue_state.score.text import load_score as load_score
-__version__ = config.VERSION
+__version__ = VERSION
 
 _HOMES = {
     "Atlas": "fugue_state.measure.atlas",

@@ -11,7 +11,6 @@ from fugue_state.errors import shown, unknown
 from fugue_state.limits import MEMORY_LABELS, MEMORY_NAME, MEMORY_WINDOW
 from fugue_state.settings import Settings
 
-VERSION = "0.1.0"
 SEED_MAX = 2**31 - 1
 DEFAULT_MEMORY = "guitar"
 InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]

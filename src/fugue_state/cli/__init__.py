@@ -3,19 +3,56 @@
 from __future__ import annotations
 
 import errno
+from importlib import import_module
 from typing import Any
 
 import click
 
-from fugue_state.cli import composing, learning, measuring, playing, sounding
-from fugue_state.cli.options import examples
-from fugue_state.cli.telling import hear_the_library, plain_streams, say
-from fugue_state.config import VERSION
+from fugue_state.cli.telling import examples, hear_the_library, plain_streams, say
 from fugue_state.errors import FugueError
+from fugue_state.version import VERSION
+
+# Of each command its module, its name there and what the list of all says of it: only the one that runs is imported.
+COMMANDS = {
+    "atlas": ("sounding", "atlas", "Say what a memory's latents sound like; choose some."),
+    "card": ("learning", "card", "Write what a memory learned from and how well it knows it."),
+    "corpus": ("learning", "corpus", "Build and inspect folders of sounds to learn from."),
+    "curve": ("measuring", "curve", "Measure what remains of a memory while it is forgotten."),
+    "film": ("composing", "film_sound", "Film a piece that was rendered here, every unit in sync."),
+    "forget": ("composing", "forget", "Render a loop of chords while the memory is taken away."),
+    "measure": ("measuring", "measure", "Measure how well a memory knows its chords."),
+    "models": ("sounding", "models", "List the memories that come with the package."),
+    "play": ("playing", "play", "Play a memory live, in a browser; OSC and MIDI."),
+    "profile": ("measuring", "profile", "Say what every unit of a memory does."),
+    "render": ("composing", "render_score", "Render a score."),
+    "reopen": ("composing", "reopen", "Give back the score of a sound or a film."),
+    "resynth": ("sounding", "resynth", "Play any sound through the mel of a memory and back."),
+    "sample": ("sounding", "sample", "Write single chords of a memory, intact, and a sheet of them."),
+    "score": ("composing", "score_group", "Write, check and show scores: files that say all of a piece."),
+    "train": ("learning", "train", "Learn a memory from sounds."),
+    "vocoder": ("learning", "vocoder", "Train what turns mels into sound, and add it to a memory."),
+}
 
 
-class OneLineErrors(click.Group):
-    """A group whose commands end in one clear line, whatever was wrong."""
+class Commands(click.Group):
+    """A group whose commands are imported when they run, and end in one clear line, whatever was wrong."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
+        """Return the names of all commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
+        """Import a command; None for a name that there is not."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, name, _ = COMMANDS[cmd_name]
+        found: click.Command = getattr(import_module(f"fugue_state.cli.{module}"), name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - click's
+        """Write the list of all commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, told) for name, (_, _, told) in COMMANDS.items()])
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the program."""
@@ -38,20 +75,10 @@ class OneLineErrors(click.Group):
 
 
 @click.group(
-    cls=OneLineErrors,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("fugue forget -o piece.wav", "fugue corpus build chords", "fugue train chords -o run"),
 )
 @click.version_option(VERSION, prog_name="fugue")
 def main() -> None:
     """Fugue State: an instrument for machine forgetting."""
-
-
-for command in (
-    *(learning.corpus, learning.train, learning.vocoder, learning.card),
-    *(sounding.sample, sounding.atlas, sounding.resynth, sounding.models),
-    *(measuring.profile, measuring.measure, measuring.curve),
-    *(composing.forget, composing.render_score, composing.film_sound, composing.score_group, composing.reopen),
-    playing.play,
-):
-    main.add_command(command)

@@ -17,7 +17,6 @@ from fugue_state.cli.options import (
     WHOLE_ORDERS,
     Command,
     check_picture,
-    examples,
     forced,
     inversion,
     machine_readable,
@@ -27,7 +26,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, note_letters, report, say, tracked
+from fugue_state.cli.telling import draw, examples, note_letters, report, say, tracked
 from fugue_state.config import (
     FILM_SIZES,
     EnvelopeConfig,

@@ -9,18 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from fugue_state.cli.options import (
-    USER_PATH,
-    check_picture,
-    examples,
-    forced,
-    machine_readable,
-    option,
-    sliced,
-    taken,
-    themed,
-)
-from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
+from fugue_state.cli.options import USER_PATH, check_picture, forced, machine_readable, option, sliced, taken, themed
+from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,

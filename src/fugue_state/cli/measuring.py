@@ -11,7 +11,6 @@ from fugue_state.cli.options import (
     USER_PATH,
     WHOLE_ORDERS,
     check_picture,
-    examples,
     forced,
     inversion,
     machine_readable,
@@ -19,7 +18,7 @@ from fugue_state.cli.options import (
     sliced,
     themed,
 )
-from fugue_state.cli.telling import draw, note, note_letters, report, say, tracked
+from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked
 from fugue_state.config import DEFAULT_MEMORY, MEASURE_PER_CLASS, CurveConfig, ProfileConfig, QualityName
 from fugue_state.errors import counted
 from fugue_state.settings import checked

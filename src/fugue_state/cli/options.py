@@ -57,11 +57,6 @@ SCORE_PATH = ScorePath()
 WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
 
 
-def examples(*lines: str) -> str:
-    """Return an epilog of example commands that click does not wrap."""
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
 def option(
     kind: type[Settings], key: str, *names: str, about: str, kind_of: Any = None
 ) -> Callable[[Command], Command]:

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fugue_state.cli.options import examples, option
-from fugue_state.cli.telling import note, say
+from fugue_state.cli.options import option
+from fugue_state.cli.telling import examples, note, say
 from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName
 from fugue_state.errors import InputError
 from fugue_state.score.model import Score

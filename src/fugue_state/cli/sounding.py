@@ -11,7 +11,6 @@ import click
 from fugue_state.cli.options import (
     USER_PATH,
     Command,
-    examples,
     forced,
     inversion,
     machine_readable,
@@ -20,7 +19,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import note_letters, report, say, tracked
+from fugue_state.cli.telling import examples, note_letters, report, say, tracked
 from fugue_state.config import DEFAULT_MEMORY, PATH_STEPS, SAMPLE_COUNT, AtlasConfig, QualityName
 from fugue_state.errors import InputError, counted
 from fugue_state.settings import checked

@@ -23,6 +23,11 @@ Item = TypeVar("Item")
 FIGURES = 4  # of a number that a person reads
 
 
+def examples(*lines: str) -> str:
+    """Return an epilog of example commands that click does not wrap."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def draw(figure: Figure, path: Path) -> None:
     """Write a picture and say so."""
     from fugue_state.look.saved import save_figure

@@ -12,11 +12,12 @@ from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
 from fugue_state import asked
-from fugue_state.config import VERSION, MelSpec, ModelConfig, Seed, VocoderConfig
+from fugue_state.config import MelSpec, ModelConfig, Seed, VocoderConfig
 from fugue_state.errors import CheckpointError, InputError, shown, unknown
 from fugue_state.limits import MEMORY_NAME
 from fugue_state.score.places import at_home
 from fugue_state.settings import AnySettings, Settings, checked
+from fugue_state.version import VERSION
 
 SHIPPED = "memories"
 SUFFIX = ".safetensors"

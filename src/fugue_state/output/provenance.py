@@ -11,7 +11,6 @@ import soundfile
 
 from fugue_state.audio.made import MAKER, records
 from fugue_state.audio.riff import read_comments
-from fugue_state.config import VERSION
 from fugue_state.errors import InputError
 from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
@@ -20,6 +19,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
 from fugue_state.score.places import settled, travelling
 from fugue_state.settings import checked
+from fugue_state.version import VERSION
 
 KEYS: dict[str, type] = {
     "made_by": str,

@@ -15,13 +15,14 @@ import numpy as np
 from fugue_state.arrays import Array
 from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import VERSION, ClipConfig, ResynthConfig
+from fugue_state.config import ClipConfig, ResynthConfig
 from fugue_state.corpus.clips import loudest_rms
 from fugue_state.errors import AudioError, FugueError, InputError
 from fugue_state.files import output_path, scratch_file
 from fugue_state.measure.fidelity import chroma_error, log_spectral_error
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+from fugue_state.version import VERSION
 
 PEAK = 0.99
 LEAST = 1e-12

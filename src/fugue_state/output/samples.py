@@ -12,7 +12,7 @@ import numpy as np
 from fugue_state.arrays import Array
 from fugue_state.audio import io
 from fugue_state.audio.made import MAKER
-from fugue_state.config import EVENT_BATCH, VERSION
+from fugue_state.config import EVENT_BATCH
 from fugue_state.files import output_folder, output_path
 from fugue_state.look.saved import save_figure
 from fugue_state.look.sheet import sheet_figure
@@ -21,6 +21,7 @@ from fugue_state.measure.atlas import Atlas, Place
 from fugue_state.memory.memory import Memory
 from fugue_state.output.provenance import write_json
 from fugue_state.progress import Track, untracked
+from fugue_state.version import VERSION
 
 PEAK = 0.97
 SHEET_COLUMNS = 8

@@ -210,7 +210,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(tmp_path: Path, monkeypatch: pyte
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")
 
-    monkeypatch.setattr("fugue_state.memory.checkpoint.save_file", full)
+    monkeypatch.setattr("fugue_state.tensors.save_file", full)
     with pytest.raises(OutputError, match=r"could not be written.*No space left"):
         trained(tmp_path / "run", run_config(), mel_set(), Budget(steps=2), begin=Begin.RESUME)
     assert same(before, weights(tmp_path / "run"))

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from joblib import Parallel, cpu_count, delayed
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from fugue_state.arrays import Array, Whole
 from fugue_state.audio.mel import MelTransform
@@ -22,8 +21,8 @@ from fugue_state.corpus.cache import Cache
 from fugue_state.corpus.folder import Clip, Corpus
 from fugue_state.corpus.slices import identity, read_clips, ready
 from fugue_state.errors import CorpusError, OutputError, counted
-from fugue_state.files import replacing
 from fugue_state.progress import Track, untracked
+from fugue_state.tensors import save_tensors
 
 FEWEST_CLIPS = 2
 CHUNK = 64
@@ -94,9 +93,8 @@ def _keep(found: MelSet, path: Path | None, cache: Cache) -> None:
     facts = json.dumps([astuple(f) for f in found.facts])
     about = {"key": found.key, "left_out": json.dumps(found.left_out), "facts": facts}
     try:
-        with replacing(path) as beside:
-            save_file({"mels": found.mels, "label": found.label}, beside, about)
-    except (OutputError, SafetensorError) as error:
+        save_tensors(path, {"mels": found.mels, "label": found.label}, about)
+    except OutputError as error:
         cache.say(f"{error}; the mels are not kept for the next time")
 
 

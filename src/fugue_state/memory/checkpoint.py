@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 
 from fugue_state.arrays import Array
-from fugue_state.errors import CheckpointError, OutputError, shown
-from fugue_state.files import replacing
+from fugue_state.errors import CheckpointError, shown
 from fugue_state.memory.catalogue import (
     FORMAT,
     HEADER,
@@ -31,24 +28,15 @@ from fugue_state.memory.catalogue import (
 from fugue_state.memory.layers import BANDS, Generator, Shapes
 from fugue_state.memory.vocoder import MagnitudeNet
 from fugue_state.settings import Settings
+from fugue_state.tensors import Tensors, save_tensors
 
 VOCODER_PREFIX = "vocoder."
-Tensors = Mapping[str, npt.NDArray[Any]]
 
 
 def write_tensors(path: Path, kind: str, header: Settings, tensors: Tensors) -> None:
     """Write tensors with a header that names its kind and format; all or nothing."""
     text = json.dumps({"kind": kind, "format": FORMAT, "header": header.model_dump(mode="json")})
     save_tensors(path, tensors, {HEADER: text})
-
-
-def save_tensors(path: Path, tensors: Tensors, metadata: Mapping[str, str]) -> None:
-    """Write a safetensors file, all or nothing; OutputError if it cannot be written."""
-    with replacing(path) as beside:
-        try:
-            save_file({name: np.asarray(t, order="C") for name, t in tensors.items()}, beside, dict(metadata))
-        except SafetensorError as error:
-            raise OutputError(f"{path}: could not be written ({error})") from None
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from fugue_state.config import HUSH_S, SEED_MAX, QualityName
 from fugue_state.errors import InputError
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
-from fugue_state.piece.line import Onset
+from fugue_state.piece.line import Onset, merged
 from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change
 from fugue_state.score.paths import PATHS, Value, check, find, written
@@ -224,7 +223,7 @@ class Conductor:
                 yield onset, number, z
 
         voices = range(len(piece.lines))
-        return heapq.merge(*map(numbered, voices), key=lambda one: (one[0].time_s, one[1]))
+        return merged(map(numbered, voices))
 
     def step(self) -> Bar:
         """Go on by one block."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
@@ -21,7 +20,7 @@ from fugue_state.memory.bends import Bend, Source
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.even import EvenPace
 from fugue_state.piece.event import Event
-from fugue_state.piece.line import Line, Onset
+from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.piece.listening import Ear
 from fugue_state.piece.orders import Described, Orders
 from fugue_state.progress import Track, untracked
@@ -118,7 +117,7 @@ class Layout:
             for onset, z in line.latents(self.last_s):
                 yield onset, line.number, z
 
-        yield from heapq.merge(*map(numbered, self.lines), key=lambda one: (one[0].time_s, one[1]))
+        return merged(map(numbered, self.lines))
 
     def timeline(self, governor: Governor | None = None) -> Timeline:
         """Return what is remembered when; of an adaptive forgetting, what a governor has decided."""

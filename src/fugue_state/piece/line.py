@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import heapq
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -30,6 +31,9 @@ class Onset(NamedTuple):
     time_s: float
     turn: int
     step: int
+
+
+Numbered = TypeVar("Numbered", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +152,11 @@ class Line:
 
     def _random(self, purpose: int, onset: Onset) -> np.random.Generator:
         return np.random.default_rng([self.seed, purpose, self.number, onset.step])
+
+
+def merged(voices: Iterable[Iterable[Numbered]]) -> Iterator[Numbered]:
+    """Merge what voices do, (onset, number of the voice, ...), by time; at the same time the first voice is first."""
+    return heapq.merge(*voices, key=lambda one: (one[0].time_s, one[1]))
 
 
 def blend(one: Array, other: Array, share: float) -> Array:

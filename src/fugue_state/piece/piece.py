@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cached_property
@@ -16,7 +15,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.piece.conductor import Conductor, Passing, moves
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
-from fugue_state.piece.line import Line, Onset
+from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.progress import Track, untracked
 from fugue_state.score.cues import CueSpan, spans
 from fugue_state.score.model import Score
@@ -98,7 +97,7 @@ class Piece(Layout):
             return
         timeline, rate = self.timeline(self._decided), self.score.file.sample_rate_hz
         intact = np.ones(self.memory.units, dtype=np.float32)
-        for onset, number in heapq.merge(*map(_numbered, self.lines), key=lambda one: (one[0].time_s, one[1])):
+        for onset, number in merged(map(_numbered, self.lines)):
             line = self.lines[number]
             strengths = self.strengths(timeline, onset.time_s) if line.voice.forgets else intact
             yield Outline(round(onset.time_s * rate), number, line.turns[onset.turn].chord, strengths)

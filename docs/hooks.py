@@ -16,7 +16,7 @@ from generate.drawings import DRAWINGS
 from generate.markdown import section
 
 ROOT = Path(__file__).parent.parent
-DRAWING = re.compile(r"!\[[^\]]*\]\(images/(pipeline|network)\.svg\)")
+DRAWING = re.compile(r"!\[[^\]]*\]\(images/(pipeline|network|house)\.svg\)")
 # What only the site has stands in a comment, which a code host does not show; what only a code host needs, between two.
 ON_SITE = re.compile(r"<!-- site: (.*?) -->", re.DOTALL)
 OFF_SITE = re.compile(r"<!-- off site -->.*?<!-- on -->\n?", re.DOTALL)

@@ -16,6 +16,7 @@ import numpy as np
 
 from fugue_state.config import MelSpec, ModelConfig
 from fugue_state.look.theme import THEMES
+from generate.house import imported, rooms, said
 
 MARGIN = 8
 BOX = (108, 46)
@@ -24,6 +25,8 @@ LAYER = 88  # from one layer to the next
 UNITS_A_DOT = 16
 ACROSS = 4  # dots
 DOT = 11  # from one to the next
+CELL = 24  # of the map of the house
+SAID = 560  # of what a folder says of itself
 REMEMBERED = (0.55, 0.7, 0.8, 0.9, 1.0)  # of each layer, in the drawing: what is near the latent goes first
 LEARNING = (("recordings", "a folder"), ("mels", "3 s each"), ("learning", "minutes"), ("memory", "two networks"))
 PLAYING = (
@@ -75,6 +78,27 @@ def network() -> str:
     lines += [*_mel(x, middle, 96), *_below(x, under, "output", "a mel", f"{spec.n_mels} x {spec.frames}")]
     title = f"The generator and its {model.units} units, {UNITS_A_DOT} to a dot; dots without colour are forgotten"
     return _drawing(title, x + 104, under + 40, lines)
+
+
+def house() -> str:
+    """Return the folders of the code from top to bottom, each with a dot for every one that it imports from."""
+    names = rooms()
+    left, top = MARGIN + BOX[0] + SAID, 96
+    lines = []
+    for column, name in enumerate(names):
+        x = left + column * CELL
+        lines.append(f'<text class="second" transform="translate({x + 4:g} {top - 14}) rotate(-60)">{name}</text>')
+    for row, name in enumerate(names):
+        y = top + row * CELL
+        lines += [_text(MARGIN, y + 4, name), _text(MARGIN + BOX[0], y + 4, said(name), "second")]
+        lines.append(_path(f"M{MARGIN:g} {y + CELL / 2:g}H{left + len(names) * CELL:g}"))
+        for column, other in enumerate(names):
+            if other in imported(name):
+                lines.append(
+                    f'<circle cx="{left + column * CELL:g}" cy="{y:g}" r="4" style="fill: var(--fugue-glow)"/>'
+                )
+    title = "The folders of the code: each imports only from those at its right, which stand below it"
+    return _drawing(title, left + len(names) * CELL + 40, top + len(names) * CELL, lines)
 
 
 def _dots(x: float, y: float, layer: int, count: int) -> Iterator[str]:
@@ -140,7 +164,7 @@ def _head(x: float, y: float, *, down: bool = False) -> str:
     return f'<polygon class="head" points="{tip} {back[0]} {back[1]}"/>'
 
 
-DRAWINGS = {"pipeline": pipeline, "network": network}
+DRAWINGS = {"pipeline": pipeline, "network": network, "house": house}
 ALONE = "paper"  # the theme of a drawing that stands by itself, and the rules of its page in docs/stylesheets/site.css
 RULES = """\
 text { fill: INK; font: 13px Inter, sans-serif; } text.second { fill: FAINT; font-size: 11.5px; }

@@ -1,1 +1,1 @@
-"""The memory played live: sockets, OSC, takes; nothing musical."""
+"""The memory played live: sockets, OSC, takes and the page; nothing musical."""

@@ -1,1 +1,1 @@
-"""What can be measured of a sound."""
+"""What can be measured of a sound or of a memory."""

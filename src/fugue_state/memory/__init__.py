@@ -1,1 +1,1 @@
-"""What is learned: networks, training, checkpoints. Knows no piece."""
+"""A memory as it is played: its header, layers, bends and vocoder, and where memories are found."""

@@ -1,1 +1,1 @@
-"""The score: a piece as data, in the words of a composer; it knows no network."""
+"""A piece as data: TOML, cues and paths, in the words of a composer; it knows no memory."""

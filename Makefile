@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
+BESIDE ?= -n 3 --dist worksteal # how tests run that disturb nobody: some wait while others compute
 
-.PHONY: demo docs docs-serve notebook test lint types imports tests fuzz clean
+.PHONY: demo docs docs-serve notebook test quick lint types imports tests fuzz clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 	mkdir -p $(OUT)/demo
@@ -20,6 +21,9 @@ notebook: $(VENV)/.dev ## Run the notebook again, from top to bottom
 
 test: lint types imports tests ## Everything that must pass
 
+quick: lint types imports ## What is soon done: no training, no browser, no other process
+	$(BIN)/pytest $(BESIDE) -m "not realtime and not heavy"
+
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,7 +35,8 @@ imports: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 tests: $(VENV)/.dev
-	$(BIN)/pytest
+	$(BIN)/pytest $(BESIDE) -m "not realtime"
+	$(BIN)/pytest -m realtime
 
 fuzz: $(VENV)/.dev ## Malformed inputs by the thousand: some minutes
 	$(BIN)/python -m fuzz

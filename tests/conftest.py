@@ -23,6 +23,30 @@ from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import MagnitudeNet
 
 RATE = 22_050
+# Files whose tests play in real time or in a browser: they run by themselves, so that nothing makes them late.
+REALTIME = {
+    "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_osc",
+    "test_live_sockets", "test_live_takes", "test_page", "test_performance_benchmark", "test_undo",
+}  # fmt: skip
+# Files whose tests train, start processes, follow documents or use the memories that ship.
+HEAVY = {
+    "test_benchmark", "test_cli", "test_clusters", "test_compiled", "test_composing", "test_composition_benchmark",
+    "test_curve", "test_documents", "test_film", "test_fuzz", "test_hearing", "test_lesson", "test_light",
+    "test_neural_benchmark", "test_notebook", "test_pace", "test_pictures", "test_pictures_of_takes",
+    "test_render", "test_run", "test_shipped", "test_shipped_scores", "test_site", "test_threads", "test_training",
+}  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by what they need."""
+    for item in items:
+        name = item.path.stem
+        if name in REALTIME:
+            item.add_marker("realtime")
+        elif name in HEAVY:
+            item.add_marker("heavy")
+
+
 LABELS = ("Am", "C", "G")
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"

@@ -35,16 +35,18 @@ def test_what_is_wrong_in_what_arrives_is_counted(benchmark: ModuleType) -> None
 def test_everything_is_measured(
     benchmark: ModuleType, tiny_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Three minutes of a performer who never rests: nothing breaks, and the take is what was heard."""
+    """A minute of a performer who never rests: nothing breaks, and the take is what was heard."""
     monkeypatch.setattr(benchmark, "MOVES", 10)
-    monkeypatch.setattr(sys, "argv", ["live.py", str(tiny_path), "--minutes", "3", "--buffer", "2000"])
+    monkeypatch.setattr(benchmark, "KEPT_S", 45.0)
+    monkeypatch.setattr(benchmark, "SWAPPED_S", 4.0)
+    monkeypatch.setattr(sys, "argv", ["live.py", str(tiny_path), "--minutes", "1", "--buffer", "2000"])
     benchmark.main()
     told = json.loads(capsys.readouterr().out)
     assert (told["gaps"], told["nan"], told["over"]) == (0, 0, 0)
     assert set(told["refused"]) <= {"there is nothing to undo"}
-    assert told["control_ms"]["count"] > 500
+    assert told["control_ms"]["count"] > 200
     assert told["changes"] > 1000
-    assert told["replayed_s"] > 115
+    assert told["replayed_s"] > 40
     assert told["replay_equal"], told
     assert told["memory_mb"]["after"] < 1.1 * told["memory_mb"]["before"]
     assert told["page"] is None or len(told["page"]) == 6

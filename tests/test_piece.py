@@ -292,6 +292,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read in kilobytes, as on Linux")
+@pytest.mark.heavy
 def test_a_long_piece_needs_no_more_memory(tmp_path: Path) -> None:
     def peak(seconds: int) -> int:
         command = [sys.executable, "-c", PEAK_SCRIPT, str(seconds), str(tmp_path)]

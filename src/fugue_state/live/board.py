@@ -11,9 +11,9 @@ import numpy as np
 
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.protocol import levels
+from fugue_state.live.wish import Move
 from fugue_state.score.paths import HOLD, Value, find
 
-Move = tuple[str, Value]
 # What an undo brings back; transport and volume are no part of it.
 UNDONE = {
     "/forget", "/recall", "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",

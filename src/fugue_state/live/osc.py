@@ -94,12 +94,12 @@ class OscDoor(asyncio.DatagramProtocol):
         except (OSError, UnicodeError) as error:
             where, why = f"{config.osc_host}:{config.osc_port}", getattr(error, "strerror", None) or "no machine's name"
             raise InputError(f"OSC cannot be heard at {where} ({why}); choose another --osc-port") from None
-        session.followers.append(door.follow)
+        session.people.followers.append(door.follow)
         return door
 
     def close(self) -> None:
         """Hear no more."""
-        self.session.followers.remove(self.follow)
+        self.session.people.followers.remove(self.follow)
         self._agenda.close()
         self._transport.close()
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from fugue_state.live.addresses import ROOT, Node, tree
 from fugue_state.live.guard import EVERYWHERE
+from fugue_state.live.part import OF_LAYERS
 from fugue_state.live.protocol import bytes_of
-from fugue_state.live.session import OF_LAYERS, Session
+from fugue_state.live.session import Session
 from fugue_state.score.paths import Path
 
 TAGS = {"float": "f", "int": "i", "string": "s", "bytes": "b", "trigger": ""}
@@ -56,7 +57,7 @@ class Query:
     def _below(self, node: Node) -> bytes:
         """Return all that is below an address; what has not changed is not made again."""
         session = self._session
-        state = (session.rev, id(session.part), session.state, node.address)
+        state = (session.people.rev, id(session.part), session.state, node.address)
         if self._made is None or self._made[0] != state:
             values = self._values()
             pieces = self._form(node, frozenset(values))

@@ -217,7 +217,7 @@ def killed_take(folder: Path, lines: int | None = None) -> Path:
             recorder.change(change)
         samples = performance.next().samples
         recorder.sound(performance.position, samples)
-    wait_for(lambda: recorder._written == performance.position)
+    wait_for(lambda: recorder._track.written == performance.position)
     left = folder / "killed" / f"take-001{takes.OPEN}"
     shutil.copytree(folder / left.name, left)
     recorder.stop()

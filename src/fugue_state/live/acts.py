@@ -15,7 +15,7 @@ from fugue_state.score.paths import Value, find
 
 
 class Acts:
-    """Does such wishes, each in the room it belongs to, unless something else forbids it.
+    """Does what people ask for beside moving the sound, each in its room, unless what goes on in another forbids it.
 
     `render(name)` begins to render a take.
     """

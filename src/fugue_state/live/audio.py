@@ -19,7 +19,7 @@ from fugue_state.live.inbox import Inbox, Job
 from fugue_state.live.pace import QUALITY, Pace
 from fugue_state.live.report import Report, Units
 from fugue_state.live.taking import Records, Takings
-from fugue_state.live.wish import Wish
+from fugue_state.live.wish import PLAY, Wish
 
 if TYPE_CHECKING:
     from fugue_state.engine.performance import Performance, Sounding  # take long to import
@@ -196,7 +196,7 @@ class BlockClock(threading.Thread):
         wish.back = back
         if wish.path == QUALITY:
             self._pace.wanted = str(wish.value)
-        if wish.path == "/play" and wish.value and not self.running:
+        if wish.path == PLAY and wish.value and not self.running:
             self._pace.start()
             self.running = True
         return ""

@@ -128,19 +128,17 @@ class People:
 
     def tell(self, kind: str, **values: Any) -> None:
         """Tell everyone something that nobody may miss."""
-        text = write(kind, **values)
-        for client in self.clients:
-            if client.greeted:
-                client.say(text)
-        for follow in self.followers:
-            follow(kind, values)
+        self._spread(kind, values, PageClient.say)
 
     def show(self, kind: str, **values: Any) -> None:
         """Tell everyone something that the next of its kind replaces."""
+        self._spread(kind, values, lambda client, text: client.show(kind, text))
+
+    def _spread(self, kind: str, values: Mapping[str, Any], give: Callable[[PageClient, str], None]) -> None:
         text = write(kind, **values)
         for client in self.clients:
             if client.greeted:
-                client.show(kind, text)
+                give(client, text)
         for follow in self.followers:
             follow(kind, values)
 

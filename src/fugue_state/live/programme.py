@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,6 +15,7 @@ from fugue_state.live.part import Part
 from fugue_state.live.protocol import RefusedError
 from fugue_state.live.takes import listed, render_finer
 from fugue_state.live.tapes import check_known
+from fugue_state.live.wish import PLAY, Move
 from fugue_state.live.work import Work
 from fugue_state.score.model import Score
 from fugue_state.score.text import load_score
@@ -38,8 +39,8 @@ class House:
 class Programme:
     """Swaps memories and replays takes: loads them beside what plays, and changes to them between two blocks.
 
-    `begin(keeps_banks)` is called on the loop whenever another part plays, and says whether banks still fit;
-    `replays(name)` when a take begins to play.
+    Whenever another part plays, `begin(keeps_banks)` is called on the loop and told whether banks still fit it. A take
+    starts to play by `ask(moves, by)`, in its own name.
     """
 
     def __init__(
@@ -48,12 +49,12 @@ class Programme:
         house: House,
         work: Work,
         begin: Callable[[bool], None],
-        replays: Callable[[str], None],
+        ask: Callable[[Sequence[Move], str], None],
     ) -> None:
-        self.loading = ""  # what is
+        self.loading = ""  # the memory or take that is being loaded
         self.parked: Part | None = None  # what goes on after a replay
         self._config, self._house, self._work = config, house, work
-        self._begin, self._replays = begin, replays
+        self._begin, self._ask = begin, ask
         self._replay_end: int | None = None
 
     def open(self, part: Part, player: BlockClock) -> None:
@@ -131,7 +132,7 @@ class Programme:
             self.parked = self.part
             part, self._replay_end = now
             self._change_to(part)
-            self._replays(name)
+            self._ask([(PLAY, 1)], name)
 
         await self._on_clock(change, changed)
 

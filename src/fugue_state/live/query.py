@@ -83,16 +83,14 @@ class Query:
         """Return the values of all controls."""
         session = self._session
         values = dict(session.values)
-        start, units = 0, session.part.units
-        for n, size in enumerate(session.part.memory.layers.values(), 1):
-            inside = slice(start, start + size)
+        units = session.part.units
+        for n, inside in enumerate(session.part.layers(), 1):
             for name, of_layer in OF_LAYERS.items():
                 values[name.replace("<n>", str(n))] = bytes_of(getattr(units, of_layer)[inside])
             strengths, frozen = units.brushed[inside].tolist(), units.frozen[inside].astype(int).tolist()
             for k, (strength, freeze) in enumerate(zip(strengths, frozen, strict=True), 1):
                 values[f"/unit/{n}/{k}/strength"] = strength
                 values[f"/unit/{n}/{k}/freeze"] = freeze
-            start += size
         return values
 
 

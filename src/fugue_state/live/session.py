@@ -12,7 +12,7 @@ from fugue_state.config import LiveConfig
 from fugue_state.errors import why
 from fugue_state.live.acts import Acts
 from fugue_state.live.audio import BlockClock
-from fugue_state.live.clients import Client
+from fugue_state.live.clients import Client, PageClient
 from fugue_state.live.desk import Desk
 from fugue_state.live.part import OF_WHOLE, Part
 from fugue_state.live.people import People
@@ -21,22 +21,22 @@ from fugue_state.live.programme import House, Programme
 from fugue_state.live.protocol import RefusedError, Set, tree
 from fugue_state.live.report import Report
 from fugue_state.live.tapes import Tapes
-from fugue_state.live.wish import Wish
+from fugue_state.live.wish import PLAY, Wish
 from fugue_state.live.wishes import Wishes
 from fugue_state.live.work import Work
 from fugue_state.score.model import Score
 from fugue_state.score.paths import find, written
 
-PLAY = "/play"
 GOODBYE_S = 1.0  # in which everyone should have heard that the server ends
 
 
 class Session:
     """What several performers and watchers share: joins the rooms, opens and closes them.
 
-    The rooms know nothing of each other: `people` are told things, `wishes` are done in their order, the `desk` keeps
-    banks, `tapes` are recorded, `pictures` are shown, and the `programme` says which memory plays. All but the clock's
-    reports happens on the loop.
+    The `people` are told things, `wishes` are done in their order, the `desk` keeps banks, `tapes` are recorded and
+    `pictures` shown: these rooms know nothing of each other, and speak by functions that they are given. The
+    `programme` says which memory plays, `acts` does what needs several rooms, and `work` goes on beside the loop. The
+    clock reports from its own thread; all else happens on the loop.
     """
 
     def __init__(self, config: LiveConfig, house: House) -> None:
@@ -48,7 +48,7 @@ class Session:
         self.desk = Desk(tell, self.wishes.ask)
         self.tapes = Tapes(config, tell, self._now, self._on_clock, self.work.on_loop)
         self.pictures = Pictures(config, tell, self.people.show, self._stats)
-        self.programme = Programme(config, house, self.work, self._begin, self._begin_replay)
+        self.programme = Programme(config, house, self.work, self._begin, self.wishes.ask)
         self.acts = Acts(self.people, self.desk, self.tapes, self.programme, self._render)
         self._state = ""  # that was told last
 
@@ -149,7 +149,7 @@ class Session:
 
     # What people ask for.
 
-    def read(self, client: Any, text: str | bytes) -> None:
+    def read(self, client: PageClient, text: str | bytes) -> None:
         """Follow a message of a page, or say why not."""
         self.people.read(client, text, self._follow)
 
@@ -188,14 +188,14 @@ class Session:
         except Exception as error:  # noqa: BLE001 - whatever it is, they wait for an answer
             wish.refuse("not_now", why(error))
 
+    def _render(self, name: str) -> None:
+        self.tapes.render(name, self.house.render, self.work.keep)
+
     def _send(self, wish: Wish) -> None:
         self.player.ask(wish)
 
     def _act(self, wish: Wish) -> None:
         self.acts.do(wish)
-
-    def _render(self, name: str) -> None:
-        self.tapes.render(name, self.house.render, self.work.keep)
 
     def _on_clock(self, job: Callable[[BlockClock], None]) -> None:
         """Do something with the clock between two blocks."""
@@ -209,9 +209,6 @@ class Session:
         self.desk.halt()
         self.pictures.begin_anew()
         self.people.begin_anew()
-
-    def _begin_replay(self, name: str) -> None:
-        self.wishes.ask([(PLAY, 1)], name)
 
     # What the clock brings.
 

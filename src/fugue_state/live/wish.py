@@ -14,6 +14,7 @@ from fugue_state.live.clients import Client
 from fugue_state.score.paths import Value
 
 Move = tuple[str, Value]
+PLAY = "/play"  # the wish that lets the clock begin
 
 
 @dataclass(eq=False)

@@ -18,7 +18,7 @@ from fugue_state.score.log import Log
 from fugue_state.score.model import Score
 
 
-class Desk:
+class Studio:
     """Tapes whose clock does each job at once, and whose other threads are heard when they are over."""
 
     def __init__(self, folder: Path) -> None:
@@ -61,42 +61,42 @@ class Desk:
 
 
 def test_a_take_is_recorded_marked_and_kept(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.tapes.start({})
-    assert desk.tapes.overview()["recording"] is True
+    studio = Studio(tmp_path)
+    studio.tapes.start({})
+    assert studio.tapes.overview()["recording"] is True
     with pytest.raises(RefusedError, match="a take is being recorded; end it first"):
-        desk.tapes.check_idle("; end it first")
-    desk.play()
-    desk.tapes.mark("here", "one")
-    desk.tapes.stop()
-    desk.hear()
-    assert desk.did() == [("armed", "", True), ("recording", "take-001", False), ("kept", "take-001", False)]
-    assert desk.ended == [False]
-    assert desk.tapes.overview() == {
+        studio.tapes.check_idle("; end it first")
+    studio.play()
+    studio.tapes.mark("here", "one")
+    studio.tapes.stop()
+    studio.hear()
+    assert studio.did() == [("armed", "", True), ("recording", "take-001", False), ("kept", "take-001", False)]
+    assert studio.ended == [False]
+    assert studio.tapes.overview() == {
         "recording": False, "takes": {"take-001": ["toml", "flac", "txt"]}, "rendering": None,
     }  # fmt: skip
-    assert desk.tapes.begun_at == 128
-    assert not desk.tapes.finishing
+    assert studio.tapes.begun_at == 128
+    assert not studio.tapes.finishing
     assert (tmp_path / "take-001.txt").read_text().endswith("\there\n")
 
 
 def test_a_take_that_ends_by_itself_is_over(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
-    desk.tapes.start({})
-    desk.recording[0].stop()
-    desk.hear()
-    assert desk.did()[-1] == ("failed", "", False)
-    assert desk.ended == [True]
-    assert desk.tapes.recorder is None
+    studio = Studio(tmp_path)
+    studio.tapes.start({})
+    studio.recording[0].stop()
+    studio.hear()
+    assert studio.did()[-1] == ("failed", "", False)
+    assert studio.ended == [True]
+    assert studio.tapes.recorder is None
 
 
 def test_without_a_take_there_is_nothing_to_stop_and_a_mark_is_only_told(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    studio = Studio(tmp_path)
     with pytest.raises(RefusedError, match="no take is being recorded"):
-        desk.tapes.stop()
-    desk.tapes.check_idle(" already")
-    desk.tapes.mark("here", "one")
-    assert desk.told == [{"what": "mark", "at_sample": 128, "text": "here", "by": "one"}]
+        studio.tapes.stop()
+    studio.tapes.check_idle(" already")
+    studio.tapes.mark("here", "one")
+    assert studio.told == [{"what": "mark", "at_sample": 128, "text": "here", "by": "one"}]
 
 
 def render(take: Path) -> None:
@@ -104,17 +104,17 @@ def render(take: Path) -> None:
 
 
 def test_one_take_is_rendered_at_a_time_if_it_is_known_and_not_rendered_yet(tmp_path: Path) -> None:
-    desk = Desk(tmp_path)
+    studio = Studio(tmp_path)
     kept: Any = []
     keep: Any = kept.append
     for name in ("take-001.toml", "take-002.toml", "take-002.wav"):
         (tmp_path / name).touch()
     for name, wrong in (("../secret", "unknown take"), ("take-002", "take-002.wav is there already")):
         with pytest.raises(RefusedError, match=wrong):
-            desk.tapes.render(name, render, keep)
-    desk.tapes.render("take-001", render, keep)
-    assert desk.tapes.overview()["rendering"] == "take-001"
+            studio.tapes.render(name, render, keep)
+    studio.tapes.render("take-001", render, keep)
+    assert studio.tapes.overview()["rendering"] == "take-001"
     with pytest.raises(RefusedError, match="take-001 is being rendered; one at a time"):
-        desk.tapes.render("take-001", render, keep)
+        studio.tapes.render("take-001", render, keep)
     [waiting] = kept
     waiting.close()

@@ -20,7 +20,7 @@ from fugue_state.limits import TAKE_WAITING
 from fugue_state.live.aside import aside
 from fugue_state.live.journal import Journal, Track
 from fugue_state.live.takes import BEFORE, JOURNAL, SOUND, Claim, claimed, finish
-from fugue_state.score.log import Done, Log
+from fugue_state.score.log import KeptChange, Log
 from fugue_state.score.model import Score
 
 
@@ -66,7 +66,7 @@ class Recorder(threading.Thread):
         for at, text in self._early:
             self.mark(max(at, start), text)
 
-    def change(self, done: Done) -> None:
+    def change(self, done: KeptChange) -> None:
         """Keep a change, at a sample counted from the origin."""
         self._put(done)
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.live.care import Care
-from fugue_state.score.log import Done, Log
+from fugue_state.score.log import KeptChange, Log
 from fugue_state.score.model import Score
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ class Records(Protocol):
     def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
         """Begin with a block at `start` of a performance: what is played, and what was done since `origin`."""
 
-    def change(self, done: Done) -> None:
+    def change(self, done: KeptChange) -> None:
         """Keep a change, at a sample counted from the origin."""
 
     def sound(self, until: int, samples: npt.NDArray[np.float32]) -> None:

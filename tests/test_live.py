@@ -424,7 +424,7 @@ def test_overload_steps_the_quality_down_before_it_breaks(tmp_path: Path) -> Non
 def test_quality_comes_back_when_it_is_calm(tmp_path: Path) -> None:
     with Stage(tmp_path / "takes", load_high=1e9, load_low=1e9, recover_s=0.1) as stage, stage.hand() as hand:
         stage.session.player.performance.change("/quality", "draft")
-        assert stage.session.player.degraded
+        assert stage.session.player._pace.wanted == "live"
         hand.done("/play", 1)
         wait_for(lambda: stage.performance.values["/quality"] == "live")
 

@@ -53,7 +53,7 @@ class BlockClock(threading.Thread):
         self._takings = Takings(self._care)
         self._units_per_s = config.units_per_s
         self._told = 0  # when units were told of last
-        self._offset = 0
+        self._offset = 0  # from the position of the performance to the sample that is heard
         self._at = performance.position
         self._last = np.zeros((performance.block, 2), dtype=np.float32)  # what was heard last
         self._tail: npt.NDArray[np.float32] | None = None  # of another performance
@@ -69,7 +69,7 @@ class BlockClock(threading.Thread):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """How it keeps up."""
+        """How it keeps up, as it is told."""
         health = self._pace.health
         return {
             "load": round(health.load, 3),
@@ -77,11 +77,6 @@ class BlockClock(threading.Thread):
             "rested": health.rested,
             "superseded": self._inbox.superseded,
         }
-
-    @property
-    def degraded(self) -> bool:
-        """Whether the quality has stepped down."""
-        return bool(self.performance.values[QUALITY] != self._pace.wanted)
 
     def ask(self, wish: Wish) -> None:
         """Move a control with the next block."""

@@ -40,10 +40,6 @@ class Bank:
         parts = np.split(brushed, np.cumsum([*layers.values()])[:-1])
         return cls(faders, {f"/grid/{n}": levels(units) for n, units in zip(_numbers(layers), parts, strict=True)})
 
-    def fits(self, layers: Mapping[str, int]) -> bool:
-        """Say whether it can be played by a memory with these layers."""
-        return [len(units) for units in self.brushed.values()] == [*layers.values()]
-
 
 @dataclass
 class Gesture:

@@ -61,7 +61,7 @@ class Heard:
         self._door = OscDoor(self._stage.session)
         self._door.connection_made(self._transport)
         self._door._agenda = Agenda(asyncio.get_running_loop(), lambda: self._now)
-        self._stage.session.followers.append(self._door.follow)
+        self._stage.session.people.followers.append(self._door.follow)
 
     async def follow(self, datagrams: list[bytes], sender: tuple[str, int]) -> list[tuple[bytes, Any]]:
         """Follow datagrams, also those that are to wait; return what is answered. What is said next is heard, too."""
@@ -83,7 +83,7 @@ class Heard:
 
     def close(self) -> None:
         """Hear no more."""
-        self._stage.session.followers.remove(self._door.follow)
+        self._stage.session.people.followers.remove(self._door.follow)
 
 
 @contextlib.contextmanager

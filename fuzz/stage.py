@@ -23,9 +23,10 @@ from websockets.sync.client import connect
 from fugue_state.config import LiveConfig
 from fugue_state.engine.performance import Performance
 from fugue_state.errors import FugueError, OutputError, why
-from fugue_state.live import aside, session
+from fugue_state.live import aside, tapes
+from fugue_state.live.programme import House
 from fugue_state.live.server import Server, bound
-from fugue_state.live.session import House, Session
+from fugue_state.live.session import Session
 from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
 from fugue_state.score.paths import PATHS
@@ -77,8 +78,8 @@ class Stage:
         lines = _Lines(self.wrong)
         for name in LOGS:
             logging.getLogger(name).addHandler(lines)
-        self.session.followers.append(self._hear)
-        with mock.patch.object(aside, "Aside", Here), mock.patch.object(session, "Aside", Here):
+        self.session.people.followers.append(self._hear)
+        with mock.patch.object(aside, "Aside", Here), mock.patch.object(tapes, "Aside", Here):
             self._thread.start()
             try:
                 self._begin()
@@ -152,7 +153,7 @@ class Stage:
         """Return what is still to be done until all is as it was."""
         if welcome["recording"]:
             return [("/rec/stop",)]
-        if self.session._loading or self.session._finishing or self.session._tasks:
+        if self.session.programme.loading or self.session.tapes.finishing or self.session.work.tasks:
             return [("/ping",)]
         if welcome["state"] == "replaying":
             return [("/replay", "")]

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
+from fugue_state.engine.performance import Performance, Sounding
 from fugue_state.errors import InputError
 from fugue_state.score.log import Log
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value, check, find
+
+if TYPE_CHECKING:
+    Played = Performance  # has all that the clock knows of one
+else:
+    Played = object
 
 LAYERS = {"deconv1": 32, "deconv2": 16, "deconv3": 8, "deconv4": 4, "deconv5": 2}
 PARTIALS = 8
@@ -35,20 +41,7 @@ def fake_memory(
 
 
 @dataclass
-class FakeSounding:
-    position: int
-    samples: npt.NDArray[np.float32]
-    chord: str | None
-    strengths: Strengths
-    activations: npt.NDArray[np.float32]
-    mel: npt.NDArray[np.float32]
-    peak: float
-    lufs: float
-    overloaded: bool = False
-
-
-@dataclass
-class FakePerformance:
+class FakePerformance(Played):
     """Deterministic: the same changes at the same positions give the same samples."""
 
     score: Score
@@ -58,12 +51,15 @@ class FakePerformance:
     position: int = 0
     broken: bool = False  # gives what is not a number
     is_measured: bool = False
+    origin: int = field(init=False)
+    log: Log = field(init=False, compare=False)
+    frozen: npt.NDArray[np.bool_] = field(init=False, compare=False)
 
     def __post_init__(self) -> None:
         self.origin = self.position  # a take counts from where its memory set in
         self.log = Log()
         self.score = self.score.model_copy(update={"resolution": "block"})
-        self.rate: int = self.score.file.sample_rate_hz
+        self.rate = self.score.file.sample_rate_hz
         self.values: dict[str, Any] = {
             "/forget": 0.0, "/freeze": 0, "/play": 1, "/volume": 0.25, "/seed": 0, "/chord": "", "/quality": "live",
             **{f"/layer/{n}/forget": 0.0 for n in range(1, len(self.memory.layers) + 1)},
@@ -138,7 +134,7 @@ class FakePerformance:
     def measure(self) -> None:
         self.is_measured = True
 
-    def next(self) -> FakeSounding:
+    def next(self) -> Sounding:
         time = (np.arange(self.block) + self.position - self.origin) / self.rate
         left = [part.mean() for part in np.array_split(self.strengths, PARTIALS)]
         sound = sum(a * np.sin(2 * math.pi * 110 * (i + 1) * time) for i, a in enumerate(left)) / PARTIALS
@@ -146,7 +142,7 @@ class FakePerformance:
         if self.broken:
             samples[:] = np.nan
         self.position += self.block
-        return FakeSounding(
+        return Sounding(
             position=self.position - self.block,
             samples=samples,
             chord="Am",
@@ -155,6 +151,7 @@ class FakePerformance:
             mel=np.full(128, -0.5, dtype=np.float32),
             peak=float(np.abs(samples).max()),
             lufs=-23.0,
+            overloaded=False,
         )
 
     def prepare(self, memory: Any, name: str | None = None) -> Any:

@@ -19,9 +19,10 @@ from websockets.sync.client import ClientConnection, connect
 from fugue_state.config import LiveConfig
 from fugue_state.errors import CheckpointError, OutputError
 from fugue_state.live.clients import Client
+from fugue_state.live.programme import House
 from fugue_state.live.protocol import read_audio_block
 from fugue_state.live.server import Server, bound
-from fugue_state.live.session import House, Session
+from fugue_state.live.session import Session
 from fugue_state.score.model import Score
 
 from .fake_performance import FakePerformance, fake_memory

@@ -95,7 +95,7 @@ async def later() -> None:
 
 
 async def beside(stage: Stage) -> None:
-    stage.session._keep(stage.session._carefully(divided()))
+    stage.session.work.keep(divided())
 
 
 async def divided() -> None:

@@ -17,7 +17,7 @@ from websockets.typing import Origin
 
 from fugue_state.config import LiveConfig
 from fugue_state.live.audio import BlockClock
-from fugue_state.live.session import House
+from fugue_state.live.programme import House
 from fugue_state.score.model import Score
 
 from .fake_performance import FakePerformance
@@ -181,7 +181,7 @@ def test_of_one_path_the_newest_value_wins_and_all_are_answered(stage: Stage) ->
         acks = {hand.until("ack", id=number)["at_sample"] for number in range(1000, 1200)}
         assert len(acks) < 100
         assert stage.session.values["/forget"] == 1.0
-        assert stage.session.player.health.superseded >= 100
+        assert stage.session.player.stats["superseded"] >= 100
 
 
 def test_undo_brings_back_a_gesture_and_redo_does_it_again(stage: Stage) -> None:
@@ -424,7 +424,7 @@ def test_overload_steps_the_quality_down_before_it_breaks(tmp_path: Path) -> Non
 def test_quality_comes_back_when_it_is_calm(tmp_path: Path) -> None:
     with Stage(tmp_path / "takes", load_high=1e9, load_low=1e9, recover_s=0.1) as stage, stage.hand() as hand:
         stage.session.player.performance.change("/quality", "draft")
-        assert stage.session.player.degraded
+        assert stage.session.player._pace.wanted == "live"
         hand.done("/play", 1)
         wait_for(lambda: stage.performance.values["/quality"] == "live")
 
@@ -436,7 +436,7 @@ def test_quality_comes_back_to_busy_hands_but_later_each_time() -> None:
 
     def work(load: float, seconds: float) -> str:
         for _ in range(round(seconds / block_s)):
-            clock._keep_time(load * block_s)
+            clock._pace.keep(clock.performance, load * block_s)
         return str(clock.performance.values["/quality"])
 
     assert work(0.3, 60) == "live"
@@ -455,8 +455,8 @@ def test_a_clock_that_is_behind_lets_what_sounds_rest() -> None:
     clock = BlockClock(performance, LiveConfig(buffer_ms=2000.0), lambda _: None, lambda _: None)
     block_s = performance.block / performance.rate
     for behind_s, rests in ((-60.0, 0), (0.1, 0), (0.4, 1)):  # an eighth of the buffer is .25 s
-        clock._due = time.perf_counter() - block_s - behind_s
-        clock._keep_time(block_s)
+        clock._pace.due = time.perf_counter() - block_s - behind_s
+        clock._pace.keep(performance, block_s)
         assert [done["path"] for done in performance.log.since(0)] == ["/rest"] * rests
 
 

@@ -19,9 +19,11 @@ import pytest
 from fugue_state.config import LiveConfig
 from fugue_state.engine.performance import Performance
 from fugue_state.errors import InputError
-from fugue_state.live.audio import Ask, BlockClock, Report
+from fugue_state.live.audio import BlockClock
 from fugue_state.live.board import Morph
-from fugue_state.live.session import House
+from fugue_state.live.programme import House
+from fugue_state.live.report import Report
+from fugue_state.live.wish import Wish
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
@@ -80,10 +82,10 @@ def test_no_error_of_a_performance_ends_the_clock(monkeypatch: pytest.MonkeyPatc
             patched.setattr(FakePerformance, what, property(fail))
         else:
             patched.setattr(driven.performance, what, fail)
-        [(_, wrong)] = driven.turn(Ask("/forget", 0.5, "one", "gesture")).asked
+        [(_, wrong)] = driven.turn(Wish("/forget", 0.5, "one", "gesture")).asked
     assert bool(wrong) == (what in {"change", "back"})
     assert "OddError: of no known kind" in driven.said[0]
-    [(_, wrong)] = driven.turn(Ask("/forget", 0.25, "one", "gesture")).asked
+    [(_, wrong)] = driven.turn(Wish("/forget", 0.25, "one", "gesture")).asked
     assert not wrong
     samples = driven.turn().samples
     assert samples is not None
@@ -209,9 +211,9 @@ def test_a_bank_that_is_fired_while_blocks_wait_to_be_heard_of_begins_at_its_beg
         def busy() -> None:
             before = session.player.at
             wait_for(lambda: session.player.at > before + 8 * 1024)
-            session._fire(1, 0.5, "someone")
+            session.acts.fire(1, 0.5, "someone")
 
-        session._loop.call_soon_threadsafe(busy)
+        session.work.loop.call_soon_threadsafe(busy)
         wait_for(lambda: shares and shares[-1] == 1.0)
     assert shares[0] == 0.0
     assert sorted(shares) == shares

@@ -17,7 +17,7 @@ from fugue_state.config import LiveConfig
 from fugue_state.errors import InputError
 from fugue_state.live import server
 from fugue_state.live.guard import Guard, Origin, address, is_local
-from fugue_state.live.session import House
+from fugue_state.live.programme import House
 from fugue_state.score.model import Score
 
 from .live_stage import HOUSE

@@ -138,7 +138,7 @@ def test_who_breaks_the_rules_while_being_answered_is_no_traceback(stage: Stage,
         with contextlib.suppress(ConnectionClosed):
             while True:
                 client.recv(timeout=PATIENCE_S)
-    wait_for(lambda: not stage.session.listeners and not stage.session.clients)
+    wait_for(lambda: not stage.session.people.listeners and not stage.session.people.clients)
     assert not lines.tracebacks
 
 
@@ -207,14 +207,14 @@ def test_a_listener_too_many_is_told_so(stage: Stage) -> None:
     with contextlib.ExitStack() as opened:
         for _ in range(int(LISTENERS.most)):
             opened.enter_context(Ear(stage))
-        wait_for(lambda: len(stage.session.listeners) == LISTENERS.most)
+        wait_for(lambda: len(stage.session.people.listeners) == LISTENERS.most)
         with connect(f"{stage.ws}/ws/audio", compression=None) as late:
             told = json.loads(late.recv(timeout=PATIENCE_S))
             assert told == {"type": "bye", "reason": "33 listeners are too many: at most 32 listeners"}
             with pytest.raises(ConnectionClosed):
                 late.recv(timeout=PATIENCE_S)
-        assert len(stage.session.listeners) == LISTENERS.most
-    wait_for(lambda: not stage.session.listeners)
+        assert len(stage.session.people.listeners) == LISTENERS.most
+    wait_for(lambda: not stage.session.people.listeners)
 
 
 def test_who_asks_for_no_sound_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,10 +31,13 @@ from fugue_state.config import LiveConfig, MelSpec
 from fugue_state.engine.performance import Performance
 from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
+from fugue_state.live import recorder as recorders
 from fugue_state.live import takes
 from fugue_state.live.aside import Aside, aside
-from fugue_state.live.audio import QUALITY, REST
-from fugue_state.live.session import House, Session
+from fugue_state.live.pace import QUALITY, REST
+from fugue_state.live.programme import House
+from fugue_state.live.recorder import Recorder
+from fugue_state.live.tapes import Tapes
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
@@ -107,7 +110,7 @@ def test_a_take_plays_again_to_the_same_samples(stage: Stage) -> None:
         assert event["take"] == "take-001"
         assert event["takes"] == {"take-001": ["toml", "flac", "txt"]}
         hand.done("/forget", 0.9)
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     paths = [change.path for change in load_score(take).changes]
     assert paths[:2] == ["/layer/1/forget", "/play"]
     assert "/mark" not in paths
@@ -115,7 +118,7 @@ def test_a_take_plays_again_to_the_same_samples(stage: Stage) -> None:
     np.testing.assert_array_equal(recorded(take), rendered(take))
     assert take.with_suffix(".txt").read_text().strip().endswith("\there it goes")
     assert read_provenance(take.with_suffix(".flac"))["memory"] == "fake"
-    assert not list(stage.session.takes.glob("*.take"))
+    assert not list(stage.session.tapes.folder.glob("*.take"))
     for suffix in (".toml", ".flac", ".txt"):
         answer = httpx.get(f"{stage.http}/takes/take-001{suffix}")
         assert answer.content == take.with_suffix(suffix).read_bytes()
@@ -129,7 +132,7 @@ def test_a_take_that_begins_late_knows_what_went_before(stage: Stage) -> None:
         hand.done("/layer/1/forget", 0.5)
         hand.until("stats")
         hand.keep()
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     heard, again = recorded(take), rendered(take)
     assert 1024 < len(heard) < len(again)
     np.testing.assert_array_equal(heard, again[-len(heard) :])
@@ -162,7 +165,7 @@ def test_a_take_without_a_sound_is_none(stage: Stage) -> None:
         hand.done("/rec/start")
         hand.done("/rec/stop")
         hand.until("event", what="take", did="failed")
-    assert not list(stage.session.takes.iterdir())
+    assert not list(stage.session.tapes.folder.iterdir())
 
 
 KILLED = """
@@ -204,7 +207,7 @@ def test_a_killed_server_leaves_a_take_that_the_next_one_completes(tmp_path: Pat
 def killed_take(folder: Path, lines: int | None = None) -> Path:
     """A take whose server is killed long before it is made safe; of its journal only some lines may be on the disk."""
     performance = FakePerformance(Score(memory="fake"), HOUSE.load("fake"))
-    recorder = takes.Recorder(folder, {}, LiveConfig(sync_s=3600.0), print, print, print)
+    recorder = Recorder(folder, {}, LiveConfig(sync_s=3600.0), print, print, print)
     recorder.begin(performance.score, performance.log.copy(), 0, 0)
     recorder.start()
     for number in range(40):
@@ -214,7 +217,7 @@ def killed_take(folder: Path, lines: int | None = None) -> Path:
             recorder.change(change)
         samples = performance.next().samples
         recorder.sound(performance.position, samples)
-    wait_for(lambda: recorder._written == performance.position)
+    wait_for(lambda: recorder._track.written == performance.position)
     left = folder / "killed" / f"take-001{takes.OPEN}"
     shutil.copytree(folder / left.name, left)
     recorder.stop()
@@ -284,8 +287,8 @@ def test_a_take_that_another_server_makes_is_left_alone(stage: Stage) -> None:
     with stage.hand() as hand:
         hand.done("/play", 1)
         hand.done("/rec/start")
-        wait_for((stage.session.takes / "take-001.take" / takes.SOUND).exists)
-        left = takes.unfinished(stage.session.takes)
+        wait_for((stage.session.tapes.folder / "take-001.take" / takes.SOUND).exists)
+        left = takes.unfinished(stage.session.tapes.folder)
         assert [folder.name for folder in left] == ["take-001.take"]
         assert takes.recover(left) == ([], [])
         hand.keep()
@@ -293,12 +296,12 @@ def test_a_take_that_another_server_makes_is_left_alone(stage: Stage) -> None:
 
 def test_a_take_that_cannot_begin_is_told(stage: Stage) -> None:
     with stage.hand() as hand:
-        stage.session.takes.rmdir()
+        stage.session.tapes.folder.rmdir()
         hand.done("/rec/start")
         hand.done("/play", 1)
         assert "could not be kept" in hand.seen("notice", level="warning")["text"]
         hand.seen("event", what="take", did="failed")
-        stage.session.takes.mkdir()
+        stage.session.tapes.folder.mkdir()
         hand.done("/rec/start")
         hand.until("stats")
         hand.keep()
@@ -400,7 +403,7 @@ def test_marks_before_the_first_block_are_kept(stage: Stage) -> None:
         hand.done("/play", 1)
         hand.seen("event", what="take", did="recording")
         hand.keep()
-    assert (stage.session.takes / "take-001.txt").read_text().endswith("\tit begins\n")
+    assert (stage.session.tapes.folder / "take-001.txt").read_text().endswith("\tit begins\n")
 
 
 def test_every_take_that_was_recorded_is_kept(stage: Stage) -> None:
@@ -412,17 +415,17 @@ def test_every_take_that_was_recorded_is_kept(stage: Stage) -> None:
                 hand.send({"type": "set", "path": path, "args": [], "id": 1000 + number})
         one.done("/ping")
         two.done("/ping")
-        if stage.session.recorder is not None:
+        if stage.session.tapes.recorder is not None:
             one.done("/rec/stop")
-        wait_for(lambda: not stage.session._finishing)
+        wait_for(lambda: not stage.session.tapes.finishing)
         one.done("/ping")
         told = [message for message in one.heard if message.get("what") == "take"]
         names = {did: sorted(m["take"] for m in told if m["did"] == did) for did in ("recording", "kept", "failed")}
         assert names["recording"] == names["kept"] != []
         assert not names["failed"]
         assert told[-1]["recording"] is False
-    assert sorted(takes.listed(stage.session.takes)) == names["kept"]
-    assert not takes.unfinished(stage.session.takes)
+    assert sorted(takes.listed(stage.session.tapes.folder)) == names["kept"]
+    assert not takes.unfinished(stage.session.tapes.folder)
 
 
 def test_two_servers_may_keep_their_takes_in_one_folder(tmp_path: Path) -> None:
@@ -454,13 +457,13 @@ def test_names_of_takes_do_not_collide(tmp_path: Path) -> None:
 
 def test_the_beginning_is_on_the_disk_when_recording_is_said(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     safe: list[bytes] = []
-    began = Session._began
+    began = Tapes._began
 
-    def noted(self: Session, name: str) -> None:
-        safe.append((self.takes / f"{name}.take" / takes.JOURNAL).read_bytes())
+    def noted(self: Tapes, name: str) -> None:
+        safe.append((self.folder / f"{name}.take" / takes.JOURNAL).read_bytes())
         began(self, name)
 
-    monkeypatch.setattr(Session, "_began", noted)
+    monkeypatch.setattr(Tapes, "_began", noted)
     with stage.hand() as hand:
         hand.done("/rec/start")
         hand.done("/play", 1)
@@ -477,7 +480,7 @@ def test_a_recorder_that_fails_keeps_what_it_has_and_lets_go(stage: Stage, monke
         hand.done("/rec/start")
         hand.done("/play", 1)
         hand.until("stats")
-        recorder = stage.session.recorder
+        recorder = stage.session.tapes.recorder
         assert recorder is not None
         with monkeypatch.context() as patched:
             patched.setattr(recorder, "_write_sound", fail)
@@ -490,16 +493,16 @@ def test_a_recorder_that_fails_keeps_what_it_has_and_lets_go(stage: Stage, monke
         hand.done("/rec/start")
         hand.seen("event", what="take", did="recording")
         hand.keep()
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     heard, again = recorded(take), rendered(take)
     np.testing.assert_array_equal(heard, again[: len(heard)])
 
 
 def test_what_waits_for_the_disk_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takes, "TAKE_WAITING", replace(TAKE_WAITING, most=50))
+    monkeypatch.setattr(recorders, "TAKE_WAITING", replace(TAKE_WAITING, most=50))
     ends: list[bool] = []
     said: list[str] = []
-    recorder = takes.Recorder(tmp_path, {}, LiveConfig(take_waiting_s=1e-3), said.append, said.append, ends.append)
+    recorder = Recorder(tmp_path, {}, LiveConfig(take_waiting_s=1e-3), said.append, said.append, ends.append)
     recorder.begin(Score(memory="fake", resolution="block"), Log(), 0, 0)
     for number in range(1, 500):
         recorder.sound(64 * number, np.full((64, 2), 0.25, dtype=np.float32))
@@ -542,7 +545,7 @@ def test_what_may_not_come_while_a_take_loads_or_replays_is_refused(tmp_path: Pa
 
 @pytest.mark.parametrize("text", ["a = " + "[" * 10_000, '[[changes]]\nat = 1e400\npath = "/forget"\n', "a = 1\n"])
 def test_a_damaged_take_is_refused_from_the_page_as_by_the_command(stage: Stage, text: str) -> None:
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     take.write_text(text)
     with stage.hand() as hand:
         for _ in range(2):  # nothing loads for ever
@@ -582,7 +585,7 @@ def test_a_full_disk_ends_the_sound_and_not_the_take(stage: Stage, monkeypatch: 
         hand.done("/forget", 0.75)
         hand.until("stats")
         hand.keep()
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     heard, again = recorded(take), rendered(take)
     assert 0 < len(heard) < len(again)
     np.testing.assert_array_equal(heard, again[: len(heard)])
@@ -604,7 +607,7 @@ def test_a_journal_waits_until_there_is_room(stage: Stage, monkeypatch: pytest.M
             hand.done("/forget", 0.625)
             hand.until("stats")
         hand.keep()
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     assert [change.value for change in load_score(take).changes].count(0.625) == 1
     np.testing.assert_array_equal(recorded(take), rendered(take))
 
@@ -632,7 +635,7 @@ def test_another_memory_ends_the_take(stage: Stage) -> None:
         hand.done("/layer/2/forget", 0.5)
         hand.until("stats")
         hand.keep()
-    take = stage.session.takes / "take-002.toml"
+    take = stage.session.tapes.folder / "take-002.toml"
     assert load_score(take).memory == "small"
     heard, again = recorded(take), rendered(take)
     np.testing.assert_array_equal(heard, again[-len(heard) :])
@@ -648,7 +651,7 @@ def test_what_a_score_changes_by_itself_is_part_of_the_take(stage: Stage) -> Non
         stage.session.player.do(lambda: stage.performance.change("/layer/2/forget", 1.0))
         hand.until("stats")
         hand.keep()
-    take = stage.session.takes / "take-001.toml"
+    take = stage.session.tapes.folder / "take-001.toml"
     assert [change.path for change in load_score(take).changes] == ["/play", "/layer/1/forget", "/layer/2/forget"]
     heard, again = recorded(take), rendered(take)
     np.testing.assert_array_equal(heard, again[-len(heard) :])
@@ -673,7 +676,7 @@ def test_a_late_take_of_a_long_night_holds_nothing_up(stage: Stage, monkeypatch:
             hand.done("/rec/start")
             hand.until("stats")
             hand.keep()
-    assert len(load_score(stage.session.takes / "take-001.toml").changes) > 20_000
+    assert len(load_score(stage.session.tapes.folder / "take-001.toml").changes) > 20_000
 
 
 def test_a_take_is_replayed_and_then_all_is_as_before(stage: Stage) -> None:
@@ -759,7 +762,7 @@ def test_a_take_is_rendered_beside_what_plays(kept: Stage) -> None:
         with kept.hand() as late:
             assert late.welcome["rendering"] == "take-001"
         assert ear.block()[3].any()
-        (kept.session.takes / "go").touch()
+        (kept.session.tapes.folder / "go").touch()
         done = hand.until("event", what="take", did="rendered")
         assert done["takes"] == {"take-001": ["toml", "flac", "wav"]}
         assert httpx.get(f"{kept.http}/takes/take-001.wav").content == b"finer"
@@ -768,12 +771,12 @@ def test_a_take_is_rendered_beside_what_plays(kept: Stage) -> None:
 
 def test_a_take_that_cannot_be_rendered_can_be_asked_for_again(kept: Stage) -> None:
     with kept.hand() as hand:
-        (kept.session.takes / "no").touch()
+        (kept.session.tapes.folder / "no").touch()
         hand.done("/render", "take-001")
         hand.until("event", what="take", did="not rendered")
         assert "the disk is full" in hand.seen("notice", level="warning")["text"]
-        (kept.session.takes / "no").unlink()
-        (kept.session.takes / "go").touch()
+        (kept.session.tapes.folder / "no").unlink()
+        (kept.session.tapes.folder / "go").touch()
         hand.done("/render", "take-001")
         hand.until("event", what="take", did="rendered")
 

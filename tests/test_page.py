@@ -22,8 +22,10 @@ from selenium.webdriver.support.select import Select
 
 from fugue_state.errors import CheckpointError
 from fugue_state.live.clients import Listener
+from fugue_state.live.people import People
+from fugue_state.live.programme import House
 from fugue_state.live.protocol import Credit, Format, RefusedError
-from fugue_state.live.session import House, Session
+from fugue_state.live.wishes import Wishes
 from fugue_state.score.paths import check
 
 from .fake_performance import FakePerformance, fake_memory
@@ -498,7 +500,7 @@ def test_played_by_keys_alone(page: Page) -> None:
     assert page.text("[role=gridcell]").startswith("deconv3")
     page.run("document.activeElement.blur()")
     page.chord(Keys.SHIFT, "2")
-    page.until(lambda: 2 in page.stage.session.banks)
+    page.until(lambda: 2 in page.stage.session.desk.banks)
     page.until(lambda: "stored" in page.find("[data-bank='2']").get_attribute("class"))
     page.keys("2")
     page.until(lambda: page.run("return document.querySelector('.armed')?.dataset.bank") == "2")
@@ -608,7 +610,7 @@ def test_a_killed_server_leaves_a_loop_and_is_found_again(page: Page, tmp_path: 
         page.until(lambda: page.text("#state") == "playing")
         page.until(lambda: not page.run("return fugue.sound.report.holding"))
         page.until(lambda: page.loudness() > 0.05)
-        assert page.run("return fugue.control.session") == again.session.name
+        assert page.run("return fugue.control.session") == again.session.people.name
         page.leave()
 
 
@@ -660,7 +662,7 @@ def test_a_take_is_rendered_finer_beside_what_plays(page: Page) -> None:
     page.click("#takes-open")
     page.click("[data-path='/render'][data-value='take-001']")
     page.until(lambda: page.run("return document.querySelector('#takes-list progress')?.value") == 0.25)
-    (page.stage.session.takes / "go").touch()
+    (page.stage.session.tapes.folder / "go").touch()
     page.until(lambda: "take-001 rendered" in page.text("#log"))
     links = page.browser.find_elements(By.CSS_SELECTOR, "#takes-list a")
     assert [link.text for link in links] == ["toml", "flac", "wav"]
@@ -808,7 +810,7 @@ def test_two_starts_at_once_give_one_sound(page: Page) -> None:
     page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
     page.wait_for("fugue.sound.start().then(done)")
     page.until(lambda: page.loudness() > 0.05)
-    assert len(page.stage.session.listeners) == 1
+    assert len(page.stage.session.people.listeners) == 1
     page.until(lambda: page.loudness() < 0.08)
 
 
@@ -986,7 +988,7 @@ def test_what_comes_too_fast_is_said_or_sent_again(page: Page, monkeypatch: pyte
         if left[0] >= 0:
             raise RefusedError("too_fast", "too fast")
 
-    monkeypatch.setattr(Session, "_let_through", full)
+    monkeypatch.setattr(People, "let_through", full)
     page.run("for (const [path, ...args] of [['/layer/1/forget', 0.5], ['/layer/2/forget', 0.5], ['/undo']])"
              "fugue.controls.set(path, args); fugue.controls.set('/layer/1/forget', [0.75])")  # fmt: skip
     page.until(lambda: "Too much at once: “Undo” was not done. Press it again." in page.text("#notice"))
@@ -1001,7 +1003,7 @@ def test_what_the_server_refuses_is_shown_as_it_is(page: Page, monkeypatch: pyte
     def refuse(*_: Any) -> None:
         raise RefusedError("not_now", "a take is replaying; end it first")
 
-    monkeypatch.setattr(Session, "_do", refuse)
+    monkeypatch.setattr(Wishes, "do", refuse)
     page.click("[data-path='/freeze']")
     page.until(lambda: page.text("#notice") == "a take is replaying; end it first")
     assert page.find("[data-path='/freeze']").get_attribute("aria-pressed") == "false"

@@ -10,7 +10,7 @@ import pytest
 
 from fugue_state.config import SEED_MAX
 from fugue_state.errors import InputError
-from fugue_state.score.log import TOGETHER, Done, Log, read_log, taken
+from fugue_state.score.log import TOGETHER, KeptChange, Log, read_log, taken
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value, written
 
@@ -28,7 +28,7 @@ def kept(times: int = 1) -> Log:
     return log
 
 
-def as_written(times: int = 1) -> list[Done]:
+def as_written(times: int = 1) -> list[KeptChange]:
     return [{"at": at, "path": path, "value": written(value)} for at, path, value in times * DONE]
 
 

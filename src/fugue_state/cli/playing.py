@@ -23,7 +23,7 @@ from fugue_state.score.places import at_home, settled
 from fugue_state.settings import checked
 
 if TYPE_CHECKING:
-    from fugue_state.live.session import House
+    from fugue_state.live.programme import House
 
 TOML = ".toml"
 SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each time it has let go
@@ -145,7 +145,7 @@ def _score(what: str, quality: LiveQualityName) -> Score:
 
 def _house(first: str) -> House:
     """Return the memories that can be played: the one that was asked for, and those that ship."""
-    from fugue_state.live.session import House
+    from fugue_state.live.programme import House
     from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 
     def load(name: str) -> Any:

@@ -11,9 +11,9 @@ import numpy as np
 
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.protocol import levels
+from fugue_state.live.wish import Move
 from fugue_state.score.paths import HOLD, Value, find
 
-Move = tuple[str, Value]
 # What an undo brings back; transport and volume are no part of it.
 UNDONE = {
     "/forget", "/recall", "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",
@@ -39,10 +39,6 @@ class Bank:
         faders = {path: values[path] for path in ("/forget", *(f"/layer/{n}/forget" for n in _numbers(layers)))}
         parts = np.split(brushed, np.cumsum([*layers.values()])[:-1])
         return cls(faders, {f"/grid/{n}": levels(units) for n, units in zip(_numbers(layers), parts, strict=True)})
-
-    def fits(self, layers: Mapping[str, int]) -> bool:
-        """Say whether it can be played by a memory with these layers."""
-        return [len(units) for units in self.brushed.values()] == [*layers.values()]
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any, Self, cast
 
 from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 
-from fugue_state.errors import InputError, counted, shown
+from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_SENDERS, OSC_UNPROVED
 from fugue_state.live.addresses import ROOT, Node, is_pattern, matching
 from fugue_state.live.agenda import Agenda, Job
@@ -94,12 +94,12 @@ class OscDoor(asyncio.DatagramProtocol):
         except (OSError, UnicodeError) as error:
             where, why = f"{config.osc_host}:{config.osc_port}", getattr(error, "strerror", None) or "no machine's name"
             raise InputError(f"OSC cannot be heard at {where} ({why}); choose another --osc-port") from None
-        session.followers.append(door.follow)
+        session.people.followers.append(door.follow)
         return door
 
     def close(self) -> None:
         """Hear no more."""
-        self.session.followers.remove(self.follow)
+        self.session.people.followers.remove(self.follow)
         self._agenda.close()
         self._transport.close()
 
@@ -210,10 +210,7 @@ class OscDoor(asyncio.DatagramProtocol):
 
     def _subscribe(self, sender: Sender, args: Sequence[Any]) -> None:
         """Tell someone of everything, once it is sure that they asked for it."""
-        if not sender.bucket.take():
-            raise RefusedError(
-                "too_fast", f"more than {counted(self.session.config.messages_per_s, 'message')} in a second"
-            )
+        self.session.people.let_through(sender)
         try:
             port = int(cast("int", check(SUBSCRIBE, args[:1]))) if args else self.session.config.osc_reply_port
         except InputError as error:

@@ -113,11 +113,6 @@ def write(kind: str, **values: Any) -> str:
     return json.dumps({"type": kind, **values}, separators=(",", ":"), allow_nan=False)
 
 
-def nack(refused: RefusedError) -> str:
-    """Return the answer to a message that is not followed."""
-    return write("nack", id=refused.number, code=refused.code, message=refused.message)
-
-
 def tree() -> list[dict[str, Any]]:
     """Return what `welcome` says of the controls: every path that can be set."""
     return [_described(path) for path in PATHS if not path.told]

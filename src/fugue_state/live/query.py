@@ -8,8 +8,9 @@ from typing import Any
 
 from fugue_state.live.addresses import ROOT, Node, tree
 from fugue_state.live.guard import EVERYWHERE
+from fugue_state.live.part import OF_LAYERS
 from fugue_state.live.protocol import bytes_of
-from fugue_state.live.session import OF_LAYERS, Session
+from fugue_state.live.session import Session
 from fugue_state.score.paths import Path
 
 TAGS = {"float": "f", "int": "i", "string": "s", "bytes": "b", "trigger": ""}
@@ -56,7 +57,7 @@ class Query:
     def _below(self, node: Node) -> bytes:
         """Return all that is below an address; what has not changed is not made again."""
         session = self._session
-        state = (session.rev, id(session.part), session.state, node.address)
+        state = (session.people.rev, id(session.part), session.state, node.address)
         if self._made is None or self._made[0] != state:
             values = self._values()
             pieces = self._form(node, frozenset(values))
@@ -82,16 +83,14 @@ class Query:
         """Return the values of all controls."""
         session = self._session
         values = dict(session.values)
-        start, units = 0, session.part.units
-        for n, size in enumerate(session.part.memory.layers.values(), 1):
-            inside = slice(start, start + size)
+        units = session.part.units
+        for n, inside in enumerate(session.part.layers(), 1):
             for name, of_layer in OF_LAYERS.items():
                 values[name.replace("<n>", str(n))] = bytes_of(getattr(units, of_layer)[inside])
             strengths, frozen = units.brushed[inside].tolist(), units.frozen[inside].astype(int).tolist()
             for k, (strength, freeze) in enumerate(zip(strengths, frozen, strict=True), 1):
                 values[f"/unit/{n}/{k}/strength"] = strength
                 values[f"/unit/{n}/{k}/freeze"] = freeze
-            start += size
         return values
 
 

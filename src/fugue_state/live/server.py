@@ -31,9 +31,10 @@ from fugue_state.live.clients import Bucket, Listener
 from fugue_state.live.connections import LOG, Connection, SaidOnce, Socket, troubled
 from fugue_state.live.guard import CLOSED, Guard, Origin, address, is_local
 from fugue_state.live.osc import OscDoor
+from fugue_state.live.programme import House
 from fugue_state.live.protocol import RefusedError, read_audio, write
 from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query
-from fugue_state.live.session import House, Session
+from fugue_state.live.session import Session
 from fugue_state.look.theme import FONTS, Theme, find_theme
 from fugue_state.score.model import Score
 
@@ -93,7 +94,7 @@ class Pages:
         return Response(found, media_type=JSON) if found else Response(status_code=204)
 
     async def _take(self, request: Request) -> Response:
-        name, folder = request.path_params["name"], self._session.takes
+        name, folder = request.path_params["name"], self._session.tapes.folder
         take, _, form = name.rpartition(".")
         if form not in takes.listed(folder).get(take, ()):
             return PlainTextResponse("no such take\n", 404)
@@ -106,7 +107,7 @@ class Pages:
         await socket.accept()
         session = self._session
         try:
-            client = session.join()
+            client = session.people.join()
         except RefusedError as refused:
             await _turn_away(socket, refused.message)
             return
@@ -121,16 +122,16 @@ class Pages:
         try:
             await _talk(socket, read, tell, client.bucket)
         finally:
-            session.leave(client)
+            session.people.leave(client)
 
     async def _audio(self, socket: WebSocket) -> None:
         await socket.accept()
         session = self._session
-        if len(session.listeners) >= LISTENERS.most:
-            await _turn_away(socket, LISTENERS.passed(len(session.listeners) + 1))
+        if len(session.people.listeners) >= LISTENERS.most:
+            await _turn_away(socket, LISTENERS.passed(len(session.people.listeners) + 1))
             return
         listener = Listener(session.config)
-        session.listeners.append(listener)
+        session.people.listeners.append(listener)
 
         async def read(message: str | bytes) -> None:
             try:
@@ -152,7 +153,7 @@ class Pages:
         try:
             await _talk(socket, read, tell, listener.bucket)
         finally:
-            session.listeners.remove(listener)
+            session.people.listeners.remove(listener)
 
 
 async def _talk(

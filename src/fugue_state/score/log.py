@@ -19,7 +19,7 @@ LEVEL = 6  # of gzip's 9; above it packing takes much longer
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
-class Done(TypedDict):
+class KeptChange(TypedDict):
     """A change as it is kept: the sample it came at, its path, and its value as it is written."""
 
     at: int
@@ -32,7 +32,7 @@ class Log:
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
-        self._newest: list[Done] = []
+        self._newest: list[KeptChange] = []
 
     def __len__(self) -> int:
         return TOGETHER * len(self._packed) + len(self._newest)
@@ -44,7 +44,7 @@ class Log:
             self._packed.append(_pack(self._newest))
             self._newest = []
 
-    def since(self, place: int) -> Iterator[Done]:
+    def since(self, place: int) -> Iterator[KeptChange]:
         """Yield the changes from a place on."""
         first, inside = divmod(place, TOGETHER)
         for packed in self._packed[first:]:
@@ -66,16 +66,16 @@ class Log:
             os.fsync(file.fileno())
 
 
-def _pack(changes: Sequence[Done]) -> bytes:
+def _pack(changes: Sequence[KeptChange]) -> bytes:
     text = "".join(f"{ENCODER.encode(change)}\n" for change in changes)
     return gzip.compress(text.encode(), LEVEL, mtime=0)
 
 
-def _lines(text: str) -> list[Done]:
+def _lines(text: str) -> list[KeptChange]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-def read_log(path: Path) -> Iterator[Done]:
+def read_log(path: Path) -> Iterator[KeptChange]:
     """Yield the changes that were saved in a file; InputError if it is damaged."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
@@ -85,7 +85,7 @@ def read_log(path: Path) -> Iterator[Done]:
         raise InputError(f"{path}: damaged ({error})") from None
 
 
-def taken(score: Score, done: Iterable[Done], until: int) -> Score:
+def taken(score: Score, done: Iterable[KeptChange], until: int) -> Score:
     """Return a score with what was done, as it was played until a sample: what came later was not heard."""
     rate = score.file.sample_rate_hz
     heard = (one for one in done if one["at"] < until)

@@ -1,0 +1,96 @@
+"""What belongs to one performance: its memory, what is set in it, and how that is undone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fugue_state.config import LiveConfig
+from fugue_state.live.board import Bank, History
+from fugue_state.live.protocol import bytes_of
+from fugue_state.live.report import Report, Units
+from fugue_state.score.paths import find, written
+
+if TYPE_CHECKING:
+    from fugue_state.engine.performance import Performance  # takes long to import
+
+# What is told of units, by the paths of layers and of single ones.
+OF_LAYERS = {"/grid/<n>": "brushed", "/strengths/<n>": "strengths", "/frozen/<n>": "frozen"}
+OF_WHOLE = ("/grid", "/hold")  # controls whose moves are told as these
+OF_UNITS = OF_LAYERS | {"/unit/<n>/<k>/strength": "brushed", "/unit/<n>/<k>/freeze": "frozen"}
+
+
+@dataclass
+class Part:
+    """A performance as the last block left it: only the clock may look at the performance itself."""
+
+    memory: Any
+    performance: Performance
+    origin: int
+    history: History
+    values: Mapping[str, Any]
+    units: Units
+
+    @classmethod
+    def of(cls, memory: Any, performance: Performance, config: LiveConfig) -> Part:
+        """Return the part that begins with a performance; if it plays, only on the clock's thread."""
+        history = History(config.gestures, round(config.gesture_s * performance.rate))
+        values, units = dict(performance.values), Units.of(performance)
+        return cls(memory, performance, performance.origin, history, values, units)
+
+    def bank(self) -> Bank:
+        """Return the strengths as they are."""
+        return Bank.of(self.values, self.units.brushed, self.memory.layers)
+
+    def layers(self) -> list[slice]:
+        """Return where the units of each layer are among all."""
+        return [slice(*ends) for ends in pairwise(accumulate(self.memory.layers.values(), initial=0))]
+
+    def value(self, path: str) -> Any:
+        """Return the value of a control of units, bytes in base64; None if it has none."""
+        known, numbers = find(path)
+        layers = self.layers()
+        if known.pattern not in OF_UNITS or not 1 <= numbers[0] <= len(layers):
+            return None
+        inside = getattr(self.units, OF_UNITS[known.pattern])[layers[numbers[0] - 1]]
+        if known.kind == "bytes":
+            return bytes_of(inside)
+        return inside[numbers[-1] - 1].item() if 1 <= numbers[-1] <= len(inside) else None
+
+    def follow(self, report: Report) -> dict[str, Any]:
+        """Take over how a block left the performance, and return what is new, as it is told."""
+        new = {path: written(value) for path, value in report.values.items() if self.values.get(path) != value}
+        self.values = report.values
+        if report.units is None or len(report.units.strengths) != self.memory.units:  # another memory just set in
+            return new
+        before, self.units = self.units, report.units
+        for path, name in OF_LAYERS.items():
+            old, now = getattr(before, name), getattr(self.units, name)
+            for n, units in enumerate(self.layers(), 1):
+                if not np.array_equal(old[units], now[units]):
+                    new[path.replace("<n>", str(n))] = bytes_of(now[units])
+        return new
+
+    def note(self, report: Report) -> None:
+        """Keep what was done in the history, so that it can be undone."""
+        for wish, wrong in report.asked:
+            if not wrong and wish.gesture and wish.origin == self.origin:
+                self.history.add(wish.gesture, report.at, (wish.path, wish.value), wish.back)
+
+    def about_memory(self) -> dict[str, Any]:
+        """Return what a newcomer is told of the memory."""
+        memory = self.memory
+        return {
+            "name": memory.header.name,
+            "layers": [list(layer) for layer in memory.layers.items()],
+            "chords": list(memory.labels),
+            "units": memory.units,
+        }
+
+    def grid(self) -> dict[str, str]:
+        """Return what a newcomer is told of the units."""
+        return {name: bytes_of(getattr(self.units, name)) for name in ("strengths", "brushed", "frozen")}

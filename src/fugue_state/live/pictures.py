@@ -1,0 +1,93 @@
+"""The pictures: frames, meters, statistics, and the units that come and go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state.bending.strengths import Strengths
+from fugue_state.config import LiveConfig
+from fugue_state.live.protocol import brightness, bytes_of, column
+
+if TYPE_CHECKING:
+    from fugue_state.engine.performance import Sounding  # takes long to import
+
+QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
+
+
+class Pictures:
+    """Shows what sounds, as often as the settings say.
+
+    What nobody may miss goes to `tell(kind, **values)`, what the next of its kind replaces to `show(kind, **values)`;
+    `stats` returns the statistics when they are due.
+    """
+
+    def __init__(
+        self,
+        config: LiveConfig,
+        tell: Callable[..., None],
+        show: Callable[..., None],
+        stats: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self._config, self._tell, self._show, self._stats = config, tell, show, stats
+        self._shown: dict[str, int] = {}  # the number of the last of each kind
+        self._gone: npt.NDArray[np.bool_] | None = None
+        self._peak = 0.0  # since the last meter
+
+    def hear(self, samples: npt.NDArray[np.float32]) -> None:
+        """Note how loud a block is."""
+        self._peak = max(self._peak, float(np.abs(samples).max()))
+
+    def begin_anew(self) -> None:
+        """Forget which units were gone: something else plays."""
+        self._gone = None
+
+    def see(self, sounding: Sounding, at: int, rate: int, layers: Sequence[slice]) -> None:
+        """Show what is due of a block at a sample, whose units lie in `layers`."""
+        self._tell_lost(at, sounding.strengths, layers)
+        if self._due("frame", at * self._config.frames_per_s / rate):
+            self._show_frame(at, sounding)
+        if self._due("meter", at * self._config.meters_per_s / rate):
+            self._show_meter(at, sounding, layers)
+        if self._due("stats", at / rate):
+            self._show("stats", **self._stats())
+
+    def _due(self, kind: str, number: float) -> bool:
+        """Return whether a picture of a kind is due whose number has come to this."""
+        if int(number) == self._shown.get(kind):
+            return False
+        self._shown[kind] = int(number)
+        return True
+
+    def _show_frame(self, at: int, sounding: Sounding) -> None:
+        self._show(
+            "frame",
+            at_sample=at,
+            strengths=bytes_of(sounding.strengths),
+            activations=brightness(sounding.activations),
+            mel=column(sounding.mel),
+            chord=sounding.chord,
+        )
+
+    def _show_meter(self, at: int, sounding: Sounding, layers: Sequence[slice]) -> None:
+        remembered = [round(float(sounding.strengths[units].mean()), 4) for units in layers]
+        peak_db = round(20.0 * math.log10(max(self._peak, QUIETEST)), 2)
+        lufs = round(max(sounding.lufs, QUIETEST_LUFS), 2)
+        self._show("meter", at_sample=at, peak_db=peak_db, lufs=lufs, remembered=remembered)
+        self._peak = 0.0
+
+    def _tell_lost(self, at: int, strengths: Strengths, layers: Sequence[slice]) -> None:
+        """Tell which units are gone since the last block, and which are back."""
+        gone, before = strengths <= 0.0, self._gone
+        self._gone = gone
+        if before is None or len(before) != len(gone) or np.array_equal(before, gone):
+            return
+        for n, units in enumerate(layers, 1):
+            for what, which in (("forgotten", gone & ~before), ("recalled", before & ~gone)):
+                numbers = (np.flatnonzero(which[units]) + 1).tolist()
+                if numbers:
+                    self._tell("event", what=what, at_sample=at, layer=n, units=numbers)

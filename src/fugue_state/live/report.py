@@ -1,0 +1,47 @@
+"""What the clock tells of every block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from fugue_state.bending.strengths import Strengths
+from fugue_state.live.wish import Wish
+
+if TYPE_CHECKING:
+    from fugue_state.engine.performance import Performance, Sounding  # take long to import
+
+
+@dataclass(frozen=True)
+class Units:
+    """What is asked for of all units (U,): strengths, what brushes alone leave, and which are frozen."""
+
+    strengths: Strengths
+    brushed: Strengths
+    frozen: npt.NDArray[np.bool_]
+
+    @classmethod
+    def of(cls, performance: Performance) -> Self:
+        """Return a copy of what a performance has now."""
+        return cls(performance.strengths.copy(), performance.brushed.copy(), performance.frozen.copy())
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a block brought: the wishes, each with why it failed, or ""; what is set; and the sound, if any.
+
+    `units` are given after a wish, and now and then without one. `samples` are None while nothing plays, `sounding`
+    also if the sound failed. `at` is the first sample, counted through replays.
+    """
+
+    at: int
+    performance: Performance
+    values: Mapping[str, Any]
+    asked: tuple[tuple[Wish, str], ...] = ()
+    units: Units | None = None
+    samples: npt.NDArray[np.float32] | None = None
+    sounding: Sounding | None = None

@@ -39,8 +39,8 @@ from fugue_state.memory.memory import Memory
 from fugue_state.output.provenance import reopened
 from fugue_state.output.render import render
 from fugue_state.picture.film import X264, film
+from fugue_state.picture.frame_layout import edges, lay_out
 from fugue_state.picture.heard import RANGE_DB, Heard
-from fugue_state.picture.stage import edges, lay_out
 from fugue_state.picture.watch import Watch
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score

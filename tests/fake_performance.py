@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
-from fugue_state.engine.performance import Performance, Sounding
+from fugue_state.engine.performance import Performance, PlayedBlock
 from fugue_state.errors import InputError
 from fugue_state.score.log import Log
 from fugue_state.score.model import Score
@@ -134,7 +134,7 @@ class FakePerformance(Played):
     def measure(self) -> None:
         self.is_measured = True
 
-    def next(self) -> Sounding:
+    def next(self) -> PlayedBlock:
         time = (np.arange(self.block) + self.position - self.origin) / self.rate
         left = [part.mean() for part in np.array_split(self.strengths, PARTIALS)]
         sound = sum(a * np.sin(2 * math.pi * 110 * (i + 1) * time) for i, a in enumerate(left)) / PARTIALS
@@ -142,7 +142,7 @@ class FakePerformance(Played):
         if self.broken:
             samples[:] = np.nan
         self.position += self.block
-        return Sounding(
+        return PlayedBlock(
             position=self.position - self.block,
             samples=samples,
             chord="Am",

@@ -14,7 +14,7 @@ from fugue_state.audio.loudness import event_lufs
 from fugue_state.config import ReverbConfig
 from fugue_state.engine.whole import Instrument, play
 from fugue_state.errors import InputError
-from fugue_state.measure.atlas import Place
+from fugue_state.measure.atlas import Entry
 from fugue_state.measure.describe import Description
 from fugue_state.memory.memory import Memory
 from fugue_state.picture.plan import table
@@ -136,9 +136,9 @@ def test_latents_by_what_they_sound_like(tiny_memory: Memory, monkeypatch: pytes
             made.append(1)
             return Known()
 
-        def choose(self, count: int, **how: Any) -> list[Place]:
+        def choose(self, count: int, **how: Any) -> list[Entry]:
             asked.append((count, how))
-            return [Place(np.full(16, i, np.float32), None, Description("", 0, 0, 0, 0, 0, 0)) for i in range(count)]
+            return [Entry(np.full(16, i, np.float32), None, Description("", 0, 0, 0, 0, 0, 0)) for i in range(count)]
 
     monkeypatch.setattr(orders, "Atlas", Known)
     played_by = events(tiny_memory, **voice(chords=["C", "-", "Am"], like={"bright": 0.9}))

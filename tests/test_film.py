@@ -28,9 +28,9 @@ from fugue_state.picture import cells as cells_module
 from fugue_state.picture import film as film_module
 from fugue_state.picture.cells import STEPS, Cells, Shapes, block
 from fugue_state.picture.film import film, still
+from fugue_state.picture.frame_layout import Box, UnitGrid, edges, lay_out
 from fugue_state.picture.frames import Frames, Strip, _whole
 from fugue_state.picture.heard import WINDOW, Heard
-from fugue_state.picture.stage import Box, Grid, edges, lay_out
 from fugue_state.picture.watch import Seen, Watch
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
@@ -205,7 +205,7 @@ def test_a_lost_unit_flares_at_once_and_leaves_a_scar() -> None:
 
 def test_state_is_shape_too() -> None:
     theme, shapes = find_theme("night"), Shapes(24)
-    grid = Grid("deconv1", 3, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
+    grid = UnitGrid("deconv1", 3, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
     strengths = np.array([1.0, 0.25, 0.0], dtype=np.float32)
     cells = Cells((3,), theme, Seen("C", strengths, np.full(3, 9.0, dtype=np.float32)))
     light, flares, scars = block(grid, shapes, cells, slice(0, 3))
@@ -250,7 +250,7 @@ def alternating(frames: int, fps: int) -> Iterator[Seen]:
 def shown_levels(frames: int, fps: int) -> list[float]:
     theme = find_theme("night")
     cells, shapes = Cells(SIZES, theme, seen(1, 1)), Shapes(24)
-    grid = Grid("deconv1", 4, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
+    grid = UnitGrid("deconv1", 4, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
     planes, levels = Planes(48, 48, theme.ground), []
     for one in alternating(frames, fps):
         cells.step(one, 1 / fps)

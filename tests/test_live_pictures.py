@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fugue_state.config import LiveConfig
-from fugue_state.engine.performance import Sounding
+from fugue_state.engine.performance import PlayedBlock
 from fugue_state.live.pictures import Pictures
 
 LAYERS = [slice(0, 2), slice(2, 5)]
@@ -32,7 +32,7 @@ class Wall:
     def see(self, at: int, *strengths: float, lufs: float = -23.0) -> None:
         units = np.array(strengths, dtype=np.float32)
         samples, mel = np.zeros((4, 2), dtype=np.float32), np.full(128, -1.0, dtype=np.float32)
-        self.pictures.see(Sounding(at, samples, "Am", units, units, mel, 0.0, lufs, False), at, RATE, LAYERS)
+        self.pictures.see(PlayedBlock(at, samples, "Am", units, units, mel, 0.0, lufs, False), at, RATE, LAYERS)
 
 
 def test_each_kind_is_shown_as_often_as_it_is_due() -> None:

@@ -16,8 +16,8 @@ from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
 from fugue_state.config import MelSpec, PhaseConfig
-from fugue_state.engine.performance import Performance, Sounding, played
-from fugue_state.engine.stream import Made, Voice, read
+from fugue_state.engine.performance import Performance, PlayedBlock, played
+from fugue_state.engine.stream import Made, StreamedVoice, read
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
@@ -56,7 +56,7 @@ def voiced(tiny_generator: Generator, tiny_header: MemoryHeader) -> Memory:
     return Memory(tiny_generator, tiny_header, net=tiny_net(tiny_header.mel))
 
 
-def sung(voice: Voice, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def sung(voice: StreamedVoice, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
     """The next samples of a voice."""
     read([(voice, count)])
     passage = voice.play(count)
@@ -67,7 +67,7 @@ def sung(voice: Voice, count: int) -> np.ndarray[Any, np.dtype[np.float32]]:
 Hands = dict[int, list[tuple[Any, ...]]]
 
 
-def play(performance: Performance, blocks: int, hands: Hands | None = None) -> list[Sounding]:
+def play(performance: Performance, blocks: int, hands: Hands | None = None) -> list[PlayedBlock]:
     """Play blocks; before the one of a number, make changes."""
     heard = []
     for number in range(blocks):
@@ -77,7 +77,7 @@ def play(performance: Performance, blocks: int, hands: Hands | None = None) -> l
     return heard
 
 
-def sound(heard: list[Sounding]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def sound(heard: list[PlayedBlock]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.concatenate([one.samples for one in heard])
 
 
@@ -230,7 +230,7 @@ def test_a_change_is_heard_at_once_and_not_before(
 
 
 def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
-    def resting(*rests: int) -> list[Sounding]:
+    def resting(*rests: int) -> list[PlayedBlock]:
         hands: Hands = {20: [("/forget", 1.0)]}
         for at in rests:
             hands[at] = [*hands.get(at, []), ("/rest",)]
@@ -254,7 +254,7 @@ def test_a_gain_falls_at_once_and_rises_slowly(voiced: Memory) -> None:
     event = next(Piece(score(), voiced).events())
     mel, length = np.zeros((128, 256), np.float32), 256 * EDGE
     made = Made(event, mel, np.zeros((1, 64), np.float32), np.ones(length, np.float32), 1.0)
-    voice = Voice(made, voiced.stream(), 44_100)
+    voice = StreamedVoice(made, voiced.stream(), 44_100)
 
     def levels(blocks: int) -> list[float]:
         return [float(np.sqrt(np.mean(sung(voice, EDGE) ** 2))) for _ in range(blocks)]
@@ -585,7 +585,7 @@ def test_a_voice_plays_what_the_whole_mel_gives(rate: int, learned: bool, voiced
     event = next(Piece(score(), tiny_memory).events())
     made = Made(event, mel[0], np.zeros((1, 64), np.float32), np.ones(length, np.float32), 1.0)
     stream = Stream(magnitudes, seed=4)
-    voice = Voice(made, stream, rate)
+    voice = StreamedVoice(made, stream, rate)
     parts = [sung(voice, count) for count in [100, 1024, 1, 1024, 3000] * (length // 5149 + 1)]
     assert voice.over
     heard = np.concatenate(parts)[:length]

@@ -21,7 +21,7 @@ from fugue_state.measure.describe import Describer, triads
 from fugue_state.measure.profile import Profile, ProfileHeader, band_hz, clusters
 from fugue_state.memory.catalogue import MemoryHeader, find_memory, shipped_memories
 from fugue_state.memory.checkpoint import read_tensors, save_memory, write_tensors
-from fugue_state.memory.layers import Generator, Seen
+from fugue_state.memory.layers import Generator, OnMaps
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track
 
@@ -71,7 +71,7 @@ class Known:
         return np.asarray(self.chords[0 if there[0] else 1] + self.lifts[there[1:]].sum(axis=0))
 
     def __call__(
-        self, z: Array, label: int, strengths: object = None, *, seen: Seen = lambda *_: None, **_: object
+        self, z: Array, label: int, strengths: object = None, *, seen: OnMaps = lambda *_: None, **_: object
     ) -> Array:
         del z, label, strengths
         for name, size in self.layers.items():

@@ -26,7 +26,7 @@ from fugue_state.settings import checked
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
-    from fugue_state.measure.atlas import Atlas, Place
+    from fugue_state.measure.atlas import Atlas, Entry
 
 
 @click.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
@@ -158,7 +158,7 @@ def _pair(text: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1])
 
 
-def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Place]:
+def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Entry]:
     """Return the places of an atlas that were asked for."""
     if "path" in asked:
         one, other = asked["path"]

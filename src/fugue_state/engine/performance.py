@@ -33,7 +33,7 @@ QUIETEST_DB = -120.0
 
 
 @dataclass(frozen=True, eq=False)
-class Sounding:
+class PlayedBlock:
     """A block as it is heard: samples (N, 2) from `position` on, and what sounds at its beginning.
 
     `strengths` (U,) are what the newest event is made with, `activations` (U,) how strongly units fire, `mel` (M,)
@@ -52,11 +52,11 @@ class Sounding:
     overloaded: bool
 
 
-Seen = tuple[str | None, Strengths, Array, Array]
+Shown = tuple[str | None, Strengths, Array, Array]
 
 
 @dataclass(frozen=True, eq=False)
-class Moment:
+class PlannedBlock:
     """A block that is decided, but may not have sounded: what is heard in it, and what is seen at its beginning."""
 
     position: int
@@ -64,7 +64,7 @@ class Moment:
     gain: Ramp
     failed: bool
     silenced: bool
-    seen: Seen
+    seen: Shown
 
     @property
     def settled(self) -> bool:
@@ -200,16 +200,16 @@ class Performance:
     def _parting_blocks(self) -> int:
         return math.ceil(SWAP_S * self.rate / self.block)
 
-    def next(self) -> Sounding:
+    def next(self) -> PlayedBlock:
         """Play one block: never a NaN, never over the ceiling."""
         return self.sound(self.advance())
 
-    def advance(self) -> Moment:
+    def advance(self) -> PlannedBlock:
         """Decide on one block, and go on to the next."""
         with one_thread():
             return self._advance()
 
-    def _advance(self) -> Moment:
+    def _advance(self) -> PlannedBlock:
         player, position = self._player, self._player.conductor.position
         bar = player.conductor.step()
         player.take_in(bar)
@@ -218,14 +218,14 @@ class Performance:
         failed, player.failed = player.failed, False
         if failed or bar.silenced:
             self.drop()
-        return Moment(self._begun + position, passages, bar.gain, failed, bar.silenced, seen)
+        return PlannedBlock(self._begun + position, passages, bar.gain, failed, bar.silenced, seen)
 
-    def sound(self, moment: Moment) -> Sounding:
+    def sound(self, moment: PlannedBlock) -> PlayedBlock:
         """Make a block sound, after all that were before it."""
         with one_thread():
             return self._sound(moment)
 
-    def _sound(self, moment: Moment) -> Sounding:
+    def _sound(self, moment: PlannedBlock) -> PlayedBlock:
         mix = np.zeros((self.block, 2), dtype=np.float32)
         for passage in moment.passages:
             passage.add_to(mix)
@@ -243,7 +243,7 @@ class Performance:
         sound, self._past = self._limiter(sound, self._past)
         self._meter.add(sound)
         peak = max(QUIETEST_DB, 20.0 * math.log10(max(float(np.abs(sound).max()), 1e-9)))
-        return Sounding(moment.position, sound, *moment.seen, peak, self._meter.momentary_lufs, wild)
+        return PlayedBlock(moment.position, sound, *moment.seen, peak, self._meter.momentary_lufs, wild)
 
     def _parted(self) -> list[Passage]:
         """Return what is still heard of a memory that was swapped for another."""
@@ -256,7 +256,7 @@ class Performance:
         passages = player.passages(bar, player.conductor.position - self.block, self.block)
         return faded(passages, (left / total, (left - 1) / total), self.block)
 
-    def _seen(self, bar: Bar) -> Seen:
+    def _seen(self, bar: Bar) -> Shown:
         """Return chord, strengths, activations and mel column of what sounds."""
         memory, voices = self._player.piece.memory, self._player.voices
         quiet = np.zeros(memory.units, dtype=np.float32)
@@ -267,14 +267,14 @@ class Performance:
         return newest.event.chord, newest.event.strengths, firing, newest.column
 
 
-def played(piece: Piece) -> Iterator[Sounding]:
+def played(piece: Piece) -> Iterator[PlayedBlock]:
     """Play a take to its end; the last block may be longer than what is left.
 
     At quality `final` every event is inverted as a whole, by the memory's own inverter, when all that hands did to it
     is known: nothing was heard so live.
     """
     performance = Performance(piece.score, piece.memory, finer=piece.score.quality == "final")
-    coming: deque[Moment] = deque()
+    coming: deque[PlannedBlock] = deque()
     while performance.position < piece.score.samples:
         coming.append(performance.advance())
         while coming and coming[0].settled:

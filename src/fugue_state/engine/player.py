@@ -11,7 +11,7 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.config import VOCODER, QualityName
 from fugue_state.engine.chain import Chain
 from fugue_state.engine.level import Envelopes, Level
-from fugue_state.engine.stream import Made, Passage, Sketch, Voice, read
+from fugue_state.engine.stream import Made, Passage, Sketch, StreamedVoice, read
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.conductor import Bar, Conductor, Ramp
@@ -38,7 +38,7 @@ class Player:
         self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
         self._envelopes = Envelopes(self.conductor.rate)
         self._level = Level(piece, self._streams[score.quality], cores)
-        self.voices: list[Voice] = []
+        self.voices: list[StreamedVoice] = []
         self._finer = finer
         self._resting = 0  # blocks in which nothing is generated but what begins
         self.failed = False  # something was no number
@@ -54,9 +54,11 @@ class Player:
         else:
             self._resting = max(0, self._resting - 1)
 
-    def _voice(self, event: Event, quality: QualityName) -> Voice:
+    def _voice(self, event: Event, quality: QualityName) -> StreamedVoice:
         made, rate, stream = self._made(event, Trail()), self.conductor.rate, self._streams[quality]
-        return Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else Voice(made, stream, rate)
+        return (
+            Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else StreamedVoice(made, stream, rate)
+        )
 
     def _renew(self, strengths: Strengths) -> bool:
         """Make one event anew that is not as it is asked for, if there is one.
@@ -70,7 +72,7 @@ class Player:
             voice.renew(self._made(replace(voice.event, strengths=strengths), voice.trail))
         return bool(stale)
 
-    def reached(self, voice: Voice) -> bool:
+    def reached(self, voice: StreamedVoice) -> bool:
         """Return whether forgetting reaches a voice."""
         return self.piece.score.voices[voice.event.voice].forgets
 

@@ -47,7 +47,7 @@ class Made:
 class Passage:
     """A part of a voice, from its sample `start` on, that is heard from sample `begin` of a block on; weights (N,)."""
 
-    voice: Voice
+    voice: StreamedVoice
     start: int
     weights: Array
     begin: int = 0
@@ -85,7 +85,7 @@ class _Converted:
         return sound
 
 
-class Voice:
+class StreamedVoice:
     """An event at the file's rate, sample by sample, from its onset on.
 
     It reads as many frames ahead as the stream needs. When it is made into something else, frames whose phase is not
@@ -215,7 +215,7 @@ class Voice:
         return self._index(int(self._position / self._hop))
 
 
-class Sketch(Voice):
+class Sketch(StreamedVoice):
     """A voice that only notes what it would read, and sounds once it is over: inverted as a whole, as well as can be.
 
     Held for more than LONGEST frames, it falls back to the sound that it has live.
@@ -271,9 +271,9 @@ class Sketch(Voice):
         return self._long
 
 
-def read(voices: Iterable[tuple[Voice, int]]) -> None:
+def read(voices: Iterable[tuple[StreamedVoice, int]]) -> None:
     """Let voices read all that their next samples need, so many of each; those of one stream together."""
-    readings: dict[Stream, list[tuple[Voice, Reading]]] = {}
+    readings: dict[Stream, list[tuple[StreamedVoice, Reading]]] = {}
     for voice, count in voices:
         if (reading := voice.due(count)) is not None:
             readings.setdefault(voice.stream, []).append((voice, reading))

@@ -2,7 +2,7 @@
 
 How a block comes to be: every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores
 some time before it is due (`Coming`). A block adds up the parts of voices that fall in it, tones the mix and puts it
-into the room (`Instrument.step`). What one block leaves to the next is a `State`; a `Place` is all that is kept of
+into the room (`Instrument.step`). What one block leaves to the next is a `State`; a `ResumePoint` is all that is kept of
 one to go on from.
 """
 
@@ -32,7 +32,7 @@ EACH_AHEAD = 3  # voices for every core that are made before they are due, so th
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class WholeVoice:
     """An event made audible: stereo samples (N, 2)."""
 
     event: Event
@@ -49,12 +49,12 @@ class State:
     """All that one block leaves to the next."""
 
     position: int
-    voices: tuple[Voice, ...]
+    voices: tuple[WholeVoice, ...]
     ringing: Ringing
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class ResumePoint:
     """Where playing can go on: a state, its voices told by their events.
 
     `handed` events were handed over before `position`; of these, none before number `first` rings on.
@@ -94,11 +94,11 @@ class Instrument:
         """Return the state before the first block."""
         return State(0, (), self._chain.silence(2 + 2 * self._apart))
 
-    def resume(self, place: Place, voices: Iterable[Voice]) -> State:
+    def resume(self, place: ResumePoint, voices: Iterable[WholeVoice]) -> State:
         """Return the state at a place; `voices` are those handed over before that may ring."""
         return State(place.position, _ringing(voices, place.position), place.ringing)
 
-    def step(self, samples: int, voices: Iterable[Voice], state: State) -> tuple[Block, State]:
+    def step(self, samples: int, voices: Iterable[WholeVoice], state: State) -> tuple[Block, State]:
         """Play one block of so many samples, in which these voices begin.
 
         Raises InputError for a voice that begins in the past, or that there is not.
@@ -119,7 +119,7 @@ class Instrument:
         if strange:
             raise InputError(f"an event of voice {strange[0]}; there are voices 0 to {self._apart - 1}")
 
-    def _mixed(self, voices: tuple[Voice, ...], position: int, samples: int) -> Array:
+    def _mixed(self, voices: tuple[WholeVoice, ...], position: int, samples: int) -> Array:
         """Add up what sounds from `position` on (N, 2 or more): all of it, then each voice that is kept apart."""
         dry = np.zeros((samples, 2 + 2 * self._apart), dtype=np.float32)
         for voice in voices:
@@ -129,11 +129,11 @@ class Instrument:
                 add_at(dry[:, begin : begin + 2], position, voice.samples, voice.event.onset)
         return dry
 
-    def voice(self, event: Event) -> Voice:
+    def voice(self, event: Event) -> WholeVoice:
         """Make an event audible: the same whatever is made beside it."""
         sound = self.memory.invert(generated(self.memory, event)[None])[0]
         placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
-        return Voice(event, pan(self._shaped(event, placed), event.pan))
+        return WholeVoice(event, pan(self._shaped(event, placed), event.pan))
 
     def _shaped(self, event: Event, sound: Array) -> Array:
         """Give a sound (N,) its envelope, its level, and the gain that holds its loudness."""
@@ -144,7 +144,7 @@ class Instrument:
         return shaped * np.float32(10.0 ** (level_db / 20.0))
 
 
-def _ringing(voices: Iterable[Voice], position: int) -> tuple[Voice, ...]:
+def _ringing(voices: Iterable[WholeVoice], position: int) -> tuple[WholeVoice, ...]:
     """Return the voices that sound beyond `position`."""
     return tuple(voice for voice in voices if voice.ends > position)
 
@@ -152,18 +152,18 @@ def _ringing(voices: Iterable[Voice], position: int) -> tuple[Voice, ...]:
 class Coming:
     """The voices of events in their order, made beside each other some time before they are due."""
 
-    def __init__(self, make: Callable[[Event], Voice], events: Iterable[Event], pool: Executor) -> None:
+    def __init__(self, make: Callable[[Event], WholeVoice], events: Iterable[Event], pool: Executor) -> None:
         self._make, self._events, self._pool = make, iter(events), pool
-        self._waiting: deque[tuple[Event, Future[Voice]]] = deque()
+        self._waiting: deque[tuple[Event, Future[WholeVoice]]] = deque()
 
-    def before(self, position: int) -> list[Voice]:
+    def before(self, position: int) -> list[WholeVoice]:
         """Return the voices that begin before a sample, and were not returned yet."""
         found = []
         while self._ahead() and self._waiting[0][0].onset < position:
             found.append(self._waiting.popleft()[1].result())
         return found
 
-    def take(self, count: int) -> list[Voice]:
+    def take(self, count: int) -> list[WholeVoice]:
         """Return the next voices, so many."""
         return [self._waiting.popleft()[1].result() for _ in range(count) if self._ahead()]
 
@@ -188,8 +188,8 @@ def play(instrument: Instrument, events: Iterable[Event], samples: int, block: i
 
 
 def play_on(
-    instrument: Instrument, events: Iterable[Event], samples: int, block: int, place: Place | None = None
-) -> Iterator[tuple[Block, Place]]:
+    instrument: Instrument, events: Iterable[Event], samples: int, block: int, place: ResumePoint | None = None
+) -> Iterator[tuple[Block, ResumePoint]]:
     """Play as `play` does, each block with the place after it; from `place` on as if there had been no break.
 
     `events` are all those of the piece, `block` is what it was before the break.
@@ -215,6 +215,6 @@ def play_on(
                 oldest = state.voices[0].event if state.voices else None
                 while sounding and sounding[0] is not oldest:
                     sounding.popleft()
-                yield heard, Place(state.position, handed, handed - len(sounding), state.ringing)
+                yield heard, ResumePoint(state.position, handed, handed - len(sounding), state.ringing)
         finally:
             coming.stop()

@@ -14,7 +14,7 @@ from fugue_state.config import LiveConfig
 from fugue_state.live.protocol import brightness, bytes_of, column
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import Sounding  # takes long to import
+    from fugue_state.engine.performance import PlayedBlock  # takes long to import
 
 QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
 
@@ -46,7 +46,7 @@ class Pictures:
         """Forget which units were gone: something else plays."""
         self._gone = None
 
-    def see(self, sounding: Sounding, at: int, rate: int, layers: Sequence[slice]) -> None:
+    def see(self, sounding: PlayedBlock, at: int, rate: int, layers: Sequence[slice]) -> None:
         """Show what is due of a block at a sample, whose units lie in `layers`."""
         self._tell_lost(at, sounding.strengths, layers)
         if self._due("frame", at * self._config.frames_per_s / rate):
@@ -63,7 +63,7 @@ class Pictures:
         self._shown[kind] = int(number)
         return True
 
-    def _show_frame(self, at: int, sounding: Sounding) -> None:
+    def _show_frame(self, at: int, sounding: PlayedBlock) -> None:
         self._show(
             "frame",
             at_sample=at,
@@ -73,7 +73,7 @@ class Pictures:
             chord=sounding.chord,
         )
 
-    def _show_meter(self, at: int, sounding: Sounding, layers: Sequence[slice]) -> None:
+    def _show_meter(self, at: int, sounding: PlayedBlock, layers: Sequence[slice]) -> None:
         remembered = [round(float(sounding.strengths[units].mean()), 4) for units in layers]
         peak_db = round(20.0 * math.log10(max(self._peak, QUIETEST)), 2)
         lufs = round(max(sounding.lufs, QUIETEST_LUFS), 2)

@@ -13,7 +13,7 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.live.wish import Wish
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import Performance, Sounding  # take long to import
+    from fugue_state.engine.performance import Performance, PlayedBlock  # take long to import
 
 
 @dataclass(frozen=True)
@@ -44,4 +44,4 @@ class Report:
     asked: tuple[tuple[Wish, str], ...] = ()
     units: Units | None = None
     samples: npt.NDArray[np.float32] | None = None
-    sounding: Sounding | None = None
+    sounding: PlayedBlock | None = None

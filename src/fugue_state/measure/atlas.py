@@ -51,7 +51,7 @@ class AtlasHeader(Settings):
 
 
 @dataclass(frozen=True)
-class Place:
+class Entry:
     """A latent z (Z,), the label to generate it with (None without labels), what it sounds like.
 
     `index` is its number in the atlas, None for one that lies elsewhere.
@@ -118,13 +118,13 @@ class Atlas:
     def __len__(self) -> int:
         return self.config.count
 
-    def __getitem__(self, index: int) -> Place:
+    def __getitem__(self, index: int) -> Entry:
         """Return an entry; InputError if there is none of this number."""
         if not isinstance(index, int | np.integer) or not 0 <= index < len(self):
             raise InputError(f"the atlas has no entry {shown(index)}: it has 0 to {len(self) - 1}")
         chord = int(self._chord[index])
         description = _description(self.names[chord] if chord >= 0 else "", self._traits[index])
-        return Place(self._latents[index], self._label(index), description, index)
+        return Entry(self._latents[index], self._label(index), description, index)
 
     def _label(self, index: int) -> str | None:
         labels = self.memory.labels
@@ -143,7 +143,7 @@ class Atlas:
         }
         return {"latents": len(self), "chords": self.chords} | spread
 
-    def choose(self, count: int, *, chord: str | None = None, seed: int = 0, **traits: float | None) -> list[Place]:
+    def choose(self, count: int, *, chord: str | None = None, seed: int = 0, **traits: float | None) -> list[Entry]:
         """Return the `count` latents nearest to a description, best first.
 
         `traits` are quantiles within the atlas (`clarity`, `margin`, `bright`, `attack`, `sustain`,
@@ -182,7 +182,7 @@ class Atlas:
             raise InputError(f"no latent of the atlas sounds like {chord}; it has {there or 'none but silent ones'}")
         return among
 
-    def neighbours(self, one: npt.ArrayLike, count: int, label: str | None = None) -> list[Place]:
+    def neighbours(self, one: npt.ArrayLike, count: int, label: str | None = None) -> list[Entry]:
         """Return the `count` entries that sound most like an entry or a latent (Z,), nearest first.
 
         Near is meant in description: latents of this many dimensions are all about equally far from
@@ -197,22 +197,22 @@ class Atlas:
             distance[found.index] = -1.0
         return [self[int(i)] for i in np.argsort(distance, kind="stable")[:count]]
 
-    def place(self, z: npt.ArrayLike, label: str | None = None) -> Place:
+    def place(self, z: npt.ArrayLike, label: str | None = None) -> Entry:
         """Describe any latent (Z,), generated with `label`; None is the memory's first label."""
         return self.places(self._latent(z)[None], [label])[0]
 
-    def places(self, z: Array, labels: Sequence[str | None]) -> list[Place]:
+    def places(self, z: Array, labels: Sequence[str | None]) -> list[Entry]:
         """Describe latents (B, Z), each generated with its label; None is the memory's first label."""
         named = [self._named(label) for label in labels]
         told = _told(self.memory, z, [name for name in named if name is not None])
-        return [Place(*three) for three in zip(z, named, told, strict=True)]
+        return [Entry(*three) for three in zip(z, named, told, strict=True)]
 
     def _named(self, label: str | None) -> str | None:
         if label is not None:
             self.memory.label_index(label)
         return label or self._label(0)
 
-    def path(self, one: int, other: int, steps: int) -> list[Place]:
+    def path(self, one: int, other: int, steps: int) -> list[Entry]:
         """Return `steps` places on the spherical path from one entry to another, both ends included.
 
         Each is generated with the label of the end that is nearer.
@@ -224,7 +224,7 @@ class Atlas:
         labels = [ends[2 * i >= steps - 1].label for i in range(1, steps - 1)]
         return [ends[0], *self.places(z[1:-1], labels), ends[1]]
 
-    def _found(self, z: Array, label: str | None) -> Place:
+    def _found(self, z: Array, label: str | None) -> Entry:
         """Return the entry that a latent (Z,) is, or else the latent, described."""
         if z.shape == self._latents.shape[1:]:
             for index in np.flatnonzero((self._latents == z).all(axis=1)).tolist():

@@ -21,7 +21,7 @@ EPSILON = 1e-5  # that batch normalization adds to the variance
 # What is done to a layer's maps (H, W, C), of which strengths (C,) are remembered; None is all.
 Bender = Callable[[Array, Array | None], Array]
 # Is told of every layer's maps (H, W, C), as they are after they were bent.
-Seen = Callable[[str, Array], None]
+OnMaps = Callable[[str, Array], None]
 Shapes = dict[str, tuple[int, ...]]
 
 
@@ -153,7 +153,7 @@ class Generator:
         frames: int | None = None,
         bends: Mapping[str, Bender] | None = None,
         trail: Trail | None = None,
-        seen: Seen | None = None,
+        seen: OnMaps | None = None,
     ) -> Array:
         """Generate the mel (M, T), in [-1, 1], of a latent (Z,).
 

@@ -17,7 +17,7 @@ from pydantic import Field
 from fugue_state.arrays import Array
 from fugue_state.audio.reverb import Tail
 from fugue_state.engine.chain import Ringing
-from fugue_state.engine.whole import Place
+from fugue_state.engine.whole import ResumePoint
 from fugue_state.errors import FugueError, InputError, OutputError
 from fugue_state.files import PART, reason
 from fugue_state.memory.checkpoint import read_tensors, write_tensors
@@ -52,7 +52,7 @@ class Part:
             raise InputError(f"{folder}: damaged, holds less than it says; --force starts over")
         file.truncate(kept)
 
-    def add(self, block: Array, place: Place | None = None) -> None:
+    def add(self, block: Array, place: ResumePoint | None = None) -> None:
         """Append a block and take its end as the place to go on from; without one there is nothing to go on from.
 
         Raises FugueError for sound that is not a number; then nothing is kept.
@@ -83,7 +83,7 @@ class Part:
         while data := self._file.read(length * self.channels * 4):
             yield np.frombuffer(data, dtype="<f4").reshape(-1, self.channels)
 
-    def _save(self, place: Place) -> None:
+    def _save(self, place: ResumePoint) -> None:
         self._file.flush()
         os.fsync(self._file.fileno())
         write_place(self._path, place)
@@ -247,7 +247,7 @@ def _flat(values: object, name: str = "") -> dict[str, object]:
     return {k: v for key, inner in values.items() for k, v in _flat(inner, f"{name}.{key}".lstrip(".")).items()}
 
 
-def write_place(path: Path, place: Place) -> None:
+def write_place(path: Path, place: ResumePoint) -> None:
     """Write a place, all or nothing; OutputError if it cannot be written."""
     tail = place.ringing.tail
     header = PlaceHeader(position=place.position, handed=place.handed, first=place.first, filled=tail.filled)
@@ -260,10 +260,10 @@ def write_place(path: Path, place: Place) -> None:
     write_tensors(path, KIND, header, arrays)
 
 
-def read_place(path: Path) -> Place:
+def read_place(path: Path) -> ResumePoint:
     """Read what `write_place` wrote; CheckpointError for anything else."""
     values, arrays = read_tensors(path, KIND)
     header = checked(PlaceHeader, values)
     spectra = tuple(arrays["spectra"])
     tail = Tail(arrays["window"], header.filled, spectra, arrays["ringing"])
-    return Place(header.position, header.handed, header.first, Ringing(arrays["tone"], tail))
+    return ResumePoint(header.position, header.handed, header.first, Ringing(arrays["tone"], tail))

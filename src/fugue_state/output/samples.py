@@ -17,7 +17,7 @@ from fugue_state.files import output_folder, output_path
 from fugue_state.look.saved import save_figure
 from fugue_state.look.sheet import sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.atlas import Atlas, Place
+from fugue_state.measure.atlas import Atlas, Entry
 from fugue_state.memory.memory import Memory
 from fugue_state.output.provenance import write_json
 from fugue_state.progress import Track, untracked
@@ -54,7 +54,7 @@ def write_samples(
 
 def write_places(
     atlas: Atlas,
-    places: Sequence[Place],
+    places: Sequence[Entry],
     folder: Path,
     asked: Mapping[str, Any],
     *,

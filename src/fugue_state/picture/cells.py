@@ -10,7 +10,7 @@ import numpy as np
 from fugue_state.arrays import Array, Wide
 from fugue_state.config import FULL_ACTIVATION
 from fugue_state.look.theme import Theme, rgb
-from fugue_state.picture.stage import Grid
+from fugue_state.picture.frame_layout import UnitGrid
 from fugue_state.picture.watch import Seen
 
 DIM = 0.16  # of full brightness, for a unit that is remembered and silent
@@ -107,7 +107,7 @@ def _stroke(x: Wide, y: Wide, reach: float, thick: float) -> Array:
     return covered
 
 
-def block(grid: Grid, shapes: Shapes, cells: Cells, part: slice) -> tuple[Array, Array, Array]:
+def block(grid: UnitGrid, shapes: Shapes, cells: Cells, part: slice) -> tuple[Array, Array, Array]:
     """Return the weights (h, w) of a layer's light, flares and scars within its box."""
     size, glow, flare = cells.size[part], cells.glow[part], cells.flare[part]
     levels = np.rint(size * STEPS).astype(np.intp)
@@ -121,7 +121,7 @@ def block(grid: Grid, shapes: Shapes, cells: Cells, part: slice) -> tuple[Array,
     return light * (1.0 - flares), flares, scars
 
 
-def _tiled(grid: Grid, tiles: Array) -> Array:
+def _tiled(grid: UnitGrid, tiles: Array) -> Array:
     """Put cells (n, p, p) into rows, within the grid's box (h, w)."""
     p = grid.pitch
     whole = np.zeros((grid.rows * grid.columns, p, p), dtype=np.float32)

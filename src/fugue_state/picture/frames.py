@@ -13,8 +13,8 @@ from fugue_state.look.planes import Planes, words, ycbcr
 from fugue_state.look.text import shortened
 from fugue_state.look.theme import Theme, Weight, find_theme, font
 from fugue_state.picture.cells import Cells, Shapes, block
+from fugue_state.picture.frame_layout import Box, UnitGrid, edges, fitting, lay_out
 from fugue_state.picture.heard import RANGE_DB, Heard, loudest
-from fugue_state.picture.stage import Box, Grid, edges, fitting, lay_out
 from fugue_state.picture.watch import Seen, Watch
 from fugue_state.piece.piece import Piece
 from fugue_state.score.times import told
@@ -106,7 +106,7 @@ class Frames:
         whole = told(round(self._piece.score.length_s))
         self._line(layout.time, [Run(now, layout.text, theme.ink), Run(f" / {whole}", layout.text, theme.faint)])
 
-    def _draw_grid(self, grid: Grid, part: slice, number: int, seen: Seen) -> None:
+    def _draw_grid(self, grid: UnitGrid, part: slice, number: int, seen: Seen) -> None:
         theme = self._theme
         light, flares, scars = block(grid, self._shapes[grid.pitch], self._cells, part)
         colour = theme.layer(number, len(self._layout.grids))

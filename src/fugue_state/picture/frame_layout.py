@@ -30,7 +30,7 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Grid:
+class UnitGrid:
     """A layer's units as cells of `pitch` pixels, row by row, within a box that may be a pixel wider and higher."""
 
     layer: str
@@ -44,7 +44,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Layout:
+class FrameLayout:
     """Everything's place; sizes of text in pixels."""
 
     width: int
@@ -57,7 +57,7 @@ class Layout:
     time: Box
     title: Box
     mel: Box
-    grids: tuple[Grid, ...]
+    grids: tuple[UnitGrid, ...]
 
 
 def fitting(text: str, size: int, room: float, weight: Weight = "Regular") -> int:
@@ -66,7 +66,7 @@ def fitting(text: str, size: int, room: float, weight: Weight = "Regular") -> in
     return size if wide <= room else max(1, math.floor(size * room / wide))
 
 
-def lay_out(width: int, height: int, layers: dict[str, int]) -> Layout:
+def lay_out(width: int, height: int, layers: dict[str, int]) -> FrameLayout:
     """Place a memory's layers in a frame, in as many lines as make their cells largest.
 
     Raises InputError if the cells would have no shape.
@@ -96,7 +96,7 @@ def lay_out(width: int, height: int, layers: dict[str, int]) -> Layout:
     head = _even(HEADER * unit)
     line = _even(1.4 * text)
     half = _even(inside / 2)
-    return Layout(
+    return FrameLayout(
         width=width,
         height=height,
         text=text,
@@ -157,7 +157,7 @@ def _place(
     side: int,
     room: Box,
     unit: float,
-) -> tuple[list[Grid], int]:
+) -> tuple[list[UnitGrid], int]:
     """Set every line of blocks from edge to edge; return them and where they end."""
     caption, space = _even(CAPTION * unit), _even(SPACE * unit)
     grids, y = [], room.y
@@ -173,7 +173,7 @@ def _place(
             slot = width + gap - _even(APART * unit) if name != line[-1] else room.x + room.width - x
             below = box.y + box.height + _even(12 * unit)
             grids.append(
-                Grid(
+                UnitGrid(
                     name,
                     layers[name],
                     columns,
@@ -189,7 +189,7 @@ def _place(
     return grids, y - space
 
 
-def edges(grids: Sequence[Grid]) -> list[tuple[Grid, slice]]:
+def edges(grids: Sequence[UnitGrid]) -> list[tuple[UnitGrid, slice]]:
     """Return each grid with the part of all units (U,) that it shows."""
     ends = [0]
     for grid in grids:

@@ -2,8 +2,8 @@
 
 How a block comes to be: every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores
 some time before it is due (`Coming`). A block adds up the parts of voices that fall in it, tones the mix and puts it
-into the room (`Instrument.step`). What one block leaves to the next is a `State`; a `ResumePoint` is all that is kept of
-one to go on from.
+into the room (`Instrument.step`). What one block leaves to the next is a `State`; a `ResumePoint` is what is kept of it
+on the disk, to go on from after a break.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ FIGURES = (
     Figures(
         "commands.jsonl",
         "Whole commands",
-        ("python benchmarks/commands.py --rounds 2 --events 4 --before CHECKOUT",),
+        ("python benchmarks/commands.py --rounds 3 --before CHECKOUT",),
         "From start to end, in processes of their own; beside the common way, and beside the version before "
         "playing needed no PyTorch.",
     ),

@@ -121,8 +121,8 @@ class CueSpan:
 def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
     """Return cues with their times in seconds, in the order in which they come.
 
-    A hold may fall into another cue, which then ends so much later. Raises MisplacedError for cues that wait for
-    each other or for one that there is not, that overlap, or that begin past the end.
+    A hold may interrupt another cue, which then ends later by the length of the hold. Raises MisplacedError for cues
+    that wait for each other or for an unknown cue, that overlap, or that begin past the end.
     """
     found = [CueSpan(cue, i, *times) for i, (cue, times) in enumerate(zip(cues, _times(cues, clock), strict=True))]
     found.sort(key=lambda span: span.start_s)

@@ -243,7 +243,7 @@ def test_types_ranges_and_defaults_of_keys() -> None:
     assert rows["latents"][:2] == ["loop, walk, path, fresh", '"loop"']
     assert rows["beats"][2] == "above 0 to 1024"
     assert rows["do"][1] == "needed"
-    assert rows["cues"] == ["[tables](#cues)", "", "at most 10000", "What happens when."]
+    assert rows["cues"] == ["[tables](#cues)", "", "at most 10000", "Moves at set times: forget, recall, hold, jump."]
 
 
 def test_every_limit_is_used_and_on_the_page() -> None:

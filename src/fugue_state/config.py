@@ -370,12 +370,12 @@ class ProfileConfig(Settings):
 
 
 class EnvelopeConfig(Settings):
-    """How an event sets in, stays, dies away and ends."""
+    """How a chord starts, holds, dies away and ends."""
 
-    attack_s: float = Field(default=0.003, ge=0, le=10, description="Seconds of the rise.")
-    hold_s: float = Field(default=0.0, ge=0, le=120, description="Seconds it stays before it decays.")
-    decay_rt60_s: float = Field(default=8.0, ge=0.01, le=120, description="Seconds in which it decays by 60 dB.")
-    release_s: float = Field(default=0.6, ge=0, le=10, description="Seconds of the fade at its end.")
+    attack_s: float = Field(default=0.003, ge=0, le=10, description="Seconds of the attack.")
+    hold_s: float = Field(default=0.0, ge=0, le=120, description="Seconds at full level before it decays.")
+    decay_rt60_s: float = Field(default=8.0, ge=0.01, le=120, description="Seconds to decay by 60 dB.")
+    release_s: float = Field(default=0.6, ge=0, le=10, description="Seconds of the fade at the end.")
 
 
 # A chord of a preview: its beginning and end without clicks, in between as it is.
@@ -393,26 +393,26 @@ class ToneConfig(Settings):
 class ReverbConfig(Settings):
     """A synthesized stereo room, or the impulse response in `impulse`.
 
-    Below `low_hz` it decays in `low_ratio` times `rt60_s`, above `damping_hz` in `high_ratio` times that.
+    Below `low_hz` it decays in `low_ratio` times `rt60_s`, above `damping_hz` in `high_ratio` times `rt60_s`.
     """
 
-    rt60_s: float = Field(default=3.0, ge=0.01, le=30, description="Seconds in which it decays by 60 dB.")
-    low_ratio: float = Field(default=1.0, ge=0.25, le=2, description="How long its lows decay, in times of that.")
-    low_hz: float = Field(default=250.0, ge=60, le=1000, description="What is below counts as low.")
-    high_ratio: float = Field(default=0.5, ge=0.1, le=2, description="How long its highs decay, in times of that.")
-    damping_hz: float = Field(default=5000.0, ge=200, le=20_000, description="What is above counts as high.")
-    pre_delay_s: float = Field(default=0.02, ge=0, le=1, description="Seconds before it sets in.")
-    wet_db: float = Field(default=-9.0, ge=-120, le=12, description="Its level.")
+    rt60_s: float = Field(default=3.0, ge=0.01, le=30, description="Seconds to decay by 60 dB.")
+    low_ratio: float = Field(default=1.0, ge=0.25, le=2, description="Decay of the lows, as a factor of `rt60_s`.")
+    low_hz: float = Field(default=250.0, ge=60, le=1000, description="Upper limit of the lows, in Hz.")
+    high_ratio: float = Field(default=0.5, ge=0.1, le=2, description="Decay of the highs, as a factor of `rt60_s`.")
+    damping_hz: float = Field(default=5000.0, ge=200, le=20_000, description="Lower limit of the highs, in Hz.")
+    pre_delay_s: float = Field(default=0.02, ge=0, le=1, description="Seconds before the reverb starts.")
+    wet_db: float = Field(default=-9.0, ge=-120, le=12, description="Level of the reverb.")
     impulse: str | None = Field(
-        None, max_length=1024, description="Impulse response (sound file) instead of the synthetic room."
+        None, max_length=1024, description="Impulse response (a sound file), used instead of the synthetic room."
     )
 
 
 class MasterConfig(Settings):
     """Loudness and ceiling of the finished file."""
 
-    normalize: bool = Field(True, description="Bring it to that loudness; a take is left as it was heard.")
-    loudness_lufs: float = Field(default=-18.0, ge=-60, le=-5, description="Integrated loudness.")
+    normalize: bool = Field(True, description="Bring the file to `loudness_lufs`; a take stays as it was heard.")
+    loudness_lufs: float = Field(default=-18.0, ge=-60, le=-5, description="Integrated loudness in LUFS.")
     ceiling_dbtp: float = Field(default=-1.0, ge=-24, le=0, description="True-peak ceiling in dB.")
 
 
@@ -432,10 +432,12 @@ class ResynthConfig(Settings):
 
 
 class FileConfig(Settings):
-    """Form of the finished file."""
+    """Format of the finished file."""
 
-    sample_rate_hz: Literal[44100, 48000] = Field(44_100, description="44100 or 48000.")
-    subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = Field("PCM_24", description="PCM_16, PCM_24 or FLOAT.")
+    sample_rate_hz: Literal[44100, 48000] = Field(44_100, description="Sample rate: 44100 or 48000.")
+    subtype: Literal["PCM_16", "PCM_24", "FLOAT"] = Field(
+        "PCM_24", description="Sample format: PCM_16, PCM_24 or FLOAT."
+    )
 
 
 FILM_SIZES = {"1080p": (1920, 1080), "720p": (1280, 720), "square": (1080, 1080), "vertical": (1080, 1920)}
@@ -443,7 +445,7 @@ FILM_SHORTEST, FILM_LONGEST = 240, 4096  # pixels of a side
 
 
 class FilmConfig(Settings):
-    """Form of the film."""
+    """Format of the film."""
 
     size: str = Field("1080p", description="1080p, 720p, square, vertical, or WIDTHxHEIGHT, both even.")
     fps: Literal[24, 25, 30, 60] = Field(30, description="Frames in a second: 24, 25, 30 or 60.")

@@ -14,23 +14,23 @@ from fugue_state.version import VERSION
 
 # Of each command its module, its name there and what the list of all says of it: only the one that runs is imported.
 COMMANDS = {
-    "atlas": ("sounding", "atlas", "Say what a memory's latents sound like; choose some."),
-    "card": ("learning", "card", "Write what a memory learned from and how well it knows it."),
+    "atlas": ("sounding", "atlas", "Find latents of a memory by how they sound."),
+    "card": ("learning", "card", "Write the card of a memory: what it learned, and how well."),
     "corpus": ("learning", "corpus", "Build and inspect folders of sounds to learn from."),
-    "curve": ("measuring", "curve", "Measure what remains of a memory while it is forgotten."),
-    "film": ("composing", "film_sound", "Film a piece that was rendered here, every unit in sync."),
-    "forget": ("composing", "forget", "Render a loop of chords while the memory is taken away."),
+    "curve": ("measuring", "curve", "Measure the forgetting curve of a memory."),
+    "film": ("composing", "film_sound", "Make a film of a rendered piece, every unit in sync."),
+    "forget": ("composing", "forget", "Play a loop of chords while the memory is forgotten."),
     "measure": ("measuring", "measure", "Measure how well a memory knows its chords."),
     "models": ("sounding", "models", "List the memories that come with the package."),
-    "play": ("playing", "play", "Play a memory live, in a browser; OSC and MIDI."),
-    "profile": ("measuring", "profile", "Say what every unit of a memory does."),
-    "render": ("composing", "render_score", "Render a score."),
-    "reopen": ("composing", "reopen", "Give back the score of a sound or a film."),
-    "resynth": ("sounding", "resynth", "Play any sound through the mel of a memory and back."),
-    "sample": ("sounding", "sample", "Write single chords of a memory, intact, and a sheet of them."),
-    "score": ("composing", "score_group", "Write, check and show scores: files that say all of a piece."),
-    "train": ("learning", "train", "Learn a memory from sounds."),
-    "vocoder": ("learning", "vocoder", "Train what turns mels into sound, and add it to a memory."),
+    "play": ("playing", "play", "Play a memory live: browser, MIDI and OSC."),
+    "profile": ("measuring", "profile", "Measure what each unit of a memory does."),
+    "render": ("composing", "render_score", "Render a score to sound."),
+    "reopen": ("composing", "reopen", "Get the score back from a sound or a film."),
+    "resynth": ("sounding", "resynth", "Send any sound through a memory's mel and back."),
+    "sample": ("sounding", "sample", "Write single intact chords of a memory, and a sheet of them."),
+    "score": ("composing", "score_group", "Write, check and show scores."),
+    "train": ("learning", "train", "Train a memory on sounds."),
+    "vocoder": ("learning", "vocoder", "Train a vocoder (mels to sound) and add it to a memory."),
 }
 
 
@@ -42,7 +42,7 @@ class Commands(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002 - click's
-        """Import a command; None for a name that there is not."""
+        """Import a command; None for an unknown name."""
         if cmd_name not in COMMANDS:
             return None
         module, name, _ = COMMANDS[cmd_name]

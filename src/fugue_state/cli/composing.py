@@ -56,8 +56,8 @@ FINE = ("largest_step", "longest_silence_s")  # figures for whoever looks for a 
 def filming(command: Command) -> Command:
     """Add the options that say what form a film has."""
     size = option(FilmConfig, "size", about=f"{', '.join(FILM_SIZES)}, or WIDTHxHEIGHT in even pixels.")
-    fps = option(FilmConfig, "fps", about="Frames in a second: 24, 25, 30 or 60.")
-    poster = click.option("--poster", type=USER_PATH, help="Write a still of the film, too (PNG).")
+    fps = option(FilmConfig, "fps", about="Frames per second: 24, 25, 30 or 60.")
+    poster = click.option("--poster", type=USER_PATH, help="Also write a still of the film (PNG).")
     return poster(size(fps(command)))
 
 
@@ -70,22 +70,24 @@ def rendering(command: Command) -> Command:
             "--labels/--no-labels",
             default=False,
             show_default=True,
-            help="Also write where chords and cues begin as NAME.txt, for Audacity; a WAV has them as markers anyway.",
+            help="Also write the times of chords and cues to NAME.txt, for Audacity; a WAV always has them as markers.",
         ),
-        click.option("--verbose", is_flag=True, help="Also print the largest step and the longest silence in it."),
+        click.option("--verbose", is_flag=True, help="Also print the largest sample step and the longest silence."),
         click.option(
             "--stems",
             is_flag=True,
             help="Also write NAME-dry.wav and NAME-reverb.wav, and each of several voices as NAME-VOICE.wav.",
         ),
         filming,
-        click.option("--film", type=USER_PATH, help="Film the piece, too (.mp4); see fugue film."),
+        click.option("--film", type=USER_PATH, help="Also make a film of the piece (.mp4); see fugue film."),
         themed,
         click.option(
-            "--portrait", type=USER_PATH, help="Its portrait: .png or .svg; default NAME.png, of a FLAC NAME.flac.png."
+            "--portrait",
+            type=USER_PATH,
+            help="File for the portrait: .png or .svg; default: NAME.png (FLAC: NAME.flac.png).",
         ),
-        click.option("--resume", is_flag=True, help="Go on with this piece where its render was interrupted."),
-        click.option("-o", "--out", required=True, type=USER_PATH, help="The piece: .wav or .flac."),
+        click.option("--resume", is_flag=True, help="Continue an interrupted render of this piece."),
+        click.option("-o", "--out", required=True, type=USER_PATH, help="Output file: .wav or .flac."),
     ):
         command = add(command)
     return command
@@ -101,7 +103,7 @@ def rendering(command: Command) -> Command:
     )
 )
 @of_memory
-@click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: that, or what the memory knows of it.")
+@click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: these, as far as the memory knows them.")
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
     "--every",
@@ -110,42 +112,52 @@ def rendering(command: Command) -> Command:
     type=click.FloatRange(0.1, 1200),
     help="Seconds from one chord to the next.",
 )
-@option(Voice, "event_s", "--event", kind_of=float, about="Seconds each chord is stretched to; default: as learned.")
-@option(Voice, "latents", about=f"{', '.join(get_args(LatentsName))}: the same every round, wandering, always new.")
+@option(
+    Voice, "event_s", "--event", kind_of=float, about="Stretch each chord to this many seconds; default: as learned."
+)
+@option(
+    Voice,
+    "latents",
+    about=f"{', '.join(get_args(LatentsName))}: the same every round, wandering, a path (needs a score), always new.",
+)
 @option(Voice, "spread", about="Width of the stereo field, 0 to 1.")
 @option(Forgetting, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
-@option(Forgetting, "reverse", about="The other way round.")
-@option(Forgetting, "pace", about=f"How they go: {', '.join(get_args(PaceName))}.")
+@option(Forgetting, "reverse", about="Reverse the order.")
+@option(Forgetting, "pace", about=f"How fast units are forgotten: {', '.join(get_args(PaceName))}.")
 @option(Forgetting, "steps", about="Number of jumps of the pace `steps`.")
 @option(Forgetting, "to", about="Fraction of all units forgotten at the end.")
-@option(Forgetting, "fade_s", "--fade", about="Seconds over which each unit fades.")
+@option(Forgetting, "fade_s", "--fade", about="Seconds that each unit takes to fade.")
 @option(
     Forgetting,
     "replacement",
-    about=f"What stands in for forgotten units: {', '.join(get_args(ReplacementName))}.",
+    about=f"Output of a forgotten unit: {', '.join(get_args(ReplacementName))}.",
 )
-@click.option("--hold/--no-hold", default=Loudness().hold, show_default=True, help="Keep the level while units go.")
+@click.option(
+    "--hold/--no-hold", default=Loudness().hold, show_default=True, help="Keep the level while units are forgotten."
+)
 @option(Score, "seed", about="Seed of latents, order and room.")
-@option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds in which a chord decays by 60 dB.")
-@option(EnvelopeConfig, "hold_s", "--sustain", about="Seconds a chord stays before it decays.")
+@option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds that a chord takes to decay by 60 dB.")
+@option(EnvelopeConfig, "hold_s", "--sustain", about="Seconds at full level before a chord decays.")
 @option(ToneConfig, "tilt_db", "--tilt", about="Brighter (up to 12) or darker (down to -12): dB from bass to treble.")
-@option(ReverbConfig, "rt60_s", "--rt60", about="Seconds in which the room decays by 60 dB.")
-@option(ReverbConfig, "low_ratio", about="How long the room's lows decay, in times of that.")
-@option(ReverbConfig, "high_ratio", about="How long its highs decay, in times of that.")
+@option(ReverbConfig, "rt60_s", "--rt60", about="Seconds that the room takes to decay by 60 dB.")
+@option(ReverbConfig, "low_ratio", about="Decay of the room's lows, as a factor of --rt60.")
+@option(ReverbConfig, "high_ratio", about="Decay of the room's highs, as a factor of --rt60.")
 @option(ReverbConfig, "wet_db", "--wet", about="Level of the room in dB.")
-@option(ReverbConfig, "impulse", kind_of=str, about="Impulse response (sound file) instead of the synthetic room.")
-@option(MasterConfig, "loudness_lufs", "--lufs", about="Integrated loudness.")
+@option(
+    ReverbConfig, "impulse", kind_of=str, about="Impulse response (a sound file), used instead of the synthetic room."
+)
+@option(MasterConfig, "loudness_lufs", "--lufs", about="Integrated loudness in LUFS.")
 @option(MasterConfig, "ceiling_dbtp", "--ceiling", about="True-peak ceiling in dB.")
-@option(FileConfig, "sample_rate_hz", "--rate", about="44100 or 48000.")
-@option(FileConfig, "subtype", "--format", about="PCM_16, PCM_24 or FLOAT.")
+@option(FileConfig, "sample_rate_hz", "--rate", about="Sample rate: 44100 or 48000.")
+@option(FileConfig, "subtype", "--format", about="Sample format: PCM_16, PCM_24 or FLOAT.")
 @inversion
-@click.option("--score", "score_out", type=USER_PATH, help="Write the score that this is, too.")
+@click.option("--score", "score_out", type=USER_PATH, help="Also write this piece as a score.")
 @rendering
 def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings: Any) -> None:
-    """Play a loop of chords while the memory is taken away, unit by unit, into a soundscape.
+    """Play a loop of chords while the memory is forgotten, unit by unit, and write the soundscape.
 
-    The short way to write a score and render it. Writes the sound, a JSON file that says how to make it again, and
-    a portrait. A long render that is interrupted keeps what was played in a folder beside it, NAME.wav.part.
+    This is the short way to write a score and render it. It writes the sound, a JSON file that says how to make it
+    again, and a portrait. An interrupted render keeps what it has played in a folder beside it, NAME.wav.part.
     """
     from fugue_state.files import output_path
     from fugue_state.memory.catalogue import shipped_memories
@@ -303,15 +315,17 @@ def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfi
     ),
 )
 @click.argument("sound", type=USER_PATH)
-@click.option("-o", "--out", "film", type=USER_PATH, help="The film; default: SOUND with the ending .mp4.")
-@click.option("-m", "--model", help="Where its memory is; default: where it was, beside SOUND, or one that ships.")
+@click.option("-o", "--out", "film", type=USER_PATH, help="Output file; default: SOUND with the ending .mp4.")
+@click.option(
+    "-m", "--model", help="The piece's memory; default: look where it was, beside SOUND, and among those that ship."
+)
 @filming
 @themed
 @forced
 def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
-    """Film SOUND, a WAV or FLAC file that was rendered here: its units dying in sync, over what is heard.
+    """Make a film of SOUND, a WAV or FLAC file that fugue rendered: its units die in sync, over the spectrogram.
 
-    What happens when is read from the file itself.
+    The file itself says what happens when.
     """
     from fugue_state.files import belonging
     from fugue_state.memory.traced import traced
@@ -370,9 +384,7 @@ def told_how_to_go_on(out: Path) -> Iterator[None]:
 )
 @click.argument("score", type=SCORE_PATH)
 @of_another_memory
-@click.option(
-    "--quality", type=click.Choice(get_args(QualityName)), help="Another care for the phase than the score's."
-)
+@click.option("--quality", type=click.Choice(get_args(QualityName)), help="Use this quality instead of the score's.")
 @rendering
 def render_score(
     score: Path,
@@ -382,10 +394,10 @@ def render_score(
     portrait: Path | None,
     **settings: Any,
 ) -> None:
-    """Render SCORE (TOML, or the name of one that ships) into a soundscape.
+    """Render SCORE (a TOML file, or the name of a score that ships) to a soundscape.
 
-    Writes the sound, a JSON file that says how to make it again, and a portrait. A long render that is
-    interrupted keeps what was played in a folder beside it, NAME.wav.part.
+    It writes the sound, a JSON file that says how to make it again, and a portrait. An interrupted render keeps what it
+    has played in a folder beside it, NAME.wav.part.
     """
     portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     written = _instead(score, memory=model, quality=quality)
@@ -394,7 +406,7 @@ def render_score(
 
 @click.group("score")
 def score_group() -> None:
-    """Write, check and show scores: files that say all of a piece."""
+    """Write, check and show scores: text files that describe a whole piece."""
 
 
 @score_group.command(
@@ -406,11 +418,11 @@ def score_group() -> None:
     ),
 )
 @click.argument("out", type=USER_PATH)
-@click.option("--from", "source", metavar="NAME", help="Begin with a score that ships; a name that is none lists them.")
-@click.option("--every-key", is_flag=True, help="Explain every key there is, with its default.")
+@click.option("--from", "source", metavar="NAME", help="Start from a score that ships; an unknown name lists them.")
+@click.option("--every-key", is_flag=True, help="Explain every key, with its default.")
 @forced
 def score_new(out: Path, source: str | None, every_key: bool, force: bool) -> None:
-    """Write a score to begin with into OUT."""
+    """Write a new score to OUT."""
     from fugue_state.files import output_path
     from fugue_state.score.explained import beginning, editable, template
     from fugue_state.score.shipped import shipped_score
@@ -437,7 +449,7 @@ def _write(out: Path, text: str) -> None:
 @click.argument("score", type=SCORE_PATH)
 @of_another_memory
 def score_check(score: Path, model: str | None) -> None:
-    """Say whether SCORE can be played by its memory; else the line and the key of what is wrong."""
+    """Check whether SCORE can be played by its memory. Names the line and the key of any error."""
     written = _instead(score, memory=model)
     _check_room(written, score)
     piece = _piece(written, score, named=model is not None)
@@ -449,11 +461,11 @@ def score_check(score: Path, model: str | None) -> None:
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
 @click.argument("score", type=SCORE_PATH)
 @of_another_memory
-@click.option("-o", "--out", type=USER_PATH, help="Draw it: .png or .svg; without it, print a table.")
+@click.option("-o", "--out", type=USER_PATH, help="Draw to this file: .png or .svg; without it, print a table.")
 @themed
 @forced
 def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, force: bool) -> None:
-    """Show what happens when in SCORE: chords, what each layer remembers, cues, planned level."""
+    """Show SCORE over time: chords, what each layer remembers, cues, planned level."""
     check_picture(out, force)
     piece = _piece(_instead(score, memory=model), score, named=model is not None)
     from fugue_state.picture.plan import overview_figure, table
@@ -495,10 +507,10 @@ def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
 
 @click.command(epilog=examples("fugue reopen piece.wav", "fugue reopen piece.flac -o piece.toml"))
 @click.argument("sound", type=USER_PATH)
-@click.option("-o", "--out", type=USER_PATH, help="Write the score there; without it, print it.")
+@click.option("-o", "--out", type=USER_PATH, help="Write the score to this file; without it, print it.")
 @forced
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
-    """Give back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
+    """Get back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
     from fugue_state.files import output_path
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.output.provenance import reopened

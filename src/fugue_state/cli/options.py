@@ -81,7 +81,7 @@ def inversion(command: Command) -> Command:
         Score,
         "quality",
         kind_of=click.Choice(get_args(QualityName)),
-        about="How much care for the phase, at what cost.",
+        about="Quality of the sound: draft is fastest, final is best.",
     )
     return named(quality(command))
 
@@ -94,20 +94,20 @@ def _theme(_: click.Context, __: click.Parameter, name: str) -> Theme:
 
 themed = click.option(
     "--theme", default=DEFAULT_THEME, show_default=True, type=click.Choice(get_args(ThemeName)), callback=_theme,
-    help="How pictures look.",
+    help="Colours of pictures: dark or light.",
 )  # fmt: skip
-forced = click.option("--force", is_flag=True, help="Replace files that exist.")
-machine_readable = click.option("--json", "as_json", is_flag=True, help="Print what was measured as JSON.")
+forced = click.option("--force", is_flag=True, help="Replace existing files.")
+machine_readable = click.option("--json", "as_json", is_flag=True, help="Print the results as JSON.")
 of_memory = click.option(
-    "-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="Name, checkpoint or run folder."
+    "-m", "--model", default=DEFAULT_MEMORY, show_default=True, help="The memory: its name, checkpoint or run folder."
 )
-of_another_memory = click.option("-m", "--model", help="Another memory than the score's.")
+of_another_memory = click.option("-m", "--model", help="Use this memory instead of the score's.")
 
 
 sliced = click.option(
     "--slice", "slicing", default=SLICE_AUTO, show_default=True,
-    help=f"Cut long recordings into clips: {SLICE_AUTO}, {SLICE_OFF}, or every so many seconds. {SLICE_AUTO} cuts what "
-    "is longer than two images (with class folders, longer than 15 s), at clear onsets.",
+    help=f"Cut long recordings into clips: {SLICE_AUTO}, {SLICE_OFF}, or a length in seconds. {SLICE_AUTO} cuts those "
+    "longer than two images (with class folders, longer than 15 s) at clear onsets.",
 )  # fmt: skip
 
 

@@ -39,17 +39,19 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
     )
 )
 @click.argument("what", metavar="[MODEL|SCORE]", default=DEFAULT_MEMORY)
-@option(LiveConfig, "port", kind_of=int, about="Port of the page; 0 takes any that is free.")
-@option(LiveConfig, "host", about="Address to be reached at; from other machines only with a token.")
+@option(LiveConfig, "port", kind_of=int, about="Port of the page; 0 takes any free port.")
+@option(LiveConfig, "host", about="Address of the page; other machines need the printed token.")
 @click.option(
     "--origin",
     "origins",
     multiple=True,
     metavar="URL",
-    help="Address of a proxy that leads here, like https://stage.example; repeatable. By it, too, only with a token.",
+    help="Address of a proxy for the page, like https://stage.example; repeatable. It needs the token, too.",
 )
 @click.option(
-    "--qr/--no-qr", default=None, help="Draw the address as a QR code; by itself for a network, on a terminal."
+    "--qr/--no-qr",
+    default=None,
+    help="Draw the address as a QR code; default: on a terminal, if other machines can connect.",
 )
 @click.option(
     "--buffer",
@@ -57,18 +59,21 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
     show_default=True,
     help=f"{', '.join(f'{name} ({ms:g} ms)' for name, ms in BUFFERS_MS.items())}, or milliseconds.",
 )
-@click.option("--osc/--no-osc", default=LiveConfig().osc, show_default=True, help="Whether OSC is heard.")
-@option(LiveConfig, "osc_port", about="UDP port for OSC; answers go to the sender's next one.")
-@option(LiveConfig, "osc_host", about="Address for OSC, which knows no token.")
-@option(LiveConfig, "takes", about="Folder of the takes.")
+@click.option("--osc/--no-osc", default=LiveConfig().osc, show_default=True, help="Whether to receive OSC.")
+@option(LiveConfig, "osc_port", about="UDP port for OSC; answers go to the next port of the sender.")
+@option(LiveConfig, "osc_host", about="Address for OSC, which has no token.")
+@option(LiveConfig, "takes", about="Folder for takes.")
 @option(
-    LiveConfig, "quality", kind_of=click.Choice(get_args(LiveQualityName)), about="Care for the sound, at what cost."
+    LiveConfig,
+    "quality",
+    kind_of=click.Choice(get_args(LiveQualityName)),
+    about="Quality of the sound; draft costs less.",
 )
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) -> None:
-    """Play the memory of MODEL (a name, checkpoint or run folder), or a SCORE, live: by a page, MIDI and OSC.
+    """Play a MODEL (a memory's name, checkpoint or run folder) or a SCORE live, from a page, by MIDI and OSC.
 
-    A score is a file, or the name of one that ships.
+    SCORE is a file, or the name of a score that ships.
 
     Ctrl-C ends it and keeps the take that is being recorded.
     """

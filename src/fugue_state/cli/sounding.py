@@ -32,9 +32,13 @@ if TYPE_CHECKING:
 @click.command(epilog=examples("fugue sample -o sounds", "fugue sample -m run -o sounds -n 16 --chord Am --seed 3"))
 @of_memory
 @click.option("-o", "--out", required=True, type=USER_PATH, help="Folder for the sounds.")
-@click.option("-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="How many.")
-@click.option("--chord", help="Only this chord; default: all in turn.")
-@click.option("--seconds", type=float, help="Stretch each to this length inside the network; default: as learned.")
+@click.option(
+    "-n", "--count", default=SAMPLE_COUNT, show_default=True, type=click.IntRange(1, 4096), help="Number of sounds."
+)
+@click.option("--chord", help="Play only this chord; default: all chords in turn.")
+@click.option(
+    "--seconds", type=float, help="Stretch each chord to this length inside the network; default: as learned."
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
 @inversion
 @themed
@@ -51,7 +55,7 @@ def sample(
     theme: Theme,
     force: bool,
 ) -> None:
-    """Play COUNT intact samples of a memory into wav files, with a sheet of their spectrograms."""
+    """Write intact chords of a memory as wav files, with a sheet of their spectrograms."""
     from fugue_state.memory.memory import Memory
     from fugue_state.output.samples import write_samples
 
@@ -69,7 +73,7 @@ def sample(
 
 def quantile(name: str, about: str) -> Callable[[Command], Command]:
     """Make an option that asks for a trait."""
-    return click.option(f"--{name}", type=float, help=f"{about}: quantile, 0 least to 1 most.")
+    return click.option(f"--{name}", type=float, help=f"{about}, as a quantile: 0 least, 1 most.")
 
 
 @click.command(
@@ -81,33 +85,37 @@ def quantile(name: str, about: str) -> Callable[[Command], Command]:
     )
 )
 @click.argument("model", default=DEFAULT_MEMORY)
-@click.option("-o", "--out", type=USER_PATH, help="Folder for the sounds; without it they are listed.")
+@click.option("-o", "--out", type=USER_PATH, help="Folder for the sounds; without it, list them.")
 @click.option(
-    "-n", "--count", "number", type=click.IntRange(1), help=f"How many to choose; {SAMPLE_COUNT} if not said."
+    "-n", "--count", "number", type=click.IntRange(1), help=f"Number of sounds to choose; default: {SAMPLE_COUNT}."
 )
-@click.option("--chord", help="Those that sound like this chord.")
-@quantile("clarity", "How clearly it is its chord")
-@quantile("margin", "How far ahead of the next chord")
+@click.option("--chord", help="Sounds that are this chord.")
+@quantile("clarity", "Clarity of the chord")
+@quantile("margin", "Lead over the next likely chord")
 @quantile("bright", "Brightness")
 @quantile("attack", "Slowness of the onset")
 @quantile("sustain", "Level left at the end")
 @quantile("level", "Loudness")
-@click.option("--draw", default=0, show_default=True, type=click.IntRange(0), help="Seed among equally near ones.")
-@click.option("--near", type=int, help="Those that sound most like this entry.")
-@click.option("--path", "ends", help="The way from one entry to another, e.g. 12,57.")
-@click.option("--steps", default=PATH_STEPS, show_default=True, type=click.IntRange(2, 4096), help="Sounds on the way.")
-@option(AtlasConfig, "count", "--latents", about="Latents that the atlas describes.")
+@click.option(
+    "--draw", default=0, show_default=True, type=click.IntRange(0), help="Seed of the choice among equally good sounds."
+)
+@click.option("--near", type=int, help="Sounds closest to this entry.")
+@click.option("--path", "ends", help="Sounds on the way from one entry to another, e.g. 12,57.")
+@click.option(
+    "--steps", default=PATH_STEPS, show_default=True, type=click.IntRange(2, 4096), help="Number of sounds on the way."
+)
+@option(AtlasConfig, "count", "--latents", about="Number of latents in the atlas.")
 @option(AtlasConfig, "seed", about="Seed of these latents.")
-@click.option("--rebuild", is_flag=True, help="Describe them again.")
+@click.option("--rebuild", is_flag=True, help="Make the atlas again.")
 @themed
 @forced
 @machine_readable
 def atlas(
     model: str, out: Path | None, rebuild: bool, theme: Theme, force: bool, as_json: bool, **settings: Any
 ) -> None:
-    """Say what the latents of MODEL (a name, checkpoint or run folder) sound like; find and play those one wants.
+    """Find latents of MODEL (a name, checkpoint or run folder) by how they sound, and write them as sounds.
 
-    Without any wish it sums up what there is. The atlas is made once, then kept.
+    Without options it sums up all latents. The atlas is made once, then kept.
     """
     from fugue_state.measure.atlas import Atlas, check_description
     from fugue_state.memory.memory import Memory
@@ -172,7 +180,7 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Entry]:
     epilog=examples("fugue resynth song.wav -o song-mel.wav", "fugue resynth a.flac -o b.flac -m run --quality draft")
 )
 @click.argument("source", type=USER_PATH)
-@click.option("-o", "--out", required=True, type=USER_PATH, help="The sound: .wav or .flac.")
+@click.option("-o", "--out", required=True, type=USER_PATH, help="Output file: .wav or .flac.")
 @of_memory
 @inversion
 @forced
@@ -180,7 +188,7 @@ def _wanted(found: Atlas, asked: dict[str, Any]) -> list[Entry]:
 def resynth(
     source: Path, out: Path, model: str, inverter: str | None, quality: QualityName, force: bool, as_json: bool
 ) -> None:
-    """Play SOURCE, any sound, through the mel of a memory and back, and say what was lost on the way."""
+    """Send SOURCE, any sound file, through the mel of a memory and back, and measure what is lost."""
     from dataclasses import asdict
 
     from fugue_state.files import output_path

@@ -36,7 +36,7 @@ class AtMost:
 
 
 PaceName = Literal["linear", "exponential", "sigmoid", "steps", "points", "even"]
-PACE = "linear, exponential, sigmoid, steps, points, or even: as much change in every minute."
+PACE = "How fast: linear, exponential, sigmoid, steps, points, or even (the same amount of change every minute)."
 CueName = Literal["forget", "recall", "hold", "jump"]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 ShortText = Annotated[str, AtMost(SCORE_NAME)]
@@ -49,13 +49,15 @@ MOST_TOLD = 5  # names in a message
 
 
 class Course(Settings):
-    """How far something has come at a time: the shape of its way."""
+    """How a move progresses over time."""
 
     pace: PaceName = Field("linear", description=PACE)
-    steepness: float = Field(4.0, ge=-20, le=20, description="Of exponential (negative: fast first) and sigmoid.")
-    steps: int = Field(8, ge=1, le=10_000, description="Jumps of the pace `steps`.")
+    steepness: float = Field(
+        4.0, ge=-20, le=20, description="Steepness of the paces exponential (negative: fast first) and sigmoid."
+    )
+    steps: int = Field(8, ge=1, le=10_000, description="Number of jumps of the pace `steps`.")
     points: Annotated[tuple[tuple[Share, Share], ...], AtMost(SCORE_POINTS)] = Field(
-        (), description="Of the pace `points`: pairs of time within the move and share of its way, 0 to 1."
+        (), description="For the pace `points`: pairs of time and progress within the move, both 0 to 1."
     )
 
     @model_validator(mode="after")
@@ -69,20 +71,20 @@ class Course(Settings):
 
 
 class Cue(Course):
-    """What happens at a time: units are forgotten, recalled, held as they are, or all at once at a fraction."""
+    """A move at a set time: forget units, recall them, hold them as they are, or jump to a fraction at once."""
 
     do: CueName = Field(description="forget, recall, hold or jump.")
-    at: Time = Field(0.0, description="When; after the cue named in `after`, how much later.")
-    after: ShortText | None = Field(None, description="Name of the cue whose end it follows.")
-    name: ShortText = Field("", description="What markers and `after` call it.")
+    at: Time = Field(0.0, description="When it starts; with `after`, how long after the end of that cue.")
+    after: ShortText | None = Field(None, description="Name of a cue: start when that cue ends.")
+    name: ShortText = Field("", description="Name for markers and `after`.")
     over: Time | None = Field(None, description="How long it takes; default: until the next cue or the last chord.")
-    to: Share | None = Field(
-        None, description="Fraction forgotten at its end; default: all for forget, none for recall."
+    to: Share | None = Field(None, description="Fraction forgotten at its end; default: 1 for forget, 0 for recall.")
+    order: OrderName | None = Field(
+        None, description="Order of the units; default: the forgetting's, and a recall begins with the last forgotten."
     )
-    order: OrderName | None = Field(None, description="Default: the forgetting's, last forgotten first recalled.")
-    reverse: bool = Field(False, description="The other way round.")
-    units: Texts = Field((), description='The units of the order "list", as they go.')
-    scope: Texts = Field((), description="Units it is about; default: the forgetting's.")
+    reverse: bool = Field(False, description="Reverse the order.")
+    units: Texts = Field((), description='The units of the order "list", first to go first.')
+    scope: Texts = Field((), description="Units it acts on; default: the forgetting's scope.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -119,8 +121,8 @@ class CueSpan:
 def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
     """Return cues with their times in seconds, in the order in which they come.
 
-    A hold may fall into another cue, which then ends so much later. Raises MisplacedError for cues that wait for
-    each other or for one that there is not, that overlap, or that begin past the end.
+    A hold may interrupt another cue, which then ends later by the length of the hold. Raises MisplacedError for cues
+    that wait for each other or for an unknown cue, that overlap, or that begin past the end.
     """
     found = [CueSpan(cue, i, *times) for i, (cue, times) in enumerate(zip(cues, _times(cues, clock), strict=True))]
     found.sort(key=lambda span: span.start_s)

@@ -73,13 +73,13 @@ def _step(value: Any) -> Any:
 class Step(Settings):
     """One chord of a progression, or a rest."""
 
-    chord: ShortText | None = Field(None, description="Its name; without one, what the memory plays by itself.")
-    beats: float | None = Field(None, gt=0, le=1024, description="Beats until the next step; default: the voice's.")
-    rest: bool = Field(False, description="Nothing sounds.")
-    entry: int | None = Field(None, ge=0, description="Entry of the memory's atlas to take the latent from.")
-    seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of its latent; default: the voice's.")
-    level_db: float = Field(0.0, ge=-60, le=12, description="Level beside the voice's other steps.")
-    pan: float | None = Field(None, ge=-1, le=1, description="Place, -1 left to 1 right; default: by seed.")
+    chord: ShortText | None = Field(None, description="The chord's name; default: the memory chooses.")
+    beats: float | None = Field(None, gt=0, le=1024, description="Beats until the next step; default: as in the voice.")
+    rest: bool = Field(False, description="A rest: nothing sounds.")
+    entry: int | None = Field(None, ge=0, description="Take the latent from this entry of the memory's atlas.")
+    seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of the latent; default: the voice's.")
+    level_db: float = Field(0.0, ge=-60, le=12, description="Level relative to the voice's other steps.")
+    pan: float | None = Field(None, ge=-1, le=1, description="Position, -1 left to 1 right; default: from the seed.")
 
     @model_serializer(mode="wrap")
     def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
@@ -97,36 +97,36 @@ Steps = Annotated[Step, BeforeValidator(_step)]
 
 
 class Voice(Settings):
-    """One line of chords, looped."""
+    """A line of chords that repeats."""
 
-    name: ShortText = Field("", description="What stems and pictures call it.")
+    name: ShortText = Field("", description="Name in stems and pictures.")
     chords: Annotated[tuple[Steps, ...], AtMost(SCORE_STEPS)] = Field(
-        (), description='The loop, e.g. ["Am", "F*2", "-"]; empty: a familiar one, or what the memory knows of it.'
+        (), description='The loop, e.g. ["Am", "F*2", "-"]; empty: Am, F, C, G as far as the memory knows them.'
     )
-    beats: float = Field(1.0, gt=0, le=1024, description="Beats from a chord to the next.")
-    swing: float = Field(0.0, ge=0, le=0.9, description="How late every second step is, as a share of its beats.")
-    start: Time = Field(0.0, description="When the voice sets in.")
-    until: Time | None = Field(None, description="When it ends; default: with the piece.")
+    beats: float = Field(1.0, gt=0, le=1024, description="Beats from one chord to the next.")
+    swing: float = Field(0.0, ge=0, le=0.9, description="Delay of every second step, as a share of its beats.")
+    start: Time = Field(0.0, description="When the voice starts.")
+    until: Time | None = Field(None, description="When the voice ends; default: at the end of the piece.")
     latents: LatentsName = Field(
         "loop",
-        description="Same latents every round (loop), wandering (walk), on the way to another seed (path), "
+        description="Latents in each round: the same (loop), wandering (walk), moving towards another seed (path), "
         "or always new (fresh).",
     )
-    latent_seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of its latents; default: the score's.")
-    towards_seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Where a path leads.")
-    wander: Share = Field(0.2, description="How far each round of a walk goes: 0 stays, 1 is new.")
-    variation: Share = Field(0.0, description="How much every chord differs from the plan each time.")
+    latent_seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of the latents; default: the score's.")
+    towards_seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed that a path moves towards.")
+    wander: Share = Field(0.2, description="How far each round of a walk moves: 0 stays the same, 1 is new.")
+    variation: Share = Field(0.0, description="How much a chord varies each time it plays.")
     like: dict[TraitName, Share] = Field(
-        {}, description="What its latents sound like, as quantiles of the memory's atlas, e.g. {bright = 0.8}."
+        {}, description="How its latents should sound, as quantiles of the memory's atlas, e.g. {bright = 0.8}."
     )
     event_s: float | None = Field(
-        None, ge=0.1, le=120, description="Seconds a chord is stretched to; default: as learned."
+        None, ge=0.1, le=120, description="Stretch each chord to this many seconds; default: as learned."
     )
-    level_db: float = Field(0.0, ge=-60, le=12, description="Level beside the other voices.")
-    pan: float = Field(0.0, ge=-1, le=1, description="Its centre, -1 left to 1 right.")
-    spread: Share = Field(0.5, description="How far from its centre its chords lie.")
-    envelope: EnvelopeConfig | None = Field(None, description="Its own envelope; default: the score's.")
-    forgets: bool = Field(True, description="Whether forgetting reaches it.")
+    level_db: float = Field(0.0, ge=-60, le=12, description="Level relative to the other voices.")
+    pan: float = Field(0.0, ge=-1, le=1, description="Centre of the voice, -1 left to 1 right.")
+    spread: Share = Field(0.5, description="How far the chords spread around that centre.")
+    envelope: EnvelopeConfig | None = Field(None, description="Envelope of this voice; default: the score's.")
+    forgets: bool = Field(True, description="Whether this voice forgets.")
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> Self:
@@ -138,58 +138,62 @@ class Voice(Settings):
 
 
 class Adaptive(Settings):
-    """Forgetting that listens: it keeps the clarity of the chords at a target."""
+    """Forgetting that listens: it keeps the chords at a target clarity."""
 
-    clarity: Share = Field(0.7, description="Clarity of the chords that is kept.")
-    rate: float = Field(0.02, gt=0, le=1, description="Most that is forgotten or recalled in a second, as a fraction.")
+    clarity: Share = Field(0.7, description="Target clarity of the chords.")
+    rate: float = Field(0.02, gt=0, le=1, description="Largest fraction forgotten or recalled per second.")
     reaction: float = Field(
-        4.0, gt=0, le=100, description="Share of that rate for each .1 of clarity too much or too little."
+        4.0, gt=0, le=100, description="Share of that rate used for each 0.1 of clarity above or below the target."
     )
     quiet_db: float = Field(
-        -18.0, ge=-60, le=0, description="Level, beside the intact chord's, below which it recalls."
+        -18.0, ge=-60, le=0, description="Level below which it recalls, relative to the intact chord."
     )
-    density: float = Field(0.5, ge=0, le=4, description="How much faster it forgets for each further sound at once.")
+    density: float = Field(
+        0.5, ge=0, le=4, description="How much faster it forgets for each additional sound at the same time."
+    )
 
 
 class BendConfig(Settings):
-    """What is done to units that are remembered."""
+    """A change to units that are remembered."""
 
-    units: Texts = Field(description='Layers or units, like "deconv3" or "deconv2:1-64"; they count from 1.')
-    gain: float = Field(1.0, ge=0, le=GAIN_MAX, description="How much stronger they fire.")
-    invert: Share = Field(0.0, description="How far what they do is turned over.")
+    units: Texts = Field(description='Layers or units, like "deconv3" or "deconv2:1-64"; numbers start at 1.')
+    gain: float = Field(1.0, ge=0, le=GAIN_MAX, description="Factor on what the units put out.")
+    invert: Share = Field(0.0, description="How far their output is inverted: 0 not at all, 1 fully.")
 
 
 class Forgetting(Course):
-    """What is taken away from the start on, unless cues say otherwise."""
+    """How the memory is forgotten, from the start on, unless cues say otherwise."""
 
     pace: PaceName = Field("even", description=PACE)
-    start: Time = Field(0.0, description="When it begins.")
+    start: Time = Field(0.0, description="When forgetting begins.")
     until: Time | None = Field(
-        None, description="When it is done; default: when a cue takes over, or with the last chord."
+        None, description="When forgetting ends; default: when a cue takes over, or at the last chord."
     )
     to: Share = Field(1.0, description="Fraction of the units in scope forgotten at the end.")
     order: OrderName = Field(
         "saliency",
-        description="Which units go first: saliency (what is missed least), layerwise, random, activation, cluster, "
+        description="Which units go first: saliency (the least important), layerwise, random, activation, cluster, "
         "frequency or list.",
     )
-    reverse: bool = Field(False, description="The other way round.")
-    units: Texts = Field((), description='The units of the order "list", as they go.')
-    scope: Texts = Field((), description="Layers, units or regions (bass, body, air) that may go; empty: all.")
-    locks: Texts = Field((), description="Those that never go.")
-    fade_s: float = Field(0.0, ge=0, le=600, description="Seconds over which each unit fades.")
+    reverse: bool = Field(False, description="Reverse the order.")
+    units: Texts = Field((), description='The units of the order "list", first to go first.')
+    scope: Texts = Field(
+        (), description="Layers, units or regions (bass, body, air) that may be forgotten; empty: all."
+    )
+    locks: Texts = Field((), description="Layers, units or regions that are never forgotten.")
+    fade_s: float = Field(0.0, ge=0, le=600, description="Seconds that each unit takes to fade.")
     replacement: ReplacementName | dict[str, ReplacementName] = Field(
         "zero",
-        description="What stands in: zero, mean, noise, frozen or other; one for all, or for each layer by name.",
+        description="Output of a forgotten unit: zero, mean, noise, frozen or other; one for all, or by layer name.",
     )
-    frozen_at: Time = Field(0.0, description="The moment that `frozen` units stay at.")
+    frozen_at: Time = Field(0.0, description="The moment at which `frozen` units stop.")
     other_seed: int | None = Field(
         None, ge=0, le=SEED_MAX, description="Seed of the latent of `other`; default: the next."
     )
     other_chord: ShortText | None = Field(None, description="Chord of the `other` latent; default: the first one.")
-    adaptive: Adaptive | None = Field(None, description="Listens, instead of keeping a pace.")
+    adaptive: Adaptive | None = Field(None, description="Forget by listening instead of by a pace.")
     bends: Annotated[tuple[BendConfig, ...], AtMost(SCORE_BENDS)] = Field(
-        (), description="What is done to units besides."
+        (), description="Changes to units that are remembered."
     )
 
     @model_validator(mode="after")
@@ -202,29 +206,31 @@ class Forgetting(Course):
 
 
 class Loudness(Settings):
-    """How loud the piece is meant to be while it is forgotten."""
+    """How loud the piece is while it is forgotten."""
 
-    hold: bool = Field(True, description="Keep the level while units go, as far as `lift_db` allows.")
-    lift_db: float = Field(24.0, ge=0, le=60, description="Most that a sound that has become quiet is lifted.")
+    hold: bool = Field(True, description="Keep the level while units are forgotten, as far as `lift_db` allows.")
+    lift_db: float = Field(24.0, ge=0, le=60, description="Largest gain for a sound that has become quiet.")
     plan: Annotated[tuple[tuple[Time, Annotated[float, Field(ge=-60, le=12)]], ...], AtMost(SCORE_POINTS)] = Field(
         (), description='Level over time, e.g. [[0, 0], ["50 %", 0], ["100 %", -12]] in LU; empty: even.'
     )
 
 
 class MadeFor(Settings):
-    """The memory a score was rendered with."""
+    """The memory that a score was rendered with."""
 
-    sha256: str = Field(description="Fingerprint of its checkpoint.")
+    sha256: str = Field(description="SHA-256 of its checkpoint.")
     chords: tuple[str, ...] = Field((), description="The chords it knows by name.")
-    layers: dict[str, int] = Field({}, description="Units of each layer.")
+    layers: dict[str, int] = Field({}, description="Number of units in each layer.")
 
 
 class Change(Settings):
     """A control that a performer moved."""
 
-    at: Time = Field(description="When.")
-    path: str = Field(description="Like /forget, /recall, /layer/N/forget, /unit/N/K/strength; numbers count from 1.")
-    value: int | float | str = Field(0.0, description="What it was moved to; for /recall it does not matter.")
+    at: Time = Field(description="When the control moved.")
+    path: str = Field(
+        description="The control, like /forget, /recall, /layer/N/forget or /unit/N/K/strength; numbers start at 1."
+    )
+    value: int | float | str = Field(0.0, description="The new value; ignored for /recall.")
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -245,40 +251,46 @@ class Change(Settings):
 class Score(Settings):
     """Everything that decides how a piece sounds; the same score and memory give the same samples."""
 
-    title: ShortText = Field("", description="Its name.")
-    about: Annotated[str, AtMost(SCORE_TEXT)] = Field("", description="What it is about.")
+    title: ShortText = Field("", description="Name of the piece.")
+    about: Annotated[str, AtMost(SCORE_TEXT)] = Field("", description="A few words about the piece.")
     credits: tuple[Annotated[str, Field(max_length=120)], ...] = Field(
-        (), max_length=12, description="Lines that close its film: who made it."
+        (), max_length=12, description="Closing lines of the film: who made it."
     )
-    memory: ShortText = Field(DEFAULT_MEMORY, description="Name of a memory that ships, or a checkpoint or run folder.")
+    memory: ShortText = Field(DEFAULT_MEMORY, description="A memory that ships, a checkpoint or a run folder.")
     duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
     seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")
-    quality: QualityName = Field(DEFAULT_QUALITY, description="Care for the phase: draft, live or final.")
+    quality: QualityName = Field(
+        DEFAULT_QUALITY, description="Quality of the sound: draft (fastest), live or final (best)."
+    )
     resolution: ResolutionName = Field(
         "event",
-        description="When strengths act: at the onset of every chord (event), or at once, as played live (block).",
+        description="When strengths act: at the onset of each chord (event), or at once, as in live playing (block).",
     )
     inverter: InverterName | None = Field(
-        None, description="Default: the memory's own vocoder, or what stands in for it."
+        None, description="How mels become sound; default: the memory's own vocoder, or lobes if it has none."
     )
     tempo_bpm: float = Field(50.0, ge=0.05, le=600, description="Beats in a minute.")
-    beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar; what times like "bar 5" count.')
+    beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar, for times like "bar 5".')
     voices: Annotated[tuple[Voice, ...], AtMost(SCORE_VOICES)] = Field(
         (Voice(),), min_length=1, description="Lines of chords that sound together."
     )
-    forgetting: Forgetting = Field(Forgetting(), description="What is taken away, and how.")
-    cues: Annotated[tuple[Cue, ...], AtMost(SCORE_CUES)] = Field((), description="What happens when.")
-    changes: tuple[Change, ...] = Field((), description="What a performer did: a score with changes is a take.")
-    played_s: Seconds | None = Field(
-        None, gt=0, description="How long a take was played; its loop does not end with the piece. Default: so long."
+    forgetting: Forgetting = Field(Forgetting(), description="What is forgotten, and how.")
+    cues: Annotated[tuple[Cue, ...], AtMost(SCORE_CUES)] = Field(
+        (), description="Moves at set times: forget, recall, hold, jump."
     )
-    loudness: Loudness = Field(Loudness(), description="How loud it is meant to be.")
-    envelope: EnvelopeConfig = Field(EnvelopeConfig(), description="How every chord sets in and dies away.")
+    changes: tuple[Change, ...] = Field((), description="Moves of a performer; a score with changes is a take.")
+    played_s: Seconds | None = Field(
+        None,
+        gt=0,
+        description="How long a take was played; its loop can go on past the piece. Default: the length of the piece.",
+    )
+    loudness: Loudness = Field(Loudness(), description="How loud the piece is.")
+    envelope: EnvelopeConfig = Field(EnvelopeConfig(), description="How each chord starts and dies away.")
     tone: ToneConfig = Field(ToneConfig(), description="How bright the mix is.")
     reverb: ReverbConfig = Field(ReverbConfig(), description="The room.")
     master: MasterConfig = Field(MasterConfig(), description="Loudness and ceiling of the file.")
-    file: FileConfig = Field(FileConfig(), description="Form of the file.")
-    made_for: MadeFor | None = Field(None, description="The memory it was rendered with; another one is refused.")
+    file: FileConfig = Field(FileConfig(), description="Format of the file.")
+    made_for: MadeFor | None = Field(None, description="The memory it was rendered with; any other is refused.")
 
     @property
     def samples(self) -> int:

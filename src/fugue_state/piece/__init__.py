@@ -1,1 +1,1 @@
-"""Time: the score, the instrument that plays it, and the finished file."""
+"""A score laid out for a memory: its events in time, and what is remembered at each."""

@@ -244,7 +244,7 @@ class Sketch(Voice):
         return np.stack(self._noted[:whole] if self._held is None else self._noted, axis=1)
 
     def sound(self, start: int, count: int) -> Array:
-        """Return its samples (count,) from `start` on, without envelope or gain; long voices can only be read in order."""
+        """Return its bare samples (count,) from `start` on, as Voice does; long voices can only be read in order."""
         if self._long:
             return super().sound(start, count)
         if self._whole is None:
@@ -259,7 +259,7 @@ class Sketch(Voice):
         return None
 
     def _note(self, frames: Array, *, anew: bool) -> bool:
-        """Note frames instead of reading them; return whether it is too long now. If so, read all that was noted before."""
+        """Note frames instead of reading them; return whether it is too long now. If so, read all noted before."""
         kept = len(self._noted) - (self.stream.open if anew else 0)
         self._noted[kept:] = list(frames.T)
         if self._long:
@@ -272,7 +272,7 @@ class Sketch(Voice):
 
 
 def read(voices: Iterable[tuple[Voice, int]]) -> None:
-    """Let each voice read what its next samples, as many as given with it, need; voices of one stream run as a batch."""
+    """Let each voice read what its next samples (as many as its number says) need; one batch per stream."""
     readings: dict[Stream, list[tuple[Voice, Reading]]] = {}
     for voice, count in voices:
         if (reading := voice.due(count)) is not None:

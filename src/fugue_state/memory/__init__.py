@@ -1,1 +1,1 @@
-"""What is learned: networks, training, checkpoints. Knows no piece."""
+"""Trained memories: generator, vocoder, checkpoints. Nothing here depends on scores or pieces."""

@@ -167,7 +167,7 @@ class Conductor:
         if path == "/hush":
             self._fades.hush()
         elif path == "/seed":
-            self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # half a sample early, since onsets are rounded
+            self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # onsets are rounded
         elif path == "/rest":
             self._rests = True
 

@@ -100,7 +100,7 @@ class Line:
         return self._memory.latents(AtlasConfig().count, AtlasConfig().seed)
 
     def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
-        """Yield when the voice sounds, up to `last_s`; by default until its last event can just end within the piece."""
+        """Yield when the voice sounds, up to `last_s`, or by default as long as an event can end within the piece."""
         score, voice = self._score, self.voice
         clock = score.clock
         last_s = max(0.0, score.duration_s - self.length_s) if last_s is None else last_s

@@ -60,7 +60,7 @@ class Source(Protocol):
         """
 
     def quick_length(self) -> int | None:
-        """Return the number of samples if it is certain without reading them all, else None; call it before `blocks`."""
+        """Return the number of samples if it is certain without reading them all; call it before `blocks`."""
 
 
 Way = Callable[[Path, BinaryIO, contextlib.ExitStack], Source]
@@ -311,7 +311,7 @@ class _Nameless:
         self.read, self.tell, self._seek = file.read, file.tell, file.seek
 
     def seek(self, to: int, whence: int = os.SEEK_SET) -> int:
-        """Seek; return -1 for an impossible position. FFmpeg understands that, whereas PyAV would print an exception."""
+        """Seek; return -1 for an impossible position, which FFmpeg understands. PyAV would print an exception."""
         try:
             return self._seek(to, whence)
         except (OSError, ValueError):

@@ -41,7 +41,7 @@ class Grid:
         return -HANN_GAMMA * self.n_fft / (2.0 * self.hop)
 
     def from_centre(self) -> Array:
-        """Return the phases (F,), in radians, to add when converting from a frame's centre to the transform's own origin."""
+        """Return the phases (F,), in radians, that convert from a frame's centre to the transform's own origin."""
         return np.where(np.arange(self.bins) % 2 == 1, math.pi, 0.0).astype(np.float32)
 
 

@@ -103,7 +103,7 @@ class MelTransform:
         return self.amplitude(mel) ** self.spec.power
 
     def bands_above_floor(self, mel: Array) -> Array:
-        """Return bands as `bands` does, but minus the floor's power instead of its amplitude, so that they read as this mel.
+        """Return bands as `bands` does, but minus the floor's power, not its amplitude: they read back as this mel.
 
         Closer to the mel where it is quiet, but less silent.
         """

@@ -42,7 +42,7 @@ def add_at(block: Array, start: int, samples: Array, onset: int) -> None:
 
 
 def dying(last: Array, length: int) -> Array:
-    """Return samples (length, C) that fade a sound (N, C) that broke off to silence: its end, reversed and faded out."""
+    """Return samples (length, C) that fade out a sound (N, C) that broke off: its end, reversed and faded."""
     count = min(len(last), length)
     silence = np.zeros((length, last.shape[1]), dtype=np.float32)
     silence[:count] = last[::-1][:count] * np.linspace(1.0, 0.0, count, dtype=np.float32)[:, None]

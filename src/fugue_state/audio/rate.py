@@ -41,7 +41,10 @@ class Converter:
         return (start * self._down) // self._up - max(0, self.reach - 1)
 
     def __call__(self, sound: Array, begin: int, start: int, count: int) -> Array:
-        """Return output samples (count,) from `start` on; `sound` (n,) begins at input sample `begin` and holds all needed."""
+        """Return output samples (count,) from `start` on; `sound` (n,) begins at input sample `begin`.
+
+        It must hold all the input that they need.
+        """
         if not self.reach:
             return sound[start - begin : start - begin + count]
         out = np.empty(count, dtype=np.float32)

@@ -1,1 +1,1 @@
-"""What can be measured of a sound."""
+"""Measurements of sounds and of memories."""

@@ -218,7 +218,7 @@ class MagnitudeNet:
         return np.concatenate([known, self._air(known, hidden)], axis=-1), kept
 
     def _local(self, guess: Array, after: Array, hidden: Array) -> Array:
-        """Return a correction (B, T, known), patch by patch, from the guess in the patch and half a patch on both sides."""
+        """Return a correction (B, T, known), computed per patch from the guess in it and half a patch on both sides."""
         items, count, _ = guess.shape
         seen = np.empty((items, count, self.patches, 4 * self.config.patch + 2), dtype=np.float32)
         for one, other, out in zip(guess, after, seen, strict=True):

@@ -165,8 +165,8 @@ class Run:
         """Train a learner until the budget is spent or a stop is asked for.
 
         In the first process, `keep` is called at every save to store what was learned; its argument says whether it is
-        the last save. `stepped` is called after each step. Raises as `check` does, and TrainingError if a loss is NaN or
-        infinite; the last good state stays.
+        the last save. `stepped` is called after each step. Raises as `check` does, and TrainingError if a loss is NaN
+        or infinite; the last good state stays.
         """
         self._take_up(learner)
         first = learner.step_count

@@ -1,1 +1,1 @@
-"""The score: a piece as data, in the words of a composer; it knows no network."""
+"""The score: a piece as data, in a composer's terms, independent of the networks."""

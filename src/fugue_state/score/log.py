@@ -1,4 +1,4 @@
-"""What hands did, change by change, as small as can be: of a long night there are millions."""
+"""A compact log of changes made by hand: a long night has millions."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from fugue_state.errors import InputError
 from fugue_state.score.model import Change, Score
 from fugue_state.score.paths import Value, written
 
-TOGETHER = 128  # changes are packed: soon done, as the clock waits for it
-LEVEL = 6  # of gzip's 9; above it packing takes much longer
+TOGETHER = 128  # changes packed at a time: few, because the audio clock waits for the packing
+LEVEL = 6  # of gzip's 9 levels; higher ones take much longer
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
 class Done(TypedDict):
-    """A change as it is kept: the sample it came at, its path, and its value as it is written."""
+    """A change as logged: the sample at which it came, its path, and its value in written form."""
 
     at: int
     path: str
@@ -28,7 +28,7 @@ class Done(TypedDict):
 
 
 class Log:
-    """Changes in their order; a movement of a fader takes less than 20 bytes."""
+    """Changes in order; a movement of a fader takes less than 20 bytes."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
@@ -38,14 +38,14 @@ class Log:
         return TOGETHER * len(self._packed) + len(self._newest)
 
     def add(self, at: int, path: str, value: Value) -> None:
-        """Keep a change at a sample."""
+        """Append a change made at sample `at`."""
         self._newest.append({"at": at, "path": path, "value": written(value)})
         if len(self._newest) == TOGETHER:
             self._packed.append(_pack(self._newest))
             self._newest = []
 
     def since(self, place: int) -> Iterator[Done]:
-        """Yield the changes from a place on."""
+        """Yield the changes from number `place` on."""
         first, inside = divmod(place, TOGETHER)
         for packed in self._packed[first:]:
             yield from _lines(gzip.decompress(packed).decode())[inside:]
@@ -53,13 +53,13 @@ class Log:
         yield from self._newest[inside:]
 
     def copy(self) -> Self:
-        """Return what there is by now."""
+        """Return a copy of the log so far."""
         same = type(self)()
         same._packed, same._newest = self._packed[:], self._newest[:]
         return same
 
     def save(self, path: Path) -> None:
-        """Write it to a file, a JSON object a line in gzip, safe on the disk."""
+        """Write it to a file as gzipped JSON lines, and flush it to the disk."""
         with path.open("wb") as file:
             file.writelines([*self._packed, _pack(self._newest)])
             file.flush()
@@ -76,7 +76,7 @@ def _lines(text: str) -> list[Done]:
 
 
 def read_log(path: Path) -> Iterator[Done]:
-    """Yield the changes that were saved in a file; InputError if it is damaged."""
+    """Yield the changes stored in a file; InputError if it is damaged."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for line in file:
@@ -86,7 +86,7 @@ def read_log(path: Path) -> Iterator[Done]:
 
 
 def taken(score: Score, done: Iterable[Done], until: int) -> Score:
-    """Return a score with what was done, as it was played until a sample: what came later was not heard."""
+    """Return a score as a take of that length, with the changes before sample `until`; later ones were not heard."""
     rate = score.file.sample_rate_hz
     heard = (one for one in done if one["at"] < until)
     changes = tuple(Change(at=one["at"] / rate, path=one["path"], value=one["value"]) for one in heard)

@@ -472,16 +472,16 @@ class FilmConfig(Settings):
         return size
 
 
-# What of a live instrument's sound may lie between the engine and the ear, by name.
+# Buffered sound between the engine and the ear, by name.
 BUFFERS_MS = {"live": 60.0, "safe": 150.0, "studio": 400.0}
 
 
 class LiveConfig(Settings):
-    """How a memory is played live: where it is reached, and what is asked of those who play it."""
+    """How a memory is played live: network addresses, and limits for clients."""
 
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
-    port: int = Field(default=8000, ge=0, le=65_535)  # 0: any that is free
-    origins: tuple[str, ...] = ()  # of proxies, by which the page is reached
+    port: int = Field(default=8000, ge=0, le=65_535)  # 0: any free port
+    origins: tuple[str, ...] = ()  # of proxies through which the page is reached
     osc: bool = True
     osc_host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     osc_port: int = Field(default=9700, ge=0, le=65_535)
@@ -489,27 +489,27 @@ class LiveConfig(Settings):
     buffer_ms: float = Field(default=BUFFERS_MS["live"], ge=20, le=2000)
     takes: str = "takes"
     quality: LiveQualityName = "live"
-    # Of each client: messages in a second, and how many more at once.
+    # Per client: messages per second, and how many more in a burst.
     messages_per_s: float = Field(default=1000.0, gt=0)
     messages_at_once: float = Field(default=2000.0, ge=1)
-    message_bytes: int = Field(default=16_384, ge=1024)  # a longer one is refused, ...
-    socket_bytes: int = Field(default=1_048_576, ge=1024)  # ... and from here on closes the socket
+    message_bytes: int = Field(default=16_384, ge=1024)  # longer ones are refused, ...
+    socket_bytes: int = Field(default=1_048_576, ge=1024)  # ... and beyond this size close the socket
     clients: int = Field(default=32, ge=1)
-    waiting: int = Field(default=10_000, ge=16)  # messages to a client that does not read, before it is let go
-    patches: int = Field(default=4096, ge=1)  # kept for those who come back
-    gestures: int = Field(default=200, ge=1)  # that can be undone
-    gesture_s: float = Field(default=0.5, ge=0)  # moves of one control, nearer to each other, are undone at once
+    waiting: int = Field(default=10_000, ge=16)  # messages queued for a client, then it is disconnected
+    patches: int = Field(default=4096, ge=1)  # kept for clients that reconnect
+    gestures: int = Field(default=200, ge=1)  # the most that can be undone
+    gesture_s: float = Field(default=0.5, ge=0)  # seconds: closer moves of one control are undone together
     frames_per_s: float = Field(default=30.0, gt=0)
     meters_per_s: float = Field(default=10.0, gt=0)
-    units_per_s: float = Field(default=4.0, gt=0)  # of what a score forgets by itself; what hands do is told at once
-    lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
-    blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
-    behind: float = Field(default=0.125, ge=0)  # of the buffer: from there on the next block makes nothing anew
-    # Of the time that a block lasts: from where on the quality steps down, and below which, smoothed over so long, it
-    # steps up again, twice as long each time: draft may save more than lies between them.
+    units_per_s: float = Field(default=4.0, gt=0)  # for what a score forgets; changes by hand go at once
+    lease_s: float = Field(default=30.0, gt=0)  # of an OSC subscription
+    blocks_waiting: int = Field(default=8, ge=1)  # queued for a listener without credit; then the oldest are dropped
+    behind: float = Field(default=0.125, ge=0)  # share of the buffer: beyond it, the next block generates nothing anew
+    # Shares of a block's duration: above `load_high` the quality steps down, below `load_low` (smoothed over
+    # `recover_s`) it steps up again, after twice as long each time, since draft may save more than lies between them.
     load_high: float = Field(default=0.75, gt=0)
-    late_blocks: int = Field(default=8, ge=0)  # in a row, by half the buffer: then, too
+    late_blocks: int = Field(default=8, ge=0)  # with more blocks in a row late by half the buffer, it steps down, too
     load_low: float = Field(default=0.6, gt=0)
     recover_s: float = Field(default=30.0, gt=0)
-    sync_s: float = Field(default=1.0, gt=0)  # how often a take is made safe
-    take_waiting_s: float = Field(default=30.0, gt=0)  # of sound that waits for a slow disk
+    sync_s: float = Field(default=1.0, gt=0)  # how often a take is flushed to the disk
+    take_waiting_s: float = Field(default=30.0, gt=0)  # of sound buffered for a slow disk

@@ -1,9 +1,9 @@
 """Offline playing: voices inverted as a whole, and blocks of events that are all known beforehand.
 
-How a block is made: every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores
-some time before it is due (`Coming`). A block sums the parts of voices that fall in it, applies the tone control
-and sends the mix to the room (`Instrument.step`). A `State` is what one block hands on to the next; a `Place` is
-the little that must be stored to continue from there later.
+Every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores and some time before it
+is due (`Coming`). A block sums the parts of voices that fall in it, applies the tone control and sends the mix to
+the room (`Instrument.step`). A `State` is handed on from one block to the next; a `Place` is the little that must
+be stored to continue from there later.
 """
 
 from __future__ import annotations

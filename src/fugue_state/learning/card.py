@@ -52,10 +52,10 @@ MEANINGS = {
 
 
 class Card(Settings):
-    """What `card.json` holds.
+    """The contents of `card.json`.
 
-    `measures` is what an Examiner found, `history` what it found of every checkpoint (as for `trend`), `measured` what
-    `measure_memory` found, `minutes` how long it was trained, `sheet` a picture's path from the folder.
+    `measures` are the figures of an Examiner, `history` those of every checkpoint (as for `trend`), `measured` those of
+    `measure_memory`. `minutes` is how long it was trained, `sheet` the path of a picture within the folder.
     """
 
     name: str

@@ -39,7 +39,7 @@ def page(theme: Theme, height_in: float, width_in: float = WIDTH_IN, **options: 
 
 
 def get_ready() -> None:
-    """Import the drawing code in another thread, meanwhile other work can go on: the import takes half a second."""
+    """Import the drawing code in another thread while other work goes on; the import takes half a second."""
     threading.Thread(target=import_module, args=("fugue_state.look.picture",), daemon=True).start()
 
 

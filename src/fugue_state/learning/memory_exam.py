@@ -37,7 +37,7 @@ def score(distance: float, accuracy: float | None = None) -> float:
 class Examiner:
     """Examines the memories of a run one after another, with the same latents and the same real clips.
 
-    The real clips are held-out ones if the corpus has any, otherwise half of the training clips.
+    The real clips are held-out ones if the corpus has at least four, otherwise up to half of the training clips.
     `per_class` sounds of each chord are named. `mels` in total, at least `per_class` of each class,
     are compared with as many real ones (or with all there are, in a class with fewer clips).
     Raises InputError if `labels` are not those of the training mels, or the inverter is unknown.

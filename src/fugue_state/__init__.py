@@ -33,7 +33,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import the names of the front door when they are first asked for."""
+    """Import the public names on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module 'fugue_state' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""The kinds of arrays that everything is made of."""
+"""The array types used throughout."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked for in Python, looked at once where it comes in: as it is needed, or an InputError that names it."""
+"""Validation of arguments of the public Python API; an InputError names the argument."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Kind = TypeVar("Kind")
 
 
 def whole(name: str, value: Any, least: int, most: float) -> int:
-    """Return a whole number within `least`..`most`."""
+    """Return a whole number, checked to be within `least`..`most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | np.integer):
         raise InputError(f"{name} must be a whole number within {least}..{most:.12g}, got {shown(value)}")
     if not least <= value <= most:
@@ -24,17 +24,17 @@ def whole(name: str, value: Any, least: int, most: float) -> int:
 
 
 def number(name: str, value: Any, least: float, most: float) -> float:
-    """Return a number within `least`..`most`."""
+    """Return a number as a float, checked to be within `least`..`most`."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, int | float | np.integer | np.floating):
         raise InputError(f"{name} must be a number within {least:g}..{most:g}, got {shown(value)}")
-    if not least <= value <= most:  # what is no number is not within either
+    if not least <= value <= most:  # NaN fails, too
         raise InputError(f"{name} must be within {least:g}..{most:g}, got {shown(value)}")
     return float(value)
 
 
 def floats(name: str, values: Any, *, finite: bool = True) -> Array:
-    """Return numbers in single precision, of an array, a tensor or lists; `finite` unless one looks at that later."""
-    if hasattr(values, "detach"):  # a tensor, which may wait to be learned from or lie elsewhere
+    """Return numbers in single precision from an array, a tensor or lists, checked to be `finite` if set."""
+    if hasattr(values, "detach"):  # a tensor, which may require gradients or be on another device
         values = values.detach().cpu()
     try:
         found = np.asarray(values)
@@ -52,7 +52,7 @@ def floats(name: str, values: Any, *, finite: bool = True) -> Array:
 
 
 def one_of(name: str, value: Any, choices: Collection[str]) -> str:
-    """Return a name that is among `choices`."""
+    """Return a name, checked to be among `choices`."""
     if not isinstance(value, str):
         raise InputError(f"{name} must be one of {', '.join(choices)}, got {shown(value)}")
     if value not in choices:
@@ -61,7 +61,7 @@ def one_of(name: str, value: Any, choices: Collection[str]) -> str:
 
 
 def path(name: str, value: Any) -> Path:
-    """Return the path that text or a path stands for."""
+    """Return a path given as text or as a Path."""
     if not isinstance(value, str | Path):
         raise InputError(f"{name} must be a path, as text or a Path, got {shown(value)}")
     if "\0" in str(value):
@@ -70,7 +70,7 @@ def path(name: str, value: Any) -> Path:
 
 
 def kind(name: str, value: Any, needed: type[Kind], made: str) -> Kind:
-    """Return a thing of the kind that is needed; `made` says how one gets such a thing."""
+    """Return a value, checked to be of the class `needed`; `made` says how to get one."""
     if not isinstance(value, needed):
         raise InputError(f"{name} must be a {needed.__name__} ({made}), got {shown(value)}")
     return value

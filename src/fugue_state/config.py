@@ -1,4 +1,4 @@
-"""Every setting and its default: frozen, validated, and nowhere else."""
+"""Every setting with its default, frozen and validated; defaults are defined nowhere else."""
 
 from __future__ import annotations
 
@@ -15,51 +15,51 @@ SEED_MAX = 2**31 - 1
 DEFAULT_MEMORY = "guitar"
 InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]
 VOCODER: InverterName = "vocoder"
-WITHOUT_VOCODER: InverterName = "lobes"  # for a memory that has no vocoder of its own
+WITHOUT_VOCODER: InverterName = "lobes"  # for a memory without a vocoder
 QualityName = Literal["draft", "live", "final"]
-LiveQualityName = Literal["draft", "live"]  # nothing finer can be had at once
+LiveQualityName = Literal["draft", "live"]  # higher quality is not possible in real time
 DEFAULT_QUALITY: QualityName = "final"
 ThemeName = Literal["night", "paper"]
 DEFAULT_THEME: ThemeName = "night"
-# Sounds generated and inverted together: a part of what makes a piece repeat exactly.
+# Sounds generated and inverted in a batch; the samples of a piece depend on it.
 EVENT_BATCH = 16
-FULL_ACTIVATION = 0.28  # at which a unit is shown at 1 - 1/e of its brightness
-ACTIVATION_STEPS = 64  # of a sound, at which is seen what its units do
+FULL_ACTIVATION = 0.28  # the activation at which a unit is shown at 1 - 1/e of its brightness
+ACTIVATION_STEPS = 64  # moments of a sound at which its units' activations are sampled
 SAMPLE_COUNT = 16
-CHECKPOINT_S = 20.0  # of rendering, from one place to go on from to the next
+CHECKPOINT_S = 20.0  # seconds of rendering between two saved places to continue from
 MEASURE_PER_CLASS = 32
-# While training: sounds of each chord that are named, by their beginning; mels in all that are compared.
+# While training: sounds of each chord that are named, by their beginning; number of mels compared in total.
 EXAMINE_PER_CLASS = 8
 EXAMINE_HEARD_S = 1.5
 EXAMINE_MELS = 256
-# Sounds are compared, when a vocoder learns and when one is measured, with these windows and below this frequency.
+# Windows and highest frequency for comparing sounds, when a vocoder is trained and when one is measured.
 COMPARED_WINDOWS = (512, 1024, 2048, 4096)
 COMPARED_HZ = 8000.0
-HEARING_PER_CLASS = 4  # held-out clips that a vocoder is tried with
+HEARING_PER_CLASS = 4  # held-out clips of each class that a vocoder is tested with
 LOG_EVERY_STEPS = 20
 PREVIEW_COLUMNS = 8
 PREVIEW_CHORD_S = 0.75
 PATH_STEPS = 8
 OrderName = Literal["random", "layerwise", "saliency", "activation", "cluster", "frequency", "list"]
-# What stands in for the forgotten part of a unit.
+# What replaces the forgotten part of a unit.
 ReplacementName = Literal["zero", "mean", "noise", "frozen", "other"]
 DEFAULT_REPLACEMENT: ReplacementName = "zero"
-MEAN_LATENTS = 256  # whose activations make the mean, shared among the labels
-HELD_LUFS = -20.0  # where the loudness of a chord is held: about that of a memory's intact ones
-GAIN_MAX = 8.0  # how much stronger a unit can be made to fire
-# What is played live.
-PLAYED_VOLUME = 0.25  # -12 dB to begin with: there is room above
-HUSH_S, SWAP_S = 0.5, 0.5  # fades: to silence, to another memory
-LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which makes the sound so much later
-# Where in frequency a unit is heard: up to, between and above the borders.
+MEAN_LATENTS = 256  # latents over which mean activations are taken, divided among the labels
+HELD_LUFS = -20.0  # the loudness at which chords are held: about that of a memory's intact chords
+GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
+# Live playing.
+PLAYED_VOLUME = 0.25  # -12 dB at the start, to leave headroom
+HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memory
+LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
+# Frequency regions in which a unit is heard: below, between and above the borders.
 REGIONS = ("bass", "body", "air")
 REGION_BORDERS_HZ = (200.0, 2000.0)
 Seed = Field(default=0, ge=0, le=SEED_MAX)
 AUTO: Literal["auto"] = "auto"
 PrecisionName = Literal["auto", "bf16", "fp32"]
 LayoutName = Literal["auto", "channels_last", "contiguous"]
-# Steps after which chords are named as asked (docs/training.md), and the widths that are taken where too few steps of
-# a wider network fit into the time. Likewise for a vocoder, whose number of steps is a guess that no run confirms yet.
+# Steps after which chords are named as asked (docs/training.md), and the widths used instead if too few steps of
+# a wider network fit into the time. The same for a vocoder; its number of steps is a guess not confirmed by a run yet.
 STEPS_NEEDED, SMALLER_MAPS = 1000, (48, 32, 24)
 HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 
@@ -100,12 +100,12 @@ class MelSpec(Settings):
 
     @property
     def samples(self) -> int:
-        """Samples N that one image of `frames` frames stands for."""
+        """Number of samples N in an image of `frames` frames."""
         return self.frames * self.hop
 
     @property
     def duration_s(self) -> float:
-        """Seconds that one image stands for."""
+        """Length of an image in seconds."""
         return self.samples / self.sample_rate_hz
 
     @property
@@ -115,7 +115,7 @@ class MelSpec(Settings):
 
     @classmethod
     def preset(cls, name: str) -> MelSpec:
-        """Return the preset of this name; InputError for a name that is not known."""
+        """Return the preset of this name; InputError for an unknown name."""
         if name not in MEL_PRESETS:
             raise unknown("mel preset", name, MEL_PRESETS)
         return MEL_PRESETS[name]
@@ -123,18 +123,18 @@ class MelSpec(Settings):
 
 MEL_PRESETS = {
     "default": MelSpec(),
-    # The image of the piece that started this: short window, Slaney bands of equal area. Their
+    # The mel used by the original piece: short window, Slaney bands of equal area. Their
     # gain is about 2 / bandwidth, hence the lower ceiling.
     "original": MelSpec(n_fft=1024, hop=256, scale="slaney", norm="area", ceiling_db=-34.0),
 }
 
 
-# Units of each layer, nearest the latent first, in feature maps.
+# Units of each layer, as multiples of the feature maps, nearest the latent first.
 WIDTHS = (8.0, 4.0, 2.0, 1.0, 0.5)
 
 
 class ModelConfig(Settings):
-    """The shape of the generator; its length in frames is the MelSpec's."""
+    """The shape of the generator; its length in frames comes from the MelSpec."""
 
     latent_size: int = Field(default=100, ge=1, le=1024)
     feature_maps: int = Field(default=64, ge=2, le=256, multiple_of=2)
@@ -162,7 +162,7 @@ class ModelConfig(Settings):
 
 
 class AugmentConfig(Settings):
-    """How far real and generated mels are moved alike before the discriminator sees them; 0 is not at all."""
+    """How far real and generated mels are changed alike before the discriminator sees them; 0 is not at all."""
 
     shift_s: float = Field(default=0.03, ge=0, le=1)
     level_db: float = Field(default=3.0, ge=0, le=20)
@@ -171,18 +171,18 @@ class AugmentConfig(Settings):
 
     @property
     def active(self) -> bool:
-        """Whether anything is moved at all."""
+        """Whether anything is changed at all."""
         return any(self.model_dump().values())
 
 
 class PhaseConfig(Settings):
-    """How the phase of magnitudes is found: in time, from the whole, or drawn by seed; then by iteration."""
+    """How phase is found for magnitudes: in real time, from the whole, or drawn by seed; then refined by iteration."""
 
     method: Literal["realtime", "gradient", "random"]
     iterations: int = Field(default=0, ge=0, le=1000)
 
 
-ROUGH: QualityName = "draft"  # the quality that does without the vocoder's network
+ROUGH: QualityName = "draft"  # the quality that does not use the vocoder's network
 QUALITIES: dict[QualityName, PhaseConfig] = {
     "draft": PhaseConfig(method="gradient", iterations=1),
     "live": PhaseConfig(method="realtime", iterations=4),
@@ -191,15 +191,15 @@ QUALITIES: dict[QualityName, PhaseConfig] = {
 
 
 class VocoderConfig(Settings):
-    """The shape of the network that reads magnitudes from a mel."""
+    """The shape of the network that predicts magnitudes from a mel."""
 
     channels: int = Field(default=192, ge=8, le=1024)
     blocks: int = Field(default=4, ge=1, le=32)
     expansion: int = Field(default=3, ge=1, le=8)
     kernel: int = Field(default=7, ge=2, le=31)
-    entry: int = Field(default=5, ge=2, le=31)  # mel frames that one frame sees directly
-    look_ahead: int = Field(default=2, ge=1, le=15)  # ... of which are still to come
-    low: int = Field(default=192, ge=0, le=8193)  # bins of the first guess that the global part sees
+    entry: int = Field(default=5, ge=2, le=31)  # mel frames that a frame's prediction reads directly
+    look_ahead: int = Field(default=2, ge=1, le=15)  # ... of which this many lie ahead
+    low: int = Field(default=192, ge=0, le=8193)  # lowest bins of the first guess that the global part reads
     patch: int = Field(default=16, ge=2, le=256, multiple_of=2)  # bins that the local part corrects together
     local: int = Field(default=96, ge=4, le=1024)
     air: int = Field(default=16, ge=2, le=256)  # points of the curve above the highest band
@@ -212,23 +212,23 @@ class VocoderConfig(Settings):
 
 
 class HearConfig(Settings):
-    """How a vocoder is learned; `precision` as in TrainConfig."""
+    """How a vocoder is trained; `precision` as in TrainConfig."""
 
     batch: int = Field(default=4, ge=2, le=1024)
     rate: float = Field(default=1.5e-3, gt=0, le=1)
     sound_weight: float = Field(default=1.0, ge=0)
     convergence_weight: float = Field(default=1.0, ge=0)
     average_decay: float = Field(default=0.999, ge=0, lt=1)
-    degraded: float = Field(default=0.3, ge=0, le=1)  # share of spectrograms as forgetting may leave them
-    mixed: float = Field(default=0.12, ge=0, le=1)  # ... of sounds with another one in them
-    noisy: float = Field(default=0.15, ge=0, le=1)  # ... with noise
-    clips: int = Field(default=4000, ge=1)  # kept in memory
+    degraded: float = Field(default=0.3, ge=0, le=1)  # share of spectrograms that are degraded, as by forgetting
+    mixed: float = Field(default=0.12, ge=0, le=1)  # ... of sounds mixed with another one
+    noisy: float = Field(default=0.15, ge=0, le=1)  # ... of sounds with noise
+    clips: int = Field(default=4000, ge=1)  # the most clips kept in memory
     precision: PrecisionName = AUTO
     seed: int = Seed
 
 
 class TrainConfig(Settings):
-    """How a memory is learned."""
+    """How a memory is trained."""
 
     batch: int = Field(default=32, ge=2, le=4096)
     generator_rate: float = Field(default=2e-4, gt=0, le=1)
@@ -240,14 +240,14 @@ class TrainConfig(Settings):
     discriminator_maps: int | None = Field(default=None, ge=2, le=512, multiple_of=2)
     minibatch_statistics: bool = True
     augment: AugmentConfig = AugmentConfig()
-    # How a step is computed: it only rounds differently. auto: whichever is fastest here; untimed, it is fp32.
+    # How a step is computed; this affects only rounding. auto: whichever is faster here, or fp32 if nothing is timed.
     precision: PrecisionName = AUTO
-    layout: LayoutName = AUTO  # of maps in memory; auto: likewise, untimed channels_last
+    layout: LayoutName = AUTO  # memory layout of maps; auto: likewise, or channels_last
     seed: int = Seed
 
 
 class ComputeConfig(Settings):
-    """Where training runs; none of this changes what is learned, but for rounding."""
+    """Where training runs; apart from rounding, none of this changes what is learned."""
 
     accelerator: Literal["auto", "cpu", "cuda", "mps"] = "auto"
     devices: int = Field(default=1, ge=1, le=1024)
@@ -270,7 +270,7 @@ class Budget(Settings):
 
 
 class ClipConfig(Settings):
-    """How a recording becomes a clip to learn from."""
+    """How a recording becomes a training clip."""
 
     onset_db: float = Field(default=-20.0, ge=-80, lt=0)
     lead_s: float = Field(default=0.01, ge=0, le=1)
@@ -281,22 +281,22 @@ class ClipConfig(Settings):
 class SliceConfig(Settings):
     """How a long recording is cut into clips."""
 
-    recordings_s: float = Field(default=2.0, gt=1)  # images that a recording without a label holds before it is cut
-    one_shot_s: float = Field(default=15.0, gt=0)  # up to this length, a recording with a label is one clip
-    onset_db: float = Field(default=10.0, gt=0)  # above what was heard before
-    heard_db: float = Field(default=40.0, gt=0)  # below the loudest second: quieter parts are not learned from
-    decay_db: float = Field(default=6.0, gt=0)  # below the second at an onset: what falls further has died away
+    recordings_s: float = Field(default=2.0, gt=1)  # in image lengths: longer recordings without a label are cut
+    one_shot_s: float = Field(default=15.0, gt=0)  # recordings with a label are one clip up to this length
+    onset_db: float = Field(default=10.0, gt=0)  # above the level before the onset
+    heard_db: float = Field(default=40.0, gt=0)  # below the loudest second: quieter parts are left out
+    decay_db: float = Field(default=6.0, gt=0)  # below the level at the onset: beyond this, a sound has died away
     held_out_share: float = Field(default=0.1, ge=0, lt=1)
-    fewest_recordings: int = Field(default=5, ge=2)  # with fewer, a part of each is held out instead of whole ones
+    fewest_recordings: int = Field(default=5, ge=2)  # with fewer, the end of each is held out instead of whole ones
     fewest_clips: int = Field(default=20, ge=2)  # with fewer, none are held out
 
 
 class AdviceConfig(Settings):
-    """From where on a folder of sounds is warned about before it is learned."""
+    """Thresholds for warnings about a folder of sounds, before it is learned."""
 
     fewest_clips: int = Field(default=200, ge=1)
     fewest_in_class: int = Field(default=20, ge=1)
-    evenness: float = Field(default=4.0, ge=1)  # largest class to smallest
+    evenness: float = Field(default=4.0, ge=1)  # ratio of the largest class to the smallest
     quiet_dbfs: float = Field(default=-45.0, ge=-120, le=0)
     quiet_share: float = Field(default=0.1, ge=0, le=1)
     short_part: float = Field(default=0.5, ge=0, le=1)  # of an image's length
@@ -307,15 +307,15 @@ class AdviceConfig(Settings):
 
 
 class ClusterConfig(Settings):
-    """How clips without labels are put into clusters that stand in for labels."""
+    """How unlabelled clips are put into clusters that replace labels."""
 
     fewest: int = Field(default=2, ge=2)
     most: int = Field(default=16, ge=2)
-    clips_each: int = Field(default=5, ge=2)  # `auto` never makes more clusters than clips / clips_each
+    clips_each: int = Field(default=5, ge=2)  # `auto` makes at most clips / clips_each clusters
     least_silhouette: float = Field(default=0.15, ge=0, le=1)
-    nearly_best: float = Field(default=0.95, gt=0, le=1)  # of the best silhouette: then the more clusters, the purer
-    least_spread: float = Field(default=0.03, ge=0)  # RMS; clips nearer to each other are all one
-    stray_part: float = Field(default=0.25, ge=0, le=1)  # of an even share: smaller ones join their neighbours
+    nearly_best: float = Field(default=0.95, gt=0, le=1)  # of the best silhouette: of these, the most clusters
+    least_spread: float = Field(default=0.03, ge=0)  # RMS; clips with less spread form a single cluster
+    stray_part: float = Field(default=0.25, ge=0, le=1)  # of an even split: smaller ones join their neighbours
     spare: int = Field(default=4, ge=0)
     timbre_weight: float = Field(default=0.5, ge=0)
     starts: int = Field(default=10, ge=1)
@@ -327,12 +327,12 @@ SLICE_AUTO, SLICE_OFF = AUTO, "off"
 
 
 def cluster_labels(count: int) -> tuple[str, ...]:
-    """Return the labels of `count` clusters; a single one has none."""
+    """Return the labels of `count` clusters; none for a single cluster."""
     return tuple(str(i) for i in range(1, count + 1)) if count > 1 else ()
 
 
 class StrumConfig(Settings):
-    """What varies between players when chords are strummed from single notes."""
+    """How chords are strummed from single notes."""
 
     clips: int = Field(default=3200, ge=1, le=1_000_000)
     duration_s: float = Field(default=3.2, ge=0.1, le=60)
@@ -355,17 +355,17 @@ class CurveConfig(Settings):
     order: OrderName = "saliency"
     reverse: bool = False
     latents: int = Field(default=16, ge=1, le=4096)
-    steps: int = Field(default=21, ge=2, le=1001)  # even fractions; a third as many more go where most is lost
+    steps: int = Field(default=21, ge=2, le=1001)  # even fractions; a third as many more where most is lost
     quality: QualityName = "draft"
     seed: int = Seed
 
 
 class ProfileConfig(Settings):
-    """What the units of a memory are measured with; every label gets as many latents, so there may be some more."""
+    """How the units of a memory are measured; latent counts are rounded up so that every label gets equally many."""
 
-    latents: int = Field(default=8, ge=1, le=1024)  # that each unit is ablated in
-    observed: int = Field(default=64, ge=2, le=65_536)  # whose activations are taken
-    clusters: int = Field(default=24, ge=1, le=4096)  # of units that fire alike; those that never change are one more
+    latents: int = Field(default=8, ge=1, le=1024)  # latents in which each unit is ablated
+    observed: int = Field(default=64, ge=2, le=65_536)  # latents over which activations are taken
+    clusters: int = Field(default=24, ge=1, le=4096)  # of units that fire alike; those that never change add one
     seed: int = Seed
 
 
@@ -378,7 +378,7 @@ class EnvelopeConfig(Settings):
     release_s: float = Field(default=0.6, ge=0, le=10, description="Seconds of the fade at the end.")
 
 
-# A chord of a preview: its beginning and end without clicks, in between as it is.
+# For previews: clicks at both ends are avoided, the sound in between is unchanged.
 PREVIEW_ENVELOPE = EnvelopeConfig(attack_s=0.005, decay_rt60_s=120.0, release_s=0.06)
 
 
@@ -417,11 +417,11 @@ class MasterConfig(Settings):
 
 
 class ResynthConfig(Settings):
-    """How a sound of any length goes through a mel: in segments that fade into each other."""
+    """How a sound of any length is sent through a mel: in segments that are crossfaded."""
 
     segment_s: float = Field(default=20.0, ge=0.1, le=120)
     fade_s: float = Field(default=1.0, ge=0.01, le=10)
-    context_s: float = Field(default=0.5, ge=0, le=10)  # heard on both sides of a segment, and then cut off
+    context_s: float = Field(default=0.5, ge=0, le=10)  # context on both sides of a segment, cut off afterwards
     subtype: Literal["PCM_16", "PCM_24"] = "PCM_24"
 
     @model_validator(mode="after")
@@ -441,7 +441,7 @@ class FileConfig(Settings):
 
 
 FILM_SIZES = {"1080p": (1920, 1080), "720p": (1280, 720), "square": (1080, 1080), "vertical": (1080, 1920)}
-FILM_SHORTEST, FILM_LONGEST = 240, 4096  # pixels of a side
+FILM_SHORTEST, FILM_LONGEST = 240, 4096  # least and most pixels of a side
 
 
 class FilmConfig(Settings):
@@ -474,16 +474,16 @@ class FilmConfig(Settings):
         return size
 
 
-# What of a live instrument's sound may lie between the engine and the ear, by name.
+# Buffered sound between the engine and the ear, by name.
 BUFFERS_MS = {"live": 60.0, "safe": 150.0, "studio": 400.0}
 
 
 class LiveConfig(Settings):
-    """How a memory is played live: where it is reached, and what is asked of those who play it."""
+    """How a memory is played live: network addresses, and limits for clients."""
 
     host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
-    port: int = Field(default=8000, ge=0, le=65_535)  # 0: any that is free
-    origins: tuple[str, ...] = ()  # of proxies, by which the page is reached
+    port: int = Field(default=8000, ge=0, le=65_535)  # 0: any free port
+    origins: tuple[str, ...] = ()  # of proxies through which the page is reached
     osc: bool = True
     osc_host: str = Field(default="127.0.0.1", min_length=1, max_length=253)
     osc_port: int = Field(default=9700, ge=0, le=65_535)
@@ -491,27 +491,27 @@ class LiveConfig(Settings):
     buffer_ms: float = Field(default=BUFFERS_MS["live"], ge=20, le=2000)
     takes: str = "takes"
     quality: LiveQualityName = "live"
-    # Of each client: messages in a second, and how many more at once.
+    # Per client: messages per second, and how many more in a burst.
     messages_per_s: float = Field(default=1000.0, gt=0)
     messages_at_once: float = Field(default=2000.0, ge=1)
-    message_bytes: int = Field(default=16_384, ge=1024)  # a longer one is refused, ...
-    socket_bytes: int = Field(default=1_048_576, ge=1024)  # ... and from here on closes the socket
+    message_bytes: int = Field(default=16_384, ge=1024)  # longer ones are refused, ...
+    socket_bytes: int = Field(default=1_048_576, ge=1024)  # ... and beyond this size close the socket
     clients: int = Field(default=32, ge=1)
-    waiting: int = Field(default=10_000, ge=16)  # messages to a client that does not read, before it is let go
-    patches: int = Field(default=4096, ge=1)  # kept for those who come back
-    gestures: int = Field(default=200, ge=1)  # that can be undone
-    gesture_s: float = Field(default=0.5, ge=0)  # moves of one control, nearer to each other, are undone at once
+    waiting: int = Field(default=10_000, ge=16)  # messages queued for a client, then it is disconnected
+    patches: int = Field(default=4096, ge=1)  # kept for clients that reconnect
+    gestures: int = Field(default=200, ge=1)  # the most that can be undone
+    gesture_s: float = Field(default=0.5, ge=0)  # seconds: closer moves of one control are undone together
     frames_per_s: float = Field(default=30.0, gt=0)
     meters_per_s: float = Field(default=10.0, gt=0)
-    units_per_s: float = Field(default=4.0, gt=0)  # of what a score forgets by itself; what hands do is told at once
-    lease_s: float = Field(default=30.0, gt=0)  # of a subscription by OSC
-    blocks_waiting: int = Field(default=8, ge=1)  # for a listener without credit; then the oldest are left out
-    behind: float = Field(default=0.125, ge=0)  # of the buffer: from there on the next block makes nothing anew
-    # Of the time that a block lasts: from where on the quality steps down, and below which, smoothed over so long, it
-    # steps up again, twice as long each time: draft may save more than lies between them.
+    units_per_s: float = Field(default=4.0, gt=0)  # for what a score forgets; changes by hand go at once
+    lease_s: float = Field(default=30.0, gt=0)  # of an OSC subscription
+    blocks_waiting: int = Field(default=8, ge=1)  # queued for a listener without credit; then the oldest are dropped
+    behind: float = Field(default=0.125, ge=0)  # share of the buffer: beyond it, the next block generates nothing anew
+    # Shares of a block's duration: above `load_high` the quality steps down, below `load_low` (smoothed over
+    # `recover_s`) it steps up again, after twice as long each time, since draft may save more than lies between them.
     load_high: float = Field(default=0.75, gt=0)
-    late_blocks: int = Field(default=8, ge=0)  # in a row, by half the buffer: then, too
+    late_blocks: int = Field(default=8, ge=0)  # with more blocks in a row late by half the buffer, it steps down, too
     load_low: float = Field(default=0.6, gt=0)
     recover_s: float = Field(default=30.0, gt=0)
-    sync_s: float = Field(default=1.0, gt=0)  # how often a take is made safe
-    take_waiting_s: float = Field(default=30.0, gt=0)  # of sound that waits for a slow disk
+    sync_s: float = Field(default=1.0, gt=0)  # how often a take is flushed to the disk
+    take_waiting_s: float = Field(default=30.0, gt=0)  # of sound buffered for a slow disk

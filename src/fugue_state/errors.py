@@ -1,4 +1,4 @@
-"""What can go wrong, in words for the person who can put it right."""
+"""The errors raised on purpose, worded for the person who can fix the cause."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_SHOWN = 80  # characters of a wrong value
-LONGEST_REASON = 200  # characters of what an error of others says
+LONGEST_REASON = 200  # characters of a foreign error's message
 
 
 class FugueError(Exception):
@@ -21,7 +21,7 @@ class FugueError(Exception):
         return in_a_line(super().__str__())
 
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
-        """Say how another process makes it again: as it is, whatever its class takes to be made."""
+        """Support pickling, so that errors can cross process boundaries whatever arguments their class takes."""
         return _again, (type(self), self.args), self.__dict__
 
 
@@ -30,7 +30,7 @@ def _again(kind: type[FugueError], args: tuple[Any, ...]) -> FugueError:
 
 
 class InputError(FugueError):
-    """The user asked for something that cannot be: a value, a name, a file."""
+    """The user asked for something impossible: a wrong value, name or file."""
 
     exit_code = 2
 
@@ -40,7 +40,7 @@ class AudioError(InputError):
 
 
 class NotInstalledError(InputError, ImportError):
-    """What is asked for needs packages that are not installed."""
+    """A feature needs packages that are not installed."""
 
 
 class CorpusError(InputError):
@@ -52,35 +52,35 @@ class CheckpointError(InputError):
 
 
 class TrainingError(FugueError):
-    """Training stopped because going on would be useless or would harm what is there."""
+    """Training stopped because continuing would be useless or do harm."""
 
 
 class OutputError(FugueError):
-    """A file could not be written; nothing half-written is left."""
+    """A file could not be written; no partial file is left."""
 
 
 def in_a_line(text: str) -> str:
-    """Return a text in one line: names of files may hold breaks and commands to terminals, which come out escaped."""
+    """Return text on one line, with line breaks and terminal commands (as in file names) escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def shown(value: object) -> str:
-    """Return a value as a message names it: at most LONGEST_SHOWN characters, in one line."""
+    """Return a value for use in a message: at most LONGEST_SHOWN characters, on one line."""
     try:
         text = repr(value[: LONGEST_SHOWN + 1] if isinstance(value, str | bytes) else value)
-    except (ValueError, RecursionError):  # an integer of thousands of digits, lists in lists without end
+    except (ValueError, RecursionError):  # an integer of thousands of digits, or endlessly nested lists
         text = f"a very large {type(value).__name__}"
-    text = " ".join(text.split()) if "\n" in text else text  # an array is shown in several
+    text = " ".join(text.split()) if "\n" in text else text  # arrays have several lines
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def counted(count: float, one: str, many: str = "") -> str:
-    """Return a number and what there are so many of, as one says it; `many` is for more than an s at the end."""
+    """Return a number with its noun in singular or plural; `many` is the plural if it is not formed with an s."""
     return f"{count:.12g} {one if count == 1 else many or one + 's'}"
 
 
 def why(error: BaseException) -> str:
-    """Return what went wrong as part of a line; an error that nobody raised on purpose is named by its kind, too."""
+    """Return an error's message for use within a line; foreign errors are prefixed with their class."""
     if isinstance(error, FugueError):
         return str(error)
     said = str(error)[:LONGEST_REASON].splitlines()
@@ -97,7 +97,7 @@ def unknown(what: str, value: str, choices: Iterable[str]) -> InputError:
 
 
 def check_installed(what: str, extra: str, packages: Iterable[str]) -> None:
-    """Raise NotInstalledError, which says how it can be had, unless all packages that something needs are there."""
+    """Raise NotInstalledError, which says how to install them, unless all needed packages are installed."""
     missing = [package for package in packages if not _installed(package)]
     if missing:
         raise NotInstalledError(
@@ -114,10 +114,10 @@ def _installed(package: str) -> bool:
 
 
 def a_folder(path: Path) -> str:
-    """Return what is wrong with a path where a folder is needed and there is none."""
+    """Return the message for a path that should be a folder but is not."""
     return f"{path}: is a file, a folder is needed" if path.exists() else f"{path}: no such folder"
 
 
 def a_file(path: Path) -> str:
-    """Return what is wrong with a path where a file is needed and there is none."""
+    """Return the message for a path that should be a file but is not."""
     return f"{path}: is a folder, a file is needed" if path.is_dir() else f"{path}: no such file"

@@ -1,4 +1,4 @@
-"""Files and folders that are written: checked before any work, complete or not there."""
+"""Writing files and folders: checked before any work, and complete or not there at all."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from typing import IO
 
 from fugue_state.errors import InputError, OutputError, unknown
 
-PART = ".part"  # the ending of what is half-written
+PART = ".part"  # suffix of unfinished work
 
 
 def belonging(sound: Path, ending: str) -> Path:
-    """Return the name of a file that belongs to a sound: `a.png` to `a.wav`, but `a.flac.png` to `a.flac`."""
+    """Return the name of a file that belongs to a sound: `a.png` for `a.wav`, but `a.flac.png` for `a.flac`."""
     return sound.with_name(f"{sound.stem if sound.suffix == '.wav' else sound.name}{ending}")
 
 
 def output_path(path: str | Path, *, force: bool, suffixes: tuple[str, ...] = ()) -> Path:
-    """Check, before any work is done, that a file can be written at `path`.
+    """Check, before any work is done, that a file can be written at `path`, and return it.
 
-    Raises InputError if it exists (without `force`), its ending is not one of `suffixes`,
+    Raises InputError if it exists (without `force`), its suffix is not one of `suffixes`,
     or its folder is missing or read-only.
     """
     path = Path(path)
@@ -43,7 +43,7 @@ def output_path(path: str | Path, *, force: bool, suffixes: tuple[str, ...] = ()
 
 
 def _writable(folder: Path) -> bool:
-    # os.access says yes to root even where the file system refuses, so try.
+    # os.access always allows root, even where the file system refuses, so try it.
     try:
         with tempfile.TemporaryFile(dir=folder):
             return True
@@ -52,7 +52,7 @@ def _writable(folder: Path) -> bool:
 
 
 def output_folder(path: str | Path) -> Path:
-    """Make sure that `path` is a folder which can be written to; InputError if it cannot be."""
+    """Make sure that `path` is a writable folder, creating it if missing, and return it; InputError if that fails."""
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a folder is needed")
@@ -67,10 +67,10 @@ def output_folder(path: str | Path) -> Path:
 
 @contextlib.contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
-    """Yield a path beside `path` to write to; it takes the place of `path` only on success.
+    """Yield a temporary path beside `path` to write to; it replaces `path` only on success.
 
-    Raises OutputError when the disk is full or the folder refuses; nothing half-written stays, nor what a process
-    that was killed left here.
+    Raises OutputError if the disk is full or the folder is not writable. No partial file is left, and those left by
+    killed processes are removed.
     """
     path = Path(path)
     _remove_leftovers(path)
@@ -87,7 +87,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what a process that was killed while `replacing` left beside `path`; others may be at work there."""
+    """Remove partial files that killed processes left beside `path`; those of running processes stay."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.part{glob.escape(path.suffix)}"):
         number = left.name.removeprefix(f".{path.name}.").partition(".")[0]
         if number.isdecimal() and not _runs(int(number)):
@@ -95,26 +95,26 @@ def _remove_leftovers(path: Path) -> None:
 
 
 def _runs(process: int) -> bool:
-    """Say whether a process runs on this machine; yes where nobody can tell."""
-    if sys.platform == "win32":  # where to ask would be to end it
+    """Say whether a process runs on this machine; True if that cannot be known."""
+    if sys.platform == "win32":  # os.kill would end the process there
         return True
     try:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # somebody else's
+    except OSError:  # it belongs to another user
         return True
     return True
 
 
 def reason(error: OSError) -> str:
-    """Return what the system says went wrong, in plain words."""
+    """Return the reason of a system error in plain words."""
     return "the disk is full" if error.errno == errno.ENOSPC else (error.strerror or str(error))
 
 
 @contextlib.contextmanager
 def scratch_file(folder: Path) -> Iterator[IO[bytes]]:
-    """Yield a nameless file in `folder` that vanishes in any case; OutputError if the disk is full."""
+    """Yield an unnamed temporary file in `folder` that is always removed; OutputError if the disk is full."""
     try:
         with tempfile.TemporaryFile(dir=folder) as file:
             yield file

@@ -1,4 +1,4 @@
-"""How much may come from outside: sizes, counts, rates and times, each with the line that is said when it is passed."""
+"""Limits on what comes from outside: sizes, counts, rates and times, each with the message for exceeding it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Area = Literal["sounds", "folders", "memories", "scores", "takes", "sockets", "O
 
 @dataclass(frozen=True)
 class Limit:
-    """The most of something that is taken from outside.
+    """The most that is accepted of something from outside.
 
-    `line` is what is said when there is more; `{got}` in it is the value, `{most}` the limit with its unit.
+    `line` is the message for exceeding it; `{got}` in it is the value, `{most}` the limit with its unit.
     """
 
     area: Area
@@ -24,7 +24,7 @@ class Limit:
     line: str
 
     def passed(self, got: object) -> str:
-        """Return the line for a value above the limit."""
+        """Return the message for a value above the limit."""
         return self.line.format(got=shown(got), most=f"{self.most:,.12g} {self.unit}".strip())
 
 
@@ -50,7 +50,7 @@ SOUND_LENGTH = Limit(
     "sounds", "length of a file of which parts are read", 48 * 3600, "s", "too long: it goes on after {most}"
 )
 
-# OSC: what one datagram may hold, what may wait, and who may be told.
+# OSC: contents of a datagram, waiting messages, and receivers.
 OSC_BYTES = Limit("OSC", "bytes of a datagram", 8192, "bytes", "{got} bytes are too many: at most {most}")
 OSC_MESSAGES = Limit("OSC", "messages of a bundle", 512, "messages", "{got} messages are too many: at most {most}")
 OSC_NESTED = Limit("OSC", "bundles within each other", 8, "deep", "bundles {got} deep: at most {most}")
@@ -104,7 +104,7 @@ SCORE_POINTS = Limit(
 SCORE_UNITS = Limit("scores", "names of units", 10_000, "names", "{got} names of units are too many: at most {most}")
 SCORE_BENDS = Limit("scores", "bends", 1000, "bends", "{got} bends are too many: at most {most}")
 
-# Sockets: how many come, how long they may keep others waiting, and how much of one is read before the others' turn.
+# Sockets: number of connections, timeouts, and how much is read from one before the others get their turn.
 CONNECTIONS = Limit("sockets", "open connections", 128, "connections", "{got} are too many: at most {most}")
 LISTENERS = Limit(
     "sockets", "who listens to the sound", 32, "listeners", "{got} listeners are too many: at most {most}"

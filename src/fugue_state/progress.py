@@ -1,4 +1,4 @@
-"""How long work tells where it is, without the library printing anything."""
+"""Progress reports of long work, without the library printing anything."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ Item = TypeVar("Item")
 
 
 class Track(Protocol):
-    """Pass items through, one by one, while showing how many of `total` have gone by."""
+    """Passes items through one by one, while showing how many of `total` are done."""
 
     def __call__(self, items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
         """Yield every item unchanged."""
 
 
 def untracked(items: Iterable[Item], total: int, what: str) -> Iterator[Item]:
-    """Show nothing."""
+    """Yield every item unchanged, showing nothing."""
     del total, what
     yield from items

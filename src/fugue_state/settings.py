@@ -1,4 +1,4 @@
-"""How settings work: frozen, validated, and every fault named with its place."""
+"""The base class of settings: frozen, validated, with errors that name the wrong key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Settings(BaseModel):
         except ValidationError as error:
             raise SettingsError(first_problem(error, type(self))[1]) from None
 
-    # As that of pydantic's own class: settings within others are made without it, and keep their place.
+    # Marks __init__ as pydantic's own, so that nested settings are built without it and errors keep their place.
     __init__.__pydantic_base_init__ = True  # type: ignore[attr-defined]
 
 
@@ -34,11 +34,11 @@ Place = tuple[str | int, ...]
 
 
 class SettingsError(InputError, ValueError):
-    """What is wrong with settings, with the key; a ValueError, too, as within settings errors are."""
+    """An error in settings, naming the key; also a ValueError, because pydantic expects one from nested settings."""
 
 
 class MisplacedError(InputError, ValueError):
-    """What is wrong between parts of settings, and the place of the part to blame."""
+    """A contradiction between parts of settings, with the place of the part at fault."""
 
     def __init__(self, place: Place, message: str) -> None:
         super().__init__(f"{path_of(place)}: {message}")
@@ -47,7 +47,7 @@ class MisplacedError(InputError, ValueError):
 
 @contextlib.contextmanager
 def placed(place: Place) -> Iterator[None]:
-    """Say which part of a score an InputError is about."""
+    """Add the place in a score to any InputError raised inside the `with` block."""
     try:
         yield
     except MisplacedError:
@@ -59,7 +59,7 @@ def placed(place: Place) -> Iterator[None]:
 def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     """Build settings from untrusted values.
 
-    Raises InputError naming the first wrong key, its value and what would be right.
+    Raises InputError that names the first wrong key, its value and what would be right.
     """
     try:
         return kind.model_validate(values)
@@ -69,12 +69,12 @@ def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
 
 
 def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, str]:
-    """Return where the first wrong value of settings is, and a line on what is wrong and would be right."""
+    """Return the place of the first wrong value in settings, and a line saying what is wrong and would be right."""
     errors = error.errors()
-    # A misspelt key is also a missing one: the first says what would be right.
+    # A misspelt key also causes a missing one; the former error is more helpful.
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     inner = first.get("ctx", {}).get("error")
-    # A choice between types has parts that stand for the type.
+    # Where several types are possible, the location contains parts that name the type.
     parts, own = first["loc"], first["loc"][-1:] if first["type"] == "extra_forbidden" else ()
     typed = parts[: len(parts) - len(own)]
     stated: Place = (*(part for part in typed if isinstance(part, int) or "[" not in part), *own)
@@ -94,13 +94,13 @@ def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, 
 
 
 def path_of(place: Place) -> str:
-    """Return a place as one writes it: `voices[1].chords[2].beats`; lists count from 1."""
+    """Return a place in readable form: `voices[1].chords[2].beats`; lists count from 1."""
     parts = [f"[{part + 1}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in place]
     return "".join(parts).removeprefix(".")
 
 
 def _settings_at(kind: type[Settings], place: Place) -> type[Settings]:
-    """Return the settings that a place in others leads to."""
+    """Return the settings class at a place inside others."""
     for part in place:
         if isinstance(part, str) and part in kind.model_fields:
             inner = list(kinds(kind.model_fields[part].annotation))
@@ -109,7 +109,7 @@ def _settings_at(kind: type[Settings], place: Place) -> type[Settings]:
 
 
 def kinds(annotation: Any) -> Iterator[type[Settings]]:
-    """Find the settings within a type."""
+    """Yield the settings classes inside a type annotation."""
     if isinstance(annotation, type) and issubclass(annotation, Settings):
         yield annotation
     for inner in get_args(annotation):

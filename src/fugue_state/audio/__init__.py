@@ -1,1 +1,1 @@
-"""Sound as arrays: files, mel-spectrograms, phase, mixing, effects, loudness. Knows no network."""
+"""Sound as arrays: files, mel-spectrograms, phase, mixing, effects, loudness. Independent of the networks."""

@@ -1,4 +1,4 @@
-"""How work runs: loops compiled, items beside each other, sums in one order whatever the threads."""
+"""How work is run: compiled loops, items in parallel, and sums whose order does not depend on threads."""
 
 from __future__ import annotations
 
@@ -24,55 +24,55 @@ Given = TypeVar("Given")
 Made = TypeVar("Made")
 
 LOG = "fugue_state"
-# Division like NumPy's: a check for zero in a loop keeps it from the vector units.
-# A loop that calls another has it inside: a call would find the other one's own machine code in the run that compiles,
-# and a copy that rounds in another way in those that load what is kept.
+# Division as in NumPy: a check for zero would prevent vectorizing.
+# Loops that call others are compiled with these inlined. Otherwise a call would link to freshly compiled code in the
+# first run, and to a copy that rounds differently in runs that load from the cache.
 WAY: dict[str, Any] = {"fastmath": True, "nogil": True, "error_model": "numpy", "forceinline": True}
 
 
 def compiled(function: Function) -> Function:
-    """Compile a function at its first call; the machine code is kept on disk where that is possible.
+    """Compile a function at its first call; the machine code is cached on disk if possible.
 
-    It gives up the interpreter's lock, so that threads share the cores. That something is compiled is logged once.
+    It releases the interpreter's lock, so that threads run in parallel. The first compilation is logged.
     """
     _listen()
     made = numba.njit(**WAY)(function)
-    with contextlib.suppress(RuntimeError):  # nowhere to write
+    with contextlib.suppress(RuntimeError):  # no folder for the cache can be written
         made._cache = _Kept(function)  # type: ignore[no-untyped-call]
     return cast("Function", made)
 
 
 class _Kept(FunctionCache):
-    """Machine code on disk, which can always be made again: what is damaged is, and a full disk stops nobody."""
+    """A cache of machine code on disk. It can always be rebuilt, so damaged files and a full disk do no harm."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """Return what is kept, or None."""
+        """Return the cached code, or None."""
         try:
             return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
-        except Exception:  # noqa: BLE001 - half a file can raise anything
+        except Exception:  # noqa: BLE001 - a damaged file can raise anything
             with contextlib.suppress(OSError):
                 self.flush()  # type: ignore[no-untyped-call]
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        """Keep something, where there is room."""
+        """Store code in the cache, if there is room."""
         with contextlib.suppress(OSError):
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
 
 
 class _Compiling(Listener):
-    """Says when the first loop is compiled."""
+    """Logs when the first loop is compiled."""
 
     told = False
 
     def on_start(self, event: Event) -> None:  # noqa: ARG002
-        """Say it, once."""
+        """Log it, once."""
         if not self.told:
             self.told = True
             logging.getLogger(LOG).info("compiling for this machine, which takes some seconds the first time")
 
     def on_end(self, event: Event) -> None:
-        """Say nothing."""
+        """Do nothing."""
 
 
 @cache
@@ -88,7 +88,7 @@ def cores() -> int:
 
 
 class _Alone:
-    """How many threads are inside `one_thread`, and what the limits were before the first of them came."""
+    """How many threads are inside `one_thread`, and the limits before the first of them entered."""
 
     def __init__(self) -> None:
         self.lock, self.inside = threading.Lock(), 0
@@ -101,19 +101,19 @@ _alone = _Alone()
 
 @cache
 def _libraries() -> list[LibController]:
-    """Return the libraries that multiply matrices."""
+    """Return the linear algebra libraries in use."""
     from threadpoolctl import ThreadpoolController
 
     return list(ThreadpoolController().select(user_api="blas").lib_controllers)
 
 
 def _set(library: LibController, threads: int) -> None:
-    # What is public does nothing in a thread if another one has set a limit, and may have ended with its own.
+    # The public call has no effect in a thread if another thread has set a limit, even one that has ended.
     getattr(library, "_real_set_num_threads", library.set_num_threads)(threads)
 
 
 def _enter() -> list[int]:
-    """Limit this thread, or all if a library knows one limit only; return what the limits were."""
+    """Limit this thread, or the whole process if a library has only one limit; return the previous limits."""
     with _alone.lock:
         before = [library.get_num_threads() for library in _libraries()]
         for library in _libraries():
@@ -125,7 +125,7 @@ def _enter() -> list[int]:
 
 
 def _leave(own: list[int]) -> None:
-    """Give back the limits: this thread's own at once, those that all share when nobody is inside any more."""
+    """Restore the limits: a thread's own at once, those of the whole process when the last thread leaves."""
     with _alone.lock:
         _alone.inside -= 1
         for library, mine, first in zip(_libraries(), own, _alone.before, strict=True):
@@ -137,10 +137,10 @@ def _leave(own: list[int]) -> None:
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let matrix products use one thread: several add up in another order, and round in another way.
+    """Run matrix products on one thread: with several, the order of sums changes, and so does the rounding.
 
-    All that decides samples runs in it, so that they are the same whatever the environment says of threads. With
-    most libraries the limit holds for the whole process while anybody is inside.
+    Everything that affects samples runs inside, so that they do not depend on the thread settings of the environment.
+    With most libraries the limit holds for the whole process while any thread is inside.
     """
     if getattr(_alone.here, "inside", False):
         yield
@@ -154,10 +154,10 @@ def one_thread() -> Iterator[None]:
 
 
 def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int | None = None) -> list[Made]:
-    """Do something with every item, so many at once, or as many as there are cores; each by itself uses one.
+    """Apply a function to every item, `at_once` in parallel (default: as many as there are cores), one thread each.
 
-    Small transforms share their work badly, and what an item becomes must not depend on how many threads there are.
-    Inside `one_thread` all runs in this thread.
+    Small transforms parallelize badly, and an item's result must not depend on the number of threads.
+    Inside `one_thread` everything runs in the calling thread by default.
     """
     inside = getattr(_alone.here, "inside", False)
     count = min(at_once or (1 if inside else cores()), len(items))
@@ -173,7 +173,7 @@ def in_threads(do: Callable[[Given], Made], items: Sequence[Given], at_once: int
 
 
 def ahead(items: Iterable[Given], most: int = 2) -> Iterator[Given]:
-    """Yield items that another thread takes from where they come, so many before they are asked for."""
+    """Yield items while another thread fetches up to `most` of them in advance."""
     source, end = iter(items), object()
     with ThreadPoolExecutor(1) as pool:
         waiting = deque(pool.submit(next, source, end) for _ in range(most))

@@ -1,6 +1,6 @@
-"""Sound files opened by whichever library can, and read block by block to where their samples truly end.
+"""Sound files, opened by whichever library can and read block by block to their true end.
 
-What a header says of the length is never believed: some hold a guess, some nothing, some a lie.
+A header's length is never trusted: some files hold an estimate, some none, some a wrong one.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.packet import Packet
 
-LOWEST_HZ = 1000  # below, nothing is heard that a memory could learn
+LOWEST_HZ = 1000  # lower rates hold nothing that a memory could learn
 NONE = "0 samples are too few to be a sound"
-BLOCK = 2**18  # values that are read at once
-LENGTH_UNKNOWN = 2**62  # frames; libsndfile says about so many of a FLAC that was written into a pipe
+BLOCK = 2**18  # values read at once
+LENGTH_UNKNOWN = 2**62  # frames; about what libsndfile reports for a FLAC that was written into a pipe
 LIBSNDFILE_FIRST = (
     b"RIFF", b"RIFX", b"RF64", b"BW64", b"FORM", b"fLaC", b".snd", b"dns.", b"caff", b"riff", b"OggS",
     b"Crea", b"NIST", b"PVF1", b" paf", b"fap ", b"2BIT", b"d\xa3\x01\x00", b"d\xa3\x02\x00", b"\x00\x01\xa3d",
 )  # fmt: skip
 FFMPEG_CODECS = {0x50, 0x55}  # MPEG layers in a WAV file: libsndfile guesses their length
-# Formats of FFmpeg that hold sound and point to no other file or address.
+# Formats of FFmpeg that hold sound and cannot refer to other files or addresses.
 FFMPEG_FORMATS = (
     "aac,ac3,aiff,aax,act,adx,aea,afc,amr,amrnb,amrwb,ape,aptx,asf,asf_o,ast,au,avi,avr,bonk,caf,codec2,dff,dsf,dss,dts,dtshd,"
     "dv,eac3,epaf,flac,flv,g722,gsm,gxf,hca,iff,ilbc,ircam,iv8,loas,latm,lc3,lvf,m4v,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2,mlp,"
@@ -47,7 +47,7 @@ FFMPEG_FORMATS = (
 
 
 class Source(Protocol):
-    """An open sound file. `speakers` says what its channels are for, empty if nobody knows."""
+    """An open sound file. `speakers` names the speaker of each channel; empty if unknown."""
 
     sample_rate_hz: int
     channels: int
@@ -68,9 +68,9 @@ Way = Callable[[Path, BinaryIO, contextlib.ExitStack], Source]
 
 @contextlib.contextmanager
 def opened(path: str | Path) -> Iterator[Source]:
-    """Open a sound file, whatever its name, with the library that its first bytes ask for, else with the other.
+    """Open a sound file, whatever its name, with the library that its first bytes suggest, else with the other.
 
-    Raises AudioError, also for whatever goes wrong in the block: a decoder may fail at any sample.
+    Raises AudioError, also for any error inside the `with` block: a decoder may fail at any sample.
     """
     path = Path(path)
     if not path.is_file():
@@ -87,7 +87,7 @@ def opened(path: str | Path) -> Iterator[Source]:
 
 @contextlib.contextmanager
 def _told(path: Path) -> Iterator[None]:
-    """Turn whatever a decoder raises into one line that names the file."""
+    """Turn any error of a decoder into an AudioError of one line that names the file."""
     try:
         yield
     except FugueError:
@@ -105,16 +105,16 @@ def _reason(error: Exception) -> str:
 
 
 def _ways(head: bytes) -> tuple[Way, ...]:
-    """Return the ways to read a file that begins so, the likeliest first."""
+    """Return the ways to read a file with these first bytes, the likeliest first."""
     if head[:4] in LIBSNDFILE_FIRST:
         return _by_libsndfile, _by_ffmpeg
     if head[:3] == b"ID3" or (head[0] == 0xFF and head[1:2] >= b"\xe0"):
-        return (_by_ffmpeg,)  # MPEG layers: libsndfile reads parts of what is damaged, and prints what it leaves out
+        return (_by_ffmpeg,)  # MPEG layers: libsndfile reads damaged ones in part, and prints warnings
     return _by_ffmpeg, _by_libsndfile
 
 
 def _first_of(ways: tuple[Way, ...], path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Source:
-    """Open in the first way that works; the error of the first one if none does, or of one that is certain."""
+    """Open in the first way that works. If none does, raise the first error; a FugueError is raised at once."""
     failed: Exception | None = None
     for way in ways:
         with contextlib.ExitStack() as own:
@@ -131,7 +131,7 @@ def _first_of(ways: tuple[Way, ...], path: Path, file: BinaryIO, stack: contextl
 
 
 def _check(path: Path, channels: int, sample_rate_hz: int) -> None:
-    """Raise AudioError for a rate or a number of channels that is absurd."""
+    """Raise AudioError for an implausible sample rate or number of channels."""
     if channels > SOUND_CHANNELS.most:
         raise AudioError(f"{path}: {SOUND_CHANNELS.passed(channels)}")
     if sample_rate_hz > SOUND_RATE.most:
@@ -141,7 +141,7 @@ def _check(path: Path, channels: int, sample_rate_hz: int) -> None:
 
 
 class _Libsndfile:
-    """A file that libsndfile reads; `cut` if its samples are known to be fewer than they should be."""
+    """A file read by libsndfile; `cut` if samples are known to be missing."""
 
     def __init__(self, file: soundfile.SoundFile, path: Path, names: tuple[str, ...], *, cut: bool) -> None:
         self._file, self._path, self._cut = file, path, cut
@@ -188,33 +188,33 @@ def _by_libsndfile(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> S
         sound = stack.enter_context(soundfile.SoundFile(mended))
         source = _Libsndfile(sound, path, found.speakers, cut=found.cut)
     if sound.frames <= 0:
-        raise ValueError(NONE)  # unless FFmpeg finds some
+        raise ValueError(NONE)  # FFmpeg may still find some
     return source
 
 
 def _without_name(path: Path, file: BinaryIO) -> soundfile.SoundFile:
-    """Open a file by what is in it: where that does not help, libsndfile goes by the name's ending."""
+    """Open a file by its content; where content is not enough, libsndfile needs the name's suffix."""
     whole = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(12)
-    if head[:4] in {b".snd", b"dns."} and head[8:] == bytes(4):  # a size that was never written
+    if head[:4] in {b".snd", b"dns."} and head[8:] == bytes(4):  # its size was never written
         return soundfile.SoundFile(wave.Mended(head[:8] + b"\xff" * 4, file, 12, whole - 12))
     file.seek(0)
     return soundfile.SoundFile(path if head[:4] in LIBSNDFILE_FIRST else file)
 
 
 def _speakers(path: Path, file: BinaryIO, sound: soundfile.SoundFile) -> tuple[str, ...]:
-    """Return what the channels of a file that libsndfile reads are for."""
+    """Return the speakers of a file that libsndfile reads."""
     if sound.format == "OGG":
         raise ValueError("an order of channels that libsndfile keeps to itself")
     names: tuple[str, ...] = ()
-    with contextlib.suppress(Exception), contextlib.ExitStack() as stack:  # then nobody knows
+    with contextlib.suppress(Exception), contextlib.ExitStack() as stack:  # then they stay unknown
         names = _by_ffmpeg(path, file, stack).speakers
     return names if len(names) == sound.channels else speakers.USUAL.get(sound.channels, ())
 
 
 class _Ffmpeg:
-    """A file whose first stream of sound FFmpeg reads; rate and channels are those of what is first decoded."""
+    """The first audio stream of a file, read by FFmpeg; rate and channels are those of the first decoded frame."""
 
     def __init__(self, path: Path, container: InputContainer, stream: AudioStream, *, cut: bool) -> None:
         self._path, self._container, self._stream, self._cut = path, container, stream, cut
@@ -229,10 +229,10 @@ class _Ffmpeg:
         self.speakers = speakers.USUAL.get(self.channels, ()) if set(names) == {"NONE"} else names
 
     def _decoded(self) -> Iterator[AudioFrame]:
-        """Yield frame after frame; what is damaged between them is left out, as players do."""
+        """Yield frame after frame; damaged packets are skipped, as players do."""
         import av
 
-        with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):  # of a file that ends within a packet
+        with contextlib.suppress(av.error.InvalidDataError, av.error.EOFError):  # a file may end within a packet
             for packet in self._container.demux(self._stream):
                 self._last = packet if packet.size else self._last
                 with contextlib.suppress(av.error.InvalidDataError):
@@ -259,7 +259,7 @@ class _Ffmpeg:
         return None
 
     def _end(self) -> int:
-        """Return where the sound ends by what MP4 files say, as their last packet is filled up with silence."""
+        """Return where an MP4 file says its sound ends: its last packet is padded with silence."""
         stream = self._stream
         if "mp4" not in self._container.format.name or not stream.duration or stream.time_base is None:
             return LENGTH_UNKNOWN
@@ -267,7 +267,7 @@ class _Ffmpeg:
         return end if stream.frames else LENGTH_UNKNOWN
 
     def _even(self, frames: Iterator[AudioFrame]) -> Iterator[AudioFrame]:
-        """Yield frames of one rate and one set of channels: streams may change them on their way."""
+        """Yield frames of one rate and one channel layout, since a stream may change them midway."""
         import av
 
         for kind, alike in itertools.groupby(frames, _kind):
@@ -284,7 +284,7 @@ def _kind(frame: AudioFrame) -> tuple[int, str]:
 
 
 def _samples(frame: AudioFrame) -> Array:
-    """Return the samples of a frame (n, channels), full scale at 1."""
+    """Return the samples of a frame (n, channels), where full scale is 1."""
     found: npt.NDArray[Any] = frame.to_ndarray()
     found = found.T if frame.format.is_planar else found.reshape(-1, frame.layout.nb_channels)
     if found.dtype.kind == "f":
@@ -295,7 +295,7 @@ def _samples(frame: AudioFrame) -> Array:
 
 
 def _crc16(frame: bytes) -> int:
-    """Return the check sum of a FLAC frame with its own at the end: 0 if it is whole."""
+    """Return the CRC of a FLAC frame including its own checksum at the end: 0 if the frame is whole."""
     rest = 0
     for byte in frame:
         rest ^= byte << 8
@@ -305,13 +305,13 @@ def _crc16(frame: bytes) -> int:
 
 
 class _Nameless:
-    """An open file that does not tell its name, so that its content alone decides what it is."""
+    """An open file without a name, so that only its content decides its format."""
 
     def __init__(self, file: BinaryIO) -> None:
         self.read, self.tell, self._seek = file.read, file.tell, file.seek
 
     def seek(self, to: int, whence: int = os.SEEK_SET) -> int:
-        """Go somewhere; -1 where no file goes, which FFmpeg understands: PyAV would print an error."""
+        """Seek; return -1 for an impossible position, which FFmpeg understands. PyAV would print an exception."""
         try:
             return self._seek(to, whence)
         except (OSError, ValueError):
@@ -340,7 +340,7 @@ def _by_ffmpeg(path: Path, file: BinaryIO, stack: contextlib.ExitStack) -> Sourc
 
 
 def _kept_place(asked: Callable[[BinaryIO, int], bool], file: BinaryIO) -> bool:
-    """Ask something of a file of so many bytes, and leave it where it was."""
+    """Call `asked` with a file and its size in bytes, and restore the file's position."""
     place = file.tell()
     try:
         return asked(file, file.seek(0, os.SEEK_END))
@@ -349,7 +349,7 @@ def _kept_place(asked: Callable[[BinaryIO, int], bool], file: BinaryIO) -> bool:
 
 
 def _boxes_missing(file: BinaryIO, whole: int) -> bool:
-    """Say whether an MP4 file is shorter than its parts say they are."""
+    """Say whether an MP4 file is shorter than the sizes of its boxes require."""
     at = 0
     while at <= whole - 8:
         file.seek(at)
@@ -359,10 +359,10 @@ def _boxes_missing(file: BinaryIO, whole: int) -> bool:
 
 
 def _frames_missing(file: BinaryIO, whole: int) -> bool:
-    """Say whether an MP3 file is shorter than its first frame says; most say nothing."""
+    """Say whether an MP3 file is shorter than its first frame says; most files do not say."""
     file.seek(0)
     tag = file.read(10)
-    size = 0  # of what is told of the piece before it
+    size = 0  # size of the tag before the sound
     if tag[:3] == b"ID3" and len(tag) == 10:
         size = 10 + sum(byte << shift for byte, shift in zip(tag[6:], (21, 14, 7, 0), strict=True))
     file.seek(size)

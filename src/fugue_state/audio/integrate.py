@@ -1,4 +1,4 @@
-"""Phase from magnitudes alone: its gradient, integrated from the loudest bins outwards."""
+"""Phase from magnitudes alone: the phase gradient is integrated from the loudest bins outwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fugue_state.audio.compiled import compiled
 
 # The Gaussian nearest to a Hann window of length L has the time-frequency ratio .25645 L^2.
 HANN_GAMMA = 0.25645
-TOLERANCE = 1e-3  # quieter bins than this part of the loudest just turn with their own frequency
+TOLERANCE = 1e-3  # bins quieter than this share of the loudest just advance at their own frequency
 TURN = 2.0 * math.pi
 LEAST = 1e-9
 STEP_BITS = 16  # of a float that are left out: the others count steps of .05 dB
@@ -33,22 +33,22 @@ class Grid:
 
     @property
     def by_time(self) -> float:
-        """Phase that a slope of log magnitude along frequency adds from one frame to the next."""
+        """Factor from the slope of log magnitude along frequency to the phase advance from frame to frame."""
         return self.hop / (2.0 * HANN_GAMMA * self.n_fft)
 
     @property
     def by_frequency(self) -> float:
-        """Phase that a slope of log magnitude along time adds from one bin to the next."""
+        """Factor from the slope of log magnitude along time to the phase step from bin to bin."""
         return -HANN_GAMMA * self.n_fft / (2.0 * self.hop)
 
     def from_centre(self) -> Array:
-        """Return what turns phases (F,) that are seen from a frame's centre into a transform's own, in radians."""
+        """Return the phases (F,), in radians, that convert from a frame's centre to the transform's own origin."""
         return np.where(np.arange(self.bins) % 2 == 1, math.pi, 0.0).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)
 class PhaseState:
-    """What the frames already played leave to the next: magnitude, phase and turn per frame, each (F,)."""
+    """What the frames already played hand on: magnitude, phase and phase advance per frame, each (F,)."""
 
     magnitude: Array
     phase: Wide
@@ -56,14 +56,14 @@ class PhaseState:
 
 
 def start_phase(grid: Grid, seed: int) -> PhaseState:
-    """Return the state before any sound: silence, with phases that depend on the seed alone."""
+    """Return the state before any sound: silence, with phases that depend only on the seed."""
     turn = TURN * grid.hop * np.arange(grid.bins) / grid.n_fft
     phase = np.random.default_rng(seed).uniform(0.0, TURN, grid.bins)
     return PhaseState(np.zeros(grid.bins, dtype=np.float32), phase, turn)
 
 
 def follow(magnitude: Array, state: PhaseState, grid: Grid) -> tuple[Array, PhaseState]:
-    """Return phases (T - 1, F) of all but the last of magnitudes (T, F), and the state after them.
+    """Return phases (T - 1, F) for magnitudes (T, F), except the last frame, and the new state.
 
     Integrates from the frame played before and looks one frame ahead, so magnitudes may change at any
     frame (real-time phase gradient heap integration, Prusa and Soendergaard, 2016).
@@ -76,12 +76,12 @@ def follow(magnitude: Array, state: PhaseState, grid: Grid) -> tuple[Array, Phas
 
 
 def realtime_phase(magnitude: Array, grid: Grid, seed: int) -> Array:
-    """Return phases (T, F) of magnitudes (T, F), by `follow` from silence."""
+    """Return phases (T, F) for magnitudes (T, F), by `follow` from silence."""
     return follow(np.concatenate([magnitude, magnitude[-1:]]), start_phase(grid, seed), grid)[0]
 
 
 def gradient_phase(magnitude: Array, grid: Grid, seed: int) -> Array:
-    """Return phases (T, F) of magnitudes (T, F), seen as a whole.
+    """Return phases (T, F) for magnitudes (T, F), using all frames at once.
 
     Phase gradient heap integration (Prusa, Balazs and Soendergaard, 2017). In place of a heap stand lists of bins that
     are equally loud to .05 dB: no worse, and four times faster where most bins are heard.
@@ -101,7 +101,7 @@ def _loudness(magnitude: Array) -> npt.NDArray[np.int32]:
 
 @compiled
 def _push(keys: Array, places: npt.NDArray[np.int32], count: int, key: float, place: int) -> int:
-    """Add to a heap whose largest key is first."""
+    """Add an entry to a heap whose largest key comes first; return the new count."""
     at = count
     while at > 0:
         above = (at - 1) >> 1
@@ -115,7 +115,7 @@ def _push(keys: Array, places: npt.NDArray[np.int32], count: int, key: float, pl
 
 @compiled
 def _pop(keys: Array, places: npt.NDArray[np.int32], count: int) -> tuple[int, int]:
-    """Take the place of the largest key."""
+    """Remove the entry with the largest key; return its place and the new count."""
     top, count = places[0], count - 1
     key, place, at = keys[count], places[count], 0
     while 2 * at + 1 < count:
@@ -132,7 +132,7 @@ def _pop(keys: Array, places: npt.NDArray[np.int32], count: int) -> tuple[int, i
 
 @compiled
 def _turns(logs: Array, n_fft: int, hop: int, by_time: float, out: Wide) -> None:
-    """Phase from this frame to the next (F,), by the slope of the log magnitude (F,) along frequency."""
+    """Write the phase advance (F,) to the next frame, from the slope of log magnitude (F,) along frequency."""
     last = len(logs) - 1
     for m in range(last + 1):
         out[m] = by_time * (logs[min(m + 1, last)] - logs[max(m - 1, 0)]) + TURN * hop * m / n_fft
@@ -163,7 +163,7 @@ def _follow(
                 phase[m] += TURN * hop * m / n_fft
         while left > 0:
             place, count = _pop(keys, places, count)
-            if place < bins:  # a bin of the frame before: go on to the same bin of this one
+            if place < bins:  # a bin of the previous frame: continue to the same bin of this one
                 if open_[place]:
                     phase[place] += 0.5 * (turn[place] + now[place])
                     open_[place] = False

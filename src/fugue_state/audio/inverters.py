@@ -1,4 +1,4 @@
-"""From mel to sound: magnitudes, then phase, as good as the quality asked for."""
+"""From mel to sound: first magnitudes, then phase, as well as the quality allows."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from fugue_state.audio.phase import griffin_lim, random_phase
 from fugue_state.config import DEFAULT_QUALITY, QUALITIES, SEED_MAX, MelSpec, PhaseConfig, QualityName
 from fugue_state.errors import check_installed
 
-JOINT = PhaseConfig(method="random", iterations=64)  # magnitudes and phase found together, from nothing
+JOINT = PhaseConfig(method="random", iterations=64)  # magnitudes and phase found together, from random phase
 MOMENTUM = 0.99
 
 
 class Inverter(Protocol):
-    """Anything that turns mel (B, M, T) in [-1, 1] into audio (B, T * hop)."""
+    """Anything that turns a mel (B, M, T) in [-1, 1] into audio (B, T * hop)."""
 
     @property
     def spec(self) -> MelSpec:
-        """The MelSpec it inverts; another one is refused before it gets here."""
+        """The MelSpec it inverts; callers check that it matches."""
 
     def __call__(self, mel: Array) -> Array:
-        """Invert."""
+        """Invert mel (B, M, T) to audio (B, T * hop)."""
 
 
 class SpectralInverter:
-    """Magnitudes in one of several ways, then phase in one of several ways, refined together."""
+    """Magnitudes by one of several methods, then phase by one of several, refined together."""
 
     def __init__(self, magnitudes: Magnitudes, phase: PhaseConfig, seed: int = 0) -> None:
         self.magnitudes = magnitudes
@@ -49,7 +49,7 @@ class SpectralInverter:
         return self.magnitudes.transform.spec
 
     def __call__(self, mel: npt.ArrayLike) -> Array:
-        """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
+        """Invert mel (B, M, T) to audio (B, T * hop), items in parallel."""
         mels = self.magnitudes.transform.taken(mel)
         if not len(mels):
             return np.zeros((0, mels.shape[2] * self.spec.hop), dtype=np.float32)
@@ -64,7 +64,7 @@ class SpectralInverter:
         return griffin_lim(magnitude, phase, grid, iterations=iterations, momentum=MOMENTUM, onward=onward)
 
     def _begun(self, magnitude: Array, grid: Grid) -> Array:
-        """Return the phases (T, F) that iterations begin with."""
+        """Return the phases (T, F) to start iterating from."""
         if self._phase.method == "random":
             return random_phase(magnitude, self._seed)
         integrated = {"realtime": realtime_phase, "gradient": gradient_phase}[self._phase.method]
@@ -72,12 +72,12 @@ class SpectralInverter:
 
 
 def prolonged(frames: Array) -> Array:
-    """Repeat the last of frames (T, F): the last samples need a full overlap."""
+    """Repeat the last of frames (T, F), so that the last samples have their full overlap."""
     return np.concatenate([frames, frames[-1:]])
 
 
 class OriginalInverter:
-    """The common way, for comparison: librosa's NNLS, then 400 Griffin-Lim iterations."""
+    """The usual method, for comparison: librosa's NNLS, then 400 Griffin-Lim iterations."""
 
     def __init__(self, spec: MelSpec, seed: int = 0) -> None:
         self._transform = MelTransform(spec)
@@ -89,7 +89,7 @@ class OriginalInverter:
         return self._transform.spec
 
     def __call__(self, mel: npt.ArrayLike) -> Array:
-        """Invert mel (B, M, T) to audio (B, T * hop), one item beside another."""
+        """Invert mel (B, M, T) to audio (B, T * hop), item by item."""
         mels = self._transform.taken(mel)
         with one_thread():
             made = [self._one(item) for item in self._transform.bands(mels)]
@@ -124,9 +124,9 @@ WAYS: dict[str, Callable[[MelSpec, PhaseConfig, int], Inverter]] = {
 
 
 def make_inverter(name: str, spec: MelSpec, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
-    """Return the inverter of this name for this MelSpec; InputError for a name not known.
+    """Return the inverter of this name for this MelSpec; InputError for an unknown name.
 
-    The quality decides how the phase is found; `joint` and `original` have one of their own.
+    The quality decides how the phase is found; `joint` and `original` always use their own method.
     """
     asked.one_of("inverter", name, WAYS)
     asked.one_of("quality", quality, QUALITIES)

@@ -1,4 +1,4 @@
-"""Sound files: float32 arrays written block by block, and another sample rate."""
+"""Sound files written block by block from float32 arrays, and resampling."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fugue_state.files import replacing
 
 OUTPUT_FORMATS = {".wav": "WAV", ".flac": "FLAC"}
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
-LARGEST_WAV = 2**32 - 2**20  # with room for the header
+LARGEST_WAV = 2**32 - 2**20  # bytes, leaving room for the header
 
 
 def resample(samples: Array, from_hz: float, to_hz: float) -> Array:
@@ -31,7 +31,7 @@ def resample(samples: Array, from_hz: float, to_hz: float) -> Array:
 
 
 def check_format(path: Path, subtype: str) -> str:
-    """Return the format that the ending of `path` stands for; InputError if it cannot hold samples of `subtype`."""
+    """Return the format for the suffix of `path`; InputError if it cannot hold samples of `subtype`."""
     kind = OUTPUT_FORMATS.get(path.suffix.casefold())
     if kind is None:
         raise unknown("file ending", path.suffix, OUTPUT_FORMATS)
@@ -52,9 +52,9 @@ def _errors_told(path: Path) -> Iterator[None]:
 class Writer:
     """A sound file that is written block by block and appears only when it is complete.
 
-    Blocks are (N, channels) float32, `frames` samples in all. Format by the ending, WAV (RF64 where
-    4 GB are not enough) or FLAC. `comment` is embedded in the file, in a WAV also `markers`. Leaving the
-    `with` block by an exception removes what was written. Raises InputError for a format that there is not.
+    Blocks are (N, channels) float32, `frames` samples in total. The suffix decides the format: WAV (RF64 where 4 GB
+    are not enough) or FLAC. `comment` is embedded in the file; in a WAV, so are `markers`. If the `with` block is left
+    by an exception, the partial file is removed. Raises InputError for an unsupported format.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Writer:
     def _complete(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Finish the closed file, before it appears."""
+        """Finish the closed file before it is renamed."""
         del error, trace
         if kind is None and self._undated:
             _remove_date(self._beside)
@@ -112,7 +112,7 @@ class Writer:
 def _remove_date(path: Path) -> None:
     """Clear the time of writing that libsndfile puts into a float WAV's PEAK chunk.
 
-    Chunk: name, size, version, time, then the peaks. The same piece must give the same bytes.
+    Chunk: name, size, version, time, then the peaks. Without this, the same piece would not give the same bytes.
     """
     with path.open("r+b") as file:
         at = file.read(65_536).find(b"PEAK")

@@ -14,17 +14,17 @@ from fugue_state.audio.rate import low_pass
 
 LOOK_AHEAD_S = 0.02
 OVERSAMPLING, PEAK_TAPS = 4, 12
-SHAPE = 6.0  # of the Kaiser window between samples
-PEAK_STEP = 32  # samples whose peaks one product of matrices finds
-MARGIN_DB = 0.3  # what a peak between four-fold samples can exceed them by
+SHAPE = 6.0  # beta of the Kaiser window of the interpolation
+PEAK_STEP = 32  # samples whose peaks one matrix product finds
+MARGIN_DB = 0.3  # by how much a true peak can exceed the four-fold oversampled one
 
 
 @dataclass(frozen=True, eq=False)
 class Past:
-    """What a limiter remembers; it is never changed.
+    """The state of a limiter; never modified in place.
 
-    `sound` (delay, channels) is the newest input; `wanted` (2 look_ahead,) the gains at which its peaks would
-    just not exceed the ceiling, known up to PEAK_TAPS samples before the newest.
+    `sound` (delay, channels) is the newest input. `wanted` (2 look_ahead,) are the gains at which its peaks would
+    just reach the ceiling, known up to PEAK_TAPS samples before the newest.
     """
 
     sound: Array
@@ -33,7 +33,7 @@ class Past:
 
 @dataclass(frozen=True)
 class Limiter:
-    """A true-peak limiter with look-ahead: its output lags by `delay` samples and has no overs."""
+    """A true-peak limiter with look-ahead: its output lags by `delay` samples and never exceeds the ceiling."""
 
     ceiling_dbtp: float
     sample_rate_hz: int
@@ -54,22 +54,22 @@ class Limiter:
         return Past(np.zeros((self.delay, channels), dtype=np.float32), np.ones(2 * self.look_ahead))
 
     def __call__(self, block: Array, past: Past) -> tuple[Array, Past]:
-        """Limit a block (n, channels), given what the blocks before it left; return it and what it leaves.
+        """Limit a block (n, channels), given the state; return the block, delayed, and the new state.
 
-        The first two channels decide; all get the same gain.
+        The first two channels decide the gain, which applies to all.
         """
         count, ahead = len(block), self.look_ahead
         heard = np.concatenate([past.sound, block])
         ceiling = 10.0 ** ((self.ceiling_dbtp - MARGIN_DB) / 20.0)
-        # Only peaks that have become known; each needs its neighbours on both sides.
+        # Only peaks that can now be computed; each needs its neighbours on both sides.
         peaks = true_peaks(heard[self.delay - 2 * PEAK_TAPS - 1 :, :2])[PEAK_TAPS + 1 : PEAK_TAPS + 1 + count]
         wanted = np.concatenate([past.wanted, np.minimum(1.0, ceiling / np.maximum(peaks, 1e-9))])
         left = Past(heard[count:], wanted[count:])
         late = heard[:count]
         if wanted.min() >= 1.0:
             return late.copy(), left
-        # Each gain is the smoothed minimum over a span that reaches as far as the smoothing does,
-        # so the gain is down in full when the peak comes, and never later.
+        # The minimum is taken over the same span as the smoothing,
+        # so the gain is fully down when the peak arrives.
         half = ahead // 2
         lowest = ndimage.minimum_filter1d(wanted, 2 * half + 1, mode="nearest")
         smooth = ndimage.uniform_filter1d(ndimage.uniform_filter1d(lowest, half + 1), half + 1)
@@ -78,7 +78,7 @@ class Limiter:
 
 @one_thread()
 def true_peaks(samples: Array) -> Wide:
-    """Return the largest of all channels around each sample of (n, channels), four-fold oversampled: (n,).
+    """Return the four-fold oversampled peak around each sample of (n, channels), over all channels: (n,).
 
     Reference: ITU-R BS.1770-4.
     """
@@ -89,13 +89,13 @@ def true_peaks(samples: Array) -> Wide:
     spans = np.lib.stride_tricks.sliding_window_view(padded, PEAK_STEP + 2 * PEAK_TAPS, axis=1)[:, ::PEAK_STEP]
     dense = np.array(spans, order="C").reshape(channels * rows, -1) @ _interpolation()
     peaks = np.abs(dense).reshape(channels, rows, OVERSAMPLING, PEAK_STEP).max(axis=(0, 2)).reshape(-1)[:count]
-    # A peak between this sample and the next belongs to both.
+    # A peak between two samples counts for both.
     return np.asarray(np.maximum(peaks, np.concatenate([peaks[:1], peaks[:-1]])), dtype=np.float64)
 
 
 @cache
 def _interpolation() -> Array:
-    """Return the matrix from a span of samples to PEAK_STEP of them, then those between, phase by phase."""
+    """Return a matrix from a span of samples to PEAK_STEP of them and the points in between, phase by phase."""
     taps = low_pass(2 * PEAK_TAPS * OVERSAMPLING + 1, 1.0 / OVERSAMPLING, SHAPE) * OVERSAMPLING
     spikes = PEAK_STEP + 2 * PEAK_TAPS
     dense = np.zeros((spikes, (spikes - 1) * OVERSAMPLING + len(taps)))

@@ -1,4 +1,4 @@
-"""Loudness: of a stream, with its true peak, by FFmpeg's EBU R128 meter; of a short sound, at once."""
+"""Loudness: of a stream, with its true peak, by FFmpeg's EBU R128 meter; of a short sound, computed directly."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from scipy import fft
 from fugue_state.arrays import Array, Wide
 from fugue_state.errors import AudioError
 
-SILENT_LUFS = -70.0  # the absolute gate of BS.1770-4: below it there is no loudness
-OFFSET_LU = -0.691  # BS.1770: what makes a full-scale sine of 997 Hz read -3.01 LUFS
+SILENT_LUFS = -70.0  # the absolute gate of BS.1770-4: quieter sound does not count
+OFFSET_LU = -0.691  # BS.1770: makes a full-scale sine of 997 Hz read -3.01 LUFS
 
 # The analogue filters behind the coefficients that BS.1770-4 gives for 48 kHz (De Man, 2014).
 SHELF_HZ, SHELF_Q, SHELF_GAIN, SHELF_BEND = 1681.974450955533, 0.7071752369554196, 10 ** (3.999843853973347 / 20), 0.5
 PASS_HZ, PASS_Q = 38.13547087602444, 0.5003270373238773
-PASS_GAIN = 1.00499  # the standard's high-pass lets the highs through with this, not with 1
+PASS_GAIN = 1.00499  # the standard's high-pass has this gain at high frequencies, not 1
 
 
 def k_weighting(frequencies_hz: npt.ArrayLike) -> Wide:
@@ -45,14 +45,14 @@ def event_lufs(samples: Array, sample_rate_hz: int) -> float:
     size = fft.next_fast_len(length, real=True)
     parts = fft.rfft(channels, size).view(np.float32)  # real, imaginary, real, ...
     # By Parseval's theorem: the sum of squares from half of the spectrum.
-    # Without a matrix product, which rounds in another way with another number of threads.
+    # No matrix product, since its rounding depends on the number of threads.
     mean_square = float((parts**2 * _weights(size, sample_rate_hz)).sum(dtype=np.float64)) / (size * length)
     return max(SILENT_LUFS, OFFSET_LU + 10.0 * float(np.log10(max(mean_square, 1e-12))))
 
 
 @functools.lru_cache(maxsize=8)
 def _weights(size: int, sample_rate_hz: int) -> Array:
-    """Return what each real and imaginary part of the half spectrum of `size` samples counts."""
+    """Return the weight of each real and imaginary part in the half spectrum of `size` samples."""
     weights = 2.0 * k_weighting(fft.rfftfreq(size, 1.0 / sample_rate_hz))
     if size % 2 == 0:
         weights[-1] /= 2.0
@@ -62,9 +62,9 @@ def _weights(size: int, sample_rate_hz: int) -> Array:
 class LoudnessMeter:
     """Integrated loudness (LUFS) and true peak (dBTP) of stereo blocks, in constant memory.
 
-    `short_term_lufs` is that of the newest three seconds, `momentary_lufs` of the newest .4.
+    `short_term_lufs` covers the newest three seconds, `momentary_lufs` the newest 0.4 s.
 
-    Without `peak`, which costs most of the time, the true peak stays unknown (minus infinity).
+    Without `peak`, which takes most of the time, the true peak stays unknown (minus infinity).
     Reference: ITU-R BS.1770-4 and EBU R128.
     """
 
@@ -96,7 +96,7 @@ class LoudnessMeter:
         self._read()
 
     def finish(self) -> None:
-        """Measure what is still waiting in the filter; call once, after the last block."""
+        """Measure what is still buffered in the filter; call once, after the last block."""
         self._source.push(None)
         self._read()
 

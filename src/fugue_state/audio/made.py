@@ -1,4 +1,4 @@
-"""What a file of ours says of how it was made: found by its shape, wherever a tag editor or another program put it."""
+"""The record of how a file was made, found by its text wherever a tag editor or another program has moved it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from fugue_state.limits import SOUND_TOLD
 
 MAKER = "fugue-state"
 RECORD = re.compile(rb'\{\s*"made_by"\s*:\s*"fugue-state')
-# Where text ends: at what no text holds, as between the fields of every kind of file.
+# Text ends at the first control character, as between the fields of every file format.
 _TEXT = re.compile(rb"[^\x00-\x08\x0b\x0c\x0e-\x1f]*")
 
 
 def records(path: Path) -> Iterator[bytes]:
-    """Yield every text in a file that begins as ours do; what follows it in the file may follow it here.
+    """Yield every text in a file that starts like this project's record; bytes after the record may be included.
 
-    It is looked for at both ends of a file of any kind, as far as SOUND_TOLD goes: what is said beside a sound, a film
-    or a picture comes before it or after.
+    Searches both ends of a file of any kind, up to SOUND_TOLD bytes each: the metadata of a sound, film or picture
+    comes before or after its content.
     """
     most = int(SOUND_TOLD.most)
     with path.open("rb") as file:

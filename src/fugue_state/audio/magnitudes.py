@@ -1,4 +1,4 @@
-"""From mel to linear magnitudes: one protocol, and the ways that follow it."""
+"""From mel to linear magnitudes: one protocol and several methods."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from fugue_state.config import MelSpec
 Places = npt.NDArray[np.int32]
 Rows = tuple[Places, Places, Array]
 
-UPDATES = 30  # from the pseudo-inverse on; more add nothing that can be measured
+UPDATES = 30  # after the pseudo-inverse; more bring no measurable gain
 LOBE_UPDATES, PLAIN_UPDATES = 64, 2
-DENSE_HZ, PER_BIN = 1000.0, 2  # below it, partials are told apart by less than a bin
+DENSE_HZ, PER_BIN = 1000.0, 2  # below DENSE_HZ there are PER_BIN atoms per bin
 LOBE_BINS = 2  # half the width of a Hann window's main lobe
 LEAST = np.float32(1e-9)
-SLOWEST = 1e-2  # by which an update shrinks a lobe at most, or it could never come back
-START = 1e-3  # of the loudest band
-CHUNK = 64  # frames: enough for vector units, and a single mel is shared between threads
-FEW = 12  # frames up to which each is done by itself
+SLOWEST = 1e-2  # the strongest shrinking of a lobe per update, so that it can recover
+START = 1e-3  # initial weights, relative to the loudest band
+CHUNK = 64  # frames: enough to vectorize, and few enough to spread one mel over threads
+FEW = 12  # up to this many frames are done one by one
 
 
 class Magnitudes(Protocol):
-    """Anything that turns a mel (B, M, T) in [-1, 1] into magnitudes (B, T, F), a full-scale sine reading 1."""
+    """Anything that turns a mel (B, M, T) in [-1, 1] into magnitudes (B, T, F), where a full-scale sine reads 1."""
 
     @property
     def transform(self) -> MelTransform:
@@ -40,7 +40,7 @@ class Magnitudes(Protocol):
 
 
 class PseudoInverse:
-    """The least-squares inverse of the filters, without what is negative."""
+    """The least-squares inverse of the filters, with negative values set to 0."""
 
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
@@ -58,7 +58,7 @@ class PseudoInverse:
 
 
 class Updates(PseudoInverse):
-    """Multiplicative updates from the pseudo-inverse on, which sharpen the partials.
+    """Multiplicative updates starting from the pseudo-inverse; they sharpen the partials.
 
     They lower the Kullback-Leibler divergence of the bands (Lee and Seung, 2001).
     """
@@ -66,7 +66,7 @@ class Updates(PseudoInverse):
     def __init__(self, spec: MelSpec) -> None:
         super().__init__(spec)
         reach = self.transform.filters.sum(0)
-        self._heard = reach > 0  # what is in no filter stays silent
+        self._heard = reach > 0  # bins outside all filters stay silent
         self._filters = np.ascontiguousarray(self.transform.filters[:, self._heard])
         self._back = self._filters / np.maximum(reach[self._heard], LEAST)
 
@@ -75,7 +75,7 @@ class Updates(PseudoInverse):
         """Return the magnitudes."""
         bands = self.transform.bands(mel).swapaxes(1, 2)
         every = self._bins(bands)
-        bins = np.maximum(every[..., self._heard], LEAST)  # what is in a filter must not begin at nothing
+        bins = np.maximum(every[..., self._heard], LEAST)  # multiplicative updates cannot leave 0
         for _ in range(UPDATES):
             bins = bins * ((bands / np.maximum(bins @ self._filters.T, LEAST)) @ self._back)
         magnitude = np.zeros_like(every)
@@ -84,10 +84,10 @@ class Updates(PseudoInverse):
 
 
 class Lobes:
-    """Magnitudes as sums of window lobes: what a mel says if sound is made of partials.
+    """Magnitudes as sums of window lobes, on the assumption that sound consists of partials.
 
     A non-negative factorization with a fixed dictionary: each atom is the main lobe of the Hann window at one
-    frequency. The updates of `Updates`, over-relaxed with the exponent 1.75 (they converge below 2).
+    frequency. It uses the updates of `Updates`, over-relaxed with the exponent 1.75 (they converge below 2).
     """
 
     def __init__(self, spec: MelSpec) -> None:
@@ -103,7 +103,7 @@ class Lobes:
         return out if spec.power == 1 else np.sqrt(out, out=out)
 
     def _find(self, bands: Array, out: Array) -> None:
-        """Write what the lobes that show these bands (M, T) add up to: (T, F)."""
+        """Find the lobes that produce these bands (M, T), and write their sum (T, F)."""
         atoms, few = self._atoms, bands.shape[1] <= FEW
         begun = np.float32(START) * bands.max(axis=0)
         count = len(atoms.by_atom[0]) - 1
@@ -120,17 +120,16 @@ class Lobes:
 
 
 class Refit:
-    """One multiplicative update inside an iteration for the phase: the magnitudes that go on show the mel.
+    """A multiplicative update inside phase iterations, so that the magnitudes keep matching the mel.
 
-    What the iteration reached is scaled so that its bands become those of the mel, and takes the phase of where the
-    iteration moves.
+    The spectrum reached is scaled so that its bands match the mel's; the phase is that of the next step with momentum.
     """
 
     def __init__(self, transform: MelTransform) -> None:
         self._transform = transform
         filters = transform.filters
         reach = filters.sum(axis=0)
-        # A filter is one span of bins, and a bin lies in two filters at most, one after the other.
+        # Each filter covers consecutive bins, and each bin lies in at most two filters, which are neighbours.
         self._by_band = starts, columns, _ = _rows(filters)
         self._firsts = columns[np.minimum(starts[:-1], len(columns) - 1)]
         self._lower = np.minimum((filters > 0).argmax(axis=0), len(filters) - 2).astype(np.int32)
@@ -140,12 +139,12 @@ class Refit:
         )
 
     def wanted(self, mel: Array) -> Array:
-        """Return the band values (B, T, M) that a spectrum of this unit must have to read as the mel (B, M, T)."""
+        """Return the band values (B, T, M) that an unnormalized spectrum must have to read as the mel (B, M, T)."""
         unit = np.float32(self._transform.unit_gain**self._transform.spec.power)
         return np.ascontiguousarray((self._transform.bands_above_floor(mel) / unit).swapaxes(1, 2))
 
     def __call__(self, wanted: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
-        """Return the next spectrum (T, F) of the one reached, the one before it and the momentum."""
+        """Return the next spectrum (T, F) from the one reached, the one reached before, and the momentum."""
         out = np.empty_like(reached)
         how = self._firsts, self._by_band, self._lower, self._shares
         _refit(wanted, reached, before, momentum, out, *how, self._transform.spec.power)
@@ -154,9 +153,9 @@ class Refit:
 
 @dataclass(frozen=True, eq=False)
 class Atoms:
-    """The atoms that a mel can tell, as sparse rows: what bands see of them, the same by atoms, the atoms by bins.
+    """The atoms that the mel bands can register, as sparse rows: bands by atoms, atoms by bands, bins by atoms.
 
-    `back` are the values of `by_atom` in the order of `by_band`.
+    `back` holds the values of `by_atom` in the order of `by_band`.
     """
 
     by_band: Rows
@@ -183,7 +182,7 @@ def _dictionary(spec: MelSpec) -> Atoms:
 
 
 def _atoms(spec: MelSpec) -> tuple[Whole, Array]:
-    """Return the lobes of partials, from the lowest bin to just above the highest band: bins (K, n), heights there."""
+    """Return lobes from the lowest bin to just above the highest band: their bins (K, n) and heights there."""
     bins = spec.n_fft // 2 + 1
     per_hz = spec.n_fft / spec.sample_rate_hz
     dense = min(bins, int(DENSE_HZ * per_hz))
@@ -203,7 +202,7 @@ def _rows(matrix: Array) -> Rows:
 
 
 def _compressed(rows: Whole, columns: Whole, values: Array, count: int) -> Rows:
-    """Return entries of a matrix of so many rows as compressed sparse rows: starts, columns, values."""
+    """Return the entries of a matrix of `count` rows as compressed sparse rows: starts, columns, values."""
     kept = np.abs(values) > LEAST
     rows, columns, values = rows[kept], columns[kept], values[kept]
     order = np.lexsort((columns, rows))
@@ -211,12 +210,12 @@ def _compressed(rows: Whole, columns: Whole, values: Array, count: int) -> Rows:
     return starts, columns[order].astype(np.int32), np.ascontiguousarray(values[order], dtype=np.float32)
 
 
-# In compiled loops nothing is assigned to a whole array: numba would compile the text of errors besides, for seconds.
+# Compiled loops never assign to a whole array: numba would spend seconds compiling its error messages.
 
 
 @compiled
 def _product(rows: Rows, given: Array, out: Array) -> None:
-    """Multiply sparse rows with a matrix (K, T) into another (R, T); time is innermost, for vector units."""
+    """Multiply sparse rows by a matrix (K, T) into (R, T); time is the inner loop, so that it vectorizes."""
     starts, columns, values = rows
     frames = given.shape[1]
     for row in range(len(starts) - 1):
@@ -230,7 +229,7 @@ def _product(rows: Rows, given: Array, out: Array) -> None:
 
 @compiled
 def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: Array) -> None:
-    """Find the weights of the lobes (K, T) that show these bands (M, T); `turn` is for notes."""
+    """Find the weights of the lobes (K, T) that produce these bands (M, T); `turn` is scratch space."""
     count, frames = bands.shape
     ratio = np.empty((count, frames), dtype=np.float32)
     for number in range(LOBE_UPDATES + PLAIN_UPDATES):
@@ -246,7 +245,7 @@ def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: 
 def _factorize_few(
     bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
 ) -> None:  # fmt: skip
-    """Do the same frame by frame, (T, M) and (T, K): what a band sees are neighbours, so vector units take them."""
+    """Do the same frame by frame, (T, M) and (T, K); a band's atoms are consecutive, so the inner loop vectorizes."""
     for t in range(len(bands)):
         for number in range(LOBE_UPDATES + PLAIN_UPDATES):
             _turn(bands[t], starts, columns, ahead, back, weight[t], turn[t])
@@ -257,7 +256,7 @@ def _factorize_few(
 def _turn(
     bands: Array, starts: Places, columns: Places, ahead: Array, back: Array, weight: Array, turn: Array
 ) -> None:  # fmt: skip
-    """Find by how much each atom (K,) has to change for these bands (M,)."""
+    """Compute the factor of each atom (K,) for these bands (M,)."""
     for k in range(len(turn)):
         turn[k] = np.float32(0.0)
     for m in range(len(bands)):
@@ -276,7 +275,7 @@ def _turn(
 
 @compiled
 def _relax(turn: Array, weight: Array, number: int) -> None:
-    """Multiply weights by their turns, over-relaxed but for the last updates."""
+    """Multiply weights by their factors, over-relaxed except in the last updates."""
     slowest = np.float32(SLOWEST)
     for k in range(len(turn)):
         by = max(turn[k], slowest)
@@ -305,7 +304,7 @@ def _refit(
                 total += values[entry] * magnitude[first + entry]
             ratio[m] = wanted[t, m] / max(total, least)
         for f in range(bins):
-            # What is in no filter stays as it is.
+            # Bins outside all filters stay as they are.
             turn = shares[0, f] * ratio[lower[f]] + shares[1, f] * ratio[lower[f] + 1] + shares[2, f]
             value = magnitude[f] * turn
             now, last = reached[t, f], before[t, f]

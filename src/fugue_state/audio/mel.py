@@ -1,4 +1,4 @@
-"""One MelSpec: sound to mel, and what the levels of a mel stand for."""
+"""The mel transform of a MelSpec: from sound to mel, and from mel levels to amplitudes."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def filterbank(spec: MelSpec) -> Array:
     return filters.astype(np.float32)
 
 
-ROUNDING = 0.01  # by which a mel may be out of range without a word
+ROUNDING = 0.01  # a mel may be out of range by this much without a warning
 
 
 def hann(length: int) -> Array:
@@ -54,7 +54,7 @@ def hann(length: int) -> Array:
 
 
 class MelTransform:
-    """Sound (B, N) to mel (B, M, T) in [-1, 1], and back to the amplitudes of its bands."""
+    """Sound (B, N) to mel (B, M, T) in [-1, 1], and back to band amplitudes."""
 
     def __init__(self, spec: MelSpec) -> None:
         self.spec = spec
@@ -83,7 +83,7 @@ class MelTransform:
         return self.encode_magnitude(np.abs(fft.rfft(frames * self.window)) * np.float32(self.unit_gain))
 
     def encode_magnitude(self, magnitude: Array) -> Array:
-        """Return the mel (..., M, T) of STFT magnitudes (..., T, F), a full-scale sine reading 1."""
+        """Return the mel (..., M, T) of STFT magnitudes (..., T, F), where a full-scale sine reads 1."""
         bands = self.filters @ magnitude.swapaxes(-1, -2) ** self.spec.power
         level_db = np.float32(20.0 / self.spec.power) * np.log10(np.maximum(bands, np.float32(1e-12)))
         mel = (level_db - np.float32(self.spec.floor_db)) * np.float32(2.0 / self.spec.range_db) - np.float32(1.0)
@@ -92,37 +92,37 @@ class MelTransform:
     def amplitude(self, mel: Array) -> Array:
         """Return the band amplitudes (B, M, T) of a mel in [-1, 1]; the floor reads exactly 0.
 
-        Without subtracting the floor, every silent band would come back as hiss.
+        If the floor were not subtracted, every silent band would come back as hiss.
         """
         return np.asarray(
             np.maximum(self._level(mel) - np.float32(10.0 ** (self.spec.floor_db / 20.0)), np.float32(0.0))
         )
 
     def bands(self, mel: Array) -> Array:
-        """Return what the filters add up to (B, M, T): amplitudes, or their squares if the spec's power is 2."""
+        """Return the filters' outputs (B, M, T): amplitudes, or their squares if the spec's power is 2."""
         return self.amplitude(mel) ** self.spec.power
 
     def bands_above_floor(self, mel: Array) -> Array:
-        """Return like `bands` what reads back as this mel: without the power of the floor instead of its amplitude.
+        """Return bands as `bands` does, but minus the floor's power, not its amplitude: they read back as this mel.
 
-        Nearer to the mel where it is quiet, but not as silent.
+        Closer to the mel where it is quiet, but less silent.
         """
         power = self._level(mel) ** 2 - np.float32(10.0 ** (self.spec.floor_db / 10.0))
         return np.asarray(np.maximum(power, np.float32(0.0)) ** np.float32(0.5 * self.spec.power))
 
     def _level(self, mel: Array) -> Array:
-        """Return the amplitudes (B, M, T) that a mel names, the floor's where it is at the floor."""
+        """Return the amplitudes (B, M, T) of a mel; at the floor, the floor's."""
         self.check(mel)
         highest = float(np.abs(mel).max(initial=0.0))
         if highest > 1.0 + ROUNDING:
-            # Said once for each place that it comes from: that is how warnings are shown.
+            # Python shows a warning once per place in the calling code.
             warnings.warn(f"mel values up to {highest:.3g} are clamped to -1..1", stacklevel=3)
         above = np.clip(mel, np.float32(-1.0), np.float32(1.0)) + np.float32(1.0)
         level_db = above * np.float32(self.spec.range_db / 2.0) + np.float32(self.spec.floor_db)
         return np.asarray(np.float32(10.0) ** (level_db / np.float32(20.0)))
 
     def taken(self, mel: npt.ArrayLike) -> Array:
-        """Return a mel (B, M, T) in single precision, whatever it was before; raises as `check` does."""
+        """Return a mel (B, M, T) in single precision, whatever its type; raises as `check` does."""
         single = asked.floats("mel", mel, finite=False)
         self.check(single)
         return single

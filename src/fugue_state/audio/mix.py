@@ -1,4 +1,4 @@
-"""Placing sounds: envelope, pan, and adding what overlaps."""
+"""Placing sounds: envelope, pan, and summing overlaps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fugue_state.config import EnvelopeConfig
 def envelope(length: int, sample_rate_hz: int, config: EnvelopeConfig) -> Array:
     """Return a gain (N,): attack, hold, an exponential decay, and a release that ends at 0.
 
-    Attack and release are a sine and a cosine: where they overlap, unrelated sounds keep their power.
+    Attack and release are a sine and a cosine, so that overlapping unrelated sounds keep their total power.
     """
     time_s = np.arange(length) / sample_rate_hz
     decaying_s = np.maximum(0.0, time_s - config.attack_s - config.hold_s)
@@ -35,14 +35,14 @@ def pan(samples: Array, position: float) -> Array:
 
 
 def add_at(block: Array, start: int, samples: Array, onset: int) -> None:
-    """Add to a block that begins at sample `start` the part of `samples` (from `onset` on) that falls in it."""
+    """Add the part of `samples` (beginning at `onset`) that falls within a block beginning at sample `start`."""
     begin, end = max(start, onset), min(start + len(block), onset + len(samples))
     if begin < end:
         block[begin - start : end - start] += samples[begin - onset : end - onset]
 
 
 def dying(last: Array, length: int) -> Array:
-    """Return samples (length, C) that lead from a sound (N, C) that broke off to silence: its end backwards, fading."""
+    """Return samples (length, C) that fade out a sound (N, C) that broke off: its end, reversed and faded."""
     count = min(len(last), length)
     silence = np.zeros((length, last.shape[1]), dtype=np.float32)
     silence[:count] = last[::-1][:count] * np.linspace(1.0, 0.0, count, dtype=np.float32)[:, None]

@@ -1,4 +1,4 @@
-"""Phase for magnitudes by iteration: the Griffin-Lim family."""
+"""Phase for given magnitudes by iteration: the Griffin-Lim family."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fugue_state.audio.compiled import compiled
 from fugue_state.audio.integrate import Grid
 from fugue_state.audio.mel import hann
 
-LEAST_WEIGHT = np.float32(1e-3)  # where hardly any window reaches
-# Makes the next spectrum (T, F) of the one reached, the one reached before it, and the momentum.
+LEAST_WEIGHT = np.float32(1e-3)  # lower bound for the sum of squared windows, at the ends
+# Makes the next spectrum (T, F) from the one reached, the one reached before, and the momentum.
 Onward = Callable[[Spectrum, Spectrum, float], Spectrum]
 
 
 def polar(magnitude: Array, phase: Array) -> Spectrum:
-    """Return the complex numbers of these magnitudes and phases."""
+    """Return complex numbers with these magnitudes and phases."""
     made = np.empty(magnitude.shape, dtype=np.complex64)
     np.multiply(magnitude, np.cos(phase), out=made.real)
     np.multiply(magnitude, np.sin(phase), out=made.imag)
@@ -26,7 +26,7 @@ def polar(magnitude: Array, phase: Array) -> Spectrum:
 
 
 def synthesize(spectrum: Spectrum, grid: Grid, window: Array) -> Array:
-    """Return the samples ((T - 1) * hop + n_fft,) that a complex spectrum (T, F) tells best, by least squares."""
+    """Return the samples ((T - 1) * hop + n_fft,) that fit a complex spectrum (T, F) best, by least squares."""
     frames: Array = fft.irfft(spectrum, n=grid.n_fft)
     added = np.zeros((2, (len(frames) - 1) * grid.hop + grid.n_fft), dtype=np.float32)
     overlap_add(frames, window, grid.hop, added)
@@ -35,7 +35,7 @@ def synthesize(spectrum: Spectrum, grid: Grid, window: Array) -> Array:
 
 @compiled
 def overlap_add(frames: Array, window: Array, hop: int, out: Array) -> None:
-    """Add frames (T, n_fft) under their window, `hop` samples apart, and the window's square, to (2, N)."""
+    """Add windowed frames (T, n_fft), `hop` samples apart, and the window's square, to the two rows of (2, N)."""
     for t in range(len(frames)):
         frame, sound, weight = frames[t], out[0, t * hop :], out[1, t * hop :]
         for n in range(len(window)):
@@ -44,18 +44,18 @@ def overlap_add(frames: Array, window: Array, hop: int, out: Array) -> None:
 
 
 def random_phase(magnitude: Array, seed: int) -> Array:
-    """Return phases (T, F) for magnitudes: from the seed alone, so an item sounds alike in any batch."""
+    """Return random phases (T, F) that depend only on the seed, so that an item sounds the same in any batch."""
     return np.random.default_rng(seed).random(magnitude.shape, dtype=np.float32) * np.float32(2.0 * np.pi)
 
 
 def griffin_lim(
     magnitude: Array, phase: Array, grid: Grid, *, iterations: int, momentum: float, onward: Onward | None = None
 ) -> Array:
-    """Return audio ((T - 1) * hop,) whose STFT magnitudes approach `magnitude` (T, F), from `phase` on.
+    """Return audio ((T - 1) * hop,) whose STFT magnitudes approach `magnitude` (T, F), starting from `phase`.
 
     Fast Griffin-Lim (Perraudin, Balazs and Sondergaard, 2013); momentum 0 is the original of 1984, above 1
-    it collapses. No iterations at all is plain synthesis. `onward` makes the next spectrum; without it, that is
-    where the iteration moves to with the magnitudes given.
+    it collapses. Zero iterations is plain synthesis. `onward` makes the next spectrum; by default, that is the
+    iteration's next step with the given magnitudes.
     """
     if not 0.0 <= momentum <= 1.0:
         raise ValueError(f"momentum must be within 0..1, got {momentum}")

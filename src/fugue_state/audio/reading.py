@@ -1,4 +1,4 @@
-"""Sound files read: mono or stereo float32 arrays, whole or in part, resampled if asked for."""
+"""Reading sound files: mono or stereo float32 arrays, whole or in parts, resampled on request."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fugue_state.audio.io import resample
 from fugue_state.errors import AudioError, a_folder, counted
 from fugue_state.limits import SOUND_HELD, SOUND_LENGTH
 
-# The endings of files that are looked for in a folder; what is in a file decides how it is read.
+# Suffixes of sound files to look for in folders; how a file is read depends on its content only.
 ENDINGS = (
     ".wav", ".flac", ".aif", ".aiff", ".ogg", ".mp3", ".au", ".w64", ".caf",
     ".wave", ".bwf", ".bw64", ".rf64", ".aifc", ".aiffc", ".snd", ".voc", ".sph", ".nist", ".oga", ".opus", ".spx",
@@ -28,12 +28,12 @@ ENDINGS = (
 )  # fmt: skip
 SILENCE = 1e-4  # -80 dBFS: below this peak a file holds nothing to learn from
 FEWEST = 3
-SHORTEST_S = 0.001  # below, a click has not even begun
+SHORTEST_S = 0.001  # anything shorter is not even a click
 
 
 @dataclass(frozen=True)
 class SoundFacts:
-    """What a sound file truly holds."""
+    """A sound file's true length, rate and channels."""
 
     samples: int
     sample_rate_hz: int
@@ -41,12 +41,12 @@ class SoundFacts:
 
     @property
     def duration_s(self) -> float:
-        """How long it is."""
+        """Its length in seconds."""
         return self.samples / self.sample_rate_hz
 
 
 def is_sound(path: str | Path) -> bool:
-    """Say whether a file's ending is one of a sound file."""
+    """Say whether a file has the suffix of a sound file."""
     return Path(path).suffix.casefold() in ENDINGS
 
 
@@ -79,8 +79,8 @@ def read(
 ) -> tuple[Array, int]:
     """Read a whole sound file.
 
-    Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled when one is given.
-    Channels are mixed by what they are for. Raises AudioError for a file that is missing, unreadable, empty, silent,
+    Returns samples (N,), or (N, 2) if `stereo`, and their rate in Hz; resampled if a rate is given.
+    Channels are mixed by their speakers. Raises AudioError for a file that is missing, unreadable, empty, silent,
     not finite, cut short, shorter than a millisecond or longer than `longest_s`.
     """
     sound, rate, _ = _whole(path, stereo=stereo, longest_s=longest_s)
@@ -89,7 +89,7 @@ def read(
 
 
 def read_with_facts(path: str | Path) -> tuple[Array, SoundFacts]:
-    """Read a whole sound file as `read` does, at its own rate, and say what it holds."""
+    """Read a whole sound file as `read` does, at its own rate, and return its facts."""
     sound, rate, channels = _whole(path)
     return check(sound, str(path), _fewest(rate)), SoundFacts(len(sound), rate, channels)
 
@@ -113,10 +113,11 @@ def read_channels(path: str | Path) -> tuple[Array, int]:
 def read_parts(
     path: str | Path, parts: Sequence[tuple[float, float]], sample_rate_hz: int | None = None
 ) -> Iterator[tuple[Array, int]]:
-    """Yield parts (start and length in s, in order of their starts) of a file in one go, mixed to mono (N,).
+    """Yield parts (start and length in s, sorted by start) of a file in a single pass, mixed to mono (N,).
 
-    Each with its rate, resampled when one is given; shorter, or empty, where the file ends before. They may overlap.
-    They are not checked for silence: what is quiet here may belong to a sound. Raises AudioError as `read` does.
+    Each comes with its rate, and is resampled if a rate is given. A part is shorter, or empty, if the file ends early.
+    Parts may overlap. They are not checked for silence, since a quiet part may belong to a longer sound. Raises
+    AudioError as `read` does.
     """
     with opened(path) as source:
         rate = source.sample_rate_hz
@@ -129,17 +130,17 @@ def read_parts(
 def read_part(
     path: str | Path, start_s: float, length_s: float, sample_rate_hz: int | None = None
 ) -> tuple[Array, int]:
-    """Return one part of a file as `read_parts` does; what comes after it is not read."""
+    """Return one part of a file as `read_parts` does, without reading further."""
     return next(read_parts(path, [(start_s, length_s)], sample_rate_hz))
 
 
 def _fewest(sample_rate_hz: int) -> int:
-    """Return how many samples a sound has at least."""
+    """Return the smallest number of samples allowed."""
     return max(FEWEST, math.ceil(SHORTEST_S * sample_rate_hz))
 
 
 def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.inf) -> tuple[Array, int, int]:
-    """Return all samples of a file that is whole, its rate and number of channels."""
+    """Return all samples of a file, its rate and its number of channels."""
     mix = speakers.stereo if stereo else speakers.mono
     with opened(path) as source:
         length_s = (source.quick_length() or 0) / source.sample_rate_hz
@@ -150,7 +151,7 @@ def _whole(path: str | Path, *, stereo: bool = False, longest_s: float = math.in
 
 
 def _within(source: Source, path: str | Path, longest_s: float = math.inf, start: int = 0) -> Iterator[Array]:
-    """Yield the blocks of a file; AudioError as soon as it is longer than it may be."""
+    """Yield the blocks of a file; AudioError as soon as it exceeds its longest allowed length."""
     count = start
     for block in source.blocks(start):
         count += len(block)
@@ -176,7 +177,7 @@ def _joined(blocks: Iterable[Array], path: str | Path) -> Array:
 
 
 def _spans(source: Source, path: str | Path, spans: Sequence[tuple[int, int]]) -> Iterator[Array]:
-    """Yield spans (start, end), in order of their starts, of a sound as mono (n,)."""
+    """Yield spans (start, end) of a sound, sorted by start, as mono (n,)."""
     if not spans:
         return
     mix: Callable[[Array], Array] = partial(speakers.mono, speakers=source.speakers)
@@ -198,9 +199,9 @@ def _spans(source: Source, path: str | Path, spans: Sequence[tuple[int, int]]) -
 
 
 def check(samples: Array, name: str, fewest: int = FEWEST, *, offset: bool = False) -> Array:
-    """Return `samples` (N,) or (N, channels) if they can be used as sound, else raise AudioError that names them.
+    """Return `samples` (N,) or (N, channels) if they are usable as sound, else raise AudioError with their name.
 
-    What never moves is silent, unless a mere `offset` counts.
+    A constant signal counts as silent, unless `offset` is set.
     """
     if not np.isfinite(samples).all():
         raise AudioError(f"{name}: holds values that are not numbers (NaN or infinity)")

@@ -1,4 +1,4 @@
-"""A room: its impulse response, and a convolution that any sequence of blocks passes alike."""
+"""A room: its impulse response, and a convolution whose result does not depend on how sound is split into blocks."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from fugue_state.score.places import at_home
 
 LONGEST_IMPULSE_S = 30.0
 OCTAVES_HZ = (31.25, 62.5, 125.0, 250.0, 500.0, 1000.0, 2000.0, 4000.0, 8000.0, 16_000.0)
-CROSSOVER_OCTAVES = 2.0  # from one decay to the other
-EDGE_OCTAVES = 0.1  # over which one band fades into the next
-EVEN_PART = 0.05  # of a decay: over this span the noise is made equally loud
-LENGTH_PART = 1.2  # of the longest decay: -72 dB
-# Measured: blocks of 256 and of 44,100 samples are both cheap with it.
+CROSSOVER_OCTAVES = 2.0  # width of the transition from one decay time to another
+EDGE_OCTAVES = 0.1  # width of the crossfade between neighbouring bands
+EVEN_PART = 0.05  # share of a decay time: span over which the noise's loudness is evened out
+LENGTH_PART = 1.2  # length relative to the longest decay: -72 dB
+# Chosen by measurement: cheap for blocks of 256 as well as of 44,100 samples.
 PARTITION = 4096
 
 
 def room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Array:
     """Return a stereo impulse response (N, 2); the louder ear has unit energy.
 
-    After a pre-delay, noise that decays by 60 dB in `decay_times` of each octave; or the user's own
-    recording. Raises AudioError if that one cannot be used.
+    After a pre-delay, noise that decays by 60 dB in the `decay_times` of each octave; or the user's own recording.
+    Raises AudioError if the recording cannot be used.
     """
     if config.impulse is not None:
         impulse = read_impulse(at_home(config.impulse), sample_rate_hz, LONGEST_IMPULSE_S)
@@ -38,10 +38,10 @@ def room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Array:
 
 
 def decay_times(config: ReverbConfig) -> dict[float, float]:
-    """Return the seconds in which each octave of a synthetic room, by its centre in Hz, decays by 60 dB.
+    """Return how many seconds each octave of a synthetic room takes to decay by 60 dB, by its centre in Hz.
 
-    `rt60_s` in the middle; `low_ratio` and `high_ratio` times that below `low_hz` and above
-    `damping_hz`, reached within an octave of either.
+    `rt60_s` in the middle; multiplied by `low_ratio` below `low_hz` and by `high_ratio` above `damping_hz`, with a
+    transition of one octave to either side.
     """
     centres = np.array(OCTAVES_HZ)
     below = np.clip(0.5 - np.log2(centres / config.low_hz) / CROSSOVER_OCTAVES, 0.0, 1.0)
@@ -67,7 +67,7 @@ def _synthetic_room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Arr
 
 
 def _octave(frequencies: Wide, centre: float, highest: float) -> Wide:
-    """Return the share of each frequency that belongs to an octave; over all octaves they add up to 1."""
+    """Return the share of each frequency that belongs to an octave; the shares of all octaves add up to 1."""
     octaves = np.log2(np.maximum(frequencies, 1.0) / centre)
     share = np.ones_like(frequencies)
     if centre > OCTAVES_HZ[0]:
@@ -78,27 +78,27 @@ def _octave(frequencies: Wide, centre: float, highest: float) -> Wide:
 
 
 def _crossing(octaves: Wide) -> Wide:
-    """Rise from 0 to 1 around 0."""
+    """Rise from 0 to 1 around 0 octaves."""
     return 0.5 + 0.5 * np.sin(np.pi * np.clip(octaves / EDGE_OCTAVES, -0.5, 0.5))
 
 
 def _even(band: Wide, share: Wide, span: int) -> Wide:
-    """Take the slow swells out of a band (2, N) of noise.
+    """Even out slow swells in a band (2, N) of noise.
 
-    They are chance, and in a narrow band large enough to bend the decay.
+    They arise by chance, and in a narrow band are large enough to distort the decay.
     """
     power = ndimage.uniform_filter1d(band**2, max(1, span), mode="wrap")
     asked = np.mean(share**2)
-    # The least power also keeps a band without a frequency, of a very short room, from 0 / 0.
+    # The lower bound also avoids 0 / 0 in a band that contains no frequency, in very short rooms.
     return np.asarray(band * np.sqrt(asked / np.maximum(power, 1e-3 * asked + 1e-30)))
 
 
 @dataclass(frozen=True, eq=False)
 class Tail:
-    """What a convolution remembers of the sound before; it is never changed.
+    """The state of a convolution; never modified in place.
 
-    `window` (2, 2 P) holds the last whole partition of input and the first `filled` samples of the
-    next; `spectra` those of the windows before, newest first, real and imaginary parts apart (2, 2, F);
+    `window` (2, 2 P) holds the last complete partition of input and the first `filled` samples of the next.
+    `spectra` are those of earlier windows, newest first, real and imaginary parts separated (2, 2, F).
     `ringing` (2, P) is what they add to the partition that is being filled.
     """
 
@@ -111,8 +111,8 @@ class Tail:
 class Convolver:
     """Convolution with an impulse response (N, 2), uniformly partitioned, without latency.
 
-    The first partition of the impulse is applied to what has come of the newest partition of
-    input, at once; what the others add is worked out when a partition is whole. Reference:
+    The first partition of the impulse is applied at once to as much of the newest input partition as has come. The
+    contributions of the others are computed when a partition is complete. Reference:
     Wefers, Partitioned convolution algorithms for real-time auralization (2015).
     """
 
@@ -128,7 +128,7 @@ class Convolver:
         return Tail(np.zeros((2, 2 * size), np.float32), 0, (), np.zeros((2, size), np.float32))
 
     def __call__(self, block: Array, tail: Tail) -> tuple[Array, Tail]:
-        """Convolve a block (n, 2), given what the blocks before it left; return it and what it leaves."""
+        """Convolve a block (n, 2), given the state; return the result and the new state."""
         out = np.empty((len(block), 2), dtype=np.float32)
         start = 0
         while start < len(block):
@@ -139,7 +139,7 @@ class Convolver:
         return out, tail
 
     def _part(self, part: Array, tail: Tail) -> tuple[Array, Tail]:
-        """Convolve a part (2, n) that reaches at most to the end of the partition."""
+        """Convolve a part (2, n) that does not reach past the end of the partition."""
         begin, end = tail.filled, tail.filled + part.shape[1]
         window = tail.window.copy()
         window[:, self._size + begin : self._size + end] = part
@@ -152,19 +152,19 @@ class Convolver:
         return heard, Tail(window, 0, spectra, self._ringing(spectra))
 
     def _ringing(self, spectra: tuple[Array, ...]) -> Array:
-        """Return what the partitions of the past add to the next one (2, P)."""
+        """Return what past partitions add to the next one (2, P)."""
         total = np.zeros((2, *self._first.shape), dtype=np.float32)
         for past, response in zip(spectra, self._later, strict=False):
             _add_product(past, response, total)
         return self._heard(total[0] + 1j * total[1])
 
     def _heard(self, spectrum: Spectrum) -> Array:
-        """Return the half of a circular convolution that is a linear one (2, P)."""
+        """Return the half of a circular convolution that equals the linear one (2, P)."""
         return np.asarray(fft.irfft(spectrum, 2 * self._size)[:, self._size :], dtype=np.float32)
 
 
 def _apart(spectrum: Spectrum) -> Array:
-    """Return the real and the imaginary parts of a spectrum (2, F), which vector units take apart: (2, 2, F)."""
+    """Return real and imaginary parts of a spectrum (2, F) as separate arrays, which vectorize better: (2, 2, F)."""
     return np.stack([spectrum.real, spectrum.imag])
 
 

@@ -1,4 +1,4 @@
-"""What a WAV file says beside its samples: markers and a comment, as chunks after them; RF64 alike."""
+"""Markers and a comment in WAV and RF64 files, as chunks after the samples."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from fugue_state.errors import InputError
 from fugue_state.limits import SOUND_TOLD
 
-OTHERWHERE = 2**32 - 1  # in place of a size that RF64 keeps in its first chunk
+OTHERWHERE = 2**32 - 1  # a placeholder: RF64 stores the size in its first chunk
 
 
 @dataclass(frozen=True)
 class Marker:
-    """A place in a sound, `sample` from its start, with a name."""
+    """A named place in a sound, `sample` samples from its start."""
 
     sample: int
     name: str
@@ -36,7 +36,7 @@ def check_markers(markers: Sequence[Marker], frames: int) -> None:
 
 
 def marker_chunks(markers: Sequence[Marker]) -> bytes:
-    """Return the chunks `cue ` and `LIST` `adtl` of markers; empty without any."""
+    """Return the chunks `cue ` and `LIST` `adtl` for markers; empty if there are none."""
     if not markers:
         return b""
     cues = [struct.pack("<II4sIII", i, m.sample, b"data", 0, 0, m.sample) for i, m in enumerate(markers, 1)]
@@ -45,7 +45,7 @@ def marker_chunks(markers: Sequence[Marker]) -> bytes:
 
 
 def comment_chunk(comment: str) -> bytes:
-    """Return the chunk `LIST` `INFO` of a comment of any length; empty without one."""
+    """Return the chunk `LIST` `INFO` for a comment of any length; empty if there is none."""
     return _chunk(b"LIST", b"INFO" + _chunk(b"ICMT", _text(comment))) if comment else b""
 
 
@@ -58,7 +58,7 @@ def _text(text: str) -> bytes:
 
 
 def append(path: Path, chunks: bytes) -> None:
-    """Put chunks after the last one of a whole WAV or RF64 file, and its size right."""
+    """Append chunks to a complete WAV or RF64 file, and correct its size."""
     with path.open("r+b") as file:
         long = file.read(4) == b"RF64"
         file.seek(0, os.SEEK_END)
@@ -69,7 +69,7 @@ def append(path: Path, chunks: bytes) -> None:
 
 
 def read_comments(path: Path) -> Iterator[bytes]:
-    """Yield all comments in a WAV or RF64 file, in their order; a list that says it is longer than any is none."""
+    """Yield all comments in a WAV or RF64 file, in order; lists of implausible length are skipped."""
     with path.open("rb") as file:
         whole, at, long = file.seek(0, os.SEEK_END), 12, 0
         while at + 8 <= whole:
@@ -84,7 +84,7 @@ def read_comments(path: Path) -> Iterator[bytes]:
 
 
 def _comments(body: bytes) -> Iterator[bytes]:
-    """Yield the comments in the body of a `LIST` chunk, but empty ones."""
+    """Yield the non-empty comments in the body of a `LIST` chunk."""
     at = 4
     while body[:4] == b"INFO" and at + 8 <= len(body):
         name, size = struct.unpack_from("<4sI", body, at)

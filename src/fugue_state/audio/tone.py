@@ -1,4 +1,4 @@
-"""One gentle tone control, state in and out."""
+"""A gentle tone control; state goes in and comes out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TURN_HZ = 800.0
 
 
 class Tilt:
-    """A tilt of the spectrum around 800 Hz: one shelf of first order, half of `tilt_db` down, half up."""
+    """A tilt of the spectrum around 800 Hz: a first-order shelf, half of `tilt_db` down below, half up above."""
 
     def __init__(self, config: ToneConfig, sample_rate_hz: int) -> None:
         self._flat = config.tilt_db == 0.0
@@ -30,7 +30,7 @@ class Tilt:
         return np.zeros(channels)
 
     def __call__(self, block: Array, memory: Wide) -> tuple[Array, Wide]:
-        """Filter a block (n, channels), given what the blocks before it left; return it and what it leaves."""
+        """Filter a block (n, channels), given the state; return the result and the new state."""
         if self._flat or len(block) == 0:
             return block, memory
         out, memory = np.empty_like(block, dtype=np.float32), memory.copy()

@@ -1,4 +1,4 @@
-"""Where the samples of a WAV file lie, whatever the sizes in its header say."""
+"""Where the samples of a WAV file lie, even if the sizes in its header are wrong."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from fugue_state.audio import speakers
 
 LONG = (b"RF64", b"BW64")
 NAMES = (b"RIFF", b"RIFX", *LONG)
-UNKNOWN = 0x7FFF_0000  # bytes; who cannot know the size, as he writes into a pipe, says at least so many
-OTHERWHERE = 2**32 - 1  # in place of a size that RF64 keeps in its first chunk
-ENDLESS = 2**63 - 1  # and what it says there, if it does not know either
+UNKNOWN = 0x7FFF_0000  # bytes; programs that write into a pipe claim at least this size
+OTHERWHERE = 2**32 - 1  # a placeholder: RF64 stores the size in its first chunk
+ENDLESS = 2**63 - 1  # the size given there if it is unknown, too
 EXTENSIBLE = 0xFFFE
 LONGEST_FORMAT = 2**16
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a file by name: where its content begins, and how long it says it is."""
+    """A chunk of a file: its name, where its content begins, and its claimed size."""
 
     name: bytes
     start: int
@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True)
 class Wave:
-    """A WAV file's format and where its samples lie; `plain` if its header says the same, `cut` if samples miss."""
+    """A WAV file's format and where its samples lie; `plain` if the header is right, `cut` if samples are missing."""
 
     order: str
     format: bytes
@@ -52,18 +52,18 @@ class Wave:
 
     @property
     def sample_rate_hz(self) -> int:
-        """The samples of each channel in a second."""
+        """The sample rate in Hz."""
         return int(struct.unpack_from(self.order + "I", self.format, 4)[0])
 
     @property
     def speakers(self) -> tuple[str, ...]:
-        """What the channels are for; empty if it is not known."""
+        """The speaker of each channel; empty if unknown."""
         if self.codec == EXTENSIBLE and len(self.format) >= 24:
             return speakers.of_mask(struct.unpack_from(self.order + "I", self.format, 20)[0])
         return speakers.USUAL.get(self.channels, ())
 
     def header(self) -> bytes:
-        """Return a header that tells the truth."""
+        """Return a corrected header."""
         parts = [(b"fmt ", self.format), (b"fact", self.fact)]
         chunks = b"".join(
             name + struct.pack(self.order + "I", len(part)) + part + bytes(len(part) % 2)
@@ -81,7 +81,7 @@ class Wave:
 
 
 def find(file: BinaryIO) -> Wave | None:
-    """Find the samples of a WAV file; None if it is no such file, or holds no format or no samples."""
+    """Find the samples of a WAV file; None if it is not a WAV file, or has no format or no samples."""
     whole = file.seek(0, os.SEEK_END)
     file.seek(0)
     head = file.read(12)
@@ -107,7 +107,7 @@ def find(file: BinaryIO) -> Wave | None:
         end = found.start + found.size
         at = end + found.size % 2
         if found.size % 2 and _named(file, end, order) and not _named(file, at, order):
-            at, plain = end, False  # whoever wrote it forgot to pad
+            at, plain = end, False  # padding is missing
     return None
 
 
@@ -118,7 +118,7 @@ def _chunk(file: BinaryIO, at: int, order: str) -> Chunk | None:
 
 
 def _named(file: BinaryIO, at: int, order: str) -> bool:
-    """Say whether a chunk with a name may begin here."""
+    """Say whether a chunk with a plausible name begins here."""
     found = _chunk(file, at, order)
     return found is not None and all(32 <= letter < 127 for letter in found.name)
 
@@ -126,18 +126,18 @@ def _named(file: BinaryIO, at: int, order: str) -> bool:
 def _size(file: BinaryIO, start: int, claimed: int, whole: int, order: str, said: int) -> tuple[int, bool]:
     """Return how many bytes of samples there are from `start` on, and whether some are missing."""
     there = whole - start
-    if claimed == 0:  # switched off before the size was written, unless other chunks follow
+    if claimed == 0:  # the writer stopped before the size was known, unless other chunks follow
         return (0 if _chunks_follow(file, start, whole, order) else there), False
     if claimed <= there:
         return claimed, False
     unknown = UNKNOWN <= claimed <= OTHERWHERE or claimed >= ENDLESS
-    # A header that says the file is whole, and yet more samples than there are, is miscounted.
+    # If the header's total size is right but its sample size is too large, the sample size is miscounted.
     miscounted = said in {whole, whole - 8} and claimed <= whole
     return there, not (unknown or miscounted)
 
 
 def _chunks_follow(file: BinaryIO, at: int, whole: int, order: str) -> bool:
-    """Say whether the rest of a file is chunks and nothing else."""
+    """Say whether the rest of a file consists of chunks only."""
     while at < whole - 1:
         found = _chunk(file, at, order) if _named(file, at, order) else None
         if found is None:
@@ -147,7 +147,7 @@ def _chunks_follow(file: BinaryIO, at: int, whole: int, order: str) -> bool:
 
 
 class Mended(io.RawIOBase):
-    """A file that can be read from another beginning: a header, and then a part of the file."""
+    """A file presented with another header, followed by a part of the original."""
 
     def __init__(self, header: bytes, file: BinaryIO, start: int, size: int) -> None:
         super().__init__()
@@ -155,21 +155,21 @@ class Mended(io.RawIOBase):
         self._whole, self._at = len(header) + size, 0
 
     def readable(self) -> bool:
-        """Say that it can be read."""
+        """Return True."""
         return True
 
     def seekable(self) -> bool:
-        """Say that it can be sought."""
+        """Return True."""
         return True
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Go to a place and return it."""
+        """Go to a position and return it."""
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._whole}[whence]
         self._at = max(0, base + offset)
         return self._at
 
     def tell(self) -> int:
-        """Return the place where reading goes on."""
+        """Return the current position."""
         return self._at
 
     def read(self, size: int = -1) -> bytes:

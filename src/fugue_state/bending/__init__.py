@@ -1,1 +1,1 @@
-"""What forgetting is: which units go, how far, and when."""
+"""Forgetting: which units go, how far, and when."""

@@ -1,4 +1,4 @@
-"""Forgetting that listens: a bounded control loop from what is heard to how much is forgotten."""
+"""Adaptive forgetting: a bounded control loop that sets how much is forgotten from how the chords sound."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import numpy as np
 from fugue_state.errors import InputError
 from fugue_state.score.model import Adaptive
 
-CLARITY_STEP = 0.1  # what `reaction` is measured by
-NEWEST = 0.3  # share of the newest sound in the clarity that counts
+CLARITY_STEP = 0.1  # `reaction` counts per this much clarity
+NEWEST = 0.3  # weight of the newest sound in the running clarity
 
 
 class Governor:
-    """How far forgetting has come (0..1) over the seconds it has had, steered by each sound that it made.
+    """How far forgetting has come (0..1) over its own time in seconds, steered by each sound that it made.
 
-    It forgets while chords are clearer than asked, recalls while they are not or all but silent, and never
-    moves faster than `rate`.
+    It forgets while chords are clearer than asked for. It recalls while they are less clear, or almost silent. It
+    never moves faster than `rate`.
     """
 
     def __init__(self, config: Adaptive) -> None:
@@ -26,16 +26,16 @@ class Governor:
         self._drive = 0.0
 
     def share(self, time_s: float) -> float:
-        """Return how far it has come after so many seconds; after the newest sound it goes on as then decided."""
+        """Return how far forgetting is at a time; after the newest sound it continues at the speed decided then."""
         last_s, last = self._times_s[-1], self._shares[-1]
         if time_s <= last_s:
             return float(np.interp(time_s, self._times_s, self._shares))
         return min(1.0, max(0.0, last + self._config.rate * self._drive * (time_s - last_s)))
 
     def hear(self, time_s: float, clarity: float, level_db: float, sounding: int) -> None:
-        """Decide from a sound: its chord's clarity, its level beside the intact one's, how many sound at once.
+        """Decide from a sound: its chord's clarity, its level (dB) relative to intact, how many sound at once.
 
-        Raises InputError for a sound that comes before one that was heard.
+        Raises InputError for a sound that is earlier than the one before.
         """
         if time_s < self._times_s[-1]:
             raise InputError(f"a sound at {time_s:g} s came after one at {self._times_s[-1]:g} s was heard")

@@ -1,4 +1,4 @@
-"""What a performer's hand leaves of the units: faders, brushes, locks over time."""
+"""The strengths that a performer's changes result in: faders, brushes, freezes and locks over time."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from fugue_state.errors import InputError, counted
 from fugue_state.score.model import Change
 from fugue_state.score.paths import HOLD, Value, find
 
-HELD_STEPS = 254  # of what a frozen unit is held at, in a byte: 0 is free, 1 forgotten, 255 remembered
+HELD_STEPS = 254  # steps of a held strength in a byte: 0 is not frozen, 1 is forgotten, 255 intact
 Planned = Callable[[float], Strengths]
 PlannedNow = Callable[[], Strengths]
-OrderOf = Callable[[str, str], Order]  # of the units of a layer, by the order's name and the layer's
+OrderOf = Callable[[str, str], Order]  # makes an order within a layer, from the order's name and the layer's
 
 
 class Hand:
-    """Strengths (U,) as a performer set them: the timed changes of a take, folded.
+    """Strengths (U,) as a performer set them: the result of a take's timed changes.
 
-    A master fader forgets along the order, a layer's along that order, or one of its own, within the layer; a unit's
-    strength is its own. What each leaves, and what is planned, is multiplied. Locked layers are out of the master's
-    reach; frozen units stay as they are until they are released or recalled, or told what to be held at. Raises
-    InputError for a layer or unit that there is not.
+    The master fader forgets along the score's order. A layer's fader forgets along that order within the layer, or
+    along an order of its own. Brushes set single units. All of these are multiplied with what is planned. The master
+    does not reach locked layers. Frozen units keep their strength until they are released or recalled, or are given a
+    strength to hold. Raises InputError for a layer or unit that does not exist.
     """
 
     def __init__(
@@ -53,28 +53,28 @@ class Hand:
         self._master = 0.0
         self._faders = [0.0] * len(self._layers)
         self._orders = [self._inside(self._order, layer) for layer in self._layers]
-        self._named = [""] * len(self._layers)  # the orders, by name
+        self._named = [""] * len(self._layers)  # the names of these orders
         self._brush = np.ones(units, dtype=np.float32)
         self._locked = np.zeros(units, dtype=np.bool_)
         self.frozen: npt.NDArray[np.bool_] = np.zeros(units, dtype=np.bool_)
         self._held = np.ones(units, dtype=np.float32)
-        self._set: Strengths | None = None  # what faders, brushes and locks leave, once it is asked for
+        self._set: Strengths | None = None  # strengths from faders, brushes and locks, computed on demand
 
     @property
     def brushed(self) -> Strengths:
-        """What brushes have left of the units (U,)."""
+        """The strengths (U,) that brushes have left."""
         return self._brush.copy()
 
     def play(self, change: Change, planned: PlannedNow) -> None:
-        """Take a change at once, without its time, when so much is planned (U,); InputError for one that cannot be."""
+        """Apply a change now, ignoring its time; `planned` returns the plan's strengths (U,). InputError if invalid."""
         self.check(change)
         self._apply(change, planned)
 
     def back(self, path: str) -> list[tuple[str, Value]]:
-        """Return the moves that lead back to how the units are now, once a control has moved.
+        """Return the changes that restore the units as they are now, after this control is moved.
 
-        What many units are at goes into a byte each: a brushed unit comes back to within half of one.
-        InputError for a layer or unit that there is not.
+        Many units at once are stored as one byte each, so a brushed unit is restored to within half a step.
+        InputError for a layer or unit that does not exist.
         """
         known, numbers = find(path)
         where = self._slice(path, numbers)
@@ -94,11 +94,11 @@ class Hand:
         return [(path, now[what]())]
 
     def _numbers(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Return the layers that a control is about, from 1 on: all of them if it names none."""
+        """Return the layers that a control affects, from 1 on: all of them if it names none."""
         return numbers[:1] or range(1, len(self._layers) + 1)
 
     def _all_back(self, numbers: Sequence[int]) -> list[tuple[str, Value]]:
-        """Return the moves that take back what a recall changes."""
+        """Return the changes that undo a recall."""
         moves: list[tuple[str, Value]] = []
         if not numbers and self._master:
             moves.append(("/forget", self._master))
@@ -121,7 +121,7 @@ class Hand:
         return HOLD.replace("<n>", str(number)), _bytes(held)
 
     def __call__(self, time_s: float, planned: Planned | None = None) -> Strengths:
-        """Return what the hand leaves at a time in seconds of what is planned; by default of everything."""
+        """Return the strengths at a time in seconds: the plan's (by default, all intact), altered by the hand."""
         if self._done and self._changes[self._done - 1][0] > time_s:
             self._reset()
         while self._done < len(self._changes) and self._changes[self._done][0] <= time_s:
@@ -167,7 +167,7 @@ class Hand:
         elif what == "lock":
             self._locked[self._units(change)] = bool(value)
         elif what == "freeze":
-            # The plan itself may move: what is held is what is heard now.
+            # The plan may go on moving, but the held strength is that of this moment.
             now = self._left(None if planned is None else planned())
             units = self._units(change)
             self._held[units], self.frozen[units] = now[units], bool(value)
@@ -193,7 +193,7 @@ class Hand:
         return self._order_of(str(change.value), self._names[number])
 
     def check(self, change: Change) -> None:
-        """Raise InputError for a change of what there is not."""
+        """Raise InputError for a change that names a missing layer or unit, or has a wrong number of bytes."""
         units = self._units(change)
         value = change.played
         if isinstance(value, bytes) and len(value) != units.stop - units.start:
@@ -204,7 +204,7 @@ class Hand:
             self._ordered(change)
 
     def _units(self, change: Change) -> slice:
-        """Return the units that a change is about."""
+        """Return the units that a change affects."""
         return self._slice(change.path, find(change.path)[1])
 
     def _slice(self, path: str, numbers: Sequence[int]) -> slice:

@@ -1,4 +1,4 @@
-"""Which units go, and in which order."""
+"""Which units are forgotten, and in which order."""
 
 from __future__ import annotations
 
@@ -24,31 +24,31 @@ MEASURED = {
 
 
 class Measured(Protocol):
-    """What orders need to know of every unit (U,); a profile knows it."""
+    """The measurements of every unit (U,) that orders need; a profile provides them."""
 
     @property
     def saliency(self) -> Wide:
-        """How much the sound changes without it."""
+        """How much the sound changes without the unit."""
 
     @property
     def activation(self) -> Wide:
-        """How active it is."""
+        """How active the unit is."""
 
     @property
     def centroid_hz(self) -> Wide:
-        """Where in frequency it is heard."""
+        """Where in frequency the unit is heard."""
 
     @property
     def cluster(self) -> Order:
-        """The number, from 0 on, of the units that fire alike."""
+        """The number, from 0 on, of the unit's cluster: units that fire alike."""
 
     @property
     def region(self) -> Order:
-        """The number of the region where it is heard most; -1 if it is not heard."""
+        """The number of the region where the unit is heard most; -1 if it is not heard."""
 
 
 def needs_measured(name: str, units: Sequence[str] = ()) -> bool:
-    """Say whether an order, or these names of units, take what is measured of a memory."""
+    """Say whether an order or these unit names need measurements of the memory."""
     return name in MEASURED or not set(REGIONS).isdisjoint(units)
 
 
@@ -63,14 +63,14 @@ def make_order(
     reverse: bool = False,
     measured: Measured | None = None,
 ) -> Order:
-    """Return the units (k,), as numbers within U, in the order in which they go.
+    """Return the units (k,), as numbers within U, in the order in which they are forgotten.
 
-    `random`; `layerwise`, from the latent on, shuffled inside; `saliency`, `activation` and `frequency`, the
-    least first; `cluster`, one after another, both clusters and what is inside shuffled; `list`, what `units`
-    names as it is written. Equals are shuffled by seed. `reverse` begins at the end. Units outside `scope` (if
-    there is one) and those in `locks` never go; what units are called is told in `parse_units`.
-    Raises InputError for an unknown order or unit, if nothing is left to go, for an order that takes what is
-    measured without it, and if `units` and the order `list` are not given together.
+    `random`; `layerwise`, from the latent on, shuffled within each layer; `saliency`, `activation` and `frequency`,
+    smallest first; `cluster`, cluster by cluster, with clusters and their units shuffled; `list`, the units named in
+    `units` as written. Ties are shuffled by seed. `reverse` starts from the end. Units outside `scope` (if given) and
+    those in `locks` are never forgotten; for unit names see `parse_units`.
+    Raises InputError for an unknown order or unit, if no unit is left to forget, for an order that needs measurements
+    without them, and if only one of `units` and the order `list` is given.
     """
     if name not in get_args(OrderName):
         raise unknown("order", name, get_args(OrderName))
@@ -90,7 +90,7 @@ def make_order(
 
 
 def _whole(name: str, layers: Mapping[str, int], seed: int, measured: Measured | None) -> Order:
-    """Return all units (U,) in an order."""
+    """Return all units (U,) in an order, before scope and locks."""
     rng = np.random.default_rng(seed)
     count = sum(layers.values())
     if name == "layerwise":
@@ -110,8 +110,8 @@ def parse_units(names: Sequence[str], layers: Mapping[str, int], measured: Measu
     """Return units by name, as numbers within U, in the order in which they are written, each once.
 
     `deconv2` is a whole layer, `deconv2:17` its 17th unit, `deconv2:1-64` its first 64; `bass`, `body` and `air`
-    are the units that are heard most there. Raises InputError for a name that is not understood or not there,
-    and for a region if nothing is measured.
+    are the units that are heard most in that region. Raises InputError for a name that is malformed or unknown,
+    and for a region without measurements.
     """
     found = [unit for name in names for unit in _named(name, layers, measured)]
     return np.array(list(dict.fromkeys(found)), dtype=np.int64)
@@ -125,7 +125,7 @@ def _named(name: str, layers: Mapping[str, int], measured: Measured | None) -> S
 
 
 def _of_all(measured: Measured | None, key: str, count: int, what: str) -> npt.NDArray[np.generic]:
-    """Return what was measured of all units; InputError if nothing was, or it is of another memory."""
+    """Return a measurement of all units; InputError if there is none, or it belongs to another memory."""
     if measured is None:
         raise InputError(f"{what} needs what is measured of the memory's units: its profile")
     values: npt.NDArray[np.generic] = getattr(measured, key)

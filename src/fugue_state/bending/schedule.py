@@ -1,4 +1,4 @@
-"""How far a move has come: time within it to share of its way."""
+"""Schedules: from the time within a move to how far along it is."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from fugue_state.arrays import Wide
 from fugue_state.errors import InputError
 from fugue_state.score.cues import Course
 
-# The fewest shares of a way at which its distance is measured, the most, and the largest distance between two.
+# The fewest and the most shares at which distances are measured, and the largest step wanted between two of them.
 EVEN_FEWEST, EVEN_MOST, EVEN_STEP = 17, 65, 1 / 32
 
-EVEN_REST = 0.05  # of the time, for what is left of a way when the sound gets no further away
+EVEN_REST = 0.05  # share of the time for the rest of the path, once the sound moves no further away
 
 Shape = Callable[[float], float]
 Distances = Callable[[list[float]], Wide]
 
 
 def shape_of(course: Course) -> Shape:
-    """Return the share of its way (0..1) that a course has come by a time within it (0..1).
+    """Return a course's shape: a function from time within it (0..1) to the share of its path done (0..1).
 
-    Raises InputError for a time outside 0..1, and for `even`, whose shape is measured: see `even_shape`.
+    The function raises InputError for a time outside 0..1, as `shape_of` does for `even`: see `even_shape`.
     """
     if course.pace == "even":
         raise InputError("the pace `even` has no shape of its own: it is measured on a memory")
@@ -52,11 +52,11 @@ def _share(course: Course, time: float) -> float:
 
 
 def even_shape(distances: Distances) -> Shape:
-    """Return the shape along which a distance changes evenly with time.
+    """Return the shape along which a distance grows evenly with time.
 
-    `distances` measures how far from intact the sound is at shares (n,) of the way. They are taken closer where
-    it changes fast; where it turns back it counts as standing still. What is left of the way when the sound is
-    furthest away goes in the last of the time.
+    `distances` measures how far from intact the sound is at shares (n,) of the path. Shares are taken closer together
+    where the distance changes fast; where it shrinks, it counts as constant. If the distance peaks before the path
+    ends, the rest of the path takes the last few percent of the time.
     """
     shares = [float(share) for share in np.linspace(0.0, 1.0, EVEN_FEWEST)]
     measured = dict(zip(shares, distances(shares).tolist(), strict=True))
@@ -73,13 +73,13 @@ def even_shape(distances: Distances) -> Shape:
             break
         measured |= dict(zip(between, distances(between).tolist(), strict=True))
     shares = sorted(measured)
-    # Rounded, so that the last digits of a measurement decide nothing.
+    # Rounded, so that rounding errors of a measurement do not matter.
     grown = np.round(gone(), 6)
     if grown[-1] == 0.0:
         return lambda time: time
     furthest = int(grown.argmax())
     rising = 1.0 if furthest == len(shares) - 1 else 1.0 - EVEN_REST
-    # Of shares at the same distance the last counts: what is not heard takes no time.
+    # Of shares at the same distance only the last is kept: inaudible stretches take no time.
     kept = [i for i in range(furthest) if grown[i + 1] > grown[i]]
     times = [*(rising * grown[kept] / grown[-1]), rising, 1.0]
     reached = [*(shares[i] for i in kept), shares[furthest], 1.0]

@@ -1,4 +1,4 @@
-"""How much of each unit is remembered."""
+"""Strengths: how much of each unit is remembered."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Strengths = Array
 
 
 def forget(order: Order, fraction: float, units: int) -> Strengths:
-    """Return strengths (U,) of all `units` after this fraction (0..1) of those in the order is forgotten.
+    """Return strengths (U,) of all `units` after this fraction (0..1) of the order is forgotten.
 
-    Nested: what is forgotten at a smaller fraction is forgotten at a larger one. The unit at the
-    border is remembered in part, so that the strengths move without steps. What is not in the order stays.
+    Nested: units forgotten at a smaller fraction are forgotten at a larger one. The unit at the border is partly
+    remembered, so that strengths move without steps. Units that are not in the order stay intact.
     """
     fraction = asked.number("the fraction forgotten", fraction, 0.0, 1.0)
     strengths = np.ones(units, dtype=np.float32)

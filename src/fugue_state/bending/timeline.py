@@ -1,4 +1,4 @@
-"""What is remembered when: the moves of a score, one taking over from the other."""
+"""Strengths over time: the moves of a score, each taking over from the one before."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from fugue_state.score.model import Forgetting, Score
 from fugue_state.settings import Place
 
 FORGETTING: Place = ("forgetting",)
-GOING = 64  # ways that are kept once they are found: one after another is gone
-FADE_POINTS = 16  # a power of two: the mean of ones is one
+GOING = 64  # paths that are cached: only one is in use at a time
+FADE_POINTS = 16  # a power of two, so that the mean of ones is exactly one
 
 Path = Callable[[float], Strengths]
 
@@ -31,20 +31,20 @@ Listened = Callable[[float], float]
 
 
 class Orders(Protocol):
-    """Give the units that go, in order, for what a score says at a place."""
+    """Returns the units that are forgotten, in order, as a place in the score asks for."""
 
     def __call__(
         self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
     ) -> Order:
-        """Return the order; InputError where it cannot be."""
+        """Return the order; InputError if it is invalid."""
 
 
 def along(begin: Strengths, order: Order, to: float, direction: int = 0) -> Path:
-    """Return the way from strengths (U,) until a fraction `to` (0..1) of an order's units is forgotten.
+    """Return the path from strengths (U,) to the point where a fraction `to` (0..1) of an order's units is forgotten.
 
-    Unit after unit is forgotten, or recalled if more than that is: the share of the way (0..1) counts what
-    units lose or gain. It begins exactly at `begin`; units that are through are exactly 0 or 1. With a
-    `direction` it only forgets (-1) or only recalls (1): where the other would be needed, nothing changes.
+    Unit after unit is forgotten, or recalled if more than `to` is forgotten already. Shares of the path (0..1) are
+    measured in strength lost or gained. It begins exactly at `begin`; finished units are exactly 0 or 1. With a
+    `direction` it only forgets (-1) or only recalls (1): if the opposite were needed, nothing changes.
     """
     held = begin[order].astype(np.float64)
     change = len(order) * (1.0 - to) - held.sum()
@@ -59,7 +59,7 @@ def along(begin: Strengths, order: Order, to: float, direction: int = 0) -> Path
     def strengths(share: float) -> Strengths:
         gone = share * abs(change)
         now = begin.copy()
-        if begun := int(before.searchsorted(gone)):  # all but the last of them are through
+        if begun := int(before.searchsorted(gone)):  # all but the last of these are finished
             last = begun - 1
             now[order[:last]] = through[:last]
             now[order[last]] = held[last] + sign * min(gone - before[last], room[last])
@@ -70,7 +70,7 @@ def along(begin: Strengths, order: Order, to: float, direction: int = 0) -> Path
 
 @dataclass(frozen=True)
 class Move:
-    """A way taken from `start_s` on for `length_s`, not counting its pauses (start, length)."""
+    """A path that takes `length_s` from `start_s` on, not counting its pauses (start, length)."""
 
     start_s: float
     length_s: float
@@ -79,20 +79,20 @@ class Move:
     pauses: tuple[tuple[float, float], ...] = ()
 
     def elapsed_s(self, time_s: float) -> float:
-        """Return the seconds, without pauses, that it has had at a time."""
+        """Return how many seconds of the move have passed at a time, without pauses."""
         paused_s = sum(min(max(0.0, time_s - at), length) for at, length in self.pauses) if self.pauses else 0.0
         return min(self.length_s, max(0.0, time_s - self.start_s - paused_s))
 
     def strengths(self, time_s: float) -> Strengths:
-        """Return what is remembered at a time not before its start."""
+        """Return the strengths (U,) at a time not before its start."""
         return self.path(self.shape(self.elapsed_s(time_s) / self.length_s if self.length_s > 0 else 1.0))
 
 
 @dataclass(frozen=True)
 class Timeline:
-    """Strengths (U,) over time: moves in the order of their starts; before the first all is intact.
+    """Strengths (U,) over time: moves sorted by start; before the first, all units are intact.
 
-    `forgetting` is the one that no cue began.
+    `forgetting` is the move of the score's own plan, as opposed to those of cues.
     """
 
     units: int
@@ -105,18 +105,18 @@ class Timeline:
         object.__setattr__(self, "_starts", tuple(move.start_s for move in self.moves))
 
     def __call__(self, time_s: float) -> Strengths:
-        """Return what is remembered at a time, in seconds; each unit's way takes `fade_s`."""
+        """Return the strengths (U,) at a time in seconds; each change of a unit is spread over `fade_s`."""
         if self.fade_s == 0.0:
             return self.planned(time_s)
         times = time_s - self.fade_s * np.arange(FADE_POINTS) / FADE_POINTS
         return np.asarray(np.mean([self.planned(float(time)) for time in times], axis=0, dtype=np.float32))
 
     def listening_s(self, time_s: float) -> float:
-        """Return the seconds that the forgetting itself has had at a time."""
+        """Return how many seconds of the forgetting itself have passed at a time."""
         return 0.0 if self.forgetting is None else self.forgetting.elapsed_s(time_s)
 
     def planned(self, time_s: float) -> Strengths:
-        """Return strengths as if units changed at once."""
+        """Return the strengths (U,) without the fade."""
         index = bisect_right(self._starts, time_s)
         return self.moves[index - 1].strengths(time_s) if index else np.ones(self.units, dtype=np.float32)
 
@@ -124,10 +124,10 @@ class Timeline:
 def compose(
     score: Score, units: int, last_s: float, orders: Orders, even: Even, listened: Listened | None = None
 ) -> Timeline:
-    """Return the timeline of a score: what its forgetting and its cues do until the last onset at `last_s`.
+    """Return the timeline of a score: its forgetting and its cues, up to the last onset at `last_s`.
 
-    Each goes on from where the one before it is when it begins. `even` measures the shape of a path, and what an
-    adaptive forgetting has come to after so many seconds is `listened` to when it is asked for.
+    Each move starts from where the one before has come to. `even` measures the shape of a path. `listened` is asked,
+    when needed, how far an adaptive forgetting has come after a number of seconds.
     """
     plans = sorted(_plans(score), key=lambda plan: plan.start_s)
     holds = [span for span in spans(score.cues, score.clock) if span.cue.do == "hold"]
@@ -163,7 +163,7 @@ def _shape(plan: _Plan, path: Path, even: Even, adaptive: Shape | None) -> Shape
 
 @dataclass(frozen=True)
 class _Plan:
-    """A move before it is known where it begins; without a length it lasts as long as there is time."""
+    """A move whose starting strengths are not known yet; without a length it lasts until the next begins."""
 
     start_s: float
     length_s: float | None
@@ -172,7 +172,7 @@ class _Plan:
 
 
 def _plans(score: Score) -> Iterator[_Plan]:
-    """List what moves strengths: the forgetting first, then the cues but for holds."""
+    """List what moves strengths: the forgetting first, then all cues except holds."""
     clock, plan = score.clock, score.forgetting
     start_s = clock.seconds(plan.start)
     yield _Plan(start_s, None if plan.until is None else clock.seconds(plan.until) - start_s, plan, FORGETTING)
@@ -192,7 +192,7 @@ def _pauses(holds: Sequence[CueSpan], start_s: float, end_s: float) -> tuple[tup
 
 @dataclass(frozen=True)
 class _Begun:
-    """What is remembered when each move begins, found one after the other: thousands of cues may lie between chords."""
+    """The strengths at the start of each move, computed in order: thousands of cues may lie between two chords."""
 
     units: int
     moves: Sequence[Move]
@@ -200,7 +200,7 @@ class _Begun:
     _found: list[Strengths] = field(default_factory=list)
 
     def __call__(self, number: int) -> Strengths:
-        """Return the strengths (U,) that a move begins with, by its number."""
+        """Return the strengths (U,) that a move begins with, by the move's number."""
         while len(self._found) <= number:
             following = len(self._found)
             before = self.moves[following - 1] if following else None
@@ -210,15 +210,15 @@ class _Begun:
 
 
 def _go(going: Callable[[int], Path], number: int, share: float) -> Strengths:
-    """Return how far a share of the way of a move leads, by its number.
+    """Return the strengths at a share of a move's path, by the move's number.
 
-    The way is found when it is gone: an adaptive forgetting has to have been heard until then.
+    The path is made only when it is used: an adaptive forgetting must have heard everything before it.
     """
     return going(number)(share)
 
 
 def _way(score: Score, plan: _Plan, orders: Orders) -> tuple[Order, float, int]:
-    """Return the way of a plan, whatever it begins with: its order, the fraction at its end, its direction."""
+    """Return a plan's order, the fraction forgotten at its end, and its direction, whatever it starts from."""
     base, course = score.forgetting, plan.course
     if isinstance(course, Forgetting):
         own, recall, to, direction = True, False, base.to, -1
@@ -230,5 +230,5 @@ def _way(score: Score, plan: _Plan, orders: Orders) -> tuple[Order, float, int]:
     scope = course.scope or base.scope
     order = orders(said.order or base.order, reverse=said.reverse, units=said.units, scope=scope, place=plan.place)
     if own and course is not base and recall != course.reverse:
-        order = order[::-1]  # what was forgotten last is recalled first
+        order = order[::-1]  # recall the latest forgotten first
     return order, to, direction

@@ -1,1 +1,1 @@
-"""Recordings to labelled clips: a strummer, and readers for folders of sounds."""
+"""From recordings to labelled clips: a strummer, and readers for folders of sounds."""

@@ -1,4 +1,4 @@
-"""What is likely to go wrong with a folder of sounds, and what to do about it, before hours of learning."""
+"""Warnings about a folder of sounds before hours of training: what is likely to go wrong, and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from fugue_state.errors import counted
 Mels = npt.NDArray[np.float16]  # (n, M, T) in [-1, 1]
 
 WINDOW = 4096
-LOWEST_CUT_HZ = 2500.0  # below the band of a telephone, an end of the spectrum is the sound's own
-CUT_DB = 30.0  # no instrument falls this far within a few semitones, a filter before resampling does
-BELOW, ABOVE, TOP = 0.8, 1.08, 0.98  # of the cut, of the cut, of half the rate
+LOWEST_CUT_HZ = 2500.0  # lower cutoffs are not looked for: a sound may simply have no higher partials
+CUT_DB = 30.0  # no instrument's spectrum falls this far within a few semitones; the filter of a resampler does
+BELOW, ABOVE, TOP = 0.8, 1.08, 0.98  # band edges: relative to the cut, to the cut, to half the rate
 CUTS_AGREE = 0.1
 TINY = 1e-12
 MOST_COMPARED = 1000
@@ -32,7 +32,7 @@ FRAMES_STEP = 32
 
 @dataclass(frozen=True)
 class ClipFacts:
-    """A clip as it was recorded: folder and name, native rate, length, level of the loudest second, band."""
+    """A clip as it was recorded: folder and name, native rate, length, level of the loudest second, bandwidth."""
 
     name: str
     sample_rate_hz: int
@@ -42,7 +42,7 @@ class ClipFacts:
 
 
 def clip_facts(clip: Clip, samples: Array, sample_rate_hz: int) -> ClipFacts:
-    """Return the facts of the sound (N,) read of a clip, at its native rate."""
+    """Return the facts of a clip from its sound (N,) at its native rate."""
     name = readable(f"{clip.path.parent.name}/{clip.path.name}")
     if clip.start_s is not None:
         name = f"{name} from {clip.start_s:.2f} s"
@@ -52,10 +52,10 @@ def clip_facts(clip: Clip, samples: Array, sample_rate_hz: int) -> ClipFacts:
 
 
 def bandwidth(samples: Array, sample_rate_hz: int) -> float:
-    """Return the frequency in Hz where the spectrum of a sound (N,) is cut off, half its rate if nowhere.
+    """Return the frequency in Hz at which the spectrum of a sound (N,) is cut off; half its rate if it is not.
 
-    A cut is where the second after the peak loses 30 dB at once and for good, as it does after resampling
-    or a lossy codec; a dull sound falls slowly and counts as whole.
+    A cut is where the second after the peak loses 30 dB abruptly and for good, as it does after resampling
+    or a lossy codec. A dull sound falls off gradually and does not count as cut.
     """
     half = sample_rate_hz / 2.0
     start = max(0, int(np.abs(centred(samples)).argmax()) - WINDOW // 2)
@@ -86,9 +86,9 @@ def advise(
     mels: Mels | None = None,
     config: AdviceConfig | None = None,
 ) -> list[str]:
-    """Return one line for everything that will hurt learning, each with what to do.
+    """Return one line for everything that will harm learning, each with what to do about it.
 
-    `classes` names the class of every clip, empty without labels; `mels` (n, M, T) lets alike clips be found.
+    `classes` names the class of every clip, empty without labels; with `mels` (n, M, T), similar clips are reported.
     """
     config = config or AdviceConfig()
     if not facts:
@@ -138,7 +138,7 @@ def _recordings(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig)
 
 
 def _bands(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig) -> Iterator[str]:
-    """Tell of clips that end below the highest band, if others do not and the ends are no instrument's own."""
+    """Report clips that end below the highest band, if others do not and the cutoff looks technical, not musical."""
     dull = [f for f in facts if f.bandwidth_hz < config.band_part * spec.fmax_hz]
     if not config.band_share * len(facts) < len(dull) < (1.0 - config.band_share) * len(facts):
         return
@@ -156,7 +156,7 @@ def _bands(facts: Sequence[ClipFacts], spec: MelSpec, config: AdviceConfig) -> I
 
 
 def _frames(facts: Sequence[ClipFacts], spec: MelSpec) -> int:
-    """Return the frames of an image about as long as most of some short clips."""
+    """Return the number of frames for an image about as long as the median of some short clips."""
     length_s = float(np.median([f.duration_s for f in facts]))
     return max(FRAMES_STEP, int(length_s / spec.duration_s * spec.frames) // FRAMES_STEP * FRAMES_STEP)
 
@@ -193,7 +193,7 @@ def _likeness(facts: Sequence[ClipFacts], mels: Mels, spec: MelSpec, config: Adv
 
 
 def _spread_db(mels: Mels, spec: MelSpec) -> float:
-    """Return by how many dB (RMS over bands and frames) the median clip differs from the mean clip."""
+    """Return by how many dB (RMS over bands and frames) the median clip differs from the mean of all clips."""
     some = np.linspace(0, len(mels) - 1, min(len(mels), MOST_COMPARED)).astype(np.int64)
     compared = mels[some].astype(np.float32)
     apart = np.sqrt(np.square(compared - compared.mean(0)).mean(axis=(1, 2)))

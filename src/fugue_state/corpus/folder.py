@@ -1,4 +1,4 @@
-"""Folders of sounds: the Guitar Chords V2 layout, class folders, or one flat folder."""
+"""Folders of sounds: the layout of Guitar Chords V2, class folders, or one flat folder."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from fugue_state.progress import Track, untracked
 from fugue_state.score.names import MISREAD, quote
 
 SPLITS = {"training": "Training", "train": "Training", "test": "Test", "testing": "Test"}
-HELD_OUT = {"validation", "valid", "val", "dev", "eval", "evaluation"}  # Test where there is none, else left out
+HELD_OUT = {"validation", "valid", "val", "dev", "eval", "evaluation"}  # Test if there is none, else left out
 V2_LABELS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
 V2_CLIPS = {"Training": 180, "Test": 40}
-# The take at the end of a name: `_1`, `_-01`, `_4.`, `_1 17.51.39`.
+# The number of a take at the end of a name: `_1`, `_-01`, `_4.`, `_1 17.51.39`.
 TAKE = re.compile(r"(_-?\d[\d.]*)+\.?$")
 SPELLINGS = (("acustiic", "acustic"), ("acusticbg", "acusticgb"))
 DEEPEST = 3
-MOST_NAMED = 3  # in a line
+MOST_NAMED = 3  # names shown in one line
 
 
 @dataclass(frozen=True)
 class Clip:
-    """One sound file, or a part of it: its label (None in a flat folder), group and split.
+    """A sound file, or a part of it: its label (None in a flat folder), group and split.
 
-    `group`: what clips of one guitar or player have in common by name. `start_s`, `length_s`: the part of a recording
-    that was cut; None for a whole file.
+    `group` is the part of the file name that clips of one guitar or player share. `start_s` and `length_s` are set for
+    a part cut from a longer recording, None for a whole file.
     """
 
     path: Path
@@ -44,13 +44,13 @@ class Clip:
 
     @property
     def name(self) -> str:
-        """The file and, of a part, where it begins."""
+        """The file, and for a part where it begins."""
         return str(self.path) if self.start_s is None else f"{self.path} from {self.start_s:.2f} s"
 
 
 @dataclass
 class Corpus:
-    """All clips of a folder, their labels in order, what is odd about them, and what is not learned from."""
+    """All clips of a folder, their labels in order, warnings, and the files left out."""
 
     root: Path
     clips: list[Clip]
@@ -60,7 +60,7 @@ class Corpus:
 
     @property
     def name(self) -> str:
-        """The name of its folder, in characters that can be written anywhere."""
+        """The name of its folder, reduced to printable characters."""
         return readable(self.root.resolve().name)
 
     def part(self, split: str) -> list[Clip]:
@@ -68,15 +68,15 @@ class Corpus:
         return [c for c in self.clips if c.split == split]
 
     def notes(self) -> list[str]:
-        """Return a line for everything that is odd, and for every kind of what is left out."""
+        """Return a line for every warning, and for every kind of files left out."""
         return [*self.warnings, *told(self.left_out)]
 
 
 def read_corpus(root: str | Path, track: Track = untracked) -> Corpus:
     """Find the clips of a folder without reading them.
 
-    `root` may hold Training and Test, be any parent of such a folder or one split of it, hold
-    class folders, or be flat. Labels are the names of the class folders, whatever their case.
+    `root` may contain Training and Test, be a parent of such a folder or one of its splits, contain
+    class folders, or be flat. Labels are the names of the class folders, ignoring case.
     Raises CorpusError if there is no folder or no sound in it.
     """
     root = Path(root)
@@ -93,7 +93,7 @@ def read_corpus(root: str | Path, track: Track = untracked) -> Corpus:
 
 
 def _clips(tree: Folder, corpus: Corpus) -> tuple[list[Clip], Iterable[str]]:
-    """Return the clips of the splits that are found, else of the folder itself, and their labels."""
+    """Return the clips of the splits found, or else of the folder itself, and their labels."""
     splits = _splits(tree)
     labels: dict[str, str] = {}
     clips: list[Clip] = []
@@ -114,7 +114,7 @@ def _clips(tree: Folder, corpus: Corpus) -> tuple[list[Clip], Iterable[str]]:
 
 
 def _splits(folder: Folder, depth: int = 0) -> Folder | None:
-    """Return the folder that holds a Training, and no sounds in folders but splits: this, or the only one below."""
+    """Return the folder that contains Training, and sounds only in splits: this one, or the only one below it."""
     full = [inner for inner in folder.folders if inner.holds_sound()]
     names = [inner.path.name.casefold() for inner in full]
     if any(SPLITS.get(name) == "Training" for name in names):
@@ -125,7 +125,7 @@ def _splits(folder: Folder, depth: int = 0) -> Folder | None:
 
 
 def _by_split(folder: Folder, corpus: Corpus) -> list[tuple[Folder, str]]:
-    """Return the splits in a folder, Training first: its spelling of a label is the one kept."""
+    """Return the splits in a folder, Training first, because its spelling of labels is kept."""
     by_split: dict[str, list[Folder]] = defaultdict(list)
     for inner in folder.folders:
         by_split[SPLITS.get(inner.path.name.casefold(), "")].append(inner)
@@ -138,7 +138,7 @@ def _by_split(folder: Folder, corpus: Corpus) -> list[tuple[Folder, str]]:
 
 
 def _read_split(folder: Folder, split: str, labels: dict[str, str], corpus: Corpus) -> list[Clip]:
-    """Read one split: class folders if any holds a sound, else flat. `labels` grows by fold."""
+    """Read one split: class folders if any contains a sound, else flat. Adds to `labels`, by case-folded name."""
     by_class = {inner.path: inner.all_sounds() for inner in folder.folders}
     by_class = {path: files for path, files in by_class.items() if files}
     if not by_class:
@@ -167,7 +167,7 @@ def _leave_out(corpus: Corpus, kind: str, paths: list[Path]) -> None:
 
 
 def readable(name: str) -> str:
-    """Return a name of a file in characters that can be written anywhere; one that is not UTF-8 is taken for Latin."""
+    """Return a file name in printable characters; if it is not UTF-8, it is decoded as Latin-1."""
     raw = os.fsencode(name)
     try:
         text = raw.decode("utf-8")
@@ -178,7 +178,7 @@ def readable(name: str) -> str:
 
 
 def _names(labels: Iterable[str]) -> list[str]:
-    """Say which classes a score or --chords can only name in quotes."""
+    """Say which classes must be quoted in a score or in --chords."""
     quoted = [quote(label) for label in labels if MISREAD.search(label)]
     if not quoted:
         return []
@@ -186,7 +186,7 @@ def _names(labels: Iterable[str]) -> list[str]:
 
 
 def group_of(path: Path, label: str) -> str:
-    """Return the guitar, or other kind, a file name tells of: the name without chord and take, spelt one way."""
+    """Return the guitar, or other group, that a file name tells: the name without chord and take, spelling unified."""
     stem = path.name
     while is_sound(stem):
         stem = Path(stem).stem
@@ -199,7 +199,7 @@ def group_of(path: Path, label: str) -> str:
 
 
 def _merge_groups(clips: list[Clip]) -> list[Clip]:
-    """Join a guitar whose player is missing from some names to the only one that it can be."""
+    """Where a name lacks the player, join its group to the only longer one that it can belong to."""
     longer: dict[tuple[str, str], set[str]] = defaultdict(set)
     for split, group in {(clip.split, clip.group) for clip in clips}:
         for at in (i for i, c in enumerate(group) if c == "_"):
@@ -212,7 +212,7 @@ def _merge_groups(clips: list[Clip]) -> list[Clip]:
 
 
 def _unlike_v2(corpus: Corpus) -> list[str]:
-    """Say where a corpus with the labels of Guitar Chords V2 has other counts than that one."""
+    """Say where a corpus with the labels of Guitar Chords V2 has other numbers of clips."""
     if {x.casefold() for x in corpus.labels} != {x.casefold() for x in V2_LABELS}:
         return []
     counts = Counter((c.split, c.label) for c in corpus.clips)

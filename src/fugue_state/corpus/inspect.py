@@ -1,4 +1,4 @@
-"""What is in a folder of sounds, file by file."""
+"""An inventory of a folder of sounds, file by file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FLAT = "(no label)"
 
 @dataclass(frozen=True)
 class Inspection:
-    """Counts of a corpus; every unreadable file with its reason."""
+    """Counts of a corpus, and every unreadable file with its reason."""
 
     root: str
     readable: int
@@ -44,7 +44,7 @@ class Inspection:
 
 
 def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
-    """Open every file of a corpus and count; unreadable, silent and damaged ones are named."""
+    """Open every file of a corpus and count; unreadable, silent and damaged files are listed."""
     durations: list[float] = []
     classes: dict[str, Counter[str]] = {}
     groups: dict[str, set[str]] = {}
@@ -84,7 +84,7 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
 
 
 def corpus_figure(corpus: Corpus, spec: MelSpec, theme: Theme = DEFAULT) -> Figure:
-    """Draw the mels of some clips of each class, spread evenly over the class."""
+    """Draw the mels of some clips of each class, picked evenly over the class."""
     transform, config = MelTransform(spec), ClipConfig()
     rows: list[Row] = []
     for label in corpus.labels or (None,):

@@ -1,4 +1,4 @@
-"""The mels of a corpus, made once and kept on disk."""
+"""The mels of a corpus, computed once and cached on disk."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from fugue_state.tensors import save_tensors
 
 FEWEST_CLIPS = 2
 CHUNK = 64
-METHOD = 2  # counts up when the same file would give another mel
-CLIPS_PER_WORKER = 400  # fewer are not worth starting a process for
+METHOD = 2  # raised whenever the same file would give a different mel
+CLIPS_PER_WORKER = 400  # with fewer, starting a process does not pay off
 
 
 @dataclass(frozen=True)
@@ -56,11 +56,11 @@ def load_mels(
     labelled: bool = True,
     track: Track = untracked,
 ) -> MelSet:
-    """Return the mels of one split, from the cache if the files, sizes and settings are the same.
+    """Return the mels of one split, from the cache if files, sizes and settings are the same.
 
-    Unreadable files are left out and named; a cache that is damaged or cannot be written to is said. If not
-    `labelled`, the corpus's labels are ignored. Raises CorpusError if fewer than two clips or only
-    one class of several is left.
+    Unreadable files are left out and listed; a cache that is damaged or not writable is reported. If not
+    `labelled`, the corpus's labels are ignored. Raises CorpusError if fewer than two clips, or only
+    one class of several, are left.
     """
     clips = corpus.part(split)
     config = ClipConfig()
@@ -78,7 +78,7 @@ def load_mels(
 
 
 def corpus_key(corpus: Corpus, spec: MelSpec, *, split: str = "Training") -> str:
-    """Return a hash of everything the mels of a split depend on: files, labels and settings."""
+    """Return a hash of everything that the mels of a split depend on: files, labels and settings."""
     settings = [METHOD, spec.model_dump(), ClipConfig().model_dump(), corpus.labels]
     digest = hashlib.sha256(json.dumps(settings).encode())
     for clip in corpus.part(split):
@@ -87,7 +87,7 @@ def corpus_key(corpus: Corpus, spec: MelSpec, *, split: str = "Training") -> str
 
 
 def _keep(found: MelSet, path: Path | None, cache: Cache) -> None:
-    """Write mels to the cache; a full disk is said, and no reason not to go on."""
+    """Write mels to the cache; a full disk is reported, but does not stop the work."""
     if path is None:
         return
     facts = json.dumps([astuple(f) for f in found.facts])
@@ -125,7 +125,7 @@ def _cached(path: Path | None, labels: tuple[str, ...], say: Callable[[str], Non
 
 @dataclass(frozen=True)
 class _Part:
-    """What came of some clips: mels (n, M, T) of those that could be read, in order."""
+    """Results for some clips: mels (n, M, T) of those that could be read, in order."""
 
     mels: Mels
     facts: list[ClipFacts]
@@ -136,7 +136,7 @@ class _Part:
 def _make(
     clips: list[Clip], labels: tuple[str, ...], spec: MelSpec, config: ClipConfig, key: str, track: Track
 ) -> MelSet:
-    """Make all mels, on all cores if there are many."""
+    """Make all mels, on several cores if there are many."""
     chunks = [clips[i : i + CHUNK] for i in range(0, len(clips), CHUNK)]
     workers = min(cpu_count(), max(1, len(clips) // CLIPS_PER_WORKER))
     jobs = (delayed(_make_part)(chunk, spec, config) for chunk in chunks)

@@ -1,4 +1,4 @@
-"""Single-note recordings: which guitars there are, and which notes they can play."""
+"""Recordings of single notes: the guitars among them, and the notes each can play."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ NAME = re.compile(r"(?<![A-Za-z0-9])([A-Ga-g])(#|b|s)?(-?\d)(?:_fret(\d+))?(?![A
 CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 AGREE_CENTS = 60.0
 LOWEST_HZ, HIGHEST_HZ = 60.0, 1500.0
-YIN_WINDOW, YIN_CLEAR = 4096, 0.1  # samples; a dip below this is a period
+YIN_WINDOW, YIN_CLEAR = 4096, 0.1  # window in samples; a dip below this value counts as a period
 LONGEST_S = 8.0
 FADE_S = 0.05
 
 
 @dataclass(frozen=True)
 class Note:
-    """One plucked string: samples from its onset, measured pitch (MIDI, C4 = 60) and level."""
+    """A plucked string: samples from its onset, measured pitch (MIDI, C4 = 60) and level."""
 
     samples: Array
     midi: float
@@ -37,17 +37,17 @@ class Note:
 
 @dataclass
 class Guitar:
-    """All notes of one instrument, seen through one microphone or pickup."""
+    """All notes of one instrument, recorded with one microphone or pickup."""
 
     name: str
     notes: list[Note] = field(default_factory=list)
 
     def reach(self, midi: float) -> float:
-        """Return how many semitones the nearest note must be shifted to sound as `midi`."""
+        """Return how many semitones the nearest note must be shifted to give `midi`."""
         return min(abs(note.midi - midi) for note in self.notes)
 
     def pick(self, midi: float, dynamics: float, rng: np.random.Generator) -> Note:
-        """Choose a note near `midi`, as loud within its kind as `dynamics` (0 soft, 1 hard) asks."""
+        """Choose a note near `midi`, as loud among its alternatives as `dynamics` (0 soft, 1 hard) asks."""
         reach = self.reach(midi)
         near = [n for n in self.notes if abs(n.midi - midi) <= reach + 0.6]
         near.sort(key=lambda n: n.level_db)
@@ -56,7 +56,7 @@ class Guitar:
 
 
 def named_pitch_classes(stem: str) -> set[int]:
-    """Return the pitch classes (0 = C) that a file name such as `E2_Ab3_mp_1` or `A3_fret2` names."""
+    """Return the pitch classes (0 = C) in a file name such as `E2_Ab3_mp_1` or `A3_fret2`."""
     classes = set()
     for letter, accidental, _octave, fret in NAME.findall(stem.replace("_", " ").replace(" fret", "_fret")):
         shift = {"#": 1, "s": 1, "b": -1, "": 0}[accidental] + int(fret or 0)
@@ -75,10 +75,10 @@ def measure_pitch(samples: Array, sample_rate_hz: int) -> float:
 
 
 def _period(frame: Wide, least: int, most: int) -> float:
-    """Return the period of a frame in samples, between two if need be (YIN: de Cheveigne and Kawahara, 2002)."""
+    """Return the period of a frame in samples, interpolated (YIN: de Cheveigne and Kawahara, 2002)."""
     width = len(frame) - most - 1
     spectrum = np.fft.rfft(frame)
-    # By the theorem of Wiener and Khinchin, of the frame's beginning with all that follows.
+    # Correlation of the frame's beginning with all that follows, by the Wiener-Khinchin theorem.
     shared = np.fft.irfft(spectrum * np.conj(np.fft.rfft(frame[:width], len(frame))))[: most + 2]
     energy = np.concatenate([[0.0], np.cumsum(frame**2)])
     lags = np.arange(most + 2)
@@ -97,8 +97,8 @@ def _period(frame: Wide, least: int, most: int) -> float:
 def make_note(samples: Array, sample_rate_hz: int, classes: set[int]) -> Note:
     """Trim a recording to its onset and measure it.
 
-    Octaves are believed by ear, not by name: some sets count strings, not octaves.
-    Raises AudioError if the pitch heard is none of the pitch classes named.
+    Octaves are taken from the measured pitch, not from the name, since some sets number strings instead of octaves.
+    Raises AudioError if the measured pitch is none of the named pitch classes.
     """
     start = onset(samples, sample_rate_hz, ClipConfig().onset_db)
     body = centred(samples[max(0, start - int(0.002 * sample_rate_hz)) :][: int(LONGEST_S * sample_rate_hz)]).copy()
@@ -116,9 +116,9 @@ def read_guitars(
     sample_rate_hz: int,
     track: Track = untracked,
 ) -> tuple[list[Guitar], list[tuple[Path, str]]]:
-    """Read every folder that directly holds sound files as one guitar.
+    """Read every folder that directly contains sound files as one guitar.
 
-    Returns the guitars by name and the files left out, each with its reason.
+    Returns the guitars by name, and the files left out, each with its reason.
     Raises CorpusError if nothing usable is found, AudioError for a folder that is missing.
     """
     paths = [

@@ -1,4 +1,4 @@
-"""One walk through a folder: the sounds in it, and everything in it that is no material to learn from."""
+"""A single walk through a folder: the sounds in it, and everything that is not material to learn from."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fugue_state.audio.riff import read_comments
 from fugue_state.errors import CorpusError, a_folder
 from fugue_state.progress import Track, untracked
 
-# What systems, archives and file servers leave in folders; besides, everything whose name begins with a dot.
+# Left behind by operating systems, archives and file servers; names beginning with a dot count, too.
 SYSTEM_NAMES = frozenset(
     {
         "__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "$recycle.bin", "recycler", "recycled",
@@ -27,10 +27,10 @@ SYSTEM_NAMES = frozenset(
         "@recently-snapshot", "network trash folder", "temporary items", "icon\r", "__pycache__", "$extend",
     }
 )  # fmt: skip
-MANIFEST = "corpus.json"  # left by the builder of strummed chords beside its splits
+MANIFEST = "corpus.json"  # written by `build_corpus` beside its splits
 RUN, RUN_PARTS = "run.json", ("mel", "data")
 OWN_FILES = ("memory.safetensors", "vocoder.safetensors")
-OWN_FOLDERS = frozenset({"previews", "log"})  # of a run that lives beside the sounds
+OWN_FOLDERS = frozenset({"previews", "log"})  # in a run whose folder is also that of the sounds
 LARGEST_RUN = 2**20
 NAMED = 3
 
@@ -48,12 +48,12 @@ Item = TypeVar("Item")
 
 @dataclass
 class Folder:
-    """A folder: the sounds that lie directly in it, and its folders, both sorted by name."""
+    """A folder: the sounds directly in it, and its subfolders, both sorted by name."""
 
     path: Path
     sounds: list[Path] = field(default_factory=list)
     folders: list[Folder] = field(default_factory=list)
-    built: bool = False  # by this program, as a corpus to learn from
+    built: bool = False  # made by `build_corpus`
 
     def all_sounds(self) -> list[Path]:
         """Return the sounds in it and below, folder by folder."""
@@ -70,10 +70,10 @@ class Folder:
 
 
 def scan(root: Path, track: Track = untracked) -> tuple[Folder, LeftOut]:
-    """Walk once through a folder; return what it holds, and what is passed over by kind, as paths below `root`.
+    """Walk once through a folder; return its contents, and what is left out by kind, as paths below `root`.
 
-    Passed over are what systems leave behind, what this program wrote (runs, samples, pieces, takes, built
-    corpora), and files that are no sounds. Where all sounds were made by this program, they are what is meant.
+    Left out are files of the operating system, anything this program wrote (runs, samples, pieces, takes, built
+    corpora), and files that are not sounds. But if this program made all of the sounds, they are kept.
     Raises CorpusError if there is no such folder, or it is a file.
     """
     if not root.is_dir():
@@ -93,7 +93,7 @@ def scan(root: Path, track: Track = untracked) -> tuple[Folder, LeftOut]:
 
 @dataclass
 class _Walk:
-    """What a walk from `root` fills."""
+    """A walk from `root`, and what it leaves out."""
 
     root: Path
     left_out: LeftOut
@@ -102,7 +102,7 @@ class _Walk:
         return path.relative_to(self.root).as_posix()
 
     def folder(self, path: Path, above: tuple[tuple[int, int], ...], *, at_root: bool = False) -> Folder:
-        """Return what lies in a folder; `above` are the folders that it lies in, for links in circles."""
+        """Return the contents of a folder; `above` are the folders around it, to detect links in circles."""
         found = Folder(path)
         try:
             here = path.stat()
@@ -129,7 +129,7 @@ class _Walk:
 
 
 def _holds_others(folder: Folder) -> bool:
-    """Say whether sounds lie in a folder or below that belong to no built corpus."""
+    """Say whether a folder contains sounds, at any depth, that do not belong to a built corpus."""
     return not folder.built and (bool(folder.sounds) or any(map(_holds_others, folder.folders)))
 
 
@@ -141,7 +141,7 @@ def _drop_built(folder: Folder, walk: _Walk) -> None:
 
 
 def _kind(entry: os.DirEntry[str], path: Path, in_own_run: bool) -> str:
-    """Return why something in a folder is passed over; empty if it is a sound or a folder to look into."""
+    """Return why an entry of a folder is left out; empty for a sound or a folder to look into."""
     if is_systems(entry.name):
         return SYSTEM
     try:
@@ -155,12 +155,12 @@ def _kind(entry: os.DirEntry[str], path: Path, in_own_run: bool) -> str:
 
 
 def is_systems(name: str) -> bool:
-    """Say whether a name is one of those that systems leave behind, hidden ones among them."""
+    """Say whether a name is one that systems leave behind, including hidden files."""
     return name.startswith(".") or name.casefold() in SYSTEM_NAMES
 
 
 def is_run(folder: Path) -> bool:
-    """Say whether a training run, or a memory, lives in a folder."""
+    """Say whether a folder contains a training run or a memory."""
     if any((folder / name).is_file() for name in OWN_FILES):
         return True
     path = folder / RUN
@@ -174,7 +174,7 @@ def is_run(folder: Path) -> bool:
 
 
 def is_ours(path: Path) -> bool:
-    """Say whether a sound says of itself that this program made it."""
+    """Say whether a sound file contains a record that this program made it."""
     try:
         with path.open("rb") as file:
             start, kind = file.read(4), file.read(4)
@@ -183,11 +183,11 @@ def is_ours(path: Path) -> bool:
         if start in {b"RIFF", b"RF64"}:
             return any(map(RECORD.search, read_comments(path)))
         if start == b"fLaC":
-            # Opened here: libsndfile takes no name that is not UTF-8.
+            # Opened here, because libsndfile rejects names that are not UTF-8.
             with path.open("rb") as file, soundfile.SoundFile(file) as sound:
                 return RECORD.search(str(sound.comment).encode()) is not None
     except (OSError, soundfile.LibsndfileError, RuntimeError, ValueError, struct.error):
-        return False  # what cannot be read is told of when it is to be learned from
+        return False  # unreadable files are reported when they are read for training
     return False
 
 
@@ -208,7 +208,7 @@ def _drop(folder: Folder, paths: set[Path]) -> None:
 
 
 def told(left_out: LeftOut) -> list[str]:
-    """Return a line for every kind of what is left out: how many there are, and the first of their names."""
+    """Return a line for every kind of files left out: how many, and the first names."""
     lines = []
     for kind, names in left_out.items():
         first = ", ".join(_endings(names) if kind == OTHERS else names[:NAMED])
@@ -218,7 +218,7 @@ def told(left_out: LeftOut) -> list[str]:
 
 
 def _endings(names: list[str]) -> list[str]:
-    """Return the endings of files, the most frequent first; the name where there is no ending."""
+    """Return the suffixes of files, most frequent first; the whole name if there is no suffix."""
     counts: dict[str, int] = defaultdict(int)
     for name in names:
         counts[Path(name).suffix.casefold() or Path(name).name] += 1

@@ -1,4 +1,4 @@
-"""Long recordings cut into clips: at clear onsets, else one image after the other."""
+"""Cutting long recordings into clips: at clear onsets, otherwise one image length after another."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from fugue_state.progress import Track, untracked
 
 BLOCK_S = 0.01
 READ_S = 30.0
-BEFORE, AHEAD = 20, 6  # blocks that an onset is compared with, and in which it reaches its level
+BEFORE, AHEAD = 20, 6  # blocks before an onset to compare with, and blocks within which it reaches its level
 LEVEL_S = 1.0
 FLOOR = 1e-12
 TOLERANCE = 1e-3
-LEAST_PART = 0.5  # of a part's length: an onset nearer to the end starts none
-OVERLAP = 0.25  # of a part's length: so much of its end may sound again in the part of an onset
-STEADY_DB = 1.0  # from part to part: what falls no faster sounds on
-LONGER = 1.2  # images: what is hardly longer is not worth a word
+LEAST_PART = 0.5  # share of a part's length that must remain for an onset to start a part
+OVERLAP = 0.25  # share of a part's length by which the part of an onset may overlap the one before
+STEADY_DB = 1.0  # a sound that falls no more than this from part to part is sustained
+LONGER = 1.2  # in image lengths: recordings that are barely longer are not reported
 SHORTEST_S, LONGEST_S = 0.1, 3600.0
-METHOD = 1  # counts up when the same recording would be cut otherwise
+METHOD = 1  # raised whenever the same recording would be cut differently
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A recording and its parts: its length, where they start, how long each is; no starts for a whole one."""
+    """A recording and its parts: its length, where they start, and their length; no starts if it stays whole."""
 
     duration_s: float
     starts_s: tuple[float, ...] = ()
@@ -49,7 +49,7 @@ class Cut:
 
 
 def slice_length(slicing: str, spec: MelSpec) -> float:
-    """Return the length of a part in seconds. Raises InputError for what is no way to cut."""
+    """Return the length of a part in seconds. Raises InputError for an invalid way of slicing."""
     if slicing in {SLICE_AUTO, SLICE_OFF}:
         return spec.duration_s
     try:
@@ -73,12 +73,12 @@ def cut_corpus(
     track: Track = untracked,
     config: SliceConfig | None = None,
 ) -> Corpus:
-    """Return a corpus whose long recordings are cut into clips, with a line about what of them is learned.
+    """Return a corpus whose long recordings are cut into clips, with a line on how much of them is learned.
 
-    `auto` cuts what is longer than two images, of recordings with a label what is longer than 15 s: where an onset is
-    clear it starts a part, what sounds on is cut every image's length, what has died away is left out. A number cuts
-    every that many seconds. Some of the parts are held out, unless the corpus has a Test: of whole recordings if
-    there are several, else the end of each. Raises InputError as `slice_length` does.
+    `auto` cuts recordings longer than two images, or if they have a label, longer than 15 s. Clear onsets start a
+    part; sustained sound is cut into image lengths; sound that has died away is left out. A number cuts
+    every that many seconds. Unless the corpus has a Test split, some parts are held out: those of whole recordings if
+    there are several, otherwise the end of each. Raises InputError as `slice_length` does.
     """
     config = config or SliceConfig()
     length_s = slice_length(slicing, spec)
@@ -105,7 +105,7 @@ def _kept(
     cache: Cache | None,
     track: Track,
 ) -> list[Cut | None]:
-    """Return how every recording is cut, from the cache if it was found before; None for one that cannot be read."""
+    """Return how every recording is cut, from the cache if known; None for one that cannot be read."""
     digest = hashlib.sha256(json.dumps([METHOD, spec.duration_s, slicing, config.model_dump()]).encode())
     for clip in clips:
         digest.update(identity(clip))
@@ -125,7 +125,7 @@ def _kept(
 
 
 def identity(clip: Clip) -> bytes:
-    """Return what tells a clip from others: file, size, time of change, label and part."""
+    """Return what identifies a clip: file, size, modification time, label, part and split."""
     stat = clip.path.stat()
     part = f"|{clip.label}|{stat.st_size}|{stat.st_mtime_ns}|{clip.start_s}|{clip.length_s}|{clip.split}\n"
     return os.fsencode(clip.path.resolve()) + part.encode("utf-8", "surrogateescape")
@@ -143,7 +143,7 @@ def _read_cuts(path: Path | None, count: int) -> list[Cut | None] | None:
 
 
 def _cut(clip: Clip, spec: MelSpec, slicing: str, length_s: float, config: SliceConfig) -> Cut | None:
-    """Measure one recording, and find its parts if it is to be cut; None if it cannot be read."""
+    """Measure a recording, and find its parts if it is to be cut; None if it cannot be read."""
     try:
         duration_s = reading.probe(clip.path).duration_s
         if slicing == SLICE_OFF:
@@ -158,7 +158,7 @@ def _cut(clip: Clip, spec: MelSpec, slicing: str, length_s: float, config: Slice
 
 
 def _longest_s(clip: Clip, spec: MelSpec, slicing: str, length_s: float, config: SliceConfig) -> float:
-    """Return up to which length a recording stays one clip."""
+    """Return the greatest length at which a recording stays one clip."""
     if slicing != SLICE_AUTO:
         return length_s
     longest_s = config.recordings_s * spec.duration_s
@@ -177,9 +177,9 @@ def _levels(path: Path, duration_s: float) -> Wide:
 
 
 def part_starts(power: Wide, length_s: float, config: SliceConfig, *, at_onsets: bool) -> list[float]:
-    """Return where the parts of a recording start, in seconds, given its power in every 10 ms.
+    """Return where the parts of a recording start, in seconds, from its power in every 10 ms.
 
-    An onset starts a part; between onsets one part follows the other while the sound goes on.
+    An onset starts a part; between onsets, part follows part for as long as the sound is sustained.
     """
     size = max(1, round(length_s / BLOCK_S))
     ears = _Ears(power, size)
@@ -191,9 +191,9 @@ def part_starts(power: Wide, length_s: float, config: SliceConfig, *, at_onsets:
         at = begin if begin >= free - OVERLAP * size else free
         sets_in = begin in begins and at == begin
         sounding = last = -math.inf
-        if begin in begins and starts:  # its onset is in the part before
+        if begin in begins and starts:  # the previous part contains this onset
             sounding, last = ears.level(starts[-1]) - config.decay_db, math.inf
-        # What follows an onset ends before the next one, which has a part of its own.
+        # Parts after an onset end before the next onset, which starts a part of its own.
         while at < end and (at + LEAST_PART * size <= len(power) if sets_in else at + size <= end):
             level = ears.level(at)
             if level >= least and (sets_in or level >= min(sounding, last - STEADY_DB)):
@@ -205,7 +205,7 @@ def part_starts(power: Wide, length_s: float, config: SliceConfig, *, at_onsets:
 
 
 class _Ears:
-    """How loud parts of a recording are: the loudest second in each, in dB."""
+    """The levels of parts of a recording: the loudest second in each, in dB."""
 
     def __init__(self, power: Wide, size: int) -> None:
         self._window = min(round(LEVEL_S / BLOCK_S), size, max(1, len(power)))
@@ -218,16 +218,16 @@ class _Ears:
         return _db(float(self._means[at : at + self._size - self._window + 1].max(initial=0.0)))
 
     def loudest(self) -> float:
-        """Return the level of the loudest second of all."""
+        """Return the level of the loudest second of the recording."""
         return _db(float(self._means.max(initial=0.0)))
 
 
 def onsets(power: Wide, config: SliceConfig) -> list[int]:
-    """Return the blocks at which something clearly sets in."""
+    """Return the blocks at which a sound clearly begins."""
     if len(power) <= BEFORE + AHEAD:
         return []
     level = 10.0 * np.log10(power + FLOOR)
-    before = sliding_window_view(level[:-AHEAD], BEFORE).max(axis=1)  # of blocks i .. i + BEFORE - 1
+    before = sliding_window_view(level[:-AHEAD], BEFORE).max(axis=1)  # covers blocks i .. i + BEFORE - 1
     ahead = sliding_window_view(level[BEFORE:], AHEAD).max(axis=1)
     count = min(len(before), len(ahead))
     heard = ahead[:count] >= level.max() - config.heard_db + config.onset_db
@@ -237,7 +237,7 @@ def onsets(power: Wide, config: SliceConfig) -> list[int]:
 
 
 def _at(level: Wide, first: int, config: SliceConfig) -> int:
-    """Return the block in which a rise begins, one before the first that stands out."""
+    """Return the block in which a rise begins: the one before the first that stands out."""
     floor = level[first - BEFORE : first].max()
     outside = np.flatnonzero(level[first : first + AHEAD] >= floor + config.onset_db / 3.0)
     return max(0, first + int(outside[0]) - 1)
@@ -248,7 +248,7 @@ def _db(power: float) -> float:
 
 
 def _hold_out(clips: Sequence[Clip], config: SliceConfig) -> list[Clip]:
-    """Return the clips with some parts of recordings as Test: whole recordings if there are several, else ends."""
+    """Return the clips with some parts moved to Test: whole recordings if there are several, otherwise their ends."""
     by_class: dict[str | None, dict[Path, list[Clip]]] = defaultdict(lambda: defaultdict(list))
     for clip in clips:
         if clip.start_s is not None:
@@ -269,7 +269,7 @@ def _hold_out(clips: Sequence[Clip], config: SliceConfig) -> list[Clip]:
 def _told(
     files: Sequence[Clip], cuts: Sequence[Cut | None], clips: Sequence[Clip], spec: MelSpec, slicing: str
 ) -> Iterator[str]:
-    """Say how many clips came from how many recordings, and how much of what is long is not learned."""
+    """Report how many clips came from how many recordings, and how much of long recordings is not learned."""
     image_s = spec.duration_s
     known = [cut for cut in cuts if cut is not None]
     cut_up = [cut for cut in known if cut.starts_s]
@@ -299,7 +299,7 @@ def _told(
 
 
 def _covered(cut: Cut, image_s: float) -> float:
-    """Return how many seconds of a recording are in some part of it."""
+    """Return how many seconds of a recording are covered by its parts."""
     length_s, covered, end = min(cut.length_s, image_s), 0.0, 0.0
     for start in cut.starts_s:
         stop = min(start + length_s, cut.duration_s)
@@ -309,7 +309,7 @@ def _covered(cut: Cut, image_s: float) -> float:
 
 
 def _time(seconds: float) -> str:
-    """Return a time as one says it: 12 s, 10:00 min, 3:00 h."""
+    """Return a time in its usual form: 12 s, 10:00 min, 3:00 h."""
     if seconds < 60.0:
         return f"{seconds:.0f} s"
     unit, small, name = (60, 1, "min") if seconds < 3600.0 else (3600, 60, "h")
@@ -319,7 +319,7 @@ def _time(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Heard:
-    """What was read of a clip: samples (N,) at their rate, and the file's channels; or why it cannot be read."""
+    """A clip as read: samples (N,), their rate and the file's channels; or why it cannot be read."""
 
     clip: Clip
     samples: Array
@@ -329,7 +329,7 @@ class Heard:
 
 
 def read_clips(clips: Sequence[Clip]) -> Iterator[Heard]:
-    """Read clips at their own rates, in order; the parts of one recording that follow each other in one go."""
+    """Read clips at their own rates, in order; consecutive parts of a recording are read in a single pass."""
     at = 0
     while at < len(clips):
         end = at + 1
@@ -370,7 +370,7 @@ def _unheard(clip: Clip, error: AudioError) -> Heard:
 
 
 def ready(heard: Heard, sample_rate_hz: int, length: int, config: ClipConfig) -> Array:
-    """Return what was read, made ready to learn from: a whole file from its onset, a part from where it was cut."""
+    """Return a clip prepared for training: a whole file from its onset, a part from where it was cut."""
     samples, rate, from_onset = heard.samples, heard.sample_rate_hz, heard.clip.start_s is None
     if from_onset and len(samples) > LONG_S * rate:
         samples, from_onset = cut(samples, rate, length / sample_rate_hz, config), False

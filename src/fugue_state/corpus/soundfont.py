@@ -1,4 +1,4 @@
-"""The guitars of a SoundFont 2 file, as single notes: its looped samples, left to die away."""
+"""The guitars of a SoundFont 2 file as single notes: its looped samples, with a decay added."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fugue_state.errors import AudioError, CorpusError
 
 HEADER = struct.Struct("<20s5IBbHH")  # name, start, end, loop start, loop end, rate, key, cents, link, type
 RING_S = 5.0
-# How fast a string loses what lies below each frequency (and above the one before), in seconds.
+# Decay times in seconds, for partials below each frequency (and above the one before).
 BANDS = ((700.0, 1.6), (2500.0, 0.6), (float("inf"), 0.2))
 
 
 def read_soundfont(path: Path, prefixes: Sequence[str], sample_rate_hz: int) -> list[Guitar]:
     """Return one guitar for each prefix of sample names, e.g. `Steel AcGtr`.
 
-    SoundFont 2.04, sections 6.1 and 7.10. Raises CorpusError if the file is no SoundFont.
+    SoundFont 2.04, sections 6.1 and 7.10. Raises CorpusError if the file is not a SoundFont.
     """
     data = path.read_bytes()
     waves = np.frombuffer(_chunk(data, b"smpl", path), dtype="<i2").astype(np.float32) / 32768.0
@@ -38,7 +38,7 @@ def read_soundfont(path: Path, prefixes: Sequence[str], sample_rate_hz: int) -> 
         try:
             note = make_note(resample(ringing, rate, sample_rate_hz), sample_rate_hz, named_pitch_classes(name))
         except AudioError:
-            # Its names follow the keys, not always the tuning: then the ear alone decides.
+            # Sample names follow the keys, not always the pitch: then only the measured pitch counts.
             note = make_note(resample(ringing, rate, sample_rate_hz), sample_rate_hz, set())
         guitars[prefix].notes.append(note)
     return [g for g in guitars.values() if g.notes]
@@ -53,9 +53,9 @@ def _chunk(data: bytes, name: bytes, path: Path) -> bytes:
 
 
 def _ring(wave: Array, loop_start: int, loop_end: int, rate: int) -> Array:
-    """Repeat the loop for some seconds while level falls and the highs fall faster.
+    """Repeat the loop for some seconds while the level falls, faster at high frequencies.
 
-    A font leaves this to the synthesizer's envelopes; without it a string would never die.
+    A SoundFont leaves this to the synthesizer's envelopes; without it the string would never decay.
     """
     loop = wave[loop_start:loop_end]
     repeats = int(RING_S * rate) // max(len(loop), 1) + 1

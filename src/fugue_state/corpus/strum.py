@@ -1,4 +1,4 @@
-"""Chords strummed from single notes, with everything that varies between players."""
+"""Chords strummed from single notes, with the variation between players."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fugue_state.corpus.notes import FADE_S, Guitar
 
 OPEN_STRINGS = (40, 45, 50, 55, 59, 64)  # E2 A2 D3 G3 B3 E4
 GRAIN_S = 0.5
-SLOWEST_DECAY = 0.98  # of one such part to the next
+SLOWEST_DECAY = 0.98  # upper bound for the level ratio of successive grains
 FARTHEST_SHIFT = 4.5  # semitones; beyond it a resampled string sounds like a toy
 
 # Low E to high e; x is not played, frets above 9 are letters (a = 10).
@@ -34,7 +34,7 @@ POSITION_WEIGHTS = (0.55, 0.25, 0.2)
 
 @dataclass(frozen=True)
 class Stroke:
-    """One player's hand, drawn at random: times in seconds, levels in dB, pitches in semitones."""
+    """One player's stroke, drawn at random: times in seconds, levels in dB, pitches in semitones."""
 
     down: bool
     sweep_s: float
@@ -45,7 +45,7 @@ class Stroke:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, duration_s: float) -> Stroke:
-        """Draw a stroke."""
+        """Draw a random stroke."""
         damped = rng.random() < 0.15
         return cls(
             down=bool(rng.random() < 0.7),
@@ -63,7 +63,7 @@ def strings_of(voicing: str) -> list[int]:
 
 
 def choose_voicing(guitar: Guitar, chord: str, rng: np.random.Generator) -> list[int]:
-    """Choose a voicing that this guitar's notes can reach without being bent out of shape."""
+    """Choose a voicing that this guitar's notes can reach without large pitch shifts."""
     options = [strings_of(v) for v in VOICINGS[chord]]
     shifts = [max(guitar.reach(m) for m in option) for option in options]
     weights = np.array([w if s <= FARTHEST_SHIFT else 0.0 for w, s in zip(POSITION_WEIGHTS, shifts, strict=True)])
@@ -86,7 +86,7 @@ def strum(guitar: Guitar, chord: str, rng: np.random.Generator, config: StrumCon
 
 
 def _ring(guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np.random.Generator, rate: int) -> Array:
-    """Sum the strings, each detuned, delayed by the sweep and combed by the pick's place."""
+    """Sum the strings, each detuned, delayed by the sweep, and comb-filtered for the pick's position."""
     out = np.zeros(length, dtype=np.float32)
     order = notes if stroke.down else notes[::-1]
     gaps = np.cumsum(rng.uniform(0.6, 1.4, len(order)))
@@ -99,7 +99,7 @@ def _ring(guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np
         if 0 < lag < len(string):
             depth = np.float32(rng.uniform(0.1, 0.5))
             string = np.asarray(string - depth * np.concatenate([np.zeros(lag, np.float32), string[:-lag]]))
-        # Round robins and velocity layers differ in level; the hand decides, not the recording.
+        # Recordings differ in level; the stroke decides the level, not the recording.
         gain = 10.0 ** ((-20.0 - note.level_db + rng.normal(0.0, 2.0)) / 20.0)
         start = int(stroke.sweep_s * rate * (gaps[place] - gaps[0]) / max(gaps[-1] - gaps[0], 1e-9))
         room = min(len(string), length - start)
@@ -108,10 +108,10 @@ def _ring(guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np
 
 
 def ring_on(string: Array, length: int, rate: int) -> Array:
-    """Let a recording (N,) that ends before `length` ring on to it, as samplers do.
+    """Extend a recording (N,) that is shorter than `length`, as samplers do.
 
-    Its last half second is repeated, each time cross-faded with what was before and as much quieter
-    as the recording grew in half a second. Recordings shorter than 1.5 s stay as they are.
+    Its last half second is repeated and cross-faded, each time quieter by as much as the recording decayed in its last
+    half second. Recordings shorter than 1.5 s stay as they are.
     """
     grain, fade = int(GRAIN_S * rate), int(FADE_S * rate)
     body = string[: len(string) - fade]
@@ -133,7 +133,7 @@ def ring_on(string: Array, length: int, rate: int) -> Array:
 
 
 def _body(dry: Array, stroke: Stroke, rng: np.random.Generator, rate: int) -> Array:
-    """Give direct recordings a body: air and top-plate resonances, and a hand's brightness."""
+    """Give a direct recording a body: air and top-plate resonances, and a brightness that depends on the dynamics."""
     out = dry
     for low, high, most_db in ((85.0, 130.0, 5.0), (170.0, 260.0, 5.0), (350.0, 600.0, 3.0)):
         out = _peak(out, rng.uniform(low, high), rng.uniform(0.0, most_db), rng.uniform(2.0, 5.0), rate)
@@ -142,7 +142,7 @@ def _body(dry: Array, stroke: Stroke, rng: np.random.Generator, rate: int) -> Ar
 
 
 def _microphone(sound: Array, rng: np.random.Generator, rate: int) -> Array:
-    """Colour the sound by a microphone's place and put it into a small room."""
+    """Colour the sound as a microphone position would, and add a small room."""
     out = _peak(sound, rng.uniform(150.0, 800.0), rng.normal(0.0, 2.5), 0.8, rate)
     out = _peak(out, rng.uniform(1500.0, 5000.0), rng.normal(0.0, 3.0), 0.8, rate)
     high_pass = signal.butter(2, rng.uniform(40.0, 75.0), "high", fs=rate, output="sos")

@@ -1,1 +1,1 @@
-"""What sounds: events become voices, voices become blocks."""
+"""Sound: events become voices, and voices become blocks."""

@@ -1,4 +1,4 @@
-"""What every sound passes on its way out, offline and live: tone, then the room."""
+"""The effects that every sound passes through, offline and live: tone control, then the room."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fugue_state.score.model import Score
 
 @dataclass(frozen=True, eq=False)
 class Ringing:
-    """What a chain remembers of the sound before; it is never changed."""
+    """State that a chain carries from one block to the next; never modified in place."""
 
     tone: Wide
     tail: Tail
 
 
 class Chain:
-    """Tone and room of a score."""
+    """Tone control and reverb of a score."""
 
     def __init__(self, score: Score) -> None:
         rate = score.file.sample_rate_hz
@@ -34,7 +34,7 @@ class Chain:
         return Ringing(self._tilt.silence(channels), self._convolver.silence())
 
     def __call__(self, mix: Array, ringing: Ringing) -> tuple[Array, Array, Ringing]:
-        """Tone a mix (N, 2 or more) and put its first two channels into the room: dry, wet (N, 2), and what rings."""
+        """Filter a mix (N, 2 or more) and send its first two channels to the room: dry, wet (N, 2), new state."""
         dry, tone = self._tilt(mix, ringing.tone)
         wet, tail = self._convolver(dry[:, :2], ringing.tail)
         wet *= self._wet

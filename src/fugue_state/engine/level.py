@@ -1,4 +1,4 @@
-"""How loud an event is, and the level at which its loudness is held."""
+"""How loud an event is, and the gain that holds its loudness."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.layout import Layout
 from fugue_state.score.model import Loudness
 
-COMPARED = 4  # chords whose sound, intact and half forgotten, says what their mels mean
-CLOSE_DB = 1.0  # what is alike up to this tells nothing of what peaks mean
+COMPARED = 4  # chords that are rendered, intact and half forgotten, to calibrate loudness from mels
+CLOSE_DB = 1.0  # if the chords differ by less, no slope is fitted
 
 
 class Envelopes:
-    """The envelopes of events at a sample rate, each made once."""
+    """Envelopes of events at one sample rate; each is computed once."""
 
     def __init__(self, rate: int) -> None:
-        # Not a method: what holds itself goes only when the collector comes by.
+        # Not a cached method: that would be a reference cycle, freed only by the garbage collector.
         self._made = lru_cache(maxsize=8)(partial(_envelope, rate))
 
     def __call__(self, length: int, config: EnvelopeConfig) -> tuple[Array, float]:
-        """Return an envelope (N,), and how many dB it takes from a steady sound."""
+        """Return an envelope (N,), and by how many dB it lowers a steady sound."""
         return self._made(length, config)
 
 
@@ -41,18 +41,18 @@ def _envelope(rate: int, length: int, config: EnvelopeConfig) -> tuple[Array, fl
 
 
 def held_db(level_db: float, lufs: float, taken_db: float, loudness: Loudness) -> float:
-    """Return the level of an event that by itself is so loud; what its envelope takes is the composer's wish."""
+    """Return an event's level (dB) after its loudness is held; the envelope's loss is intended and not made up for."""
     if not loudness.hold:
         return level_db
     return level_db + min(HELD_LUFS - taken_db - lufs, loudness.lift_db)
 
 
 class Level:
-    """The gain that holds an event's loudness, as a score wants it.
+    """The gain that holds an event's loudness, as a score asks for.
 
-    The power of a mel's bands, each weighted as the ear does, stands for that of the sound. How far one is from the
-    other depends on how much of it are peaks: partials fill bands in another way than noise. It is measured on the
-    first chords, so many `at_once`.
+    Loudness is estimated from a mel: the power of its bands, K-weighted. The estimate is off by an amount that
+    depends on how peaky the bands are, since partials fill bands differently from noise. That offset is measured on
+    the first chords, `at_once` of them in parallel.
     """
 
     def __init__(self, piece: Layout, stream: Stream, at_once: int = 1) -> None:
@@ -62,7 +62,7 @@ class Level:
         ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
         centres = mel_to_hz(np.linspace(ends[0], ends[1], spec.n_mels + 2)[1:-1], spec.scale)
         self._weights = k_weighting(centres).astype(np.float32)
-        self._line = np.zeros(2), np.zeros(2)  # how much is peaks in dB, and what is missing in LU, at its ends
+        self._line = np.zeros(2), np.zeros(2)  # peakiness (dB) at both ends, and the offset (LU) there
         if self._loudness.hold:
             self._measure(piece, stream, at_once)
 
@@ -81,14 +81,14 @@ class Level:
         return np.asarray(self._transform.amplitude(mel[None])[0])
 
     def _seeming(self, bands: Array, envelope: Array) -> float:
-        """Return the loudness of a mel's bands (M, T) under an envelope (N,)."""
+        """Return the loudness estimated from a mel's bands (M, T) under an envelope (N,)."""
         with one_thread():
             power = self._weights @ bands**2
         gains = envelope[np.arange(len(power)) * len(envelope) // len(power)]
         return _db((power * gains**2).mean())
 
     def __call__(self, mel: Array, level_db: float, envelope: Array, taken_db: float) -> float:
-        """Return the gain for a mel (M, T) under an envelope (N,) that takes so much of a steady sound."""
+        """Return the gain for a mel (M, T) under an envelope (N,) that lowers a steady sound by `taken_db`."""
         lufs = 0.0
         if self._loudness.hold:
             bands = self._bands(mel)
@@ -102,12 +102,12 @@ def _db(power: np.float32) -> float:
 
 
 def _peaked_db(bands: Array) -> float:
-    """Return how much of a mel's bands (M, T) are peaks: 0 for a single one."""
+    """Return how peaky a mel's bands (M, T) are, in dB: 0 if only one band has power."""
     return _db((bands**2).sum()) - _db((bands.sum(axis=0) ** 2).sum())
 
 
 def _lufs(mel: Array, stream: Stream) -> float:
-    """Return the loudness of what a mel (M, T) sounds like."""
+    """Return the loudness of a mel (M, T) once it is inverted."""
     return event_lufs(stream.whole(mel), stream.spec.sample_rate_hz)
 
 

@@ -1,4 +1,4 @@
-"""A piece as it is played: every change of a hand is heard in the next block."""
+"""A piece played live: every change of a control is heard from the next block on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from fugue_state.score.log import Log, taken
 from fugue_state.score.model import MadeFor, Score
 from fugue_state.score.paths import Value
 
-RUNAWAY = 100.0  # of full scale, before the limiter: what is no music any more
+RUNAWAY = 100.0  # of full scale, before the limiter: anything louder is a fault
 QUIETEST_DB = -120.0
 
 
@@ -36,9 +36,9 @@ QUIETEST_DB = -120.0
 class PlayedBlock:
     """A block as it is heard: samples (N, 2) from `position` on, and what sounds at its beginning.
 
-    `strengths` (U,) are what the newest event is made with, `activations` (U,) how strongly units fire, `mel` (M,)
-    its column; in silence all that is asked for, nothing, and the floor. `peak` is in dB, `lufs` momentary.
-    `overloaded` says that the block fades to silence, as it was not a number or beyond all bounds.
+    `strengths` (U,) are those of the newest event, `activations` (U,) say how strongly units fire, `mel` (M,) is its
+    current column. In silence, `strengths` are those asked for now, `activations` are zero and `mel` is its floor.
+    `peak` is in dB, `lufs` is momentary. `overloaded`: the sound was NaN or far too loud, and fades to silence here.
     """
 
     position: int
@@ -68,18 +68,18 @@ class PlannedBlock:
 
     @property
     def settled(self) -> bool:
-        """Whether all that is heard in it is known."""
+        """Whether everything heard in it is known by now."""
         return all(passage.voice.settled for passage in self.passages)
 
 
 class Performance:
-    """A score played live: changes come in between blocks, blocks come out; it knows no clock and no threads.
+    """A score played live: changes come in between blocks, blocks come out. It uses no clock and no threads.
 
-    Its own changes are played at their times, so a take plays again as it was, and can be played on. The same
-    score and changes give the same samples. What is heard comes `latency` samples after `position`, for the limiter.
-    A score of quality `draft` is played without its vocoder. If `finer`, `advance` and `sound` go apart: what is
-    inverted as a whole sounds when all of it is known. Otherwise nothing is finer than `live`. It is made ready on so
-    many `cores`.
+    The score's own changes are played at their times, so a take replays as it was and can be continued. The same
+    score and changes give the same samples. The limiter delays the sound by `latency` samples after `position`.
+    A score of quality `draft` is played without its vocoder. If `finer`, call `advance` and `sound` separately: a
+    voice that is inverted as a whole can sound only once all of it is known. Otherwise `live` is the highest quality.
+    Preparation uses `cores` threads.
     """
 
     def __init__(self, score: Score, memory: Memory, *, finer: bool = False, cores: int = 1) -> None:
@@ -93,17 +93,17 @@ class Performance:
         self.latency: int = self._limiter.delay
         self._past = self._limiter.silence()
         self._meter = LoudnessMeter(self.rate, peak=False)
-        self._begun = 0  # where the present memory set in
-        self._parting: tuple[Player, int] | None = None  # a memory that fades, and its blocks left
+        self._begun = 0  # the position at which the current memory took over
+        self._parting: tuple[Player, int] | None = None  # a memory that fades out, and how many blocks it has left
         self._last = np.zeros((self.block, 2), dtype=np.float32)  # before the limiter
         self._quiet()
 
     def _quiet(self) -> None:
-        """Forget what rings in the room."""
+        """Clear the reverb tail."""
         self._ringing = self._player.chain.silence()
 
     def drop(self) -> None:
-        """Leave out what is left of all that sounds."""
+        """Cut off everything that sounds."""
         self._player.drop()
         self._parting = None
 
@@ -114,47 +114,47 @@ class Performance:
 
     @property
     def origin(self) -> int:
-        """Position at which the present memory set in; its log counts from there."""
+        """Position at which the current memory took over; its log counts from there."""
         return self._begun
 
     @property
     def score(self) -> Score:
-        """What is played, and what it was made for, without changes."""
+        """The score that is played, and the memory it is made for, without changes."""
         memory = self._player.piece.memory
         made_for = MadeFor(sha256=memory.fingerprint, chords=memory.labels, layers=memory.layers)
         return self._score.model_copy(update={"changes": (), "played_s": None, "made_for": made_for})
 
     @property
     def log(self) -> Log:
-        """All that was done since the present memory set in, by hands and by the score's own changes."""
+        """All changes since the current memory took over, by hand and by the score itself."""
         return self._player.conductor.log
 
     @property
     def values(self) -> dict[str, Any]:
-        """What every control is at, but those of single units."""
+        """The current value of every control, except those of single units."""
         return dict(self._player.conductor.values)
 
     @property
     def strengths(self) -> Strengths:
-        """What is asked for of every unit now (U,)."""
+        """The strengths that are asked for now (U,)."""
         return self._player.conductor.strengths
 
     @property
     def brushed(self) -> Strengths:
-        """What brushes alone have left of every unit (U,), without faders and what is planned."""
+        """The strengths (U,) that brushes alone have left, without faders and the plan."""
         return self._player.conductor.brushed
 
     @property
     def frozen(self) -> npt.NDArray[np.bool_]:
-        """The units (U,) that stay as they are."""
+        """Mask (U,) of the units that are frozen."""
         return self._player.conductor.frozen
 
     def change(self, path: str, value: Value = None) -> None:
-        """Move a control that a take records, from the next block on; InputError if it cannot be."""
+        """Move a control that takes record, from the next block on; InputError if it cannot be moved."""
         self._player.conductor.change(path, value)
 
     def back(self, path: str) -> list[tuple[str, Value]]:
-        """Return the moves that lead back to how things are now, once a control has moved."""
+        """Return the changes that restore the present state after this control is moved."""
         return self._player.conductor.back(path)
 
     def needs(self, path: str, value: Value) -> bool:
@@ -162,20 +162,20 @@ class Performance:
         return self._player.conductor.needs(path, value)
 
     def measure(self) -> None:
-        """Measure the memory for what a hand may ask for: takes its time, and needs nothing of what plays."""
+        """Measure the memory for any order a hand may choose; slow, and independent of what plays."""
         self._player.conductor.measure()
 
     def take(self) -> Score:
-        """Return the score with all changes so far, as long as was played: it renders to the same samples."""
+        """Return the score with all changes so far, as long as was played; it renders to the same samples."""
         played = self._player.conductor.position
         if not played:
             raise InputError("nothing was played yet: a take needs a block at least")
         return taken(self.score, self.log.since(0), played)
 
     def prepare(self, memory: Memory, name: str | None = None) -> Player:
-        """Make another memory ready to be swapped for: this takes a second, and needs nothing of what plays.
+        """Prepare another memory to be swapped in; takes about a second, and is independent of what plays.
 
-        `name` is what a take is to find it by: what it is called, or the path it was loaded from.
+        `name` is how a take will find the memory: its name, or the path it was loaded from.
         """
         score = self.score.model_copy(update={"made_for": None, "memory": name or memory.header.name})
         orders = [(path, value) for path, value in self.values.items() if path.endswith("/order")]
@@ -186,9 +186,9 @@ class Performance:
             return player
 
     def swap(self, memory: Memory | Player) -> None:
-        """Play on with another memory, best a prepared one: what sounds fades, the piece begins again.
+        """Continue with another memory, preferably a prepared one: the old sound fades out, the piece starts again.
 
-        Controls stay where they are, but what is done to single units, and freeze, do not. A take begins anew with it.
+        Controls keep their values, except for those of single units and freeze. A take starts afresh with the swap.
         """
         player = memory if isinstance(memory, Player) else self.prepare(memory)
         player.conductor.carry_on(self._player.conductor)
@@ -246,7 +246,7 @@ class Performance:
         return PlayedBlock(moment.position, sound, *moment.seen, peak, self._meter.momentary_lufs, wild)
 
     def _parted(self) -> list[Passage]:
-        """Return what is still heard of a memory that was swapped for another."""
+        """Return what is still heard of the memory that was swapped out."""
         if self._parting is None:
             return []
         player, left = self._parting
@@ -270,8 +270,8 @@ class Performance:
 def played(piece: Piece) -> Iterator[PlayedBlock]:
     """Play a take to its end; the last block may be longer than what is left.
 
-    At quality `final` every event is inverted as a whole, by the memory's own inverter, when all that hands did to it
-    is known: nothing was heard so live.
+    At quality `final` every event is inverted as a whole by the memory's own inverter, once all changes to it are
+    known. It therefore sounds better than it did live.
     """
     performance = Performance(piece.score, piece.memory, finer=piece.score.quality == "final")
     coming: deque[PlannedBlock] = deque()

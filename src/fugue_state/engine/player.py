@@ -1,4 +1,4 @@
-"""A memory at work: events that sound, and follow what is asked for."""
+"""A memory at work: the events that sound, kept up to date with the strengths asked for."""
 
 from __future__ import annotations
 
@@ -18,14 +18,13 @@ from fugue_state.piece.conductor import Bar, Conductor, Ramp
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.layout import Layout
 
-RESTS: dict[QualityName, int] = {"draft": 2, "live": 1, "final": 1}  # blocks, after one in which something is generated
+RESTS: dict[QualityName, int] = {"draft": 2, "live": 1, "final": 1}  # blocks without generating, after one with
 
 
 class Player:
-    """A memory at work: makes the events of a piece sound and keeps them true to what is asked for.
+    """A memory at work: makes the events of a piece sound and follows the strengths asked for.
 
-    If `finer`, what they sound like is only known when they are over. What is to be measured before is shared between
-    so many `cores`.
+    If `finer`, voices are inverted only when they are over. Calibration beforehand is shared between `cores` threads.
     """
 
     def __init__(self, piece: Layout, block: int | None = None, *, finer: bool = False, cores: int = 1) -> None:
@@ -40,11 +39,11 @@ class Player:
         self._level = Level(piece, self._streams[score.quality], cores)
         self.voices: list[StreamedVoice] = []
         self._finer = finer
-        self._resting = 0  # blocks in which nothing is generated but what begins
-        self.failed = False  # something was no number
+        self._resting = 0  # blocks left in which only new events are generated
+        self.failed = False  # the memory generated a NaN or an infinity
 
     def take_in(self, bar: Bar) -> None:
-        """Begin what begins, and bring what sounds nearer to the strengths asked for."""
+        """Start a bar's events, and update a sounding voice to the strengths asked for."""
         for voice in self.voices:
             voice.hold(bar.frozen)
         for event in bar.events:
@@ -61,10 +60,10 @@ class Player:
         )
 
     def _renew(self, strengths: Strengths) -> bool:
-        """Make one event anew that is not as it is asked for, if there is one.
+        """Generate one voice again whose strengths are out of date; return whether there was one.
 
-        Generating is what takes time: so one in a block, and none in those that follow. The newest goes first; while
-        strengths keep moving, all in turn.
+        Generating is slow, so a block renews one voice at most, and the blocks after it none. The newest voice goes
+        first; while strengths keep moving, all voices take turns.
         """
         stale = [v for v in self.voices if self.reached(v) and not np.array_equal(v.event.strengths, strengths)]
         if stale:
@@ -77,7 +76,7 @@ class Player:
         return self.piece.score.voices[voice.event.voice].forgets
 
     def _made(self, event: Event, trail: Trail) -> Made:
-        """Generate an event; what is not a number is silence."""
+        """Generate an event; a mel with NaN or infinities becomes silence."""
         memory = self.piece.memory
         mel, activations = observed(memory, event, trail)
         if not np.isfinite(mel).all():
@@ -89,7 +88,7 @@ class Player:
         return Made(event, mel, np.nan_to_num(activations), envelope, gain, trail)
 
     def passages(self, bar: Bar, position: int, block: int) -> list[Passage]:
-        """Play on by a block, and return what is heard in it, before the room."""
+        """Advance all voices by a block, and return what is heard of them, before the room."""
         if max(bar.gate) == 0.0:
             return []
         lengths = [(voice, block - max(0, voice.event.onset - position)) for voice in self.voices]
@@ -99,25 +98,25 @@ class Player:
         return faded(played, bar.gate, block)
 
     def leave(self) -> None:
-        """Part from voices that are over."""
+        """Remove voices that are over."""
         self.voices = [voice for voice in self.voices if not voice.over]
 
     def drop(self) -> None:
-        """Leave out what is left of all that sounds."""
+        """Cut off everything that sounds."""
         for voice in self.voices:
             voice.drop()
         self.voices = []
 
 
 def ramp_of(ends: Ramp, block: int) -> Array:
-    """Return a gain (block, 1) that moves evenly and arrives with the last sample."""
+    """Return a gain (block, 1) that moves linearly and reaches its end at the last sample."""
     begin, end = ends
     share = np.arange(1, block + 1, dtype=np.float32)[:, None] / np.float32(block)
     return np.float32(begin) + np.float32(end - begin) * share
 
 
 def faded(passages: list[Passage], ramp: Ramp, block: int) -> list[Passage]:
-    """Return passages under a gain that moves within a block."""
+    """Return passages multiplied by a gain ramp."""
     if ramp == (1.0, 1.0):
         return passages
     gain = ramp_of(ramp, block)[:, 0]

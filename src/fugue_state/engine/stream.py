@@ -24,15 +24,15 @@ from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Reading, Stream, StreamState
 from fugue_state.piece.event import Event
 
-RISE = 0.12  # of the way to a higher gain, in a block; to a lower one it goes at once
-LONGEST = 4096  # frames that are inverted as a whole: more would take gigabytes
+RISE = 0.12  # share of the way to a higher gain covered in one block; a lower gain is reached within the block
+LONGEST = 4096  # the most frames inverted as a whole: more would take gigabytes of memory
 
 
 @dataclass(frozen=True, eq=False)
 class Made:
-    """What an event is made into: mel (M, T), activations (U, steps), envelope (N,) at the file's rate, and gain.
+    """A generated event: mel (M, T), activations (U, steps), envelope (N,) at the file's rate, and gain.
 
-    Where only its strengths change, the `trail` saves work.
+    The `trail` saves work when the event is generated again with other strengths.
     """
 
     event: Event
@@ -45,7 +45,7 @@ class Made:
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """A part of a voice, from its sample `start` on, that is heard from sample `begin` of a block on; weights (N,)."""
+    """A part of a voice, from its sample `start`, that is heard from sample `begin` of a block on; weights (N,)."""
 
     voice: StreamedVoice
     start: int
@@ -53,13 +53,13 @@ class Passage:
     begin: int = 0
 
     def add_to(self, mix: Array) -> None:
-        """Make it sound, in a block (N, 2)."""
+        """Add it to a block (N, 2)."""
         sound = self.voice.sound(self.start, len(self.weights)) * self.weights
         mix[self.begin :] += pan(sound, self.voice.event.pan)
 
 
 class _Converted:
-    """What a stream has sounded, at the file's rate: samples come in as they are made, and go out in order."""
+    """A stream's output converted to the file's rate: samples are added as they are made, and taken in order."""
 
     def __init__(self, stream: Stream, rate: int) -> None:
         self._converter = Converter(stream.spec.sample_rate_hz, rate)
@@ -68,17 +68,17 @@ class _Converted:
         self._to_skip = stream.latency
 
     def needed(self, end: int) -> int:
-        """Return how many samples of the stream are needed for all before sample `end`."""
+        """Return how many samples of the stream are needed to produce all output before sample `end`."""
         return self._converter.needed(end)
 
     def add(self, sound: Array) -> None:
-        """Take the stream's next samples (n,)."""
+        """Append the stream's next samples (n,)."""
         skipped = min(self._to_skip, len(sound))
         self._to_skip -= skipped
         self._sound = np.concatenate([self._sound, sound[skipped:]])
 
     def take(self, start: int, count: int) -> Array:
-        """Return samples (count,) from `start` on, which must be where those before ended."""
+        """Return samples (count,) from `start` on; they can only be taken in order, without gaps."""
         sound = self._converter(self._sound, self._begin, start, count)
         kept = self._converter.first(start + count)
         self._sound, self._begin = self._sound[kept - self._begin :], kept
@@ -88,20 +88,20 @@ class _Converted:
 class StreamedVoice:
     """An event at the file's rate, sample by sample, from its onset on.
 
-    It reads as many frames ahead as the stream needs. When it is made into something else, frames whose phase is not
-    decided are read again: what was sounded goes on into what comes, without a click. Held, it reads the frame that
-    sounds for as long as it takes, and its envelope stands still.
+    It reads as many frames ahead as the stream needs. When the event is generated anew, frames whose phase is not yet
+    decided are read again, so that the sound continues without a click. While held, it repeats the frame that
+    sounds, and its envelope stands still.
     """
 
     def __init__(self, made: Made, stream: Stream, rate: int) -> None:
         self._made, self.stream = made, stream
-        self.waited = 0  # blocks since it was made
+        self.waited = 0  # blocks since it was last generated
         self._converted = _Converted(stream, rate)
         self._hop = stream.spec.hop * rate / stream.spec.sample_rate_hz
         self._gain = made.gain
         self._state = stream.start()
         self._fed = 0
-        self._stale = False  # what was read, but has no phase, is another now
+        self._stale = False  # the frames read ahead are out of date
         self._offset = 0  # frames that were read while it was held
         self._held: int | None = None
         self._position = self._age = 0
@@ -109,34 +109,34 @@ class StreamedVoice:
 
     @property
     def event(self) -> Event:
-        """What it plays."""
+        """The event it plays."""
         return self._made.event
 
     @property
     def trail(self) -> Trail:
-        """What making it left on the way."""
+        """Intermediate results of generating it, for the next time."""
         return self._made.trail
 
     @property
     def over(self) -> bool:
-        """Whether nothing of it is left."""
+        """Whether it has ended or was dropped."""
         return self._dropped or self._age >= len(self._made.envelope)
 
     @property
     def settled(self) -> bool:
-        """Whether what it sounds like is known."""
+        """Whether its sound is known by now."""
         return True
 
     def drop(self) -> None:
-        """Leave out what is left of it."""
+        """Cut off the rest of it."""
         self._dropped = True
 
     def renew(self, made: Made) -> None:
-        """Go on as something else of the same length."""
+        """Continue with a newly generated event of the same length."""
         self._made, self.waited, self._stale = made, 0, True
 
     def hold(self, held: bool) -> None:
-        """Stay at what sounds, or go on from there."""
+        """Hold the frame that sounds, or go on from it."""
         if held == (self._held is not None) or not self._fed:
             return
         first = self._fed - self.stream.open
@@ -147,14 +147,14 @@ class StreamedVoice:
         self._stale = True
 
     def _index(self, number: int) -> int:
-        """Return which frame of the mel is read at a time, in frames; after the last it stays."""
+        """Return which frame of the mel to read as frame `number` of the voice; beyond the end, the last one."""
         return min(max(0, number - self._offset), self._made.mel.shape[1] - 1) if self._held is None else self._held
 
     def _frames(self, start: int, end: int) -> Array:
         return self._made.mel[:, [self._index(number) for number in range(start, end)]]
 
     def due(self, count: int) -> Reading | None:
-        """Return what is to be read before its next samples (count,) can sound; None if nothing is."""
+        """Return what must be read before its next samples (count,) can sound; None if nothing is missing."""
         needed = self._converted.needed(self._position + count)
         until = math.ceil((needed + self.stream.latency) / self.stream.spec.hop)
         if until <= self._fed:
@@ -168,12 +168,12 @@ class StreamedVoice:
         return Reading(frames, self._state, anew)
 
     def take(self, sound: Array, state: StreamState) -> None:
-        """Take what came of what was due."""
+        """Take the sound and the state that came of a reading."""
         self._state = state
         self._converted.add(sound)
 
     def play(self, count: int, begin: int = 0) -> Passage:
-        """Go on by samples for which all was read; they are heard from `begin` on, with envelope and gain."""
+        """Advance by `count` samples, all read already; they are heard from `begin` on, with envelope and gain."""
         start = self._position
         self._position += count
         before, target = self._gain, self._made.gain
@@ -183,11 +183,11 @@ class StreamedVoice:
         return Passage(self, start, gain * self._shape(count), begin)
 
     def sound(self, start: int, count: int) -> Array:
-        """Return its bare samples (count,) from `start` on, which must be where those before ended."""
+        """Return its samples (count,) from `start` on, without envelope and gain; they can only be taken in order."""
         return self._converted.take(start, count)
 
     def _shape(self, count: int) -> Array:
-        """Return the envelope of the next samples (count,); held, it stays as it is."""
+        """Return the envelope of the next samples (count,); constant while held."""
         envelope = self._made.envelope
         if self._held is not None:
             return np.full(count, envelope[min(self._age, len(envelope) - 1)], dtype=np.float32)
@@ -218,19 +218,19 @@ class StreamedVoice:
 class Sketch(StreamedVoice):
     """A voice that only notes what it would read, and sounds once it is over: inverted as a whole, as well as can be.
 
-    Held for more than LONGEST frames, it falls back to the sound that it has live.
+    If it was held for so long that it has more than LONGEST frames, it falls back to its live sound.
     """
 
     def __init__(self, made: Made, stream: Stream, rate: int, invert: Callable[[Array], Array]) -> None:
         super().__init__(made, stream, rate)
         self._rate, self._invert = rate, invert
         self._noted: list[Array] = []  # frames (M,)
-        self._noted_as: list[tuple[Array, bool]] = []  # the same, as they would have been read, until it is long
+        self._noted_as: list[tuple[Array, bool]] = []  # the same as readings, until it is too long
         self._whole: Array | None = None
 
     @property
     def settled(self) -> bool:
-        """Whether what it sounds like is known."""
+        """Whether its sound is known by now."""
         return self.over or self._long
 
     @property
@@ -239,12 +239,12 @@ class Sketch(StreamedVoice):
 
     @property
     def mel(self) -> Array:
-        """What it has noted (M, T), without what was only read ahead."""
+        """Its noted frames (M, T), without those only read ahead."""
         whole = self._made.mel.shape[1] + self._offset
         return np.stack(self._noted[:whole] if self._held is None else self._noted, axis=1)
 
     def sound(self, start: int, count: int) -> Array:
-        """Return its bare samples (count,) from `start` on; a long voice can only be read in order."""
+        """Return its bare samples (count,) from `start` on, as Voice does; long voices can only be read in order."""
         if self._long:
             return super().sound(start, count)
         if self._whole is None:
@@ -259,7 +259,7 @@ class Sketch(StreamedVoice):
         return None
 
     def _note(self, frames: Array, *, anew: bool) -> bool:
-        """Note what would be read; return whether it has become too long. Then all before has been read as well."""
+        """Note frames instead of reading them; return whether it is too long now. If so, read all noted before."""
         kept = len(self._noted) - (self.stream.open if anew else 0)
         self._noted[kept:] = list(frames.T)
         if self._long:

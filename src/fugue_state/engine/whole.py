@@ -1,4 +1,4 @@
-"""Voices inverted as a whole, and blocks of what is known beforehand: how a score sounds offline.
+"""Offline playing: voices inverted as a whole, and blocks of events that are all known beforehand.
 
 How a block comes to be: every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores
 some time before it is due (`Coming`). A block adds up the parts of voices that fall in it, tones the mix and puts it
@@ -28,7 +28,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event, generated
 from fugue_state.score.model import Score
 
-EACH_AHEAD = 3  # voices for every core that are made before they are due, so that none has to wait
+EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,13 +40,13 @@ class WholeVoice:
 
     @property
     def ends(self) -> int:
-        """The sample after its last."""
+        """The sample after its last one."""
         return self.event.onset + len(self.samples)
 
 
 @dataclass(frozen=True)
 class State:
-    """All that one block leaves to the next."""
+    """Everything that one block hands on to the next."""
 
     position: int
     voices: tuple[WholeVoice, ...]
@@ -57,7 +57,7 @@ class State:
 class ResumePoint:
     """Where playing can go on: a state, its voices told by their events.
 
-    `handed` events were handed over before `position`; of these, none before number `first` rings on.
+    `handed` events had begun before `position`; of these, none before number `first` still rings.
     """
 
     position: int
@@ -70,8 +70,8 @@ class ResumePoint:
 class Block:
     """Sound (N, 2) from sample `position` on.
 
-    `stems`, where asked for, are (N, 2 S): dry, reverb and, of several voices, each by itself, dry; dry and
-    reverb add up to `samples`, the voices to dry.
+    `stems`, where asked for, are (N, 2 S): dry, reverb, then (if there are several voices) each voice, dry. Dry and
+    reverb add up to `samples`, the voices add up to dry.
     """
 
     position: int
@@ -80,7 +80,7 @@ class Block:
 
 
 class Instrument:
-    """A memory that is played as a score wants it: events become voices, mixed, toned and put into a room."""
+    """A memory played according to a score: events become voices, which are mixed, toned and put into a room."""
 
     def __init__(self, memory: Memory, score: Score, *, stems: bool = False) -> None:
         self.memory = memory
@@ -101,7 +101,7 @@ class Instrument:
     def step(self, samples: int, voices: Iterable[WholeVoice], state: State) -> tuple[Block, State]:
         """Play one block of so many samples, in which these voices begin.
 
-        Raises InputError for a voice that begins in the past, or that there is not.
+        Raises InputError for a voice that begins in the past, or whose number is out of range.
         """
         new = tuple(voices)
         self._check([voice.event for voice in new], state.position)
@@ -136,7 +136,7 @@ class Instrument:
         return WholeVoice(event, pan(self._shaped(event, placed), event.pan))
 
     def _shaped(self, event: Event, sound: Array) -> Array:
-        """Give a sound (N,) its envelope, its level, and the gain that holds its loudness."""
+        """Apply to a sound (N,) its envelope, its level, and the gain that holds its loudness."""
         gain, taken_db = self._envelopes(len(sound), event.envelope)
         shaped = sound * gain
         lufs = event_lufs(shaped, self._rate) if self._loudness.hold else 0.0
@@ -150,7 +150,7 @@ def _ringing(voices: Iterable[WholeVoice], position: int) -> tuple[WholeVoice, .
 
 
 class Coming:
-    """The voices of events in their order, made beside each other some time before they are due."""
+    """The voices of events in order, rendered in parallel some time before they are due."""
 
     def __init__(self, make: Callable[[Event], WholeVoice], events: Iterable[Event], pool: Executor) -> None:
         self._make, self._events, self._pool = make, iter(events), pool
@@ -168,21 +168,21 @@ class Coming:
         return [self._waiting.popleft()[1].result() for _ in range(count) if self._ahead()]
 
     def _ahead(self) -> bool:
-        """Have as many voices made as are wanted ahead of time; return whether any is left."""
+        """Start rendering enough voices ahead of time; return whether any are left."""
         for event in islice(self._events, EACH_AHEAD * cores() - len(self._waiting)):
             self._waiting.append((event, self._pool.submit(self._make, event)))
         return bool(self._waiting)
 
     def stop(self) -> None:
-        """Make no more."""
+        """Cancel the voices that have not been started."""
         for _, voice in self._waiting:
             voice.cancel()
 
 
 def play(instrument: Instrument, events: Iterable[Event], samples: int, block: int) -> Iterator[Block]:
-    """Play events that are known beforehand, for `samples` samples in blocks of `block`.
+    """Play events that are all known beforehand: `samples` samples, in blocks of `block`.
 
-    The sound does not depend on the block's length, nor on how many cores make it.
+    The sound does not depend on the block length, nor on the number of cores.
     """
     return (heard for heard, _ in play_on(instrument, events, samples, block))
 
@@ -192,12 +192,12 @@ def play_on(
 ) -> Iterator[tuple[Block, ResumePoint]]:
     """Play as `play` does, each block with the place after it; from `place` on as if there had been no break.
 
-    `events` are all those of the piece, `block` is what it was before the break.
+    `events` must be all events of the piece, and `block` the same as before the interruption.
     """
     if block < 1:
         raise InputError(f"a block holds at least 1 sample, got {block}")
     state, handed = instrument.start(), 0
-    sounding: deque[Event] = deque()  # from the oldest that rings on
+    sounding: deque[Event] = deque()  # from the oldest that still rings
     waiting = iter(events) if place is None else islice(events, place.first, None)
     with ThreadPoolExecutor(cores()) as pool:
         coming = Coming(instrument.voice, waiting, pool)

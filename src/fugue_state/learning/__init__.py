@@ -1,6 +1,6 @@
 """Learning a memory and its vocoder: the only folder that imports PyTorch, Lightning Fabric and scikit-learn.
 
-Whoever only plays has none of them: then there is nothing here to import, and that is said.
+An installation for playing only lacks these packages; importing this folder then says so.
 """
 
 from fugue_state.errors import check_installed

@@ -1,4 +1,4 @@
-"""Statistics of a batch that is spread over several processes."""
+"""Statistics of a batch that is split over several processes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def processes() -> int:
 
 
 class _Sum(torch.autograd.Function):
-    """Sum over all processes; every process's loss flows back into every process's summand."""
+    """Sum over all processes; gradients flow from every process's loss into every process's summand."""
 
     @staticmethod
     def forward(_: Any, x: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ class _Sum(torch.autograd.Function):
 
 
 def moments(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
-    """Return mean and (biased) variance of `x` over `dims` and over all processes' batches of the same size."""
+    """Return mean and (biased) variance of `x` over `dims` and over the equally large batches of all processes."""
     count = processes()
     if count == 1:
         variance, mean = torch.var_mean(x, dims, correction=0)

@@ -1,4 +1,4 @@
-"""Small changes to real and generated mels alike, so that few clips are not learned by heart."""
+"""Small changes applied to real and generated mels alike, so that few clips are not memorized."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class Augment:
         self._shift = config.shift_s * spec.sample_rate_hz / spec.hop
         low, high = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
         centres = np.linspace(low, high, spec.n_mels + 2)[1:-1]
-        # How many bands a semitone is at each band: to first order, a shift by part of one moves it by that part.
+        # Width of a semitone in bands, at each band; smaller shifts are taken as proportional.
         above = hz_to_mel(mel_to_hz(centres, spec.scale) * 2.0 ** (1.0 / 12.0), spec.scale)
         semitone = (above - centres) / (centres[1] - centres[0])
         self._semitone = torch.tensor(semitone, dtype=torch.float32, device=device)
         self._tilt = torch.linspace(-1.0, 1.0, spec.n_mels, device=device)
 
     def __call__(self, mel: Tensor, draw: Tensor) -> Tensor:
-        """Change mels (B, 1, M, T) by what was drawn for each: (B, 4) within -1..1; zeros change nothing."""
+        """Change mels (B, 1, M, T), each by its draw: (B, 4) within -1..1; zeros change nothing."""
         shift, level, pitch, tilt = draw[:, :, None].unbind(1)
         config = self._config
         bands = _moved(mel.shape[2], pitch * config.pitch_semitones * self._semitone)
@@ -39,7 +39,7 @@ class Augment:
 
 
 def _moved(size: int, by: Tensor) -> Tensor:
-    """Return matrices (B, size, size) that move every place by (B, size) places, interpolating; the ends are held."""
+    """Return matrices (B, size, size) that shift each place by (B, size) places, interpolating; ends are repeated."""
     places = torch.arange(size, device=by.device)
     source = (places - by).clamp(0, size - 1)
     return functional.relu(1.0 - (source[:, :, None] - places).abs())

@@ -33,8 +33,8 @@ from fugue_state.settings import Settings, checked
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
 UNKNOWN = "unknown"
 HISTORY_ROWS = 12
-ALIKE = 0.7  # a spread below it is told as a limit
-WEAK = 0.9  # ... and so is a chord named less often than this
+ALIKE = 0.7  # a smaller spread is mentioned under the limits
+WEAK = 0.9  # ... and so is a chord that is named correctly less often than this
 SHARES = ("accuracy", "worst_class")
 SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&!:@$])")
 MEASURED = "`fugue measure` found this; its distances see more detail, so they are larger:"
@@ -52,10 +52,10 @@ MEANINGS = {
 
 
 class Card(Settings):
-    """What `card.json` holds.
+    """The contents of `card.json`.
 
-    `measures` is what an Examiner found, `history` what it found of every checkpoint (as for `trend`), `measured` what
-    `measure_memory` found, `minutes` how long it was trained, `sheet` a picture's path from the folder.
+    `measures` are the figures of an Examiner, `history` those of every checkpoint (as for `trend`), `measured` those of
+    `measure_memory`. `minutes` is how long it was trained, `sheet` the path of a picture within the folder.
     """
 
     name: str
@@ -75,9 +75,9 @@ class Card(Settings):
 
     @classmethod
     def of(cls, header: MemoryHeader, **known: Any) -> Card:
-        """Return the card of a memory, with what is known besides; InputError for a figure that is not finite.
+        """Return the card of a memory, with further known values; InputError for a figure that is not finite.
 
-        The history tells the minutes, if nothing else does.
+        Without `minutes`, they are taken from the history.
         """
         about = {key: value for key, value in header.model_dump().items() if key in cls.model_fields}
         history: Sequence[Mapping[str, float]] = known.get("history") or ({},)
@@ -121,10 +121,10 @@ def write_run_card(
     theme: Theme = DEFAULT,
     watcher: Watcher | None = None,
 ) -> tuple[Path, Path]:
-    """Write the card of a run from what is in its folder, with a new sheet; measure it beside a corpus if given.
+    """Write the card of a run from what is in its folder, with a new sheet; measure it against a corpus if given.
 
-    What an earlier card tells of the same memory is kept. Raises InputError if there is no such
-    folder, or a card is there and `force` is not set; CheckpointError if there is no whole memory.
+    Values of an earlier card of the same memory are kept. Raises InputError if there is no such
+    folder, or a card exists and `force` is not set; CheckpointError if there is no complete memory.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such run folder")
@@ -154,7 +154,7 @@ def write_run_card(
 
 
 def _card_before(folder: Path, memory: Memory, watcher: Watcher) -> Card:
-    """Return what an earlier card says: the history in any case, figures only of the same memory."""
+    """Return the earlier card: its history and settings in any case, its figures only if the memory is the same."""
     empty = Card.of(memory.header)
     if not (folder / CARD_FILE).is_file():
         return empty
@@ -174,7 +174,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """Return nested figures with None for what JSON cannot hold, such as the decay of a sound that never falls."""
+    """Return nested figures with None for values that JSON cannot hold, such as an infinite decay time."""
     if isinstance(value, Mapping):
         return {key: _finite(inner) for key, inner in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -201,7 +201,7 @@ def as_markdown(card: Card, folder: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Return text that Markdown shows as it is, on one line, even in a table."""
+    """Return text that Markdown shows literally, on one line, even in a table."""
     return SPECIAL.sub(r"\\\1", _plain(text))
 
 
@@ -210,7 +210,7 @@ def _words(key: str) -> str:
 
 
 def _plain(text: str) -> str:
-    """Return text on one line that can be written as UTF-8, whatever bytes a file name had."""
+    """Return text on one line that can be encoded as UTF-8, whatever bytes a file name contained."""
     readable = text.encode("utf-8", "replace").decode("utf-8")
     return "".join(c if c.isprintable() else " " for c in readable)
 
@@ -273,7 +273,7 @@ def _measures(card: Card) -> list[str]:
 
 
 def _history(history: Sequence[Mapping[str, float]]) -> str:
-    """Return a table of checkpoints, evenly chosen, the first and the last among them."""
+    """Return a table of evenly chosen checkpoints, including the first and the last."""
     keys = [key for key in ("step", "minutes", *MEANINGS) if any(key in entry for entry in history)]
     last = len(history) - 1
     chosen = sorted({round(i * last / (HISTORY_ROWS - 1)) for i in range(HISTORY_ROWS)})
@@ -282,7 +282,7 @@ def _history(history: Sequence[Mapping[str, float]]) -> str:
 
 
 def _measured(measured: Mapping[str, Any]) -> list[str]:
-    """Return a table for each group of sets of sounds, and one of everything else that is a number."""
+    """Return a table for each group of sound sets, and one for all other numbers."""
     parts = []
     for group in ("chords", "distance", "timbre"):
         sets: Mapping[str, Mapping[str, Any]] = measured.get(group, {})

@@ -1,4 +1,4 @@
-"""Labels for clips that have none: clusters of clips alike in harmony and timbre, heard from their mels."""
+"""Labels for unlabelled clips: clusters of clips that are alike in harmony and timbre, judged by their mels."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fugue_state.corpus.advice import Mels
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import InputError, counted
 
-# Fundamentals and low partials, 170 to 660 Hz at half weight, tell a chord; higher ones belong to other pitch classes.
+# Fundamentals and low partials (170 to 660 Hz at half weight) tell a chord; higher partials have other pitch classes.
 CENTRE_OCTAVE, OCTAVES = 3.6, 1.0
-SHAPE = 8  # numbers that describe the shape of the spectrum
+SHAPE = 8  # cepstral coefficients of the spectrum's shape
 CHUNK = 256
 DIGITS = 6
 TINY = 1e-9
@@ -29,10 +29,10 @@ TINY = 1e-9
 def cluster_mels(
     data: MelSet, spec: MelSpec, clusters: int | None = None, config: ClusterConfig | None = None
 ) -> MelSet:
-    """Return the same mels with clusters as labels, "1" the largest; one cluster is no label at all.
+    """Return the same mels with clusters as labels, "1" the largest; a single cluster means no labels.
 
-    Without a number the one of the clearest silhouette is taken, rather more than fewer, and one if nothing is
-    clear. The same mels give the same clusters. Raises InputError for more clusters than different clips.
+    Without a number, the one with the clearest silhouette is taken: the higher one if in doubt, and a single cluster
+    if nothing is clear. The same mels give the same clusters. Raises InputError for more clusters than distinct clips.
     """
     config = config or ClusterConfig()
     plain = replace(data, label=np.zeros_like(data.label), labels=())
@@ -56,16 +56,16 @@ def cluster_mels(
 
 
 def features(mels: Mels, spec: MelSpec, timbre_weight: float) -> Wide:
-    """Return what clips (n, M, T) are compared by (n, 12 + 9): unit chroma, then weighted timbre.
+    """Return the features by which clips (n, M, T) are compared (n, 12 + 9): unit chroma, then weighted timbre.
 
-    The chroma is folded from the linear magnitudes of the mean over time; timbre is the rough shape of the
-    mean spectrum (its cepstrum) and how far the level falls from the first half to the second.
+    The chroma is folded from the linear magnitudes of the mean over time. Timbre is the rough shape of the
+    mean spectrum (its cepstrum), and how far the level falls from the first half to the second.
     """
     magnitudes = Updates(spec)
     fold = librosa.filters.chroma(sr=spec.sample_rate_hz, n_fft=spec.n_fft, ctroct=CENTRE_OCTAVE, octwidth=OCTAVES)
     chunks = (mels[start : start + CHUNK].astype(np.float32) for start in range(0, len(mels), CHUNK))
     parts = [_features(chunk, magnitudes, fold, timbre_weight) for chunk in chunks]
-    # Differences too small to mean anything must not decide how many clips are different.
+    # Rounded, so that meaningless differences do not make clips distinct.
     return np.concatenate(parts).round(DIGITS)
 
 
@@ -75,8 +75,8 @@ def _features(mels: Array, magnitudes: Updates, fold: Array, timbre_weight: floa
     amplitude = transform.amplitude(mels).mean(-1)
     level_db = 20.0 * np.log10(np.maximum(amplitude, TINY))
     mean = np.clip((level_db - spec.floor_db) * (2.0 / spec.range_db) - 1.0, -1.0, 1.0)
-    # Clips as the frames of one mel: one matrix product instead of many. The root keeps one loud string from
-    # outvoting the rest of the chord.
+    # All clips as the frames of one mel: one matrix product instead of many. The square root keeps one loud string
+    # from dominating the chord.
     linear = magnitudes(mean.T[None].astype(np.float32))[0]
     chroma = np.sqrt(linear) @ fold.T
     chroma /= np.linalg.norm(chroma, axis=1, keepdims=True) + TINY
@@ -87,7 +87,7 @@ def _features(mels: Array, magnitudes: Updates, fold: Array, timbre_weight: floa
 
 
 class _Fits:
-    """Clusters of the same features in different numbers."""
+    """Clusterings of the same features with different numbers of clusters."""
 
     def __init__(self, found: Wide, different: int, config: ClusterConfig) -> None:
         self.found, self.different, self.config = found, different, config
@@ -97,9 +97,10 @@ class _Fits:
         return KMeans(count, n_init=self.config.starts, random_state=self.config.seed).fit(self.found)
 
     def settled(self, count: int) -> Whole | None:
-        """Return `count` clusters (n,), none of them a few strays; None if there are no such.
+        """Return `count` clusters (n,), none of them made of a few strays; None if that is not possible.
 
-        Strays would cost a cluster, so a few more are tried and those of strays join their neighbours.
+        Strays would take up a cluster, so a few more clusters are tried, and those of strays are merged into their
+        neighbours.
         """
         for tried in range(count, min(count + self.config.spare, self.different) + 1):
             index = self._without_strays(self.means(tried))
@@ -116,9 +117,9 @@ class _Fits:
 
 
 def _clearest(fits: _Fits) -> Whole | None:
-    """Return the most clusters (n,) whose silhouette is nearly the best, or None if none is clear.
+    """Return the largest number of clusters (n,) whose silhouette is nearly the best; None if none is clear.
 
-    A kind of sound in two clusters does no harm, two kinds in one do.
+    Splitting one kind of sound does no harm, but merging two does.
     """
     config, count = fits.config, len(fits.found)
     if np.sqrt(fits.found.var(axis=0).sum()) < config.least_spread:
@@ -133,7 +134,7 @@ def _clearest(fits: _Fits) -> Whole | None:
 
 
 def _by_size(index: Whole) -> Whole:
-    """Return clusters (n,) numbered by size, the largest 0; of equal ones the one that comes first."""
+    """Return clusters (n,) renumbered by size, the largest 0; ties by first occurrence."""
     names, firsts, sizes = np.unique(index, return_index=True, return_counts=True)
     order = np.lexsort((firsts, -sizes))
     place = np.empty(int(names.max()) + 1, dtype=np.int64)

@@ -1,4 +1,4 @@
-"""Spectrograms that no guitar ever made, with magnitudes that are known: what forgetting will ask for."""
+"""Degraded spectrograms with known magnitudes, like those that forgetting will produce."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ Random = torch.Generator
 
 
 def degrade(magnitude: Tensor, random: Random, share: float) -> tuple[Tensor, Tensor]:
-    """Return magnitudes (B, T, F), about a `share` of them masked, smeared or mixed, and which are whole (B,).
+    """Return magnitudes (B, T, F), about a `share` of them masked, smeared or mixed, and which are intact (B,).
 
-    Every kind that the bending of a network brings about is there: regions missing in frequency and in time,
+    Covers the kinds of damage that bending a network causes: regions missing in frequency and in time,
     energy spread along either, and two memories at once.
     """
     out = magnitude.clone()

@@ -1,4 +1,4 @@
-"""What learns: networks with their optimizers and averaged weights, whose state can be kept and taken up again."""
+"""Learners: networks with their optimizers and averaged weights, whose state can be saved and restored."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fugue_state.settings import Settings
 
 
 class RunSettings(Settings):
-    """Everything that decides what a run learns; it is only ever continued with the same, but for rounding.
+    """Everything that decides what a run learns; a run can only be continued with the same (rounding aside).
 
-    `needed` is about how many steps it takes, `guessed` whether no run has confirmed that.
+    `needed` is about how many steps it takes; `guessed` says that no run has confirmed this number yet.
     """
 
     needed: ClassVar[int]
@@ -38,15 +38,15 @@ class RunSettings(Settings):
 
     @abstractmethod
     def shrunk(self, processes: int) -> Self:
-        """Return these settings with a network and batch that soon show what is hopeless."""
+        """Return these settings with a small network and batch, which quickly show what is hopelessly slow."""
 
     @abstractmethod
     def ways(self, before: Self | None) -> Mapping[str, Self]:
-        """Return the ways of computing a step that the settings leave open, by name; first the one of before."""
+        """Return, by name, the ways of computing a step that the settings leave open; the earlier run's comes first."""
 
 
 class Learner(ABC):
-    """Makes steps; what a step does depends on the settings and the step's number alone.
+    """Makes training steps; what a step does depends only on the settings and the step's number.
 
     `kind` names its state in files, `columns` its losses; `leaves` are the files that it adds to a run's folder.
     """
@@ -60,18 +60,18 @@ class Learner(ABC):
 
     @abstractmethod
     def step(self, left: float = 1.0) -> dict[str, float]:
-        """Take a step, with this part of the budget left; return the losses."""
+        """Take a step, with this share of the budget left; return the losses."""
 
     @abstractmethod
     def networks(self) -> Mapping[str, nn.Module]:
-        """Return all networks, by where their tensors are in the state."""
+        """Return all networks, by the prefix of their tensors in the state."""
 
     @abstractmethod
     def optimizers(self) -> Mapping[str, Any]:
-        """Return all optimizers, by where their tensors are in the state."""
+        """Return all optimizers, by the prefix of their tensors in the state."""
 
     def state(self) -> dict[str, npt.NDArray[Any]]:
-        """Return everything that a later step depends on, by name."""
+        """Return everything that later steps depend on, by name."""
         arrays: dict[str, npt.NDArray[Any]] = {"step": np.array(self.step_count)}
         for name, network in self.networks().items():
             arrays |= {f"{name}/{key}": array for key, array in arrays_of(network).items()}
@@ -81,7 +81,7 @@ class Learner(ABC):
         return arrays
 
     def restore(self, arrays: Arrays, path: Path) -> None:
-        """Take over a state; CheckpointError names what does not fit."""
+        """Restore a state; CheckpointError names what does not fit."""
         self.step_count = int(arrays["step"])
         for name, network in self.networks().items():
             fill(network, _within(arrays, name), path)
@@ -91,19 +91,19 @@ class Learner(ABC):
             for key, array in _within(arrays, name).items():
                 number, field = key.split("/")
                 tensor = torch.from_numpy(array)
-                # In the memory format of the weights: the fused step reads both side by side.
+                # In the memory format of the weights, as the fused optimizer step needs.
                 own = tensor if field == "step" else torch.zeros_like(weights[int(number)].data).copy_(tensor)
                 values.setdefault(int(number), {})[field] = own
             optimizer.load_state_dict(optimizer.state_dict() | {"state": values})
 
     def _average(self, average: nn.Module, network: nn.Module, decay: float) -> None:
-        """Let averaged weights follow a network; the first steps count for more."""
+        """Update averaged weights from a network; early on, the average follows faster."""
         decay = min(decay, (1 + self.step_count) / (10 + self.step_count))
         follow = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
         follow(list(average.parameters()), list(network.parameters()), 0)
 
     def _check(self, loss: Tensor, what: str, remedy: str) -> None:
-        """Raise TrainingError if a loss is not a number."""
+        """Raise TrainingError if a loss is NaN or infinite."""
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"step {self.step_count}: {what} is {loss.item()}; the last checkpoint is kept; {remedy} may help"
@@ -115,7 +115,7 @@ def _within(arrays: Arrays, place: str) -> dict[str, npt.NDArray[Any]]:
 
 
 def keyed_random(*key: int) -> torch.Generator:
-    """Return a generator for this key; splitmix-style mixing keeps neighbours apart."""
+    """Return a random generator for this key; splitmix-style mixing decorrelates neighbouring keys."""
     seed = 0
     for part in key:
         seed = (seed * 6364136223846793005 + part * 0x9E3779B97F4A7C15 + 1442695040888963407) % 2**63

@@ -1,4 +1,4 @@
-"""A memory's lesson: sounds made ready, and a training that is measured, heard and seen, with a card at its end."""
+"""A memory's lesson: sounds are prepared, and the training is measured, previewed and ends with a card."""
 
 from __future__ import annotations
 
@@ -44,15 +44,15 @@ from fugue_state.progress import Track, untracked
 from fugue_state.settings import checked
 
 PREVIEWS = "previews"
-NAMED_FILES = 12  # of those that are left out
+NAMED_FILES = 12  # files left out that are named
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What is asked of a memory, before its sounds are known.
+    """What is asked of a memory before its sounds are known.
 
-    `clusters`: how many clusters of like sounds stand in for labels, or `auto`; None leaves the labels of the folder,
-    and is `auto` where it has none.
+    `clusters` is how many clusters of similar sounds replace labels, or `auto`. None uses the folder's labels, or
+    `auto` if it has none.
     """
 
     name: str
@@ -66,7 +66,7 @@ class Wish:
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a run learns, and from which clips; `clustered` if clusters of them stand in for labels."""
+    """What a run learns, and from which clips; `clustered` if clusters replace labels."""
 
     settings: MemoryRun
     corpus: Corpus
@@ -74,7 +74,7 @@ class Lesson:
 
 
 def prepare(corpus: Corpus, wish: Wish, cache: Cache, track: Track = untracked) -> Lesson:
-    """Cut the recordings of a corpus, and return what is to be learned; how many clusters there are may still be open.
+    """Cut the recordings of a corpus and return the lesson; the number of clusters may still be open.
 
     Raises InputError for more clusters than clips, or labels that cannot be learned.
     """
@@ -97,7 +97,7 @@ def prepare(corpus: Corpus, wish: Wish, cache: Cache, track: Track = untracked) 
 
 
 def _number_of(clusters: int | str | None, clips: int) -> int | None:
-    """Return the number of clusters asked for; None if none is, or `auto`."""
+    """Return the number of clusters asked for; None if there is none, or for `auto`."""
     if clusters is None or clusters == AUTO:
         return None
     text = str(clusters)
@@ -116,10 +116,11 @@ def hold(
     option: str = "feature_maps",
     theme: Theme = DEFAULT,
 ) -> tuple[MemoryHeader, Pace[MemoryRun]]:
-    """Hold a lesson: return the best memory of the run, and how fast it went.
+    """Hold a lesson: return the best memory of the run, and its pace.
 
-    Tells what to expect: one of the `smaller` widths is taken where too few steps fit; `option` is what sets it.
-    Raises as `Run.check` and `teach` do, CorpusError for sounds that cannot be learned from.
+    Reports what to expect. If too few steps fit into the budget, one of the `smaller` widths is used; `option` is the
+    name of the setting for the width. Raises as `Run.check` and `teach` do, CorpusError for sounds that cannot be
+    learned from.
     """
     run.check(lesson.settings)
     with run:
@@ -131,9 +132,9 @@ def hold(
 
 
 def material(run: Run, lesson: Lesson, cache: Cache) -> tuple[Lesson, MelSet]:
-    """Return the mels to learn from, and the lesson with the labels that they have; say what is odd about them."""
+    """Return the mels to learn from, and the lesson with their labels; report anything unusual."""
     watcher, settings = run.watcher, lesson.settings
-    with run.fabric.rank_zero_first():  # the others find the mels in the cache
+    with run.fabric.rank_zero_first():  # the other processes then find the mels in the cache
         mels = load_mels(lesson.corpus, settings.mel, cache, labelled=not lesson.clustered, track=watcher.track)
     for path, reason in mels.left_out[:NAMED_FILES]:
         watcher.note(f"left out {path}: {reason}")
@@ -153,10 +154,10 @@ def material(run: Run, lesson: Lesson, cache: Cache) -> tuple[Lesson, MelSet]:
 
 
 def teach(run: Run, lesson: Lesson, mels: MelSet, theme: Theme = DEFAULT) -> MemoryHeader:
-    """Train a memory as `train` does, and keep the best by what an Examiner finds.
+    """Train a memory as `train` does, and keep the best as judged by an Examiner.
 
-    Leaves previews (a sheet and a sound at doubling steps), measures, a log for TensorBoard and the
-    card of the best memory in the run's folder; says at every save how it gets on. Raises as `train` and
+    Writes previews (a sheet and a sound at doubling steps), measurements, a TensorBoard log and the
+    card of the best memory into the run's folder, and reports progress at every save. Raises as `train` and
     Examiner do.
     """
     settings, say = lesson.settings, run.watcher.say
@@ -201,13 +202,13 @@ def learn(
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
 ) -> Memory:
-    """Learn a memory from class folders of sounds, or from a flat one, and return the best.
+    """Learn a memory from class folders of sounds, or from a flat folder, and return the best.
 
-    The short way to `hold`, on the CPU; the memory is called as its folder. Long recordings are cut as `cut_corpus`
-    says. What `train` leaves `auto` is whichever way is fastest here; without a `model`, its width is one whose steps
-    fit into the budget's minutes. In a flat folder, or if `clusters` asks for some, clusters of like sounds stand in
-    for labels; 1 learns without. Ctrl-C ends it after the step, and keeps what was learned. Raises CorpusError for
-    sounds that cannot be learned from, and as `hold` does.
+    A shortcut for `hold` on the CPU; the memory is named after its folder. Long recordings are cut as in `cut_corpus`.
+    Where `train` says `auto`, the way that is fastest here is used. Without a `model`, its width is chosen so that
+    enough steps fit into the budget's minutes. In a flat folder, or if `clusters` is given, clusters of similar sounds
+    replace labels; 1 learns without labels. Ctrl-C stops after the current step and keeps what was learned. Raises
+    CorpusError for sounds that cannot be learned from, and as `hold` does.
     """
     sounds, folder = asked.path("the folder of sounds", sounds), asked.path("the folder of a run", folder)
     asked.kind("budget", budget, Budget, "Budget(minutes=10)")
@@ -228,7 +229,7 @@ def learn(
 
 
 def _told(step: int, found: Mapping[str, float]) -> str:
-    """Return what was found, in one line."""
+    """Return the measurements in one line."""
     parts = []
     if "accuracy" in found:
         parts.append(f"{100 * found['accuracy']:.0f} % of the chords named as asked")

@@ -1,4 +1,4 @@
-"""What is kept of a run's steps: losses as CSV, and all of it as TensorBoard shows it, where that is installed."""
+"""The log of a run's steps: losses as CSV, and everything for TensorBoard if it is installed."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MISSING = "note: no TensorBoard log is written; pip install tensorboard, and the
 
 
 class Log:
-    """Losses, measures, sheets and sounds of a run, in its folder.
+    """Losses, measurements, sheets and sounds of a run, in its folder.
 
-    `columns` names the losses. What is there of steps after `step`, from which a run goes on, is dropped (of the
-    losses) or hidden (in TensorBoard). `say` is told in one line if TensorBoard is not installed.
+    `columns` names the losses. A run continues from `step`: later losses are dropped, later TensorBoard entries are
+    hidden. If TensorBoard is not installed, `say` is called once with a line that says so.
     """
 
     FILES: ClassVar[tuple[str, ...]] = (LOSS_FILE,)
@@ -60,7 +60,7 @@ class Log:
             self._events.close()
 
     def losses(self, step: int, losses: Mapping[str, float], elapsed_s: float) -> None:
-        """Keep the losses of a step; they are written some steps at a time."""
+        """Log the losses of a step; they are written to the file several steps at a time."""
         values = (f"{losses[name]:.5f}" for name in self._columns)
         self._waiting.append(",".join([str(step), *values, f"{elapsed_s:.1f}"]))
         if len(self._waiting) >= FLUSH_STEPS:
@@ -69,17 +69,17 @@ class Log:
             self._scalars("loss", step, losses)
 
     def flush(self) -> None:
-        """Write the losses that wait."""
+        """Write the losses that are buffered."""
         with self._path.open("a", encoding="utf-8") as file:
             file.writelines(f"{line}\n" for line in self._waiting)
         self._waiting.clear()
 
     def measures(self, step: int, figures: Mapping[str, float]) -> None:
-        """Keep what was measured of the memory of a step."""
+        """Log the measurements of the memory at a step."""
         self._scalars("measure", step, figures)
 
     def preview(self, step: int, sheet: Path, sound: Path) -> None:
-        """Keep the sheet (PNG) and the sound of a step."""
+        """Log the sheet (PNG) and the sound of a step."""
         if self._events is None:
             return
         from PIL import Image
@@ -96,13 +96,13 @@ class Log:
 
 
 def steps_logged(folder: Path) -> int:
-    """Return the last step that the run in a folder has logged."""
+    """Return the last step logged by the run in a folder."""
     lines = _lines(folder / LOSS_FILE)
     return int(lines[-1].partition(",")[0]) if lines else 0
 
 
 def _lines(path: Path) -> list[str]:
-    """Return the lines of a CSV of losses; the last one is left out if whoever wrote it was killed within it."""
+    """Return the lines of a CSV of losses, without a last line left incomplete by a killed process."""
     text = path.read_text(encoding="utf-8") if path.is_file() else ""
     head, *lines = text[: text.rfind("\n") + 1].splitlines() or [""]
     return [line for line in lines if line.count(",") == head.count(",") and line.partition(",")[0].isdecimal()]

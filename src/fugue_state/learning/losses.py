@@ -1,4 +1,4 @@
-"""What the generator and the discriminator are asked to do."""
+"""The losses of the generator and of the discriminator."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def generator_hinge(fake: Tensor) -> Tensor:
 def mel_statistics(real: Tensor, fake: Tensor) -> Tensor:
     """Squared distance between the statistics of two batches of mels (B, 1, M, T).
 
-    A generated mel has no real partner, so comparing pairs would pull every sample towards the
-    average chord. What two batches with the same labels must share is how they are distributed:
-    the mean and the standard deviation of every band in every frame. The squared distance of
-    means has the gradient of the true distance, for the noise of the batches adds a constant.
+    A generated mel has no real counterpart, so comparing pairs would pull every sample towards the
+    average chord. Two batches with the same labels should instead have the same distribution:
+    the same mean and standard deviation of every band in every frame. The squared distance of
+    means has the gradient of the true distance, since the noise of the batches only adds a constant.
     """
     (real_mean, real_variance), (fake_mean, fake_variance) = moments(real, (0,)), moments(fake, (0,))
     mean = functional.mse_loss(fake_mean, real_mean)

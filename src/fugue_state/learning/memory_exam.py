@@ -1,4 +1,4 @@
-"""How a memory gets on while it is being trained: the same few questions every time."""
+"""Measuring a memory while it is being trained, in the same way every time."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
-# A point of accuracy weighs as much as 8 % of distance.
+# One percentage point of accuracy weighs as much as 8 % of distance.
 ACCURACY_POWER = 8
-LEAST_ACCURACY = 0.01  # below it the score stays finite
+LEAST_ACCURACY = 0.01  # lower accuracies count as this, so that the score stays finite
 
 Classes = Mapping[str, Mels]
 
 
 def score(distance: float, accuracy: float | None = None) -> float:
-    """Return one figure to choose a memory by, lower is better: distance / accuracy ** 8."""
+    """Return a single figure for choosing the best memory, lower is better: distance / accuracy ** 8."""
     return distance if accuracy is None else distance / max(accuracy, LEAST_ACCURACY) ** ACCURACY_POWER
 
 
 class Examiner:
-    """Examines the memories of a run, one after another: same latents, same real clips.
+    """Examines the memories of a run one after another, with the same latents and the same real clips.
 
-    The real clips are held out if the corpus has any that are, else half of the training clips.
-    `per_class` sounds of each chord are named; `mels` in all, at least `per_class` of each class,
-    are compared with as many real ones (of a class with fewer clips, with those there are).
-    Raises InputError if `labels` are not those of the training mels, or an inverter is not known.
+    The real clips are held-out ones if the corpus has at least four, otherwise up to half of the training clips.
+    `per_class` sounds of each chord are named. `mels` in total, at least `per_class` of each class,
+    are compared with as many real ones (or with all there are, in a class with fewer clips).
+    Raises InputError if `labels` are not those of the training mels, or the inverter is unknown.
     """
 
     def __init__(
@@ -78,12 +78,12 @@ class Examiner:
     def __call__(self, generator: Generator, header: MemoryHeader) -> dict[str, float]:
         """Examine a generator.
 
-        Returns, where the clips suffice to tell:
+        Returns, if there are enough clips for it:
         `score`, lower is better;
         `accuracy`, `worst_class`, `clarity` of chords named as asked, 0..1, if the labels are triads;
         `frechet`, `kid` to the real clips, and `frechet_real`, from training clips to them;
         `spread`, how far samples of a class lie apart: 1 as far as training clips, 0 all the same;
-        `held_out`, how many held-out clips were compared with, 0 if training clips had to do.
+        `held_out`, the number of held-out clips compared with, 0 if training clips were used instead.
         Raises CheckpointError for a header of another MelSpec or other labels, TrainingError for a
         mel that is not finite.
         """
@@ -103,7 +103,7 @@ class Examiner:
         return figures | self._spread(made) | {"held_out": float(self.held_out)}
 
     def _names(self, made: Mapping[str, Array], memory: Memory) -> dict[str, float]:
-        """Name the first sounds of every class by how they begin: inverting is most of the work."""
+        """Name the first sounds of every class by their beginning, because inverting is most of the work."""
         if not self._named:
             return {}
         frames = round(EXAMINE_HEARD_S * self._spec.sample_rate_hz / self._spec.hop)
@@ -113,18 +113,18 @@ class Examiner:
         return {"accuracy": table.accuracy, "worst_class": table.worst_class, "clarity": table.clarity}
 
     def _spread(self, made: Classes) -> dict[str, float]:
-        """Compare how far mels of a class lie apart with the training clips of that class."""
+        """Compare how far mels of a class are apart with how far training clips of that class are."""
         ours = self._within(made)
         real_apart = sum(self._apart.values())
         return {"spread": sum(ours[name] for name in self._apart) / real_apart} if real_apart > 0 else {}
 
     def _within(self, classes: Classes) -> dict[str, float]:
-        """Return the mean distance within each class of two or more."""
+        """Return the mean distance within each class that has at least two mels."""
         points = {name: self._embedded(part[: self._each]) for name, part in classes.items()}
         return {name: float(pdist(part).mean()) for name, part in points.items() if len(part) > 1}
 
     def _suffice(self, classes: Classes) -> bool:
-        """Say whether there are as many mels as real ones to compare with, and enough."""
+        """Say whether there are enough mels, and as many as real ones to compare with."""
         enough = sum(self._counts.values()) >= FEWEST
         return enough and all(len(classes[name]) >= count for name, count in self._counts.items())
 
@@ -147,7 +147,7 @@ class Examiner:
 
 
 def _shuffled(learned: MelSet, names: Sequence[str], seed: int) -> Classes:
-    """Return the training mels by class, each in an order drawn by seed."""
+    """Return the training mels by class, each class in an order drawn by seed."""
     order = np.random.default_rng(seed).permutation(len(learned.label))
     mels, label = learned.mels, learned.label
     if names == ("",):

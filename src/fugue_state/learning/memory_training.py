@@ -1,4 +1,4 @@
-"""Learning a memory: a generator and its discriminator, of which the best averaged generator is kept."""
+"""Training a memory: a generator and its discriminator; the best averaged generator is kept."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from fugue_state.memory.checkpoint import save_memory
 
 MEASURE_FILE = "measures.jsonl"
 FORMATS = {"channels_last": torch.channels_last, "contiguous": torch.contiguous_format}
-# Other ways of computing a step, in the order in which they are preferred: precision and layout.
+# Ways of computing a step, in order of preference: precision and layout.
 WAYS: tuple[tuple[PrecisionName, LayoutName], ...] = (
     ("fp32", "channels_last"),
     ("bf16", "channels_last"),
     ("fp32", "contiguous"),
 )
-TRIAL_MAPS, TRIAL_BATCH = 16, 4  # of the network that finds out what is hopeless
+TRIAL_MAPS, TRIAL_BATCH = 16, 4  # size of the network that quickly shows what is hopelessly slow
 FIRST_PREVIEW = 125
 
 Examine = Callable[[layers.Generator, MemoryHeader], Mapping[str, float]]
@@ -54,10 +54,10 @@ Preview = Callable[[layers.Generator, MemoryHeader], None]
 
 
 class MemoryRun(RunSettings):
-    """What a memory learns.
+    """The settings of a memory's run.
 
-    `slicing`: how long recordings were cut. `clusters`: how many were made of the sounds to stand in for labels; None
-    for the folder's own.
+    `slicing`: how long recordings were cut. `clusters`: how many clusters of sounds replace labels; None for the
+    folder's own labels.
     """
 
     needed: ClassVar[int] = STEPS_NEEDED
@@ -71,7 +71,7 @@ class MemoryRun(RunSettings):
     data: tuple[DataSource, ...] = ()
 
     def header(self, step: int, metrics: Mapping[str, float] | None = None) -> MemoryHeader:
-        """Return what the memory of a step says about itself."""
+        """Return the header of the memory at a step."""
         return MemoryHeader(
             name=self.name,
             model=self.model,
@@ -88,7 +88,7 @@ class MemoryRun(RunSettings):
         return self.model.feature_maps
 
     def as_wide(self, width: int) -> Self:
-        """Return these settings with other feature maps."""
+        """Return these settings with another number of feature maps."""
         return self.model_copy(update={"model": self.model.model_copy(update={"feature_maps": width})})
 
     def shrunk(self, processes: int) -> Self:
@@ -97,7 +97,7 @@ class MemoryRun(RunSettings):
         return narrow._computed(batch=min(TRIAL_BATCH * processes, self.train.batch))
 
     def ways(self, before: Self | None) -> dict[str, Self]:
-        """Return the precisions and layouts that are left open."""
+        """Return the combinations of precision and layout that are left open."""
         train, earlier = self.train, None if before is None else (before.train.precision, before.train.layout)
         open_ways = [way for way in WAYS if train.precision in {AUTO, way[0]} and train.layout in {AUTO, way[1]}]
         open_ways.sort(key=lambda way: earlier not in {way, (way[0], AUTO)})
@@ -114,7 +114,7 @@ class Trainer(Learner):
     """Generator and discriminator that learn from each other.
 
     Several processes share a step: each takes its part of one global batch, and all statistics
-    are those of the whole batch, so their number does not change what is learned.
+    are those of the whole batch, so the number of processes does not change what is learned.
     """
 
     kind: ClassVar[str] = "training state"
@@ -154,7 +154,7 @@ class Trainer(Learner):
 
     def step(self, left: float = 1.0) -> dict[str, float]:
         """Take one step of the discriminator and one of the generator; return the losses."""
-        del left  # the rates stay
+        del left  # the learning rates are constant
         self.generator.train()
         real, label, z, draws = self._batch(self.step_count)
         with self._autocast():
@@ -165,7 +165,7 @@ class Trainer(Learner):
             scores = self._judge(torch.cat([shown, shown_fake.detach()]), label.repeat(2), 2)
         loss_d = discriminator_hinge(*scores.float().chunk(2))
         self._descend(self._discriminator_optimizer, "discriminator", loss_d)
-        # Only a look at the discriminator now: neither its weights nor their norms move.
+        # The discriminator only scores here: neither its weights nor its spectral norms change.
         self.discriminator.eval().requires_grad_(False)
         with self._autocast():
             loss_g = generator_hinge(self.discriminator(shown_fake, label).float())
@@ -183,7 +183,7 @@ class Trainer(Learner):
         return torch.autocast(self._fabric.device.type, torch.bfloat16, enabled=self.run.train.precision == "bf16")
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw real mels, labels, latents and augmentations (2, B, 4) of this process; by seed and step alone."""
+        """Draw this process's real mels, labels, latents and augmentations (2, B, 4), by seed and step alone."""
         train, count, to_device = self.run.train, len(self._label), self._fabric.to_device
         mine = slice(self._fabric.global_rank, None, self._fabric.world_size)
         places = range(step * train.batch, (step + 1) * train.batch)[mine]
@@ -203,7 +203,7 @@ class Trainer(Learner):
         optimizer.step()
 
     def averaged(self) -> layers.Generator:
-        """Return the averaged generator as it is played, its batch-norm statistics taken again."""
+        """Return the averaged generator for playing, with its batch-norm statistics re-estimated."""
         result = copy.deepcopy(self.average)
         reestimate_statistics(result, self.run.train.seed)
         return as_played(result)
@@ -236,8 +236,9 @@ def train(
 ) -> MemoryHeader:
     """Train until the run ends, and leave a memory in its folder.
 
-    It is the best one so far by `examine`, which is asked at every save and returns measures, among them a `score`
-    (lower is better); without it, the newest. `preview` is shown the memory at doubling steps. Raises as `Run.learn`.
+    It is the best so far by `examine`, which is called at every save and returns measures including a `score`
+    (lower is better); without `examine`, it is the newest. `preview` gets the memory at doubling steps. Raises as
+    `Run.learn`.
     """
     trainer = Trainer(settings, data, run.fabric)
     best = _Best(run.folder, trainer, examine)
@@ -251,14 +252,14 @@ def train(
 
 
 class _Best:
-    """The memory in a run's folder: the best so far, with what was measured at every save beside it."""
+    """The memory in a run's folder: the best so far, together with the measurements at every save."""
 
     def __init__(self, folder: Path, trainer: Trainer, examine: Examine | None) -> None:
         self._folder, self._trainer, self._examine = folder, trainer, examine
         self.header = trainer.run.header(0)
 
     def keep(self, last: bool) -> None:
-        """Write the averaged memory if it is better than that of any step before."""
+        """Write the averaged memory if it is better than at any earlier save."""
         del last
         step, averaged = self._trainer.step_count, self._trainer.averaged()
         header = self._trainer.run.header(step)
@@ -276,7 +277,7 @@ class _Best:
 
 
 def read_measures(folder: Path) -> list[dict[str, float]]:
-    """Return what was measured at each save of a run so far, oldest first."""
+    """Return the measurements at each save of a run so far, oldest first."""
     path = folder / MEASURE_FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     return [json.loads(line) for line in lines]

@@ -1,4 +1,4 @@
-"""The generator as it is learned, and the discriminator that teaches it."""
+"""The generator as it is trained, and its discriminator."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, label: Tensor) -> Tensor:
         """Normalize (B, C, H, W) for labels (B,)."""
-        # In the precision of the activations: promoted to single, these two steps cost as much as a layer.
+        # In the activations' precision: in single precision, these two steps would take as long as a layer.
         gain, shift = (p[label].to(x.dtype)[:, :, None, None] for p in (self.gain, self.shift))
         shifted: Tensor = self.norm(x) * gain + shift
         return shifted
@@ -107,8 +107,8 @@ class Discriminator(nn.Module):
             inputs = width
         self.convs = nn.Sequential(*convs)
         self.last = spectral_norm(nn.Conv2d(inputs, inputs, 3, 1, 1))
-        # How much the batch varies is seen as well, so that sameness is noticed. Added, not one more
-        # channel: a map of 513 channels leaves the fast memory format.
+        # The batch's variation is an input, too, so that sameness is noticed. It is added, not appended as a
+        # channel: a map of 513 channels would fall out of the fast memory format.
         self.vary = spectral_norm(nn.Linear(1, inputs, bias=False)) if minibatch_statistics else None
         self.score = spectral_norm(nn.Linear(inputs, 1))
         self.project = spectral_norm(nn.Embedding(labels, inputs)) if labels else None
@@ -117,7 +117,7 @@ class Discriminator(nn.Module):
     def forward(self, mel: Tensor, label: Tensor, batches: int = 1) -> Tensor:
         """Score mels (B, 1, M, T) with labels (B,): (B,), higher is more real.
 
-        They may be several `batches`, one after another: each has statistics of its own.
+        They may be several `batches` in sequence, each with its own batch statistics.
         """
         x = self.convs(mel)
         seen = self.last(x)
@@ -132,7 +132,7 @@ class Discriminator(nn.Module):
 
 
 def _spread(x: Tensor) -> Tensor:
-    """Return the mean standard deviation over the batch, for each of it: (B, 1)."""
+    """Return the mean standard deviation over the batch, repeated for each item: (B, 1)."""
     variance = moments(x.float(), (0,))[1]
     return torch.sqrt(variance + 1e-8).mean().expand(len(x), 1)
 
@@ -143,15 +143,15 @@ def _initialize(module: nn.Module) -> None:
 
 
 def reestimate_statistics(generator: Generator, seed: int, batches: int = 32, batch: int = 64) -> None:
-    """Set the running batch-norm statistics to those of the weights as they are now.
+    """Set the running batch-norm statistics to those of the current weights.
 
-    Averaged weights keep the running statistics of other weights; samples blur until the
-    means and variances are taken again over fresh latents.
+    Averaged weights come with running statistics of other weights; samples are blurred until the
+    means and variances are estimated again over fresh latents.
     """
     norms = [m for m in generator.modules() if isinstance(m, SyncedBatchNorm)]
     for norm in norms:
         norm.reset_running_stats()
-        norm.synced = False  # one process does this, the others would not answer
+        norm.synced = False  # only one process runs this; synchronizing would wait for the others
         norm.momentum = None  # a plain average over all batches
     labels = max(len(generator.config.labels), 1)
     random = torch.Generator().manual_seed(seed)

@@ -1,4 +1,4 @@
-"""Learning as this machine does it best: steps are timed, in each way of computing them and of smaller networks."""
+"""Finding the fastest way to train on this machine: steps are timed, for each way and for smaller networks."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from fugue_state.learning.run import Run
 AnyRun = TypeVar("AnyRun", bound=RunSettings)
 Step = Callable[[], object]
 
-TRIES = 2  # timed steps of each way; the shortest counts, for others may use the machine as well
-HOPELESS = 2.0  # times as long as the fastest, on a small network: not tried on the real one
-CLEARLY = 0.8  # of the first way's time: below it another is taken, so that chance does not decide
-SLOWER = 1.5  # times as long as the fastest: then a run that goes on elsewhere is computed in another way there
-SMALLEST_TOLD = 24  # a size from which on none that is smaller is advised
-WORTH_TIMING = 20  # steps, below which timing would take longer than learning
-LEARNING = 0.9  # of the time goes into steps; the rest into measuring and saving
+TRIES = 2  # timed steps of each way; the shortest counts, as other programs may use the machine, too
+HOPELESS = 2.0  # times as long as the fastest on a small network: not tried on the real one
+CLEARLY = 0.8  # share of the first way's time that another must stay below to be chosen, so that chance does not decide
+SLOWER = 1.5  # times as long as the fastest: a continued run switches to another way beyond this
+SMALLEST_TOLD = 24  # at this width or below, no smaller one is suggested
+WORTH_TIMING = 20  # with fewer steps, timing would take longer than training
+LEARNING = 0.9  # share of the time spent in steps; the rest goes into measuring and saving
 
 
 @dataclass(frozen=True)
 class Pace(Generic[AnyRun]):
-    """How a run is best computed here, and how far that leads.
+    """The best way to compute a run here, and how far it gets.
 
-    `slower` says how many times as long each way takes as the one taken. `steps` is how many are made when the budget
-    ends, `needed` how many should be. `step_s` is 0 if nothing was timed. `asked` is the run as it was before a
-    smaller network was taken.
+    `slower` gives each way's time per step relative to the chosen way. `steps` is the number of steps when the budget
+    ends, `needed` how many there should be. `step_s` is 0 if nothing was timed. `asked` is the run before a
+    smaller network was chosen.
     """
 
     run: AnyRun
@@ -44,17 +44,17 @@ class Pace(Generic[AnyRun]):
 
     @property
     def minutes_needed(self) -> float:
-        """Minutes in which as many steps fit as are needed."""
+        """Minutes that the needed steps take."""
         return self.needed * self.step_s / LEARNING / 60.0
 
 
 def find_pace(run: Run, settings: AnyRun, build: Callable[[AnyRun], Step], smaller: Sequence[int] = ()) -> Pace[AnyRun]:
-    """Find how this machine computes a run fastest, and how far that leads within its budget.
+    """Find the fastest way to compute a run on this machine, and how far it gets within its budget.
 
-    What the settings leave open is timed, in whole steps as of `build`; where too few fit, one of the `smaller` widths
-    is taken. The first way is taken unless another is clearly faster, and if there are too few steps for timing to be
-    worth it; a run that goes on is computed as it was before unless that is far slower here. What is hopeless is found
-    out with a small network, before it costs minutes. Raises RuntimeError if no way works on this device.
+    Whatever the settings leave open is timed, in whole steps made by `build`; if too few steps fit, one of the
+    `smaller` widths is used. The first way is used unless another is clearly faster, or if there are too few steps
+    for timing to pay off. A continued run keeps its way unless that is far slower here. A small network rules out
+    hopelessly slow ways before they cost minutes. Raises RuntimeError if no way works on this device.
     """
     budget, done, needed, agree = run.budget, run.done, settings.needed, run.fabric.broadcast
     before = run.before(type(settings))
@@ -81,7 +81,7 @@ def find_pace(run: Run, settings: AnyRun, build: Callable[[AnyRun], Step], small
 
 
 def reached(budget: Budget, step_s: float, done: int = 0) -> int:
-    """Return the step at which a budget ends, `done` steps after the run's start."""
+    """Return the step at which a budget ends, if `done` steps were made before."""
     ends = [] if budget.steps is None else [max(done, budget.steps)]
     if budget.minutes is not None:
         ends.append(done + int(LEARNING * budget.minutes * 60.0 / step_s))
@@ -94,13 +94,13 @@ def _best(seconds: Mapping[str, float], clearly: float) -> str:
 
 
 def _timed(runs: Mapping[str, AnyRun], build: Callable[[AnyRun], Step]) -> dict[str, float]:
-    """Return the seconds of a step of each run, in turn; what this device cannot do is left out."""
+    """Return the seconds per step of each run, timed in turn; those that this device cannot compute are left out."""
     steps: dict[str, Step] = {}
     refused: RuntimeError | None = None
     for name, run in runs.items():
         try:
             steps[name] = build(run)
-            steps[name]()  # the first one prepares what the others use
+            steps[name]()  # warm-up
         except RuntimeError as error:
             steps.pop(name, None)
             refused = error
@@ -116,7 +116,7 @@ def _timed(runs: Mapping[str, AnyRun], build: Callable[[AnyRun], Step]) -> dict[
 
 
 def told(pace: Pace[AnyRun], budget: Budget, option: str) -> list[str]:
-    """Return what a pace means for whoever waits, in a line or two; `option` sets the width of a network."""
+    """Return a line or two about a pace for the user; `option` is the name of the setting for the width."""
     if not pace.step_s:
         return []
     taken, asked = pace.run.width, pace.asked.width
@@ -139,5 +139,5 @@ def told(pace: Pace[AnyRun], budget: Budget, option: str) -> list[str]:
 
 
 def _longer(times: float) -> str:
-    # What is hopeless was timed on a small network alone: on the real one it may be worse by far.
+    # Hopelessly slow ways were timed only on a small network; on the real one they may be far worse.
     return "far longer" if times > HOPELESS else f"{times:.1f} times as long"

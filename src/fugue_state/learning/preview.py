@@ -1,4 +1,4 @@
-"""A memory at a glance and at a listen, while it is being trained."""
+"""A quick look at and listen to a memory while it is being trained."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PEAK = 0.97
 def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAULT) -> tuple[Path, Path]:
     """Write the sheet and the sound of a step into `folder`; return `step_0000125.png` and `.flac`.
 
-    The latents are the same at every step. The folder is made if it is missing.
+    The latents are the same at every step. The folder is created if missing.
     """
     output_folder(folder)
     sheet, sound = (folder / f"step_{step:07d}{suffix}" for suffix in (".png", ".flac"))
@@ -32,9 +32,9 @@ def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAUL
 
 
 def preview_sound(memory: Memory) -> Array:
-    """Return one chord of every label after the other (or samples of none), short and without clicks: (N,).
+    """Return one chord of every label in sequence (or samples, without labels), short and without clicks: (N,).
 
-    Turned down as a whole if it would clip.
+    Attenuated as a whole if it would clip.
     """
     count = len(memory.labels) or PREVIEW_COLUMNS
     z = memory.latents(count, SHEET_SEED)

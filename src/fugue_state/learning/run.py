@@ -1,4 +1,4 @@
-"""A run: a network learns in a folder, and can be stopped at any step and go on as if it had not been."""
+"""A run: a network learns in a folder. It can be stopped at any step and continued as if uninterrupted."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from fugue_state.progress import Track, untracked
 from fugue_state.settings import AnySettings, Settings, checked
 
 STATE_FILE = "state.safetensors"
-LEAST_S = 1e-6  # that a step takes, whatever the clock says
-ROUNDS = {"precision", "layout"}  # settings with which a run may go on otherwise: they only round differently
+LEAST_S = 1e-6  # shortest duration assumed, for coarse clocks
+ROUNDS = {"precision", "layout"}  # settings that may differ when a run continues, since they only affect rounding
 
 
 class Begin(Enum):
-    """How a run begins: in a folder without one, with the one that is there, or in place of it."""
+    """How a run begins: in a folder without a run, by continuing the one there, or by replacing it."""
 
     NEW = "new"
     RESUME = "resume"
@@ -45,7 +45,7 @@ class Begin(Enum):
 
 @dataclass(frozen=True)
 class Progress:
-    """One step of a run, for whoever watches."""
+    """A step of a run, for progress displays."""
 
     step: int
     losses: dict[str, float]
@@ -55,7 +55,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Watcher:
-    """Whoever waits for a run: is told of steps, news and notes, and may stop it."""
+    """Callbacks of whoever waits for a run: gets steps, news and notes, and may stop it."""
 
     step: Callable[[Progress], None] = lambda _: None
     say: Callable[[str], None] = lambda _: None
@@ -63,16 +63,16 @@ class Watcher:
     stop: Callable[[], bool] = lambda: False
 
     def note(self, line: str) -> None:
-        """Tell what is worth knowing before going on."""
+        """Report something worth knowing before going on."""
         self.say(f"note: {line}")
 
 
 class Run:
-    """A folder that a network learns in until a budget is spent, in one process or in several.
+    """A folder in which a network learns until a budget is spent, in one process or in several.
 
-    It holds the settings, the state to go on from and the logs; what was learned is put beside them. As a context, it
-    keeps other processes out of the folder, and Ctrl-C asks for a stop after the step; a second one stops at once.
-    A budget in minutes counts from the first step on; one in steps from the run's beginning.
+    It holds the settings, the state to continue from and the logs; what was learned is stored beside them. As a context
+    manager it locks the folder against other processes; Ctrl-C then stops after the current step, a second Ctrl-C at
+    once. A budget in minutes counts from the first step on, one in steps from the run's beginning.
     """
 
     def __init__(
@@ -86,18 +86,18 @@ class Run:
         self.folder, self.budget, self.begin = folder, budget, begin
         self.watcher = watcher or Watcher()
         self.stopped = False
-        self.log: Log  # from the first step on, in the first process
+        self.log: Log  # set at the first step, in the first process only
         self._compute = compute or ComputeConfig(accelerator="cpu")
         self._open = contextlib.ExitStack()
 
     @cached_property
     def fabric(self) -> Fabric:
-        """What runs the steps on the devices asked for; InputError if they are not there."""
+        """The Fabric that runs steps on the devices asked for; InputError if they are not available."""
         return make_fabric(self._compute)
 
     @property
     def first(self) -> bool:
-        """Whether this is the one process that writes and tells."""
+        """Whether this is the process that writes files and reports."""
         return bool(self.fabric.is_global_zero)
 
     def __enter__(self) -> Run:
@@ -111,14 +111,14 @@ class Run:
 
     def __exit__(self, kind: object, *_: object) -> None:
         self._open.close()
-        if kind is None:  # together: a process that goes early may abort as its connections break
+        if kind is None:  # together: if one process leaves early, others may abort when connections break
             self.fabric.barrier()
             if torch.distributed.is_initialized():
                 torch.distributed.destroy_process_group()
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Let Ctrl-C ask for a stop; only a main thread can be asked."""
+        """Let Ctrl-C ask for a stop; only possible in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -132,20 +132,20 @@ class Run:
         if self.stopped:
             raise KeyboardInterrupt
         self.stopped = True
-        self.watcher.say("")  # below the bar
+        self.watcher.say("")  # below the progress bar
         self.watcher.say("stopping after this step; everything is kept")
 
     def check(self, settings: Settings) -> None:
-        """Make sure that this may be learned here: it begins, or is what the run in the folder learns.
+        """Check that these settings may be learned here: a new run, or the same as the run in the folder.
 
-        Raises InputError if there is a run already that is not to be continued or replaced, none to resume, or
-        one with other settings; the first difference is named. How a step is computed may differ.
+        Raises InputError if a run exists that is neither to be continued nor replaced, if there is none to resume, or
+        if it has other settings; the first difference is named. How a step is computed may differ.
         """
         before = self.before(type(settings))
         if before is not None:
             then = _decisive(before.model_dump(mode="json"))
             for key, now in _decisive(settings.model_dump(mode="json")).items():
-                # What an older version did not write down is not known.
+                # An older version may not have stored this setting.
                 if key in before.model_fields_set and then[key] != now:
                     difference = _first_difference(key, then[key], now)
                     raise InputError(f"{self.folder}: the run was started with {difference}")
@@ -153,20 +153,20 @@ class Run:
             raise InputError(f"{self.folder}: holds a run already; --resume continues it, --force starts over")
 
     def before(self, kind: type[AnySettings]) -> AnySettings | None:
-        """Return the settings that a run which goes on was started with; InputError if it cannot go on."""
+        """Return the settings that a continued run was started with; InputError if it cannot be continued."""
         return read_settings(self.folder, kind) if self.begin is Begin.RESUME else None
 
     @property
     def done(self) -> int:
-        """Steps that were made before."""
+        """Steps made before this start."""
         return steps_logged(self.folder) if self.begin is Begin.RESUME else 0
 
     def learn(self, learner: Learner, keep: Callable[[bool], None], stepped: Callable[[], None] = lambda: None) -> None:
-        """Let something learn until the budget is spent, or a stop is asked for.
+        """Train a learner until the budget is spent or a stop is asked for.
 
-        In the first process, `keep` is to write what was learned at every save, and hears whether it is the last;
-        `stepped` follows each step. Raises as `check` does, and TrainingError if a loss is not a number: the last
-        good state stays.
+        In the first process, `keep` is called at every save to store what was learned; its argument says whether it is
+        the last save. `stepped` is called after each step. Raises as `check` does, and TrainingError if a loss is NaN
+        or infinite; the last good state stays.
         """
         self._take_up(learner)
         first = learner.step_count
@@ -199,16 +199,16 @@ class Run:
                     stepped()
 
     def _take_up(self, learner: Learner) -> None:
-        """Begin in the folder, without what an older run left, or go on from the state in it."""
+        """Begin in the folder after deleting an older run's files, or continue from the state in it."""
         self.check(learner.settings)
-        self.fabric.barrier()  # no process finds there what the first one is to write
+        self.fabric.barrier()  # all processes must have looked before the first one writes
         state = self.folder / STATE_FILE
         if self.first:
             output_folder(self.folder)
             if self.begin is not Begin.RESUME:
                 for name in (STATE_FILE, *Log.FILES, *learner.leaves):
                     (self.folder / name).unlink(missing_ok=True)
-            # Also of a run that goes on: it may be computed otherwise from now on.
+            # Also for a continued run, since it may be computed in another way from now on.
             with replacing(self.folder / RUN_FILE) as beside:
                 text = json.dumps(learner.settings.model_dump(mode="json"), indent=1)
                 beside.write_text(text, encoding="utf-8")
@@ -217,12 +217,12 @@ class Run:
             learner.restore(read_tensors(state, learner.kind)[1], state)
 
     def _agreed(self, ends: bool, due: bool) -> tuple[bool, bool]:
-        """Return the first process's flags: clocks and Ctrl-C differ from process to process."""
+        """Return the first process's flags, since clocks and Ctrl-C differ between processes."""
         return (ends, due) if self.fabric.world_size == 1 else self.fabric.broadcast((ends, due))
 
 
 def _left_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float:
-    """Return the seconds left of a budget; one in steps goes by the speed of those done so far."""
+    """Return the seconds left of a budget; for one in steps, estimated from the speed so far."""
     ends = []
     if budget.minutes is not None:
         ends.append(budget.minutes * 60.0 - elapsed_s)
@@ -232,8 +232,8 @@ def _left_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float:
 
 
 def make_fabric(compute: ComputeConfig) -> Fabric:
-    """Return what runs the loop on the devices asked for; it joins the processes of a launcher such as torchrun."""
-    # What Fabric tells of itself is no news to whoever trains a memory.
+    """Return a Fabric for the devices asked for; it joins the processes of a launcher such as torchrun."""
+    # Fabric's own messages are of no interest to users.
     logging.getLogger("lightning_fabric").setLevel(logging.WARNING)
     try:
         return Fabric(
@@ -258,7 +258,7 @@ def read_settings(folder: Path, kind: type[AnySettings]) -> AnySettings:
 
 
 def _decisive(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return those of some settings that decide what a run learns, but for rounding."""
+    """Return the settings that decide what a run learns, leaving out those that only affect rounding."""
     return {
         key: _decisive(value) if isinstance(value, dict) else value
         for key, value in values.items()

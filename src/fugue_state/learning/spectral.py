@@ -1,4 +1,4 @@
-"""Spectral normalization (Miyato et al., 2018) in as few passes over the weights as it takes."""
+"""Spectral normalization (Miyato et al., 2018) with as few passes over the weights as possible."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ START_ITERATIONS = 15
 
 
 def spectral_norm(module: nn.Module) -> nn.Module:
-    """Divide the weight of a module by its largest singular value, estimated by one power iteration a step."""
+    """Divide a module's weight by its largest singular value, estimated by one power iteration per step."""
     parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))  # type: ignore[arg-type]
     return module
 
 
 class SpectralNorm(nn.Module):
-    """The parametrization: weight (O, ...) to weight / sigma. Sigma moves in training mode only."""
+    """The parametrization: weight (O, ...) to weight / sigma. Sigma is updated in training mode only."""
 
     u: Tensor
     v: Tensor
@@ -75,12 +75,12 @@ def _format(weight: Tensor) -> torch.memory_format:
 
 
 def _matrix(weight: Tensor) -> Tensor:
-    """Return the weight as a matrix (O, the rest), its columns in the order of memory."""
+    """Return the weight as a matrix (O, the rest), with columns in memory order."""
     return (weight.permute(0, 2, 3, 1) if weight.ndim == 4 else weight).flatten(1)
 
 
 def _like(matrix: Tensor, weight: Tensor) -> Tensor:
-    """Return what `_matrix` made of a tensor like `weight` in its shape again."""
+    """Return a matrix as made by `_matrix` in the original shape of `weight`."""
     if weight.ndim != 4:
         return matrix.reshape(weight.shape)
     rows, inputs, height, width = weight.shape

@@ -11,17 +11,17 @@ from fugue_state.config import STEPS_NEEDED
 
 FEWEST = 4  # checkpoints before anything can be said
 LONGEST = 5  # checkpoints averaged at each end of a comparison
-STEADIEST = 0.02  # a score is never taken to waver by less than this share
-BEGINNING = 10.0  # times the best score: nothing is learned yet
-CERTAIN = 2.0  # standard deviations that are more than chance
+STEADIEST = 0.02  # a score's fluctuation is assumed to be at least this share
+BEGINNING = 10.0  # times the best score: checkpoints above this are from before anything was learned
+CERTAIN = 2.0  # standard deviations that count as significant
 
-NAMED = 0.5  # fewer chords than this share named as asked: noise still
-NOISE = 2.0  # times as far from real sounds as these from each other: likewise, where there are no chords to name
-UNHEARD = 1 / 3  # of the steps needed: before that it is taken for noise if there is nothing to compare it with
+NAMED = 0.5  # if a smaller share of chords is named as asked, it is still noise
+NOISE = 2.0  # without chords to name: this many times as far from real sounds as they are from each other
+UNHEARD = 1 / 3  # without anything to compare with: noise before this share of the steps needed
 
 
 def is_noise(found: Mapping[str, float]) -> bool:
-    """Say whether what was measured of a checkpoint (`step`, and what an Examiner finds) is a memory's noise still."""
+    """Say whether a checkpoint is still noise, by its measurements (`step`, and what an Examiner returns)."""
     if "accuracy" in found:
         return found["accuracy"] < NAMED
     if "frechet_real" in found:
@@ -30,15 +30,15 @@ def is_noise(found: Mapping[str, float]) -> bool:
 
 
 def trend(history: Sequence[Mapping[str, float]]) -> str:
-    """Say in one sentence whether training goes on getting better.
+    """Say in one sentence whether training still improves the memory.
 
-    `history` holds what was measured of all checkpoints in order: `step`, `score` (lower is better;
-    checkpoints without one are passed over), and, if known, `minutes` trained so far and `accuracy`.
-    The last checkpoints are compared with those before them; a change counts if it is more than the
-    score wavers from one checkpoint to the next.
+    `history` holds the measurements of all checkpoints in order: `step`, `score` (lower is better;
+    checkpoints without one are skipped), and, if known, `minutes` trained so far and `accuracy`.
+    The last checkpoints are compared with those before them; a change counts if it exceeds the
+    fluctuation of the score between checkpoints.
     """
     known = [entry for entry in history if "score" in entry]
-    # Before chords are named at all the score falls by orders of magnitude, which says nothing of what follows.
+    # Until chords can be named at all, the score falls by orders of magnitude, which says nothing about later.
     least = min((entry["score"] for entry in known), default=0.0)
     known = [entry for entry in known if entry["score"] <= BEGINNING * least]
     if len(known) < FEWEST:
@@ -69,14 +69,14 @@ def _better(known: Sequence[Mapping[str, float]], span: int, gain: float) -> str
 
 
 def _as_long(before: Sequence[Mapping[str, float]], now: Sequence[Mapping[str, float]]) -> str:
-    """Return the time that the last gain took, centre to centre: a like one may take as long again."""
+    """Return how long the last gain took, between the centres of both groups; the next one may take as long."""
     key = "minutes" if all("minutes" in entry for entry in (*before, *now)) else "step"
     took = max(2, round(np.mean([entry[key] for entry in now]) - np.mean([entry[key] for entry in before])))
     return f"{took} {'steps' if key == 'step' else key}"
 
 
 def _wavers(level: Wide) -> float:
-    """Return the noise of a series: the standard deviation of what is left when straight lines are taken out."""
+    """Return the noise of a series: the standard deviation that remains after removing straight lines."""
     bends = level[:-2] - 2.0 * level[1:-1] + level[2:]
     return max(STEADIEST, float(np.sqrt(np.mean(bends**2) / 6.0)))
 

@@ -1,4 +1,4 @@
-"""The vocoder's network as it is learned."""
+"""The vocoder's network for training."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPREAD, CENTRE, SILENT = (float(value) for value in (played.SPREAD, played.CENTR
 
 
 class CausalBlock(nn.Module):
-    """A ConvNeXt block (Liu et al., 2022) that looks back only: (B, T, C) to the same."""
+    """A ConvNeXt block (Liu et al., 2022) that looks back only: (B, T, C) to (B, T, C)."""
 
     def __init__(self, config: VocoderConfig) -> None:
         super().__init__()
@@ -29,9 +29,9 @@ class CausalBlock(nn.Module):
         self.scale = nn.Parameter(torch.full((channels,), 1.0 / config.blocks))
 
     def forward(self, frames: Tensor, past: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what comes of frames (B, T, C) after `past` (B, at least kernel - 1, C), and the new past.
+        """Return the output for frames (B, T, C) after `past` (B, at least kernel - 1, C), and the new past.
 
-        That has one frame more than it needs: without its newest, it is the past of one frame ago.
+        The new past is one frame longer than needed: dropping its last frame gives the past of one frame earlier.
         """
         heard, kernel = torch.cat([past, frames], dim=1), self.taps.shape[1]
         mixed = (heard[:, 1 - kernel - frames.shape[1] :].unfold(1, kernel, 1) * self.taps).sum(-1)
@@ -40,7 +40,7 @@ class CausalBlock(nn.Module):
 
 
 class MagnitudeNet(nn.Module):
-    """A mel and a first guess of its log magnitudes (nepers) to better ones.
+    """Improves a first guess of a mel's log magnitudes (in nepers).
 
     A global part reads the mel and the lower bins; a local part, the same for every patch of bins, reads the
     guess around it. Both correct the guess; above the highest band a coarse curve continues it. Frame t needs the
@@ -77,7 +77,7 @@ class MagnitudeNet(nn.Module):
         return self.config.entry - self.config.look_ahead - 1
 
     def nothing(self, items: int) -> list[Tensor]:
-        """Return what the blocks remember before any sound."""
+        """Return the blocks' past before any sound."""
         shape = (items, self.config.kernel, self.config.channels)
         return [torch.zeros(shape) for _ in self.blocks]
 
@@ -90,9 +90,9 @@ class MagnitudeNet(nn.Module):
         return self.advance(whole, torch.cat([guess, guess[:, -1:]], dim=1), self.nothing(len(mel)))[0]
 
     def advance(self, frames: Tensor, guess: Tensor, past: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """Return log magnitudes (B, T, F) and what the blocks then remember.
+        """Return log magnitudes (B, T, F) and the blocks' new past.
 
-        Takes mel frames (B, entry - 1 + T, M), from `before` the first one on, and guesses (B, T + 1, known).
+        Takes mel frames (B, entry - 1 + T, M), starting `before` frames early, and guesses (B, T + 1, known).
         """
         config = self.config
         windows = frames.unfold(1, config.entry, 1).transpose(2, 3).flatten(2)  # (B, T, entry * M)
@@ -108,7 +108,7 @@ class MagnitudeNet(nn.Module):
         return torch.cat([known, self._air(known, hidden)], dim=-1), kept
 
     def _local(self, guess: Tensor, after: Tensor, hidden: Tensor) -> Tensor:
-        """Return a correction (B, T, known) that sees the guess up to half a patch around each patch."""
+        """Return a correction (B, T, known), computed per patch from the guess in it and half a patch on both sides."""
         patch, half = self.config.patch, self.config.patch // 2
         both = functional.pad(torch.stack([guess, after], dim=1).flatten(0, 1), (half, half), mode="replicate")
         around = (
@@ -124,7 +124,7 @@ class MagnitudeNet(nn.Module):
         return out.flatten(2)
 
     def _air(self, known: Tensor, hidden: Tensor) -> Tensor:
-        """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
+        """Return log magnitudes (B, T, F - known) above the mel's range: a coarse curve continuing its upper end."""
         top = known[..., -self.config.patch :].mean(-1, keepdim=True)
         curve = functional.interpolate(self.above(hidden).float(), self.bins - self.known, mode="linear")
         return top + curve

@@ -1,4 +1,4 @@
-"""How well a vocoder hears: what it makes of clips that it never learned from."""
+"""Testing a vocoder on clips that it never learned from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fugue_state.memory.vocoder import LearnedMagnitudes, MagnitudeNet
 
 
 class HearingTest:
-    """Held-out clips of a corpus through the mel and back; without any there is nothing to tell."""
+    """Held-out clips of a corpus, sent through the mel and back; without any, nothing is measured."""
 
     def __init__(self, corpus: Corpus, spec: MelSpec, seed: int = 0) -> None:
         clips = corpus.part("Test")
@@ -21,11 +21,11 @@ class HearingTest:
         self._clips = real(clips, spec, HEARING_PER_CLASS, seed) if clips else None
 
     def __call__(self, net: MagnitudeNet) -> Mapping[str, float]:
-        """Return the errors of every quality, and of what stands in for a vocoder at the best one."""
+        """Return the errors at every quality, and those of the fallback inverter at the best quality."""
         learned = LearnedMagnitudes(net, self._spec)
         found = dict(self._errors(WITHOUT_VOCODER, make_inverter(WITHOUT_VOCODER, self._spec)))
         for quality, phase in QUALITIES.items():
-            if quality != ROUGH:  # which does without
+            if quality != ROUGH:  # which does not use the network
                 found |= self._errors(quality, SpectralInverter(learned, phase))
         return found
 

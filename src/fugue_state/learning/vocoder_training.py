@@ -1,4 +1,4 @@
-"""Learning to hear: a vocoder trained on the sounds of a corpus, against what they really were."""
+"""Training a vocoder on the sounds of a corpus, compared with the original sounds."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ from fugue_state.memory.memory import VOCODER_FILE
 from fugue_state.memory.vocoder import QUIETEST, LearnedMagnitudes, Unlearned
 from fugue_state.progress import Track, untracked
 
-RANGE_DB = 62.0  # what lies further below the loudest bin is not asked for
+RANGE_DB = 62.0  # quieter bins, relative to the loudest, are not compared
 NEPER_DB = 20.0 / math.log(10.0)
 WARM_UP = 200
-SPARE = 1.25  # of a segment's length: what is read of a clip, for faster playing
+SPARE = 1.25  # times a segment's length is read from each clip, to allow for faster playing
 CHUNK = 64
-TRIAL_CHANNELS = 32  # of the network that finds out what is hopeless
+TRIAL_CHANNELS = 32  # size of the network that quickly shows what is hopelessly slow
 
 Examine = Callable[[vocoder.MagnitudeNet], Mapping[str, float]]
 
 
 class VocoderRun(RunSettings):
-    """What a vocoder learns."""
+    """The settings of a vocoder's run."""
 
     needed: ClassVar[int] = HEARING_STEPS_NEEDED
     guessed: ClassVar[bool] = True
@@ -69,7 +69,7 @@ class VocoderRun(RunSettings):
         return self.vocoder.channels
 
     def as_wide(self, width: int) -> Self:
-        """Return these settings with other channels."""
+        """Return these settings with another number of channels."""
         return self.model_copy(update={"vocoder": self.vocoder.model_copy(update={"channels": width})})
 
     def shrunk(self, processes: int) -> Self:
@@ -87,7 +87,7 @@ class VocoderRun(RunSettings):
 
 
 def load_sounds(corpus: Corpus, spec: MelSpec, config: HearConfig, track: Track = untracked) -> Tensor:
-    """Return the training clips of a corpus, as int16 (n, N) at the MelSpec's rate; some of them, if they are many.
+    """Return the training clips of a corpus as int16 (n, N) at the MelSpec's rate; a selection if there are many.
 
     Raises CorpusError if none can be read.
     """
@@ -114,7 +114,7 @@ def _read(clips: list[Clip], spec: MelSpec) -> Tensor:
 
 
 def draw_sounds(clips: Tensor, spec: MelSpec, config: HearConfig, random: torch.Generator) -> Tensor:
-    """Draw the sounds of a step (B, N) from clips (n, N') as of `load_sounds`: some mixed, some with noise."""
+    """Draw the sounds of a step (B, N) from clips (n, N') of `load_sounds`: some mixed, some with noise."""
     sounds = torch.stack([_draw_sound(clips, spec, random) for _ in range(config.batch)])
     for item in range(config.batch):
         first, second = torch.rand(2, generator=random).tolist()
@@ -126,7 +126,7 @@ def draw_sounds(clips: Tensor, spec: MelSpec, config: HearConfig, random: torch.
 
 
 def _draw_sound(clips: Tensor, spec: MelSpec, random: torch.Generator) -> Tensor:
-    """Draw one sound (N,): of any pitch near a clip's own, beginning anywhere, at any level."""
+    """Draw one sound (N,): at a pitch near the clip's own, beginning anywhere, at any level."""
     length = spec.samples
     draw = torch.rand(6, generator=random).tolist()
     sound = clips[int(draw[0] * len(clips))].float() / 32_768
@@ -142,9 +142,9 @@ def _draw_sound(clips: Tensor, spec: MelSpec, random: torch.Generator) -> Tensor
 
 
 class Listener(Learner):
-    """The network of a vocoder, and what it hears: sounds drawn from clips (n, N') as of `load_sounds`.
+    """The network of a vocoder, trained on sounds drawn from clips (n, N') of `load_sounds`.
 
-    `start` is the file of a vocoder that it goes on from.
+    `start` is the file of a vocoder to continue from.
     """
 
     kind: ClassVar[str] = "vocoder training state"
@@ -165,7 +165,7 @@ class Listener(Learner):
         self._optimizer = torch.optim.AdamW(self.net.parameters(), run.hear.rate, betas=(0.9, 0.99), weight_decay=0.01)
 
     def step(self, left: float = 1.0) -> dict[str, float]:
-        """Take a step, at a rate that falls with the part of the budget that is left; return the losses."""
+        """Take a step at a learning rate that falls with the budget; return the losses."""
         hear = self.run.hear
         rate = hear.rate * min(1.0, (self.step_count + 1) / WARM_UP) * (0.5 - 0.5 * math.cos(math.pi * left))
         self._optimizer.param_groups[0]["lr"] = rate
@@ -181,15 +181,15 @@ class Listener(Learner):
         return dict(zip(self.columns, torch.stack(losses).tolist(), strict=True))
 
     def networks(self) -> Mapping[str, torch.nn.Module]:
-        """Return the network as it learns and as it is averaged."""
+        """Return the network being trained, and its average."""
         return {"net": self.net, "average": self.average}
 
     def optimizers(self) -> Mapping[str, Any]:
-        """Return the one optimizer."""
+        """Return the only optimizer."""
         return {"adam": self._optimizer}
 
     def _batch(self, random: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Draw sounds (B, N), the mels they or their degraded magnitudes give, these, and which are whole (B,)."""
+        """Draw sounds (B, N), their mels, the (perhaps degraded) magnitudes of those, and which are intact (B,)."""
         spec, hear = self.run.mel, self.run.hear
         sounds = draw_sounds(self._sounds, spec, hear, random)
         spectrum = torch.stft(
@@ -200,7 +200,7 @@ class Listener(Learner):
         return sounds, torch.from_numpy(self._transform.encode_magnitude(true.numpy())), true, whole
 
     def _losses(self, sounds: Tensor, mel: Tensor, true: Tensor, whole: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return log-spectral error of the magnitudes (dB), their relative error, and that of the sound (dB)."""
+        """Return the magnitudes' log-spectral error (dB), their relative error, and the sound's error (dB)."""
         guess = torch.from_numpy(self._plain.guess(mel.numpy())[..., : self.net.known])
         with torch.autocast("cpu", torch.bfloat16, enabled=self.run.hear.precision == "bf16"):
             logs = self.net(mel, guess)
@@ -209,9 +209,9 @@ class Listener(Learner):
         return _distance_db(found, true), (relative + 1e-6).sqrt().mean(), self._sound_distance(found, sounds, whole)
 
     def _sound_distance(self, found: Tensor, sounds: Tensor, whole: Tensor) -> Tensor:
-        """Return how far the sound that the magnitudes make lies from the sounds of those items that are whole.
+        """Return the distance between the sound made from the magnitudes and the original, for intact items.
 
-        The phase is what it will be, integrated from these very magnitudes; the gradient goes through them alone.
+        The phase is integrated from the same magnitudes, as when playing; gradients flow through the magnitudes only.
         """
         if not whole.any():
             return torch.zeros(())
@@ -230,7 +230,7 @@ class Listener(Learner):
         return torch.stack(distances).mean()
 
     def _synthesize(self, spectrum: Tensor) -> Tensor:
-        """Overlap-add (B, T, F) into (B, N), in a way that gradients go through."""
+        """Overlap-add (B, T, F) into (B, N), differentiably."""
         window, grid = self._window, self._grid
         frames = torch.fft.irfft(spectrum, n=grid.n_fft) * window
         weights = (window**2).expand(1, frames.shape[1], grid.n_fft)
@@ -251,7 +251,7 @@ def analyse(sound: Tensor, n_fft: int) -> Tensor:
 
 
 def _distance_db(found: Tensor, true: Tensor) -> Tensor:
-    """Return the log-spectral distance of magnitudes (B, T, F), of what is not too far below the loudest bin.
+    """Return the log-spectral distance of magnitudes (B, T, F), ignoring levels far below the loudest bin.
 
     Root mean square over frequency, mean over time (Gray and Markel, 1976).
     """
@@ -269,10 +269,10 @@ def hear(
     start: Path | None = None,
     examine: Examine = lambda _: {},
 ) -> VocoderHeader:
-    """Train a vocoder until the run ends, and leave it in its folder, with what `examine` says of it at the end.
+    """Train a vocoder until the run ends, and leave it in its folder, with what `examine` measures at the end.
 
-    The rate falls to nothing at the end of the budget, so a run that is resumed begins fast again. `start` is a
-    vocoder to go on from. Raises as `Run.learn`.
+    The learning rate falls to 0 at the end of the budget, so a resumed run starts at a high rate again. `start` is a
+    vocoder to continue from. Raises as `Run.learn`.
     """
     run.check(settings)
     listener = Listener(settings, sounds, start)

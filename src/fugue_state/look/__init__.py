@@ -1,1 +1,1 @@
-"""How everything that is drawn looks: two themes, one typeface, figures and sheets of mels."""
+"""The look of everything that is drawn: two themes, one typeface, figures and sheets of mels."""

@@ -15,14 +15,14 @@ from fugue_state.look.theme import Theme, font_file
 if TYPE_CHECKING:
     from fugue_state.look.picture import Picture
 
-WIDTH_IN = 11.0  # of all pictures but sheets
-# Line styles beside colours, for layers in their order.
+WIDTH_IN = 11.0  # of all pictures except sheets
+# Line styles that distinguish layers, in order, in addition to colours.
 LINES: tuple[Any, ...] = ("-", (0, (6, 1.5)), (0, (6, 1.5, 1.2, 1.5)), (0, (3, 1.2)), (0, (1.2, 1.2)))
 
 
 @contextlib.contextmanager
 def drawing(theme: Theme) -> Iterator[None]:
-    """Let everything that matplotlib makes meanwhile look like the theme."""
+    """Apply a theme to everything that matplotlib draws inside the `with` block."""
     import matplotlib as mpl
 
     with mpl.rc_context(_style(theme)):
@@ -31,7 +31,7 @@ def drawing(theme: Theme) -> Iterator[None]:
 
 @contextlib.contextmanager
 def page(theme: Theme, height_in: float, width_in: float = WIDTH_IN, **options: Any) -> Iterator[Picture]:
-    """Yield an empty figure to draw on meanwhile, in its theme; a notebook shows it."""
+    """Yield an empty figure in its theme, to draw on inside the `with` block; notebooks display it."""
     from fugue_state.look.picture import Picture
 
     with drawing(theme):
@@ -39,7 +39,7 @@ def page(theme: Theme, height_in: float, width_in: float = WIDTH_IN, **options: 
 
 
 def get_ready() -> None:
-    """Import what draws in another thread, while there is other work: it takes half a second."""
+    """Import the drawing code in another thread while other work goes on; the import takes half a second."""
     threading.Thread(target=import_module, args=("fugue_state.look.picture",), daemon=True).start()
 
 
@@ -47,7 +47,7 @@ def _style(theme: Theme) -> dict[Any, Any]:
     from cycler import cycler
 
     return {
-        "font.family": [_family(), "DejaVu Sans"],  # which comes with matplotlib and knows more scripts
+        "font.family": [_family(), "DejaVu Sans"],  # the second comes with matplotlib and covers more scripts
         "font.size": 10.0,
         "figure.facecolor": theme.ground,
         "figure.constrained_layout.use": True,
@@ -77,7 +77,7 @@ def _style(theme: Theme) -> dict[Any, Any]:
 
 @lru_cache(maxsize=1)
 def _family() -> str:
-    """Tell matplotlib of the typeface; return its name."""
+    """Register the typeface with matplotlib; return its name."""
     from matplotlib.font_manager import FontProperties, fontManager
 
     for weight in ("Light", "Regular"):

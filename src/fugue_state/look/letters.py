@@ -1,4 +1,4 @@
-"""Which font has which letters: the typeface that comes with the package, else fonts of the system."""
+"""Which font has which letters: the package's own typeface, otherwise fonts of the system."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Font(NamedTuple):
 
 
 class Run(NamedTuple):
-    """A part of a line in one font; None is the typeface that comes with the package."""
+    """A part of a line in one font; None is the package's own typeface."""
 
     font: Font | None
     text: str
@@ -32,7 +32,7 @@ class Run(NamedTuple):
 
 @lru_cache(maxsize=1)
 def system_fonts() -> tuple[Font, ...]:
-    """Return the upright fonts that are here, in an order that is the same each time."""
+    """Return the upright fonts that are installed, always in the same order."""
     from matplotlib.font_manager import fontManager
 
     found = {
@@ -55,9 +55,9 @@ def letters_of(file: str) -> frozenset[int]:
 
 
 def runs(text: str) -> list[Run]:
-    """Split a line into parts of one font each, with boxes for letters that none has.
+    """Split a line into parts of one font each, with boxes for letters that no font has.
 
-    What stands between letters goes with those before it.
+    Spaces and combining marks go with the letter before them.
     """
     parts: list[Run] = []
     for letter in (BOX if missing(one) else one for one in text):
@@ -70,13 +70,13 @@ def runs(text: str) -> list[Run]:
 
 
 def missing(text: str) -> str:
-    """Return the letters that no font here has, each once."""
+    """Return the letters that no installed font has, each once."""
     lost = (letter for letter in text if not _goes_along(letter) and not _own(letter) and _font_of(letter) is None)
     return "".join(dict.fromkeys(lost))
 
 
 def face(run: Run, size: int, weight: Weight) -> FreeTypeFont:
-    """Return what draws a run at a size in pixels."""
+    """Return the font object that draws a run, at a size in pixels."""
     return font(size, weight) if run.font is None else _system_face(run.font.file, size)
 
 
@@ -95,7 +95,7 @@ def _own(letter: str) -> bool:
 
 @lru_cache(maxsize=4096)
 def _font_of(letter: str) -> Font | None:
-    """Return the first font that has a letter; None if the package's own has it, or none does."""
+    """Return the first font that has a letter; None if the package's own has it, or no font has."""
     if _own(letter):
         return None
     return next((one for one in system_fonts() if ord(letter) in letters_of(one.file)), None)
@@ -105,6 +105,6 @@ def _font_of(letter: str) -> Font | None:
 def _system_face(file: str, size: int) -> FreeTypeFont:
     from PIL import ImageFont, features
 
-    # Arabic and its like have letters that join, and run from the right, where the library for that is there.
+    # Arabic and similar scripts need joined letters from right to left, which only the raqm library provides.
     engine = ImageFont.Layout.RAQM if features.check("raqm") else ImageFont.Layout.BASIC
     return ImageFont.truetype(file, size, layout_engine=engine)

@@ -1,4 +1,4 @@
-"""A figure with a headline, which a notebook shows."""
+"""A figure with a headline that notebooks can display."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from fugue_state.look.text import HEADLINE_PT, SMALL_PT, shortened, text_width_i
 from fugue_state.look.theme import Theme
 
 MARGIN_IN, HEADLINE_IN = 0.12, 0.38
-ABOUT_SHARE = 0.7  # of the width, at most, for what stands at the right of a title
+ABOUT_SHARE = 0.7  # the most of the width that the text to the right of a title may take
 
 
 class Picture(Figure):
-    """A matplotlib figure of a size in inches, made while `drawing` in its theme."""
+    """A matplotlib figure of a size in inches; create it inside `drawing`, with the same theme."""
 
     def __init__(self, theme: Theme, size_in: tuple[float, float], **options: Any) -> None:
         super().__init__(figsize=size_in, dpi=DOTS_PER_INCH, **options)
         self.theme = theme
 
     def headline(self, title: str, about: str = "") -> None:
-        """Write a title above all, and at its right what it is about."""
+        """Write a title at the top, and at the right `about`, a short description."""
         width_in, height_in = self.get_size_inches()
         free_in = width_in - 2 * MARGIN_IN
         about = shortened(about, ABOUT_SHARE * free_in, SMALL_PT)
@@ -37,7 +37,7 @@ class Picture(Figure):
         self.set_layout_engine("constrained", rect=(0.0, 0.0, 1.0, 1.0 - HEADLINE_IN / height_in))
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draw it, each text in fonts that have its letters, with boxes for letters that none has."""
+        """Draw it, each text in fonts that have its letters, with boxes for letters that no font has."""
         for text in self.findobj(Text):
             others = [run.font.name for run in runs(text.get_text()) if run.font is not None]
             known = text.get_fontfamily()
@@ -48,5 +48,5 @@ class Picture(Figure):
             super().draw(renderer)
 
     def _repr_png_(self) -> bytes:
-        """Return what a notebook shows."""
+        """Return the PNG that a notebook displays."""
         return png(self)

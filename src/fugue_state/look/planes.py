@@ -1,4 +1,4 @@
-"""A frame of video: one plane of lightness, two of colour at half the size, and words set upon them."""
+"""A frame of video: one plane of luma, two of chroma at half the size, and text drawn on them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def ycbcr(colour: str) -> Array:
 
 
 class Planes:
-    """A frame that is drawn upon: `pixels` (3 H / 2, W) as YUV 4:2:0 wants them, filled with a ground."""
+    """A frame to draw on: `pixels` (3 H / 2, W) in YUV 4:2:0 layout, filled with a ground colour."""
 
     def __init__(self, width: int, height: int, ground: str) -> None:
         self.ground = ycbcr(ground)
@@ -46,20 +46,20 @@ class Planes:
         self.chroma: tuple[Pixels, Pixels] = (flat[:quarter].reshape(half), flat[quarter:].reshape(half))
 
     def copy(self) -> Planes:
-        """Return a frame of its own with the same picture."""
+        """Return an independent copy."""
         other = Planes.__new__(Planes)
         other.ground = self.ground
         other._over(self.pixels.copy())
         return other
 
     def clear(self, x: int, y: int, width: int, height: int) -> None:
-        """Fill an even rectangle with the ground."""
+        """Fill a rectangle with the ground colour; all numbers must be even."""
         self._part(self.luma, x, y, width, height)[:] = round(float(self.ground[0]))
         for plane, level in zip(self.chroma, self.ground[1:], strict=True):
             self._part(plane, x // 2, y // 2, width // 2, height // 2)[:] = round(float(level))
 
     def blend(self, x: int, y: int, layers: list[tuple[Array, str]]) -> None:
-        """Lay colours upon the ground, each as much as its weights (h, w) within 0..1 say; all even."""
+        """Draw colours on the ground, weighted by (h, w) within 0..1; position and size must be even."""
         height, width = layers[0][0].shape
         self._mix(self._part(self.luma, x, y, width, height), 0, [(w, ycbcr(colour)) for w, colour in layers])
         small = [(_halved(w), ycbcr(colour)) for w, colour in layers]
@@ -67,7 +67,7 @@ class Planes:
             self._mix(self._part(plane, x // 2, y // 2, width // 2, height // 2), number, small)
 
     def cover(self, weights: Array, colour: str) -> None:
-        """Lay a colour upon all that is drawn, as much as weights (H, W) say."""
+        """Draw a colour over what is already there, weighted by (H, W)."""
         value = ycbcr(colour)
         for plane, w, level in zip((self.luma, *self.chroma), (weights, *[_halved(weights)] * 2), value, strict=True):
             plane[:] = np.rint(plane + w * (level - plane)).astype(np.uint8)
@@ -94,7 +94,7 @@ class Planes:
 
 
 def _halved(weights: Array) -> Array:
-    """Return the mean of every two by two."""
+    """Return the means of 2 x 2 blocks."""
     rows = weights[::2] + weights[1::2]
     mean: Array = np.float32(0.25) * (rows[:, ::2] + rows[:, 1::2])
     return mean
@@ -102,7 +102,7 @@ def _halved(weights: Array) -> Array:
 
 @lru_cache(maxsize=512)
 def words(text: str, size: int, weight: Weight = "Regular") -> Array:
-    """Return the weights (h, w) of a line of text at a size in pixels, from ascender to descender."""
+    """Return a line of text as weights (h, w), at a size in pixels, from ascender to descender."""
     from PIL import Image, ImageDraw
 
     ascent, descent = font(size, weight).getmetrics()
@@ -116,5 +116,5 @@ def words(text: str, size: int, weight: Weight = "Regular") -> Array:
 
 
 def width_of(text: str, size: int, weight: Weight = "Regular") -> float:
-    """Return how many pixels wide a line of text is."""
+    """Return the width of a line of text in pixels."""
     return width(text, size, weight)

@@ -1,4 +1,4 @@
-"""Figures as PNG or SVG: the same figure gives the same bytes."""
+"""Saving figures as PNG or SVG; the same figure gives the same bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PICTURES = (".png", ".svg")
 
 
 def save_figure(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG or SVG, by the ending; the same figure gives the same bytes."""
+    """Write a figure as PNG or SVG, by suffix; the same figure gives the same bytes."""
     import matplotlib as mpl
 
     with replacing(path) as beside:
@@ -28,7 +28,7 @@ def save_figure(figure: Figure, path: str | Path) -> None:
 
 
 def png(figure: Figure) -> bytes:
-    """Return a figure as PNG, of those 256 colours that tell it best: nothing to see, a third of the size."""
+    """Return a figure as PNG with the 256 best-fitting colours: no visible difference, a third of the size."""
     from PIL import Image
 
     drawn, written = io.BytesIO(), io.BytesIO()

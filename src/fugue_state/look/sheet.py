@@ -1,4 +1,4 @@
-"""Sheets of mel-spectrograms."""
+"""Sheets of mel spectrograms."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ MOST_ROWS = 64
 def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
     """Draw rows of mels (M, T) in [-1, 1], pixel by pixel, low notes at the bottom.
 
-    Above each stands its caption; a single one may be as long as the row. What is larger than `LARGEST` is
-    reduced, rows after `MOST_ROWS` are only counted.
+    Captions stand above the mels; a row's only caption may be as long as the row. Mels larger than `LARGEST` are
+    reduced; rows beyond `MOST_ROWS` are only counted.
     """
     tiles = [(captions, [_tile(mel) for mel in mels]) for captions, mels in rows[:MOST_ROWS]]
     if len(rows) > MOST_ROWS:
@@ -40,7 +40,7 @@ def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
     down, right = CAPTION + height + GAP, max(width, NARROWEST) + GAP
     across = max([1, *(len(row) for _, row in tiles)])
     whole = np.full((GAP + len(tiles) * down, GAP + across * right), -1.0, dtype=np.float32)
-    # A hair more than these pixels: a size in inches may be rounded down.
+    # Slightly more than these pixels, since a size in inches may be rounded down.
     height_in, width_in = ((side + 0.01) / DOTS_PER_INCH for side in whole.shape)
     with page(theme, height_in, width_in, layout="none") as figure:
         axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
@@ -62,7 +62,7 @@ def sheet_figure(rows: Sequence[Row], theme: Theme = DEFAULT) -> Figure:
 
 
 def _tile(mel: npt.ArrayLike) -> Array:
-    """Return a mel as it is drawn: high notes first, reduced if it is too large."""
+    """Return a mel as drawn: high notes first, reduced if it is too large."""
     from PIL import Image
 
     whole = np.ascontiguousarray(np.asarray(mel, dtype=np.float32)[::-1])

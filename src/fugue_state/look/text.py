@@ -1,20 +1,20 @@
-"""Text in figures: its sizes, how wide a line gets, and what of it has room."""
+"""Text in figures: its sizes, its width, and shortening to fit."""
 
 from __future__ import annotations
 
 from fugue_state.look.letters import width
 
 HEADLINE_PT, SMALL_PT = 12.0, 9.0
-MEASURED_PX = 200  # size that widths of text are measured at
+MEASURED_PX = 200  # font size at which widths are measured
 
 
 def text_width_in(text: str, size_pt: float) -> float:
-    """Return how wide a line of text gets, in inches."""
+    """Return the width of a line of text in inches."""
     return width(text, MEASURED_PX) / MEASURED_PX * size_pt / 72.0
 
 
 def shortened(text: str, width_in: float, size_pt: float) -> str:
-    """Return text on one line, with dots for what does not fit."""
+    """Return text on one line, cut with an ellipsis if it does not fit."""
     text = " ".join(text.split())
     if text_width_in(text, size_pt) <= width_in:
         return text

@@ -27,9 +27,9 @@ LEVELS = 256
 class Theme:
     """Colours as #rrggbb.
 
-    `ground` is what everything lies on, `ink` is for words, `faint` for what is read second, `glow` for what is
-    remembered, `flare` for what is just being lost, `scar` for what is gone. `layers` run from the latent to the
-    sound, `levels` from silence to loud; both rise evenly in lightness, so that they read without colour.
+    `ground` is the background, `ink` is for text, `faint` for secondary text, `glow` for what is remembered, `flare`
+    for what is just being lost, `scar` for what is gone. `layers` run from the latent to the sound, `levels` from
+    silence to loud; both rise evenly in lightness, so that they can be read without colour.
     """
 
     name: ThemeName
@@ -44,7 +44,7 @@ class Theme:
 
     @property
     def colours(self) -> LinearSegmentedColormap:
-        """Its colour map of levels."""
+        """The colour map of its levels."""
         from matplotlib.colors import LinearSegmentedColormap
 
         return LinearSegmentedColormap.from_list(self.name, list(self.levels), LEVELS)
@@ -83,7 +83,7 @@ DEFAULT = THEMES[DEFAULT_THEME]
 
 
 def find_theme(name: str = DEFAULT_THEME) -> Theme:
-    """Return a theme by name; InputError for one that is not there."""
+    """Return a theme by name; InputError for an unknown name."""
     if name not in THEMES:
         raise unknown("theme", name, THEMES)
     return THEMES[name]
@@ -96,7 +96,7 @@ def rgb(colour: str) -> Wide:
 
 @cache
 def font_file(weight: Weight) -> Path:
-    """Return the file of a weight of the typeface (Inter, OFL-1.1; digits of one width)."""
+    """Return the font file for a weight of the typeface (Inter, OFL-1.1; with tabular digits)."""
     return Path(str(resources.files("fugue_state"))) / FONTS / f"Inter-{weight}.otf"
 
 
@@ -105,5 +105,5 @@ def font(size: int, weight: Weight = "Regular") -> FreeTypeFont:
     """Return the typeface at a size in pixels."""
     from PIL import ImageFont
 
-    # One way to set text everywhere, whether or not the system has libraries for complex scripts.
+    # The basic layout engine, so that text looks the same with and without system libraries for complex scripts.
     return ImageFont.truetype(str(font_file(weight)), size, layout_engine=ImageFont.Layout.BASIC)

@@ -1,4 +1,4 @@
-"""The atlas of a memory: what a few thousand of its latents sound like, and how to find one's way among them."""
+"""The atlas of a memory: descriptions of a few thousand of its latents, and ways to search them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from fugue_state.progress import Track, untracked
 from fugue_state.settings import Settings
 
 KIND = "atlas"
-FORMULA = 1  # raised whenever the same mel is described otherwise than before
+FORMULA = 1  # raised whenever descriptions of the same mel change
 CHUNK = 64
-# What one asks for, and the part of a description it is about.
+# Names of traits in queries, and the fields of a description they refer to.
 TRAITS = {
     "clarity": "clarity",
     "margin": "margin",
@@ -54,7 +54,7 @@ class AtlasHeader(Settings):
 class Entry:
     """A latent z (Z,), the label to generate it with (None without labels), what it sounds like.
 
-    `index` is its number in the atlas, None for one that lies elsewhere.
+    `index` is its number in the atlas, None for a latent outside it.
     """
 
     z: Array
@@ -63,7 +63,7 @@ class Entry:
     index: int | None = None
 
     def told(self) -> dict[str, Any]:
-        """Return all but the latent, for a listing."""
+        """Return everything except the latent, for a listing."""
         rounded = {
             key: value if isinstance(value, str) else round(value, 3) for key, value in asdict(self.description).items()
         }
@@ -80,7 +80,7 @@ class Atlas:
         self._latents = memory.latents(config.count, config.seed)
         self._chord = chord  # (n,) index into names, -1 for silence
         self._traits = traits  # (n, len(TRAITS))
-        # Quantiles: the share of the other latents that have less of a trait; equal ones share theirs.
+        # Quantiles: the share of the other latents with less of a trait; ties share their mean.
         self._quantiles = (ranks(traits) - 1.0) / (len(traits) - 1)
 
     @classmethod
@@ -96,7 +96,7 @@ class Atlas:
     ) -> Self:
         """Return the atlas of a memory, from disk if it was made before.
 
-        Where it is kept, and when it is made again, is told in `kept`.
+        `kept` says where it is stored, and when it is made again.
         """
         asked.kind("memory", memory, Memory, "Memory.load reads one")
         config = asked.kind("config", config or AtlasConfig(), AtlasConfig, "AtlasConfig()")
@@ -132,11 +132,11 @@ class Atlas:
 
     @property
     def chords(self) -> dict[str, int]:
-        """How many latents sound like each chord, most first; silent ones do not count."""
+        """How many latents sound like each chord, most frequent first; silent ones do not count."""
         return dict(Counter(self.names[i] for i in self._chord if i >= 0).most_common())
 
     def summary(self) -> dict[str, Any]:
-        """Return the chords that are there, and least, quarters and most of every trait."""
+        """Return how often each chord occurs, and the minimum, quartiles and maximum of every trait."""
         spread = {
             field: {f"{q:g}": round(float(np.quantile(column, q)), 3) for q in SUMMARY_QUANTILES}
             for field, column in zip(TRAITS.values(), self._traits.T, strict=True)
@@ -146,10 +146,10 @@ class Atlas:
     def choose(self, count: int, *, chord: str | None = None, seed: int = 0, **traits: float | None) -> list[Entry]:
         """Return the `count` latents nearest to a description, best first.
 
-        `traits` are quantiles within the atlas (`clarity`, `margin`, `bright`, `attack`, `sustain`,
-        `level`): 0.8 is more than 80 % of all latents have; near means the root of the summed squares.
-        Equally near ones, all if no trait is asked for, come in an order drawn by `seed`.
-        Raises InputError for a chord that is not known or not there, an unknown trait, a quantile
+        `traits` are quantiles within the atlas (`clarity`, `margin`, `bright`, `attack`, `sustain`, `level`): 0.8 is
+        more than 80 % of all latents have. Distance is the root of the summed squares. Ties are ordered randomly by
+        `seed`; without traits, all latents are tied.
+        Raises InputError for a chord that is unknown or does not occur, an unknown trait, a quantile
         outside 0..1, or more latents than there are.
         """
         wanted, seed = _checked(traits), asked.whole("seed", seed, 0, math.inf)
@@ -168,7 +168,7 @@ class Atlas:
             )
 
     def _latent(self, z: npt.ArrayLike) -> Array:
-        """Return a latent as the memory takes it; InputError for what is none."""
+        """Return a latent as an array (Z,); InputError if it is not one."""
         taken, size = asked.floats("a latent", z), self._latents.shape[1]
         if taken.shape != (size,):
             raise InputError(f"a latent must be ({size},), got {taken.shape}")
@@ -185,10 +185,10 @@ class Atlas:
     def neighbours(self, one: npt.ArrayLike, count: int, label: str | None = None) -> list[Entry]:
         """Return the `count` entries that sound most like an entry or a latent (Z,), nearest first.
 
-        Near is meant in description: latents of this many dimensions are all about equally far from
-        each other. The distance is Euclidean over the quantiles of all traits; another chord counts like
-        the whole range of one trait. An entry is its own first neighbour. A latent that is no entry is
-        described as generated with `label`; None is the memory's first label.
+        Distance is between descriptions, because latents of this many dimensions are all about equally far from
+        each other. It is Euclidean over the quantiles of all traits; a different chord counts as much as the whole
+        range of one trait. An entry is its own first neighbour. A latent that is not an entry is described as
+        generated with `label`; None is the memory's first label.
         """
         self._check_count(count, len(self))
         found = self[int(one)] if isinstance(one, int | np.integer) else self._found(self._latent(one), label)
@@ -215,7 +215,7 @@ class Atlas:
     def path(self, one: int, other: int, steps: int) -> list[Entry]:
         """Return `steps` places on the spherical path from one entry to another, both ends included.
 
-        Each is generated with the label of the end that is nearer.
+        Each is generated with the label of the nearer end.
         """
         ends = self[one], self[other]
         z = spherical_path(ends[0].z, ends[1].z, steps)
@@ -233,7 +233,7 @@ class Atlas:
         return self.place(z, label)
 
     def _distances(self, description: Description) -> Wide:
-        """Return how far every entry is from a description (n,)."""
+        """Return the distance of every entry from a description (n,)."""
         values = asdict(description)
         traits = np.array([values[field] for field in TRAITS.values()])
         below = (self._traits < traits).sum(axis=0) + 0.5 * np.maximum((self._traits == traits).sum(axis=0) - 1, 0)
@@ -246,9 +246,9 @@ class Atlas:
 def spherical_path(one: Array, other: Array, steps: int) -> Array:
     """Return (steps, Z) latents on the great circle from one (Z,) to another, exact at both ends.
 
-    Direction turns evenly and length changes evenly, so what lies between is as long as a latent is,
-    where a straight line would cut through the middle. Opposite directions have many great circles;
-    one of them is taken. Raises InputError for fewer than two steps, other shapes, or zeros.
+    Direction turns evenly and length changes evenly, so latents in between are as long as latents usually are; a
+    straight line would pass closer to the origin. For opposite directions one of the many great circles is taken.
+    Raises InputError for fewer than two steps, other shapes, or zeros.
     """
     steps = asked.whole("a path takes at least 2 steps, its ends: they", steps, 2, MEMORY_LATENTS.most)
     one, other = (asked.floats("an end of a path", end) for end in (one, other))
@@ -268,25 +268,25 @@ def spherical_path(one: Array, other: Array, steps: int) -> Array:
 
 
 def _turn(a: Wide, b: Wide) -> tuple[Wide, float]:
-    """Return the unit direction across `a` that leads to `b`, and the angle between them."""
+    """Return the unit vector perpendicular to `a` in the direction of `b`, and the angle between `a` and `b`."""
     across = b - (a @ b) * a
     size = float(np.linalg.norm(across))
     angle = float(np.arctan2(size, a @ b))
-    if size < 1e-9:  # parallel or opposite: any direction across will do
+    if size < 1e-9:  # parallel or opposite: any perpendicular direction will do
         across = np.eye(len(a))[np.abs(a).argmin()]
     across -= (a @ across) * a
     return across / np.linalg.norm(across), angle
 
 
 def check_description(memory: Memory, chord: str | None = None, **traits: float | None) -> None:
-    """Raise the InputError that `Atlas.choose` would, as far as that is known without an atlas."""
+    """Raise the InputError that `Atlas.choose` would raise, as far as it can be known without an atlas."""
     _checked(traits)
     if chord is not None:
         _chord_index(chord, triads(memory.labels))
 
 
 def _chord_index(chord: str, names: Sequence[str]) -> int:
-    """Return the index of a chord among names, however it is spelled; InputError if it is not there."""
+    """Return the index of a chord among names, in any spelling; InputError if it is missing."""
     if not isinstance(chord, str):
         raise InputError(f"a chord is named by text ({', '.join(names)}), got {shown(chord)}")
     same = [i for i, name in enumerate(names) if NAME.match(chord) and (template(name) == template(chord)).all()]
@@ -296,7 +296,7 @@ def _chord_index(chord: str, names: Sequence[str]) -> int:
 
 
 def _checked(traits: Mapping[str, float | None]) -> dict[str, float]:
-    """Return the traits that are asked for."""
+    """Return the traits that are given, validated."""
     wanted = {name: value for name, value in traits.items() if value is not None}
     for name, value in wanted.items():
         if name not in TRAITS:
@@ -310,7 +310,7 @@ def _description(chord: str, traits: Wide) -> Description:
 
 
 def _told(memory: Memory, z: Array, labels: Sequence[str], track: Track = untracked) -> list[Description]:
-    """Describe latents (B, Z), each generated with its label (none for a memory without)."""
+    """Describe latents (B, Z), each generated with its label (no labels for a memory without them)."""
     describer = Describer(memory.spec, triads(memory.labels))
     told: list[Description] = []
     for start in track(range(0, len(z), CHUNK), -(-len(z) // CHUNK), "describing"):
@@ -320,7 +320,7 @@ def _told(memory: Memory, z: Array, labels: Sequence[str], track: Track = untrac
 
 
 def _describe(memory: Memory, config: AtlasConfig, track: Track) -> Tensors:
-    """Describe every latent: index of its chord (n,), traits (n, len(TRAITS))."""
+    """Describe every latent of the atlas: index of its chord (n,), traits (n, len(TRAITS))."""
     names = triads(memory.labels)
     turns = [memory.labels[i % len(memory.labels)] for i in range(config.count)] if memory.labels else []
     told = [asdict(one) for one in _told(memory, memory.latents(config.count, config.seed), turns, track)]

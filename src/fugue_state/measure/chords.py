@@ -1,4 +1,4 @@
-"""Which chord a sound is, and how clearly: chroma against triad templates."""
+"""Naming the chord of a sound, and how clear it is: chroma against triad templates."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAME = re.compile(r"^([A-G])([#b]?)(|maj|m|min|dim|aug)$")
 ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
 TRIADS = {"": (0, 4, 7), "maj": (0, 4, 7), "m": (0, 3, 7), "min": (0, 3, 7), "dim": (0, 3, 6), "aug": (0, 4, 8)}
 LOWEST_HZ, HIGHEST_HZ = 63.6, 2093.0  # a quarter tone below C2, C7
-APART_HZ = 2.7  # from bin to bin: half a semitone at the lowest
+APART_HZ = 2.7  # bin spacing: half a semitone at the lowest note
 TINY = 1e-12  # as an energy, 120 dB below full scale
 # The second overtone of a note is a fifth above it, and guitars have plenty of it.
 OVERTONE = 0.15
@@ -27,7 +27,7 @@ OVERTONE = 0.15
 
 @dataclass(frozen=True)
 class Chord:
-    """The chord heard: name, cosine with its template, and how far ahead of the next one."""
+    """The chord heard: name, cosine with its template, and how far that is ahead of the runner-up's."""
 
     name: str
     clarity: float
@@ -36,7 +36,7 @@ class Chord:
 
 @dataclass(frozen=True)
 class ChordTable:
-    """How a set of sounds is named: overall, per class, and which is taken for which.
+    """How a set of sounds was named: overall, per class, and which chord was taken for which.
 
     `confusion[asked][heard]` counts; `clarity` and `margin` are means over all sounds.
     """
@@ -51,7 +51,7 @@ class ChordTable:
 
 
 def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
-    """Compare what was asked with what is heard; InputError unless there is one of each."""
+    """Compare asked chords with heard ones; InputError unless there are equally many, at least one."""
     if len(asked) != len(heard) or not asked:
         raise InputError(
             f"{counted(len(asked), 'chord')} asked and {len(heard)} heard; as many are needed, at least one"
@@ -103,7 +103,7 @@ def chroma_over_time(samples: Array, sample_rate_hz: int) -> Wide:
 
 
 def _spectrogram(samples: Array, sample_rate_hz: int) -> tuple[Wide, float]:
-    """Return magnitudes (T, F) that tell low notes apart, and the Hz from one bin to the next."""
+    """Return magnitudes (T, F) fine enough to separate low notes, and the bin spacing in Hz."""
     n_fft = 2 ** max(1, round(math.log2(sample_rate_hz / APART_HZ)))
     around = np.pad(samples, n_fft // 2)
     frames = np.lib.stride_tricks.sliding_window_view(around, n_fft)[:: n_fft // 4] * hann(n_fft)
@@ -113,7 +113,7 @@ def _spectrogram(samples: Array, sample_rate_hz: int) -> tuple[Wide, float]:
 def chroma_of_peaks(magnitude: Wide, hz_per_bin: float) -> Wide:
     """Return the unit chroma (B, 12), C first, of magnitudes (B, F, T); zeros for silence.
 
-    Only spectral peaks count, at the frequency of the parabola through their logarithm: in a mel the
+    Only spectral peaks count, at the frequency of a parabola fitted to the log magnitudes: in a mel the
     partials of low notes are wider than a semitone, and folding every bin would smear them.
     """
     low, high = max(1, int(LOWEST_HZ / hz_per_bin)), min(int(HIGHEST_HZ / hz_per_bin) + 1, magnitude.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""The forgetting curve: what is left of a memory's sounds against the fraction forgotten."""
+"""The forgetting curve: what is still heard of a memory against the fraction forgotten."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 Way = Callable[[float], Array]  # fraction forgotten to strengths (U,)
 
 OVERALL = "overall"
-RESOLVED = 0.01  # no two fractions are measured closer than half of this
-ROWS = 11  # of a table
+RESOLVED = 0.01  # intervals up to this width are not divided further
+ROWS = 11  # rows of a table
 TINY = 1e-12
 
-# Traits beside the chords: name, heading, unit, digits.
+# Traits other than chords: name, heading, unit, digits.
 TRAITS = (
     ("distance_db", "distance from intact", "dB", 1),
     ("loudness_lu", "loudness against intact", "LU", 1),
@@ -40,7 +40,7 @@ TRAITS = (
 
 
 def mel_distance_db(one: Array, other: Array, spec: MelSpec) -> Wide:
-    """Return how far mels (B, M, T) in [-1, 1] lie apart, each from its counterpart: mean |difference| in dB, (B,).
+    """Return the distance of mels (B, M, T) in [-1, 1] from their counterparts: mean |difference| in dB, (B,).
 
     InputError for different shapes.
     """
@@ -60,9 +60,9 @@ def distances(
     bend: Any = None,
     frames: int | None = None,
 ) -> Wide:
-    """Return the mel distance to intact in dB, (F, B), of latents (B, Z) at fractions (F,) along a path.
+    """Return the mel distance from intact in dB, (F, B), of latents (B, Z) at fractions (F,) along a path.
 
-    No sound is made for it. `chords`, `frames` and, if given, `bend` as `Memory.generate` takes them.
+    No sound is made for this. `chords`, `frames` and `bend` are as in `Memory.generate`.
     """
     how = {"frames": frames} | ({} if bend is None else {"bend": bend})
     intact = _generated(memory, latents, chords, None, frames=frames)
@@ -79,7 +79,7 @@ def distances(
 
 
 def _generated(memory: Memory, z: Array, chords: Sequence[str] | None, strengths: Array | None, **how: Any) -> Array:
-    """Return mels (B, M, T), made a batch at a time; without chords, of the memory's labels in turn."""
+    """Return mels (B, M, T), made in batches; without chords, the memory's labels take turns."""
     asked = chords or _in_turn(memory.labels, len(z))
     if chords and len(chords) != len(z):
         raise InputError(f"{counted(len(chords), 'chord')} for {counted(len(z), 'latent')}; one for each is needed")
@@ -97,9 +97,9 @@ def _in_turn(labels: Sequence[str], count: int) -> list[str]:
 class Curve:
     """What is heard of B latents at fractions (F,) forgotten, from none to all.
 
-    `traits` are (F, B): `distance_db` of the mel to intact, `loudness_lu` relative to intact, `brightness_hz`
-    (spectral centroid); and, unless no sound can be named when intact, over those that can:
-    `named` (1 if the chord is named as asked, else 0) and `clarity` (cosine with that chord's template).
+    `traits` are (F, B): `distance_db` of the mel from intact, `loudness_lu` relative to intact, `brightness_hz`
+    (spectral centroid). For the sounds that can be named when intact, if any, there are also `named` (1 if the chord
+    is named as asked, else 0) and `clarity` (cosine with that chord's template).
     """
 
     fractions: Wide
@@ -112,9 +112,9 @@ class Curve:
 
     @property
     def half_life(self) -> float | None:
-        """The fraction at which the share of chords named first falls to half of what it is intact.
+        """The fraction at which the share of chords named as asked first falls to half of its intact value.
 
-        Interpolated; None if it never does, or if nothing is named.
+        Interpolated; None if it never does, or if nothing can be named.
         """
         share = self.share
         if share is None or not share[0] > 0:
@@ -127,9 +127,9 @@ class Curve:
 
     @property
     def last_recognised(self) -> float | None:
-        """The largest fraction up to which some latent was named as asked at every fraction before.
+        """The largest fraction up to which some latent was named as asked at every smaller fraction too.
 
-        Whatever is left is named somehow, at times right by chance: what is lost once stays lost here.
+        Even noise is given some name, which is sometimes right by chance; so a chord once lost counts as lost.
         None if no chord is named as asked to begin with.
         """
         if "named" not in self.traits:
@@ -142,7 +142,7 @@ class Curve:
         return np.quantile(self.traits[trait], (0.25, 0.5, 0.75), axis=1)
 
     def told(self) -> dict[str, Any]:
-        """Return all figures, for a program: None where nothing can be named."""
+        """Return all figures for use by programs; None where nothing can be named."""
         share = self.share
         spread: dict[str, Any] = {"clarity": None}
         for trait in [name for name in self.traits if name != "named"]:
@@ -161,10 +161,10 @@ def _rounded(fraction: float | None) -> float | None:
 
 
 class Listener:
-    """Hears what is left of `count` latents under any strengths.
+    """Listens to `count` latents under any strengths.
 
-    Own chords are the memory's labels in turn if those can be named; if not, what each sound is named
-    among all triads when intact.
+    Each latent's own chord is the memory's label, taken in turn, if labels can be named; otherwise it is the triad that
+    its intact sound is named as.
     """
 
     def __init__(self, memory: Memory, count: int, seed: int) -> None:
@@ -200,7 +200,7 @@ class Listener:
         return np.array([event_lufs(sound, self._memory.spec.sample_rate_hz) for sound in sounds])
 
     def _chroma(self, sounds: Array, lufs: Wide) -> Wide:
-        """Return the unit chroma (B, 12) of sounds, zeros of those too quiet to be heard."""
+        """Return the unit chroma (B, 12) of sounds; zeros for inaudible ones."""
         heard = np.zeros((len(sounds), 12))
         for i in np.flatnonzero(lufs > SILENT_LUFS):
             heard[i] = chroma(sounds[i], self._memory.spec.sample_rate_hz)
@@ -210,7 +210,7 @@ class Listener:
         return match(heard, self._names).name if heard.any() else ""
 
     def _brightness_hz(self, sounds: Array) -> Wide:
-        """Return the spectral centroid (B,), of power, in Hz; 0 of silence."""
+        """Return the power-weighted spectral centroid (B,) in Hz; 0 for silence."""
         power = np.abs(np.fft.rfft(sounds)) ** 2
         hz = np.fft.rfftfreq(sounds.shape[1], 1.0 / self._memory.spec.sample_rate_hz)
         return np.asarray(power @ hz / np.maximum(power.sum(axis=1), TINY))
@@ -224,10 +224,10 @@ def measure_curves(
     *,
     track: Track = untracked,
 ) -> dict[str, Curve]:
-    """Return the forgetting curve of a path, under `overall`, and of paths that take one layer each.
+    """Return the forgetting curve of a path, as `overall`, and those of paths that each take one layer.
 
-    At `config.steps` even fractions and a third as many more where most changes; for layers at half of
-    those. The memory's quality and the order of the paths are the caller's.
+    Measured at `config.steps` evenly spaced fractions, and at a third as many more where most changes; layers get half
+    as many. The memory's quality and the order of the paths are up to the caller.
     """
     config = config or CurveConfig()
     listen = Listener(memory, config.latents, config.seed)
@@ -250,18 +250,18 @@ def _curve(points: Mapping[float, dict[str, Wide]]) -> Curve:
 
 
 def _next_fraction(points: Mapping[float, dict[str, Wide]], steps: int, path: Way) -> float | None:
-    """Return the fraction to measure next: of the even ones first, then where it is worth it; None if nowhere."""
+    """Return the fraction to measure next: first the evenly spaced ones, then where most changes; None if done."""
     if len(points) < steps:
         return len(points) / (steps - 1)
-    # Within the forgetting of one unit nothing turns.
+    # While a single unit is being forgotten, changes are smooth.
     narrow = max(RESOLVED, 1.0 / max(1, int((path(1.0) < 1.0).sum())))
     return _steepest(_curve(points), narrow)
 
 
 def _steepest(curve: Curve, narrow: float) -> float | None:
-    """Return the middle between the fractions around the half-life, or those between which most changes.
+    """Return the middle of the interval around the half-life, or of the one in which most changes.
 
-    None if nothing changes but between fractions closer than `narrow`.
+    None if only intervals up to the width `narrow` are left.
     """
     distance = curve.traits["distance_db"].mean(axis=1)
     change = np.abs(np.diff(distance)) / max(float(distance.max()), TINY)
@@ -275,7 +275,7 @@ def _steepest(curve: Curve, narrow: float) -> float | None:
 
 
 def table(curves: Mapping[str, Curve]) -> list[str]:
-    """Return lines for a person: the overall curve, then how each layer is when all of it is forgotten."""
+    """Return lines for people: the overall curve, then the state of each layer when all of it is forgotten."""
     whole = curves[OVERALL]
     rows = dict.fromkeys(int(np.abs(whole.fractions - f).argmin()) for f in np.linspace(0.0, 1.0, ROWS))
     columns = f"{'named':>7}  {'clarity':>7}  {'distance':>9}  {'loudness':>9}  {'brightness':>10}"
@@ -306,7 +306,7 @@ def _percent(share: float | None) -> str:
 
 
 def curve_figure(curves: Mapping[str, Curve], title: str, theme: Theme = DEFAULT, *, about: str = "") -> Figure:
-    """Draw curves: medians with their quartiles, the layers small below."""
+    """Draw curves: medians with quartiles, the layers in small panels below."""
     layers = {name: curve for name, curve in curves.items() if name != OVERALL}
     parts_in = (5.4, 4.6)[: 1 + bool(layers)]
     with page(theme, sum(parts_in)) as figure:

@@ -1,4 +1,4 @@
-"""What a mel sounds like, told without making it sound: no phase is needed for that."""
+"""Descriptions of sounds computed from mels alone: they need no phase, so no sound is made."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from fugue_state.config import MelSpec
 from fugue_state.measure.chords import HIGHEST_HZ, NAME, TINY, chroma_of_peaks, match, template
 
 PITCHES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
-# Linear magnitudes are estimated at this many moments: as good as at every frame, and much cheaper.
+# Linear magnitudes are estimated at this many moments: as good as at every frame, and much faster.
 MOMENTS = 16
-END = 4  # the last quarter is the end of a sound
+END = 4  # the last 1/END of a sound counts as its end
 
 
 @dataclass(frozen=True)
 class Description:
     """What a sound is like.
 
-    `chord` is empty for silence; `clarity` and `margin` as in `Chord`; `attack_s` from 20 dB below
-    the loudest frame to 3 dB below it; `sustain_db` the last quarter's level relative to that frame.
+    `chord` is empty for silence; `clarity` and `margin` are as in `Chord`. `attack_s` is the time from 20 dB below
+    the loudest frame to 3 dB below it; `sustain_db` is the level of the last quarter relative to that frame.
     """
 
     chord: str
@@ -42,12 +42,12 @@ def triads(labels: Sequence[str] = ()) -> tuple[str, ...]:
     every = [*(name for name in labels if NAME.match(name)), *PITCHES, *(f"{pitch}m" for pitch in PITCHES)]
     found: dict[bytes, str] = {}
     for name in every:
-        found.setdefault(template(name).tobytes(), name)  # Bb and A# are one chord; the label's spelling stays
+        found.setdefault(template(name).tobytes(), name)  # Bb and A# are the same chord; the label's spelling wins
     return tuple(found.values())
 
 
 class Describer:
-    """Describe mels of one MelSpec; chords are named among `names`."""
+    """Describes mels of one MelSpec; chords are named among `names`."""
 
     def __init__(self, spec: MelSpec, names: Sequence[str]) -> None:
         self.names = tuple(names)
@@ -55,12 +55,12 @@ class Describer:
         self._magnitudes = Updates(spec)
         self._low = Updates(_lower(spec, HIGHEST_HZ))
         self._transform = self._magnitudes.transform
-        # By Parseval's theorem: mean square of a sound from the magnitudes of half its spectrum.
+        # By Parseval's theorem, this converts the power of half a spectrum to a sound's mean square.
         self._mean_square = 2.0 / (spec.n_fft * float((self._transform.window**2).sum()))
 
     @one_thread()
     def __call__(self, mel: Array) -> list[Description]:
-        """Describe mels (B, M, T) in [-1, 1]; AudioError for others."""
+        """Describe mels (B, M, T) in [-1, 1]; AudioError for mels of another shape or with non-finite values."""
         magnitude = self._at_moments(mel, self._magnitudes)
         power = (magnitude**2).mean(axis=2)
         hz = np.fft.rfftfreq(self._spec.n_fft, 1.0 / self._spec.sample_rate_hz)
@@ -75,9 +75,9 @@ class Describer:
 
     @one_thread()
     def chroma(self, mel: Array) -> Wide:
-        """Return the unit chroma (B, 12), C first, of mels (B, M, T), without looking at what is above its range.
+        """Return the unit chroma (B, 12), C first, of mels (B, M, T), ignoring bands above the chroma's range.
 
-        That is several times faster, and within a hundredth of the chroma that a whole description is made with.
+        Several times faster than a full description, and within a hundredth of its chroma.
         """
         lower = mel[:, : self._low.transform.spec.n_mels]
         return chroma_of_peaks(self._at_moments(lower, self._low), self._hz_per_bin)
@@ -103,7 +103,7 @@ class Describer:
 
 
 def _pooled(mel: Array) -> Array:
-    """Return the means (B, M, moments) of as many even parts of a mel, which may share a frame at their ends."""
+    """Return the means (B, M, moments) of equal parts of a mel; neighbouring parts may share a frame."""
     frames = mel.shape[2]
     count = min(MOMENTS, frames)
     parts = [slice(frames * i // count, -(-frames * (i + 1) // count)) for i in range(count)]
@@ -111,7 +111,7 @@ def _pooled(mel: Array) -> Array:
 
 
 def _lower(spec: MelSpec, highest_hz: float) -> MelSpec:
-    """Return the spec whose bands are the lowest of this one, up to the first wholly above `highest_hz`."""
+    """Return the spec of this one's lowest bands, up to the first that lies wholly above `highest_hz`."""
     low, high = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
     edges_hz = mel_to_hz(np.linspace(low, high, spec.n_mels + 2), spec.scale)
     count = max(1, int((edges_hz[:-2] < highest_hz).sum()))
@@ -119,7 +119,7 @@ def _lower(spec: MelSpec, highest_hz: float) -> MelSpec:
 
 
 def _reaches(level_db: Wide, below_db: float) -> Wide:
-    """Return when levels (B, T) first come within `below_db` of their peak, in frames, between two if need be."""
+    """Return when levels (B, T) first come within `below_db` of their peak, in interpolated frames."""
     wanted = level_db.max(axis=1) - below_db
     first = (level_db >= wanted[:, None]).argmax(axis=1)
     rows = np.arange(len(level_db))

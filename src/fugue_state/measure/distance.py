@@ -1,4 +1,4 @@
-"""How far one set of sounds lies from another, and whether one copies the other."""
+"""Distances between sets of sounds, and whether one set copies the other."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fugue_state.errors import InputError
 
 Mels = npt.NDArray[np.float16 | np.float32]
 
-COARSE = (16, 8)  # bands x frames of the embedding for distances between sets
-SMALL = (8, 8)  # ... where a few hundred points must do: the bias of the Frechet distance grows with size
-FINE = (32, 32)  # ... and for neighbours, where detail tells a copy from a cousin
+COARSE = (16, 8)  # bands x frames of the embedding, for distances between sets
+SMALL = (8, 8)  # ... if there are only a few hundred points: the bias of the Frechet distance grows with size
+FINE = (32, 32)  # ... for nearest neighbours, where detail distinguishes copies from similar sounds
 FEWEST = 4
 CHUNK = 256
 KERNEL_DB = 20.0
@@ -23,7 +23,7 @@ KERNEL_DB = 20.0
 def embed(mels: Mels, shape: tuple[int, int] = COARSE, *, range_db: float) -> Wide:
     """Return mels (n, M, T) in [-1, 1] as points (n, bands * frames): block averages of the level in dB.
 
-    Raises InputError if the mels do not divide into `shape`.
+    Raises InputError if the mels cannot be divided into `shape`.
     """
     count, bands, frames = mels.shape
     if bands % shape[0] or frames % shape[1]:
@@ -54,7 +54,7 @@ def kid(one: Wide, other: Wide) -> float:
     """Return the kernel distance of two sets (n, D), unbiased for any n (Binkowski et al., 2018).
 
     The squared maximum mean discrepancy of a cubic kernel on points in units of 20 dB, a scale that
-    does not depend on the sets; about 0, of either sign, for sets of the same distribution.
+    does not depend on the sets; about 0, of either sign, for sets from the same distribution.
     """
     _enough(one, other)
     x, y = one / KERNEL_DB, other / KERNEL_DB
@@ -73,7 +73,7 @@ def _enough(one: Wide, other: Wide) -> None:
 
 @dataclass(frozen=True)
 class Neighbours:
-    """For each point, its nearest among others: index (n,) and distance (n,) in dB, root mean square."""
+    """For each point, the nearest among others: index (n,), and root-mean-square distance (n,) in dB."""
 
     index: Whole
     distance_db: Wide
@@ -82,7 +82,7 @@ class Neighbours:
 def nearest(points: Wide, others: Wide, *, selves: Whole | None = None) -> Neighbours:
     """Find the nearest of `others` (m, D) for every point (n, D).
 
-    `selves` (n,) says which of the others each point is itself; that one does not count.
+    `selves` (n,) gives each point's own index among the others, which is skipped.
     """
     squares = (points**2).sum(axis=1)[:, None] + (others**2).sum(axis=1)[None] - 2.0 * points @ others.T
     if selves is not None:

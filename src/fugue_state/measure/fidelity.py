@@ -1,4 +1,4 @@
-"""How faithful a sound is to another one, or to the mel it was made of."""
+"""How faithful a sound is to another one, or to the mel it was made from."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def log_spectral_errors(
 ) -> Array:
     """Return the log-spectral error in dB at every window of `COMPARED_WINDOWS`, (B, W), of sounds (B, N).
 
-    Levels of the bins from `from_hz` to below `to_hz`, clamped `range_db` below the reference's loudest; per
-    frame the root mean square of their difference (Gray and Markel, 1976), mean over frames. A level of its own
-    is an error too. Raises AudioError for sounds that are not (B, N) alike, not finite, silent, or have no such
-    bins.
+    Uses bins from `from_hz` to below `to_hz`, with levels clamped at `range_db` below the reference's loudest. Per
+    frame it is the root mean square of the level difference (Gray and Markel, 1976), averaged over frames. A difference
+    in overall level counts as error, too. Raises AudioError for sounds that are not (B, N) of equal shape, not finite
+    or silent, or if there are no such bins.
     """
     _check(reference, sound)
     return np.stack(
@@ -41,7 +41,7 @@ def log_spectral_errors(
 
 
 def log_spectral_error(reference: Array, sound: Array, sample_rate_hz: int, **bounds: float) -> Array:
-    """Return the mean of `log_spectral_errors` over all windows, dB (B,); the bounds are those it takes."""
+    """Return the mean of `log_spectral_errors` over all windows, in dB (B,); `bounds` are passed on to it."""
     return np.asarray(log_spectral_errors(reference, sound, sample_rate_hz, **bounds).mean(axis=1))
 
 
@@ -71,10 +71,10 @@ def _bins(n_fft: int, sample_rate_hz: int, from_hz: float, to_hz: float) -> slic
 
 
 def chroma_error(reference: Array, sound: Array, sample_rate_hz: int) -> Array:
-    """Return 1 - cosine of the chroma of sounds (B, N), mean over frames: (B,), 0 alike to 1.
+    """Return 1 - cosine of the chroma of sounds (B, N), mean over frames: (B,), from 0 (alike) to 1.
 
-    Frames in which the reference is silent do not count; silence where it is not counts as 1. Raises AudioError
-    for sounds that are not (B, N) alike or not finite, or a reference that is silent throughout.
+    Frames in which the reference is silent do not count; other frames in which the sound is silent count as 1. Raises
+    AudioError for sounds that are not (B, N) of equal shape or not finite, or if the reference is silent throughout.
     """
     _check(reference, sound)
     pairs = zip(reference, sound, strict=True)
@@ -92,7 +92,7 @@ def _chroma_error(reference: Array, sound: Array, sample_rate_hz: int) -> float:
 def mel_error(mel: Array, sound: Array, transform: MelTransform) -> Array:
     """Return the mean absolute difference in dB between mels (B, M, T) and those of sounds (B, T * hop): (B,).
 
-    Both lie within the range of the spec. Raises AudioError for a mel or a sound that is not of these shapes.
+    Both are clipped to the range of the spec. Raises AudioError for a mel or a sound that is not of these shapes.
     """
     transform.check(mel)
     again = transform.encode(sound)
@@ -102,7 +102,7 @@ def mel_error(mel: Array, sound: Array, transform: MelTransform) -> Array:
 
 
 def largest_step(sound: Array) -> Array:
-    """Return the largest step from one sample to the next, (B,), of sounds (B, N): what a click would be."""
+    """Return the largest step between neighbouring samples, (B,), of sounds (B, N); clicks show up as large steps."""
     return np.asarray(np.abs(np.diff(sound, axis=1)).max(axis=1))
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a memory once, and then kept on disk."""
+"""Measurements of a memory that are made once and stored on disk."""
 
 from __future__ import annotations
 
@@ -30,15 +30,14 @@ def kept(
     rebuild: bool,
     say: Callable[[str], None],
 ) -> Tensors:
-    """Return what `header` tells of, from disk if it was made before; otherwise make and keep it.
+    """Return the tensors that `header` describes, from disk if they were made before; otherwise make and store them.
 
-    It is kept beside the checkpoint that `name_or_path` stands for; in the cache folder if there is none,
-    or if its folder cannot be written to. Of a memory that came with the package, what came with it is
-    looked at first, and what is made goes to the cache folder. Where nothing can be written it is made each time, and
-    that is said. What belongs to another memory or other
-    settings, or is damaged (`fault` says how), is made again, and that is said.
+    They are stored beside the checkpoint that `name_or_path` stands for, or in the cache folder if there is no
+    checkpoint or its folder is not writable. For a shipped memory, the shipped file is tried first, and newly made
+    tensors go to the cache folder. If nothing can be written, they are made every time, with a message. Tensors of
+    another memory or other settings, or damaged ones (`fault` says how), are made again, with a message.
     """
-    if not memory.fingerprint:  # it never was a file: nothing on disk could be recognised as its own
+    if not memory.fingerprint:  # without a file behind it, no stored tensors can be matched to it
         return make()
     beside, shipped = _beside(kind, name_or_path)
     cached = cache_folder() / kind / f"{memory.fingerprint}{SUFFIX}"
@@ -50,7 +49,7 @@ def kept(
 
 
 def _beside(kind: str, name_or_path: str | Path | None) -> tuple[list[Path], bool]:
-    """Return the place beside the checkpoint, if there is one, and whether that came with the package."""
+    """Return the path beside the checkpoint, if there is one, and whether the checkpoint is a shipped one."""
     if name_or_path is None:
         return [], False
     checkpoint = find_memory(name_or_path).resolve()
@@ -65,7 +64,7 @@ def _stored(
     fault: Callable[[Tensors], str],
     say: Callable[[str], None],
 ) -> Tensors | None:
-    """Return the first that fits; say what is wrong with others only if none does."""
+    """Return the first that fits; report what is wrong with the others only if none does."""
     wrong = []
     for path in places:
         if path.is_file():
@@ -90,7 +89,7 @@ def _read(kind: str, header: Settings, path: Path, fault: Callable[[Tensors], st
 
 
 def _keep(places: Sequence[Path], kind: str, header: Settings, found: Tensors, say: Callable[[str], None]) -> None:
-    """Write what was made to the best place that lets itself be written to; if none does, say so."""
+    """Write tensors to the first writable path; if there is none, report it."""
     for path in places:
         try:
             output_folder(path.parent)

@@ -1,4 +1,4 @@
-"""How well a memory knows its chords, beside the sounds it learned from."""
+"""How well a memory knows its chords, compared with the sounds it learned from."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from fugue_state.progress import Track, untracked
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# A generated sound is called a copy if it lies nearer to a training clip than this share of the
-# training clips do to theirs.
+# A generated sound counts as a copy if it is nearer to a training clip than all but this share of the
+# training clips are to their nearest neighbours.
 COPY_QUANTILE = 0.001
 NEIGHBOUR_CLIPS = 1000
 SHEET_SEED = 0
@@ -45,7 +45,7 @@ class SoundSet:
 
 
 def generated(memory: Memory, per_class: int, seed: int, track: Track = untracked) -> SoundSet:
-    """Return sounds of every chord (or of none, for a memory without labels) from fresh latents."""
+    """Return sounds of every chord (or without chords, for a memory without labels) from fresh latents."""
     mels, asked = generated_mels(memory, per_class, seed, track)
     return SoundSet(inverted(mels, memory, track), mels, asked, ("",) * len(asked))
 
@@ -53,7 +53,7 @@ def generated(memory: Memory, per_class: int, seed: int, track: Track = untracke
 def generated_mels(
     memory: Memory, per_class: int, seed: int, track: Track = untracked
 ) -> tuple[Array, tuple[str, ...]]:
-    """Return mels of every chord (or of none), class after class, from fresh latents; and what was asked."""
+    """Return mels of every chord (or without chords), class after class, from fresh latents; and the chords asked."""
     asked = tuple(name for name in memory.labels or ("",) for _ in range(per_class))
     z = memory.latents(len(asked), seed)
     mels = []
@@ -64,7 +64,7 @@ def generated_mels(
 
 
 def inverted(mels: Array, memory: Memory, track: Track = untracked) -> Array:
-    """Return the sounds (n, N) that a memory's inverter makes of mels (n, M, T)."""
+    """Return the sounds (n, N) of mels (n, M, T), made by a memory's inverter."""
     starts = range(0, len(mels), EVENT_BATCH)
     sounds = [memory.invert(mels[i : i + EVENT_BATCH]) for i in track(starts, len(starts), "mel to sound")]
     return np.concatenate(sounds)
@@ -88,7 +88,7 @@ def real(clips: Sequence[Clip], spec: MelSpec, per_class: int, seed: int, track:
 
 
 def through_mel(clips: SoundSet, memory: Memory, track: Track = untracked) -> SoundSet:
-    """Return clips after mel and inverter: the best a memory could sound like."""
+    """Return clips after mel and inverter: the best that a memory could possibly sound."""
     sounds = inverted(clips.mels, memory, track)
     return SoundSet(sounds, _mels(sounds, memory.spec), clips.labels, clips.guitars)
 
@@ -115,11 +115,11 @@ def measure_memory(
     cache: Cache | None = None,
     track: Track = untracked,
 ) -> tuple[dict[str, Any], SoundSet]:
-    """Measure a memory, alone or beside a corpus; return the figures and what was generated.
+    """Measure a memory, alone or against a corpus; return the figures and the generated sounds.
 
-    With a corpus: its held-out clips (its training clips if none are held out) straight and after
-    mel -> sound; distances between sets, each beside the one between two groups of real guitars;
-    novelty and coverage against the training clips; timbre beside the corpus.
+    With a corpus: chords of its held-out clips (of its training clips if none are held out), directly and after
+    mel -> sound; distances between sets, next to the distance between two groups of real guitars;
+    novelty and coverage relative to the training clips; timbre next to that of the corpus.
     """
     made = generated(memory, per_class, seed, track)
     figures: dict[str, Any] = {"timbre": {"generated": _timbres(made, memory)}}
@@ -152,7 +152,7 @@ def _distances(one: SoundSet, other: SoundSet, memory: Memory) -> dict[str, floa
 
 
 def _timbres(sounds: SoundSet, memory: Memory) -> dict[str, float]:
-    """Return the median of each trait over a set; silent sounds have none."""
+    """Return the median of each trait over a set, leaving out silent sounds."""
     rate = memory.spec.sample_rate_hz
     found = [asdict(timbre(s, rate)) for s in sounds.sounds if np.abs(s).max() > 0]
     return {key: float(np.median([f[key] for f in found])) for key in found[0]} if found else {}
@@ -165,7 +165,7 @@ def guitars_of(corpus: Corpus, taught: MelSet) -> list[str]:
 
 
 def novelty(made: Mels, held_out: Mels, taught: Mels, memory: Memory) -> dict[str, float]:
-    """Compare how near generated, held-out and training mels lie to the nearest (other) training clip."""
+    """Compare how near generated, held-out and training mels are to their nearest (other) training clip."""
     ours, theirs, known = (embed(mels, FINE, range_db=memory.spec.range_db) for mels in (made, held_out, taught))
     near, real_near = nearest(ours, known).distance_db, nearest(theirs, known).distance_db
     some = np.linspace(0, len(known) - 1, min(len(known), NEIGHBOUR_CLIPS)).astype(np.int64)
@@ -181,7 +181,7 @@ def novelty(made: Mels, held_out: Mels, taught: Mels, memory: Memory) -> dict[st
 
 
 def coverage(made: Mels, taught: Mels, guitars: Sequence[str], memory: Memory) -> dict[str, Any]:
-    """Return which share of the generated mels lies nearest to each guitar of the corpus."""
+    """Return for each guitar of the corpus the share of generated mels that are nearest to it."""
     ours, known = (embed(mels, FINE, range_db=memory.spec.range_db) for mels in (made, taught))
     index = nearest(ours, known).index
     shares = dict.fromkeys(sorted(set(guitars)), 0.0)
@@ -191,7 +191,7 @@ def coverage(made: Mels, taught: Mels, guitars: Sequence[str], memory: Memory) -
 
 
 def measure_figure(made: SoundSet, theme: Theme = DEFAULT, columns: int = 8) -> Figure:
-    """Draw the first mels of every class that was generated."""
+    """Draw the first generated mels of every class."""
     rows: list[Row] = []
     for label in dict.fromkeys(made.labels):
         mels = [m for m, name in zip(made.mels, made.labels, strict=True) if name == label]
@@ -200,7 +200,7 @@ def measure_figure(made: SoundSet, theme: Theme = DEFAULT, columns: int = 8) -> 
 
 
 def memory_figure(memory: Memory, theme: Theme = DEFAULT) -> Figure:
-    """Draw mels of every label, a row each, from the same latents."""
+    """Draw mels of every label from the same latents, one row per label."""
     z = memory.latents(PREVIEW_COLUMNS, SHEET_SEED)
     rows: list[Row] = [
         ((label or "samples",), list(np.asarray(memory.generate(z, label)))) for label in memory.labels or (None,)

@@ -1,4 +1,4 @@
-"""What every unit of a memory is for: measured by taking it away, and by watching it."""
+"""What every unit of a memory contributes: measured by ablating it, and by observing it."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ if TYPE_CHECKING:
 
 
 KIND = "profile"
-FORMULA = 1  # raised whenever the same memory is measured otherwise than before
+FORMULA = 1  # raised whenever measurements of the same memory change
 UNITS_AT_ONCE, PARTS_AT_ONCE = 4, 16
 OBSERVED_AT_ONCE = 64
-UNHEARD_DB = 1e-3  # what differs by less is rounding
+UNHEARD_DB = 1e-3  # smaller differences are rounding errors
 STILL = 1e-6  # a unit whose activation varies by less never changes
-DIGITS = 4  # that are kept: the last ones differ between machines
+DIGITS = 4  # significant digits stored: further ones differ between machines
 TOP = 10
-TITLE_IN = 8.0  # the rest is the legend's
-MARKERS = ("o", "^", "s")  # of bass, body and air
+TITLE_IN = 8.0  # the legend takes the rest of the width
+MARKERS = ("o", "^", "s")  # for bass, body and air
 
 
 class ProfileHeader(Settings):
@@ -52,13 +52,13 @@ class ProfileHeader(Settings):
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """What was measured of all units, in arrays over U, `deconv1` first.
+    """Measurements of all units, in arrays over U, `deconv1` first.
 
-    `mel_db`: by how much the mel changes when the unit alone is ablated, RMS over bands, frames and latents.
-    `clarity`: how far the cosine of the chroma with the sound's own chord falls then, mean over latents; below 0
+    `mel_db`: how much the mel changes when only this unit is ablated, RMS over bands, frames and latents.
+    `clarity`: how much the cosine of the chroma with the sound's own chord then falls, mean over latents; negative if
     the chord gets clearer. `activation`: mean over latents and map. `centroid_hz`: centre of the bands that the
     ablation changes, weighted by the energy of that change. `regions` (U, 3): shares of bass, body and air in
-    that energy, taken per band (the bass has far fewer). A unit that nobody hears has 0 in all of these.
+    that energy, taken per band (the bass has far fewer). An inaudible unit has 0 in all of these but `activation`.
     `cluster`: units of the same number fire alike; 0 are those that never change.
     """
 
@@ -83,7 +83,7 @@ class Profile:
     ) -> Self:
         """Return the profile of a memory, from disk if it was made before.
 
-        Where it is kept, and when it is made again, is told in `kept`.
+        `kept` says where it is stored, and when it is made again.
         """
         config = config or ProfileConfig()
         found = kept(
@@ -102,28 +102,28 @@ class Profile:
 
     @property
     def saliency(self) -> Wide:
-        """Mean of a unit's ranks (U,) in `mel_db` and in `clarity`: 0 is the least in both, 1 the most."""
+        """Mean of a unit's ranks (U,) in `mel_db` and in `clarity`, scaled: 0 is lowest in both, 1 highest."""
         mean = ranks(np.stack([self.mel_db, self.clarity], axis=1)).mean(axis=1)
         return np.asarray((mean - 1.0) / max(1, len(mean) - 1))
 
     @property
     def region(self) -> Whole:
-        """Number (U,) of the region that has the largest share; -1 for a unit that nobody hears."""
+        """Number (U,) of the region with the largest share; -1 for an inaudible unit."""
         return np.where(self.regions.any(axis=1), self.regions.argmax(axis=1), -1)
 
     @property
     def names(self) -> list[str]:
-        """The name of every unit, as musicians count: `deconv1:1` is the first."""
+        """The name of every unit, counted from 1: `deconv1:1` is the first."""
         return [f"{layer}:{number}" for layer, size in self.layers.items() for number in range(1, size + 1)]
 
     @property
     def parts(self) -> dict[str, slice]:
-        """Where the units of each layer are within U."""
+        """The slice of each layer's units within U."""
         ends = np.cumsum(list(self.layers.values())).tolist()
         return {layer: slice(end - size, end) for (layer, size), end in zip(self.layers.items(), ends, strict=True)}
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return for each layer its number of units, median and largest saliency and change of the mel, and regions."""
+        """Return for each layer: number of units, median and maximum of saliency and mel change, and region shares."""
         return {layer: self._summed(part) for layer, part in self.parts.items()}
 
     def _summed(self, part: slice) -> dict[str, float]:
@@ -137,7 +137,7 @@ class Profile:
         return {"units": len(self.mel_db[part])} | {key: round(float(v), 3) for key, v in values.items()}
 
     def top(self, count: int = TOP) -> dict[str, dict[str, Any]]:
-        """Return what was measured of the most salient units, most first, by name."""
+        """Return the measurements of the most salient units by name, most salient first."""
         order = np.argsort(-self.saliency, kind="stable")[:count]
         return {self.names[i]: self._told(int(i)) for i in order}
 
@@ -155,7 +155,7 @@ class Profile:
 
 
 def _measured(memory: Memory, config: ProfileConfig, track: Track) -> Tensors:
-    """Measure every unit; what is returned is rounded as it is kept."""
+    """Measure every unit; values are rounded as they will be stored."""
     ablation = _Ablation(memory, config)
     parts = [
         (layer, range(start, min(start + UNITS_AT_ONCE, size)))
@@ -179,7 +179,7 @@ def _measured(memory: Memory, config: ProfileConfig, track: Track) -> Tensors:
 
 
 class _Ablation:
-    """Intact sounds of some latents, and what becomes of them without a unit."""
+    """Intact sounds of some latents, to compare with those without a unit."""
 
     @one_thread()
     def __init__(self, memory: Memory, config: ProfileConfig) -> None:
@@ -202,17 +202,17 @@ class _Ablation:
         self._clarity = self._clear(self._intact)[0]
 
     def _own(self, index: int, memory: Memory) -> str:
-        """Return the chord that a sound should be; empty for silence."""
+        """Return the chord that a sound should have; empty for silence."""
         label = memory.labels[index % len(memory.labels)] if memory.labels else ""
         return label if NAME.match(label) else self._describer(self._intact[index : index + 1])[0].chord
 
     def _clear(self, mels: Array) -> Wide:
-        """Return the clarity of all latents' own chords (k, n) in mels (k * n, M, T)."""
+        """Return how clearly mels (k * n, M, T) show the own chords of all latents (k, n)."""
         chroma = self._describer.chroma(mels).reshape(-1, *self._templates.shape)
         return np.asarray((chroma * self._templates).sum(axis=2))
 
     def __call__(self, part: tuple[str, Sequence[int]]) -> tuple[Wide, Wide]:
-        """Ablate k units of a layer, each alone: mean squared change in dB by band (k, M), fall of clarity (k,)."""
+        """Ablate k units of a layer one by one: mean squared change in dB by band (k, M), loss of clarity (k,)."""
         layer, units = part
         mels = np.stack([self._without(layer, unit, item) for unit in units for item in range(len(self._intact))])
         change_db = (mels.reshape(-1, *self._intact.shape) - self._intact) * np.float32(self._to_db)
@@ -229,7 +229,7 @@ class _Ablation:
 
 
 def _fair(count: int, memory: Memory) -> int:
-    """Return how many latents, at least `count`, give every label as many."""
+    """Return the smallest number of latents, at least `count`, that gives every label equally many."""
     labels = max(1, len(memory.labels))
     return -(-count // labels) * labels
 
@@ -244,9 +244,9 @@ def _activations(memory: Memory, config: ProfileConfig) -> Wide:
 
 
 def clusters(activations: Wide, count: int) -> Whole:
-    """Put units that fire alike into at most `count` clusters: (U,) numbers from 1, by activations (n, U).
+    """Put units that fire alike into at most `count` clusters: numbers (U,) from 1, from activations (n, U).
 
-    Alike is the correlation over latents; clusters are joined by their mean distance. Units that never change
+    Similarity is correlation over latents; clusters are joined by mean distance. Units that never change
     are in cluster 0.
     """
     found = np.zeros(activations.shape[1], dtype=np.int64)
@@ -261,25 +261,25 @@ def clusters(activations: Wide, count: int) -> Whole:
 
 
 def band_hz(spec: MelSpec) -> Wide:
-    """Return the centres (M,) of the bands of a mel."""
+    """Return the centre frequencies (M,) of a mel's bands in Hz."""
     low, high = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
     return np.asarray(mel_to_hz(np.linspace(low, high, spec.n_mels + 2)[1:-1], spec.scale))
 
 
 def _regional(energy: Wide, hz: Wide) -> Wide:
-    """Return the mean energy of the bands of each region (k, 3), 0 for a region without bands."""
+    """Return the mean energy per band in each region (k, 3); 0 for a region without bands."""
     inside = np.digitize(hz, REGION_BORDERS_HZ)[:, None] == np.arange(len(REGIONS))
     return np.asarray(np.einsum("um,mr->ur", energy, inside / np.maximum(inside.sum(axis=0), 1)))
 
 
 def _shared(energy: Wide) -> Wide:
-    """Return every row's shares (k, n) of its sum; zeros stay."""
+    """Return each value's share (k, n) of its row's sum; rows of zeros stay zeros."""
     total = energy.sum(axis=1, keepdims=True)
     return np.asarray(energy / np.where(total > 0.0, total, 1.0))
 
 
 def _rounded(values: Wide) -> Wide:
-    """Round to the digits that are kept."""
+    """Round to the digits that are stored."""
     rounded = [float(f"{value:.{DIGITS - 1}e}") for value in values.ravel()]
     return np.array(rounded).reshape(values.shape)
 
@@ -294,7 +294,7 @@ def _fault(tensors: Tensors, units: int) -> str:
 
 
 def profile_figure(profile: Profile, title: str, theme: Theme = DEFAULT) -> Figure:
-    """Draw the units of every layer that are heard, those that change the mel most first, and where they are heard."""
+    """Draw the audible units of every layer, by their change of the mel, largest first, and where they are heard."""
     with page(theme, 6.0) as figure:
         figure.headline(shortened(title, TITLE_IN, HEADLINE_PT))
         rows = figure.subplots(2, len(profile.layers), sharex="col", sharey="row", squeeze=False)
@@ -305,7 +305,7 @@ def profile_figure(profile: Profile, title: str, theme: Theme = DEFAULT) -> Figu
                 _draw_units(axes, values[part][order], profile.region[part][order], theme)
                 if profile.mel_db.any():
                     _set_logarithmic(axes)
-                else:  # a logarithm of nothing cannot be drawn
+                else:  # nothing to draw on a logarithmic axis
                     axes.set_yticks([])
             column[0].set_title(f"{layer} ({size})")
         rows[0, 0].set_ylabel("change of the mel, dB")
@@ -317,7 +317,7 @@ def profile_figure(profile: Profile, title: str, theme: Theme = DEFAULT) -> Figu
 
 
 def _draw_units(axes: Axes, values: Wide, regions: Whole, theme: Theme) -> None:
-    """Draw one value of units, each as its region."""
+    """Draw one value per unit, with the marker and colour of its region."""
     from matplotlib.ticker import MaxNLocator
 
     places = np.arange(1, len(values) + 1)

@@ -1,4 +1,4 @@
-"""Ranks: where each value stands among all."""
+"""Ranks of values within their column."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fugue_state.arrays import Wide
 
 
 def ranks(values: npt.NDArray[np.floating]) -> Wide:
-    """Return the rank, from 1 on, of each value (n, k) within its column; equal ones share their mean."""
+    """Return the rank, from 1 on, of each value (n, k) within its column; ties share their mean rank."""
     return np.stack([_ranks(column) for column in values.T], axis=1)
 
 

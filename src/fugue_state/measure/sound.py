@@ -1,4 +1,4 @@
-"""What a stream of sound must never do unannounced: click, fall silent, go over."""
+"""Checks for faults in a stream of sound: clicks and unwanted silence."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class SoundCheck:
         self.largest_step = 0.0
 
     def add(self, block: Array) -> None:
-        """Take in a block."""
+        """Add a block."""
         joined = np.concatenate([self._last, block])
         self._last = joined[-1:]
         self.largest_step = max(self.largest_step, float(np.abs(np.diff(joined, axis=0)).max(initial=0.0)))

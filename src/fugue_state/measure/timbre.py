@@ -1,4 +1,4 @@
-"""What a plucked sound is like: how it sets in, dies away, shines and hisses."""
+"""The timbre of a plucked sound: attack, decay, brightness, noise."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from fugue_state.errors import InputError, counted
 
 FRAME_S = 0.01
 WINDOW = 4096
-FLOOR_BINS = 201  # wide enough that the partials of a chord are a minority in it
+FLOOR_BINS = 201  # wide enough that most bins within it are not partials of a chord
 
 
 @dataclass(frozen=True)
 class Timbre:
-    """Attack in seconds, decay by 60 dB in seconds, brightness in Hz, harmonic-to-noise ratio in dB."""
+    """Attack in seconds, decay time by 60 dB in seconds, brightness in Hz, harmonic-to-noise ratio in dB."""
 
     attack_s: float
     decay_s: float
@@ -50,16 +50,16 @@ def envelope_db(sound: Array, sample_rate_hz: int) -> Wide:
 
 
 def attack(level_db: Wide) -> float:
-    """Return the seconds from 20 dB below the peak to 3 dB below it, to 10 ms."""
+    """Return the time in seconds from 20 dB below the peak to 3 dB below it, in steps of 10 ms."""
     peak = level_db.max()
     late = int(np.argmax(level_db >= peak - 3.0))
     return float((late - int(np.argmax(level_db >= peak - 20.0))) * FRAME_S)
 
 
 def decay(level_db: Wide) -> float:
-    """Return the seconds of a decay by 60 dB, from a straight line through what follows the peak.
+    """Return the time of a decay by 60 dB in seconds, from a straight line through the levels after the peak.
 
-    The line ends where the level is 40 dB down or stops falling; infinity if it never falls.
+    The line ends where the level is 40 dB down; infinity if it does not fall.
     """
     peak = int(level_db.argmax())
     falling = level_db[peak:]
@@ -72,7 +72,7 @@ def decay(level_db: Wide) -> float:
 
 
 def harmonic_to_noise(power: Wide) -> float:
-    """Return how far the peaks of a mean power spectrum (F,) stand above its floor, as energies, in dB.
+    """Return the energy of the peaks of a mean power spectrum (F,) relative to that of its floor, in dB.
 
     The floor is the running median over frequency: partials are narrow and few, noise is neither.
     """

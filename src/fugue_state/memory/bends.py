@@ -1,4 +1,4 @@
-"""What stands in for the forgotten part of a unit, and bends that are not forgetting."""
+"""Replacements for the forgotten part of a unit, and bends other than forgetting."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from fugue_state.memory.layers import Bender, Generator, Moments
 from fugue_state.memory.units import for_units
 
 REPLACEMENTS = get_args(ReplacementName)
-LENGTHS_KEPT = 4  # lengths in frames for which a bend keeps what it has prepared
+LENGTHS_KEPT = 4  # number of lengths (in frames) for which a bend caches its layers
 
-# One for each unit, or by name: {"deconv3:17": 0.0}, where the others are left as they are.
+# One value for each unit, or values by name: {"deconv3:17": 0.0}, which leaves the other units as they are.
 UnitValues = npt.ArrayLike | Mapping[str, float | npt.ArrayLike]
 
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A moment whose maps can stand in for others: latent (Z,), chord, strengths (U,) as they were then.
+    """A moment whose maps can replace others: latent (Z,), chord, and the strengths (U,) of that moment.
 
-    No chord is the first that the memory knows, no strengths are intact.
+    Without a chord, it is the first that the memory knows; without strengths, it is intact.
     """
 
     latent: UnitValues
@@ -40,14 +40,14 @@ class Source:
 class LayerBend:
     """The bend of one layer with C units, ready for maps of one size (H, W)."""
 
-    fixed: Array  # (H or 1, W or 1, C): what stands in for a unit, if it is the same for every item
-    noisy: npt.NDArray[np.bool_]  # (C,): units that noise stands in for
+    fixed: Array  # (H or 1, W or 1, C): replacements that are the same for every item
+    noisy: npt.NDArray[np.bool_]  # (C,): units replaced by noise
     phases: npt.NDArray[np.complex64] | None  # (H, W // 2 + 1, C)
     gain: Array | None  # (C,)
     invert: Array | None  # (C,)
 
     def __call__(self, h: Array, strength: Array | None) -> Array:
-        """Bend maps (H, W, C), of which `strength` (C,) is remembered; None is all."""
+        """Bend maps (H, W, C), of which `strength` (C,) is remembered; None is fully remembered."""
         bent = self._bent(h)
         if strength is None:
             return bent
@@ -60,8 +60,8 @@ class LayerBend:
         return h if self.gain is None else h * self.gain
 
     def _replacement(self, h: Array, strength: Array) -> Array:
-        """Return what stands in for units, (..., C)."""
-        units = self.noisy & (strength < 1.0)  # others would weigh nothing
+        """Return the replacement of each unit, (..., C)."""
+        units = self.noisy & (strength < 1.0)  # intact units need no replacement
         if self.phases is None or not units.any():
             return self.fixed
         every = np.broadcast_to(self.fixed, h.shape).copy()
@@ -70,25 +70,25 @@ class LayerBend:
 
 
 def scrambled(h: Array, phases: npt.NDArray[np.complex64]) -> Array:
-    """Return maps (H, W, C) with their power spectra, but with `phases` (H, W // 2 + 1, C) of length 1."""
+    """Return maps (H, W, C) with the same power spectra and the phases `phases` (H, W // 2 + 1, C), of modulus 1."""
     spectrum = scipy.fft.rfft2(h, axes=(0, 1))
     return np.asarray(scipy.fft.irfft2(np.abs(spectrum) * phases, s=h.shape[:2], axes=(0, 1), overwrite_x=True))
 
 
 def noise_phases(seed: int, layer: int, units: int, size: tuple[int, int]) -> npt.NDArray[np.complex64]:
-    """Return the phases (H, W // 2 + 1, C) of real noise, of length 1: a unit's do not depend on other units."""
+    """Return the phases (H, W // 2 + 1, C) of real noise, of modulus 1; a unit's do not depend on other units."""
     noise = np.random.default_rng((seed, layer)).standard_normal((units, *size), dtype=np.float32)
     phases = np.sign(scipy.fft.rfft2(noise))
-    phases[:, 0, 0] = 1.0  # the mean stays
+    phases[:, 0, 0] = 1.0  # keep the mean
     return np.ascontiguousarray(phases.transpose(1, 2, 0))
 
 
 @dataclass(frozen=True, eq=False)
 class Bend:
-    """What is done to units besides forgetting, and what stands in for the forgotten; `Memory.bend` makes it.
+    """Replacements for forgotten units, and what is done to units besides forgetting; made by `Memory.bend`.
 
     `out = s * b(h) + (1 - s) * r` for a unit's map h and strength s; r is its replacement, b inverts and then
-    amplifies. What it prepares for a length is kept, so that one bend serves many events.
+    amplifies. What is prepared for a length is cached, so one bend should serve many events.
     """
 
     generator: Generator
@@ -96,12 +96,12 @@ class Bend:
     seed: int
     gain: Array | None  # (U,)
     invert: Array | None  # (U,)
-    mean: Array | None  # (U,): average activations, if they stand in for any unit
+    mean: Array | None  # (U,): average activations, if any unit is replaced by its mean
     moments: Mapping[str, Moments]
     _made: dict[int, Mapping[str, Bender]] = field(default_factory=dict, init=False, repr=False)
 
     def layers(self, frames: int | None = None) -> Mapping[str, Bender]:
-        """Return how to bend each layer's maps at this length; layers that nothing is done to are left out."""
+        """Return a function for each layer that bends its maps at this length; unchanged layers are left out."""
         frames = self.generator.frames if frames is None else frames
         if frames not in self._made:
             made = self._make(frames)
@@ -147,16 +147,16 @@ def _unless(values: Array | None, units: slice, neutral: float) -> Array | None:
 
 
 def maps_of(generator: Generator, moments: Moments, item: int, frames: int) -> dict[str, Array]:
-    """Return what every unit does at a moment: maps (H, W, C) by layer."""
+    """Return every unit's map for one item: maps (H, W, C) by layer."""
     maps: dict[str, Array] = {}
     generator(moments.z[item], int(moments.label[item]), moments.left(item), frames=frames, seen=maps.__setitem__)
     return maps
 
 
 def replacements(chosen: str | Mapping[str, str] | Sequence[str], layers: Mapping[str, int]) -> tuple[str, ...]:
-    """Return each unit's replacement (U,) for one name, names by layer (zero for the others) or one for each unit.
+    """Return each unit's replacement (U,) from one name, names by layer (others: zero) or one name per unit.
 
-    Raises InputError for a name or layer that is not known and for another number of units.
+    Raises InputError for an unknown name or layer, or for a wrong number of names.
     """
     units = sum(layers.values())
     if isinstance(chosen, str):
@@ -177,11 +177,11 @@ def replacements(chosen: str | Mapping[str, str] | Sequence[str], layers: Mappin
 
 
 def per_unit(name: str, values: UnitValues, layers: Mapping[str, int], most: float, default: float) -> Array:
-    """Return values (U,) within 0..most, the default where names leave units out; InputError for others."""
+    """Return values (U,), filled up with the default; InputError for a wrong number, or values outside 0..most."""
     flat, units = for_units(name, values, layers, default), sum(layers.values())
     if flat.shape != (units,):
         raise InputError(f"{name} must be ({units},), got {flat.shape}")
     wrong = flat[~((flat >= 0.0) & (flat <= most))]
     if len(wrong):
         raise InputError(f"{name} must be within 0..{most:g}, got {float(wrong[0]):g}")
-    return flat.copy()  # what the caller does to its own later changes nothing
+    return flat.copy()  # the caller may change its own array later

@@ -1,4 +1,4 @@
-"""The memories there are: where each is, and what it says about itself; known without loading any."""
+"""The available memories: where each is, and what its header says; known without loading any."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fugue_state.version import VERSION
 
 SHIPPED = "memories"
 SUFFIX = ".safetensors"
-MEMORY_FILE, RUN_FILE = f"memory{SUFFIX}", "run.json"  # of a run folder
+MEMORY_FILE, RUN_FILE = f"memory{SUFFIX}", "run.json"  # in a run folder
 FORMAT = 1
 HEADER = "fugue_state"
 MEMORY_KIND, VOCODER_KIND = "memory", "vocoder"
@@ -65,15 +65,15 @@ class MemoryHeader(Settings):
 def shipped_memories() -> dict[str, Path]:
     """Return the memories that come with the package, by name."""
     folder = Path(str(resources.files("fugue_state"))) / SHIPPED
-    # What is kept beside a memory has one more ending.
+    # Files stored beside a memory, like its profile, have a second suffix.
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if "." not in path.stem}
 
 
 def find_memory(name_or_path: str | Path) -> Path:
-    """Return the checkpoint a name, a file or a run folder stands for; else raise InputError.
+    """Return the checkpoint that a name, a file or a run folder stands for.
 
-    The name of a memory that ships always means that one; a folder called like it is reached by ./name.
-    CheckpointError for a folder that holds none, with what it holds instead.
+    A shipped memory's name always means that memory; write ./name for a folder called the same. Raises InputError for
+    an unknown name, CheckpointError for a folder without a checkpoint, saying what it holds instead.
     """
     shipped, path = shipped_memories(), at_home(asked.path("memory", name_or_path))
     if str(name_or_path) in shipped:
@@ -98,7 +98,7 @@ def memories_in(folder: Path) -> Iterator[Path]:
 
 
 def _no_memory(folder: Path) -> CheckpointError:
-    """Return what to raise for a folder in which there is no memory: what would be one."""
+    """Return the error for a folder without a memory; it says what could be named instead."""
     found = [path.parent if path.name == MEMORY_FILE else path for path in memories_in(folder)]
     if found:
         names = ", ".join(map(str, found[:MOST_NAMED]))
@@ -113,7 +113,7 @@ def _no_memory(folder: Path) -> CheckpointError:
 
 
 def read_header(path: Path) -> MemoryHeader:
-    """Read what a memory says about itself. Raises CheckpointError for what is none, or is not understood."""
+    """Read a memory's header. Raises CheckpointError for a file that is not a memory, or a header that is not valid."""
     return understood(path, MemoryHeader, read_envelope(path, MEMORY_KIND))
 
 
@@ -137,7 +137,7 @@ def read_envelope(path: Path, kind: str) -> dict[str, Any]:
 
 
 def damaged(path: Path, error: Exception) -> CheckpointError:
-    """Return what to raise for a file that cannot be read."""
+    """Return the error for a file that cannot be read."""
     return CheckpointError(f"{path}: damaged or not a checkpoint ({error})")
 
 
@@ -159,7 +159,7 @@ def _envelope(path: Path, kind: str, metadata: Mapping[str, str]) -> dict[str, A
 
 
 def understood(path: Path, kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
-    """Return what a header says. Raises CheckpointError for what it may not say."""
+    """Return a header's values, validated. Raises CheckpointError for invalid ones."""
     try:
         return checked(kind, values)
     except InputError as error:
@@ -167,8 +167,8 @@ def understood(path: Path, kind: type[AnySettings], values: dict[str, Any]) -> A
 
 
 def kind_of(path: Path) -> str:
-    """Return what kind of checkpoint a file is; empty for none of ours."""
-    if not path.is_file():  # a pipe would be waited for
+    """Return a checkpoint's kind; empty for files that are not this project's."""
+    if not path.is_file():  # opening a pipe would block
         return ""
     try:
         with safe_open(path, "np") as stored:
@@ -178,7 +178,7 @@ def kind_of(path: Path) -> str:
 
 
 def check_same_mel(one: MelSpec, other: MelSpec, what: str) -> None:
-    """Raise CheckpointError naming what differs, unless both describe the same mel (of whatever length)."""
+    """Raise CheckpointError, naming the differences, unless both specs agree in all but their length."""
     ours, theirs = one.model_dump(exclude={"frames"}), other.model_dump(exclude={"frames"})
     wrong = [f"{key} {ours[key]} instead of {theirs[key]}" for key in ours if ours[key] != theirs[key]]
     if wrong:

@@ -34,7 +34,7 @@ VOCODER_PREFIX = "vocoder."
 
 
 def write_tensors(path: Path, kind: str, header: Settings, tensors: Tensors) -> None:
-    """Write tensors with a header that names its kind and format; all or nothing."""
+    """Write tensors with a header that names their kind and format; all or nothing."""
     text = json.dumps({"kind": kind, "format": FORMAT, "header": header.model_dump(mode="json")})
     save_tensors(path, tensors, {HEADER: text})
 
@@ -52,9 +52,9 @@ def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.N
 def save_memory(
     path: Path, generator: Generator, header: MemoryHeader, *, net: MagnitudeNet | None = None, half: bool = False
 ) -> None:
-    """Write a generator, the vocoder that its header tells of, and the header.
+    """Write a generator, its header, and the vocoder that the header describes.
 
-    In half precision if asked (the statistics stay single).
+    `half` stores half precision, except for the running statistics.
     """
     tensors = dict(generator.tensors)
     if net is not None:
@@ -69,7 +69,7 @@ def _halved(name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | None]:
     """Read a memory, ready to generate, and its vocoder if it has one.
 
-    Raises CheckpointError for anything but a whole memory.
+    Raises CheckpointError for any file that is not a complete memory.
     """
     values, tensors = read_tensors(path, MEMORY_KIND)
     header = understood(path, MemoryHeader, values)
@@ -88,12 +88,12 @@ def load_memory(path: Path) -> tuple[Generator, MemoryHeader, MagnitudeNet | Non
 
 
 def save_vocoder(path: Path, net: MagnitudeNet, header: VocoderHeader) -> None:
-    """Write a vocoder by itself."""
+    """Write a vocoder on its own."""
     write_tensors(path, VOCODER_KIND, header, net.tensors)
 
 
 def load_vocoder(path: Path) -> tuple[MagnitudeNet, VocoderHeader]:
-    """Read a vocoder by itself. Raises CheckpointError for anything else."""
+    """Read a vocoder on its own. Raises CheckpointError for any other file."""
     values, tensors = read_tensors(path, VOCODER_KIND)
     header = understood(path, VocoderHeader, values)
     return _filled_net(path, header, tensors), header
@@ -105,9 +105,9 @@ def _filled_net(path: Path, header: VocoderHeader, tensors: Tensors, prefix: str
 
 
 def fitted(path: Path, tensors: Tensors, shapes: Shapes, prefix: str = "") -> dict[str, Array]:
-    """Return tensors in single precision, those of these shapes; CheckpointError that names the first misfit.
+    """Return tensors in single precision; CheckpointError names the first that is missing, unexpected or misshapen.
 
-    Those without a shape are counters, whole numbers that nothing depends on.
+    Tensors of shape () are counters: whole numbers that nothing depends on.
     """
     for name in sorted(shapes.keys() ^ tensors.keys()):
         state = "missing" if name in shapes else "not expected"

@@ -1,4 +1,4 @@
-"""A folder of a run belongs to one process at a time."""
+"""A lock on a run's folder: one process at a time."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ LOCK = ".run.lock"
 
 @contextlib.contextmanager
 def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a run's folder; a process that is killed lets go of it.
+    """Keep other processes out of a run's folder; if this process is killed, the lock is released.
 
-    Raises InputError if another run is at work in it.
+    Raises InputError if another run is using the folder.
     """
     made = not folder.exists()
     path = output_folder(folder) / LOCK
@@ -27,7 +27,7 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout:
         raise InputError(f"{folder}: another run is at work in this folder ({path}); choose another one") from None
-    except (NotImplementedError, OSError):  # a file system that knows no locks
+    except (NotImplementedError, OSError):  # the file system does not support locks
         yield
         return
     try:
@@ -36,5 +36,5 @@ def claimed(folder: Path) -> Iterator[None]:
         lock.release()
         path.unlink(missing_ok=True)
         if made:
-            with contextlib.suppress(OSError):  # a run that never began leaves nothing
+            with contextlib.suppress(OSError):  # remove the folder again if it is empty
                 folder.rmdir()

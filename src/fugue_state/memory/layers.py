@@ -1,4 +1,4 @@
-"""The generator as it is played: layer by layer, with what is remembered of each unit in between."""
+"""The generator for playing: it runs layer by layer, and applies each unit's strength in between."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from fugue_state.config import ModelConfig
 from fugue_state.errors import InputError
 
 BANDS = 128  # mel bands of the image
-FACTOR = 32  # how often the first feature map's frames are doubled, as a factor
-SIDE = 4  # of the first map, and of every kernel
-EPSILON = 1e-5  # that batch normalization adds to the variance
+FACTOR = 32  # how many frames of the mel one column of the first map becomes
+SIDE = 4  # side length of every kernel, and height of the first map
+EPSILON = 1e-5  # added to the variance in batch normalization
 
-# What is done to a layer's maps (H, W, C), of which strengths (C,) are remembered; None is all.
+# Bends a layer's maps (H, W, C), of which strengths (C,) are remembered; None is fully remembered.
 Bender = Callable[[Array, Array | None], Array]
 # Is told of every layer's maps (H, W, C), as they are after they were bent.
 OnMaps = Callable[[str, Array], None]
@@ -27,7 +27,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What is to be generated: latents (B, Z), labels (B,), and strengths (C,) or (B, C) of layers; None is intact."""
+    """What to generate: latents (B, Z), labels (B,), and by layer strengths (C,) or (B, C); None is intact."""
 
     z: Array
     label: Whole
@@ -37,22 +37,25 @@ class Moments:
         return len(self.z)
 
     def left(self, item: int) -> Mapping[str, Array | None]:
-        """Return what is remembered (C,) of each layer of one item."""
+        """Return the strengths (C,) of each layer for one item."""
         return {name: each if each.ndim == 1 else each[item] for name, each in (self.strengths or {}).items()}
 
 
 class Trail:
-    """What the generation of one latent left on its way, for others that differ from it in strengths alone.
+    """A cache of one latent's maps, for generating it again with other strengths.
 
-    They begin with the first layer that is bent in another way: what leads there is the same to the bit.
+    Generation restarts at the first layer whose strengths changed; the maps before it are identical to the bit.
     """
 
     def __init__(self) -> None:
-        self._maps: dict[str, Array] = {}  # (H, W, C) by layer, before they are bent
+        self._maps: dict[str, Array] = {}  # (H, W, C) by layer, before bending
         self._strengths: dict[str, Array | None] = {}
 
     def through(self, layer: str, strength: Array | None, make: Callable[[], Array]) -> Array:
-        """Return a layer's maps, made if need be; bent by another strength than before, those after it are no more."""
+        """Return a layer's maps, made on first use.
+
+        If the strength changed, cached maps of later layers are dropped.
+        """
         before = self._strengths.get(layer)
         same = before is strength or (before is not None and strength is not None and np.array_equal(before, strength))
         if layer not in self._maps:
@@ -68,8 +71,8 @@ class Trail:
 class Deconv:
     """One layer of units: transposed convolution, batch normalization by label, ReLU.
 
-    The convolution is a product of matrices, whose columns are then added up where they overlap: most of the work of
-    small maps is to fetch the weights, once each.
+    The convolution is a matrix product whose columns are then summed where they overlap. For small maps most of the
+    time goes into fetching the weights, and this fetches each only once.
     """
 
     def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
@@ -88,7 +91,7 @@ class Deconv:
         return np.asarray(np.maximum(maps * self._gain[label] + self._shift[label], np.float32(0.0)))
 
     def __call__(self, maps: Array, label: int) -> Array:
-        """Return maps twice as high and wide (2 H, 2 W, C), all at least 0, of those before (H, W, inputs)."""
+        """Return maps twice as high and wide (2 H, 2 W, C), all at least 0, for maps (H, W, inputs)."""
         height, width, inputs = maps.shape
         columns = (maps.reshape(height * width, inputs) @ self._weights).reshape(height, width, SIDE, SIDE, self.units)
         out = np.empty((2 * height, 2 * width, self.units), dtype=np.float32)
@@ -97,7 +100,7 @@ class Deconv:
 
 
 class Output:
-    """The last layer, which is no unit: transposed convolution to one map, tanh."""
+    """The last layer, which has no units: transposed convolution to one map, tanh."""
 
     def __init__(self, tensors: Mapping[str, Array]) -> None:
         weights = tensors["output.weight"]
@@ -105,7 +108,7 @@ class Output:
         self._bias = tensors["output.bias"]
 
     def __call__(self, maps: Array) -> Array:
-        """Return the mel (2 H, 2 W) of maps (H, W, inputs)."""
+        """Return the mel (2 H, 2 W) for maps (H, W, inputs)."""
         height, width, inputs = maps.shape
         columns = (maps.reshape(height * width, inputs) @ self._weights).reshape(height, width, SIDE, SIDE)
         out = np.zeros((2 * height + 2, 2 * width + 2), dtype=np.float32)
@@ -118,12 +121,12 @@ class Output:
 class Generator:
     """DCGAN generator (Radford et al., 2016): latent (Z,) and label to mel (M, T).
 
-    M is 128, T is `frames`, a multiple of 32. `tensors` are those of a checkpoint, of the `shapes` it needs.
+    M is 128, T is `frames`, a multiple of 32. `tensors` come from a checkpoint, and have the shapes given by `shapes`.
     """
 
     def __init__(self, config: ModelConfig, frames: int, tensors: Mapping[str, Array]) -> None:
         self.config, self.frames, self.tensors = config, frames, dict(tensors)
-        for name in config.layers:  # kept once, as they are multiplied with
+        for name in config.layers:  # stored only once, in the layout used for multiplying
             weights = f"deconv.{name}.conv.weight"
             self.tensors[weights] = np.ascontiguousarray(tensors[weights].transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)
         self._deconv = {name: Deconv(self.tensors, name) for name in config.layers}
@@ -131,7 +134,7 @@ class Generator:
 
     @staticmethod
     def shapes(config: ModelConfig, frames: int = BANDS) -> Shapes:
-        """Return what tensors a generator has; InputError for frames that are no multiple of 32."""
+        """Return the shape of each tensor; InputError unless `frames` is a multiple of 32."""
         found: Shapes = {}
         inputs, labels = config.latent_size, max(len(config.labels), 1)
         for name, units in config.layers.items():
@@ -160,10 +163,10 @@ class Generator:
         With `frames` (a multiple of 32) other than its own, the first feature map is resized along
         time: the same sound, slower or faster, at the same pitch.
 
-        `strengths` holds, for each layer to be bent, how much of every unit is remembered (C,): the forgotten part is
-        replaced by zero, or as `bends` has it for the layer. `seen` is told of every layer's maps.
+        `strengths` gives, for each layer to be bent, how much of every unit is remembered (C,). The forgotten part is
+        replaced by zero, or as the layer's entry in `bends` says. `seen` is called with every layer's maps.
 
-        A `trail` is that of the same latent, label, frames and bends, or new; what it has is not made again.
+        A `trail` must be new, or come from the same latent, label, frames and bends; maps that it holds are reused.
         """
         maps = z
         for name, layer in self._deconv.items():
@@ -172,7 +175,7 @@ class Generator:
             maps = make() if trail is None else trail.through(name, strength, make)
             if bends is not None and name in bends:
                 maps = bends[name](maps, strength)
-            elif strength is not None:  # zero stands in for the forgotten part
+            elif strength is not None:  # the forgotten part becomes zero
                 maps = np.multiply(maps, strength, out=maps if trail is None else None)
             if seen is not None:
                 seen(name, maps)
@@ -182,30 +185,30 @@ class Generator:
 
     @one_thread()
     def after(self, layer: str, maps: Array, label: int) -> Array:
-        """Return the mel (M, T) that follows from the maps (H, W, C) of a layer."""
+        """Return the mel (M, T) that a layer's maps (H, W, C) lead to."""
         names = list(self._deconv)
         for name in names[names.index(layer) + 1 :]:
             maps = self._deconv[name](maps, label)
         return self._output(maps)
 
     def map_sizes(self, frames: int) -> dict[str, tuple[int, int]]:
-        """Return height and width of each layer's maps when mels of `frames` are generated."""
-        # The first map is resized after it was bent.
+        """Return the height and width of each layer's maps for mels of `frames`."""
+        # The first map is resized only after bending, so it keeps its own width.
         widths = [first_width(frames if i else self.frames) << i for i in range(len(self._deconv))]
         return {name: (SIDE << i, width) for i, (name, width) in enumerate(zip(self._deconv, widths, strict=True))}
 
 
 def first_width(frames: int) -> int:
-    """Return the width of the first map of a mel; InputError for frames that are no multiple of 32."""
+    """Return the width of the first map for a mel's frames; InputError unless they are a multiple of 32."""
     if frames < FACTOR or frames % FACTOR:
         raise InputError(f"frames must be a multiple of {FACTOR}, got {frames}")
     return frames // FACTOR
 
 
 def resized(values: Array, count: int, axis: int, *, ends: bool = False) -> Array:
-    """Return values at `count` even places along an axis, by straight lines.
+    """Return values at `count` evenly spaced places along an axis, linearly interpolated.
 
-    With `ends`, the first and the last stay the first and the last; else each is as wide as before.
+    With `ends`, the first and last values stay in place; otherwise each value covers an equal share of the axis.
     """
     low, high, share = _places(values.shape[axis], count, ends=ends)
     share = share.reshape([-1 if i == axis % values.ndim else 1 for i in range(values.ndim)])
@@ -218,7 +221,7 @@ def resized(values: Array, count: int, axis: int, *, ends: bool = False) -> Arra
 
 @lru_cache(maxsize=64)
 def _places(size: int, count: int, *, ends: bool) -> tuple[Whole, Whole, Array]:
-    """Return which of `size` values lie below and above each of `count` places, and the share of the upper one."""
+    """Return for each of `count` places the indices of its neighbouring values, and the weight of the upper one."""
     number = np.arange(count, dtype=np.float32)
     if ends:
         places = number * np.float32((size - 1) / max(count - 1, 1))
@@ -230,7 +233,7 @@ def _places(size: int, count: int, *, ends: bool) -> tuple[Whole, Whole, Array]:
 
 @compiled
 def _gather(columns: Array, gain: Array, shift: Array, out: Array) -> None:
-    """Add up what falls on each place of a map (2 H, 2 W, C); columns are (H, W, 4, 4, C). Then scale, shift, ReLU."""
+    """Sum the columns (H, W, 4, 4, C) that overlap at each place of a map (2 H, 2 W, C). Then scale, shift, ReLU."""
     height, width, units = columns.shape[0], columns.shape[1], columns.shape[4]
     for y in range(2 * height):
         for x in range(2 * width):

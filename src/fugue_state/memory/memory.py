@@ -1,4 +1,4 @@
-"""A memory: what was learned, ready to be played."""
+"""A memory: a trained generator, ready to be played."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ VOCODER_FILE = f"vocoder{SUFFIX}"
 
 
 def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]:
-    """Return the vocoder of a run folder or a file of its own, or the one that a memory has.
+    """Return a vocoder from a run folder, from its own file, or from the memory that has it.
 
-    Raises InputError for a memory without one or a name not known, CheckpointError for a bad file.
+    Raises InputError for a memory without a vocoder or an unknown name, CheckpointError for a bad file.
     """
     path = at_home(asked.path("vocoder", name_or_path))
     path = path / VOCODER_FILE if (path / VOCODER_FILE).is_file() else path
@@ -73,7 +73,7 @@ def find_vocoder(name_or_path: str | Path) -> tuple[MagnitudeNet, VocoderHeader]
 
 
 class Memory:
-    """Generator, MelSpec and inverter, as one instrument's voice."""
+    """Generator, MelSpec and inverter, together the voice of the instrument."""
 
     def __init__(
         self,
@@ -102,9 +102,9 @@ class Memory:
         quality: QualityName = DEFAULT_QUALITY,
         seed: int = 0,
     ) -> Self:
-        """Load a shipped memory by name, or any by file or run folder; how it inverts as in `make_inverter`.
+        """Load a shipped memory by name, or any by file or run folder; `inverter` and `quality` as in `make_inverter`.
 
-        Raises InputError for a name or inverter that is not known, CheckpointError for a bad file.
+        Raises InputError for an unknown name or inverter, CheckpointError for a bad file.
         """
         path = find_memory(name_or_path)
         generator, header, net = load_memory(path)
@@ -120,19 +120,19 @@ class Memory:
 
     @cached_property
     def inverter(self) -> Inverter:
-        """How it sounds: its own way, unless another one was given."""
+        """Its inverter: its own, unless another one was given."""
         return self.make_inverter()
 
     @property
     def own_inverter(self) -> InverterName:
-        """The name of its own way to sound: its vocoder, or what stands in for it."""
+        """The name of its own inverter: its vocoder, or the fallback if it has none."""
         return WITHOUT_VOCODER if self.net is None else VOCODER
 
     def make_inverter(self, name: str | None = None, quality: QualityName = DEFAULT_QUALITY, seed: int = 0) -> Inverter:
-        """Return a way to sound for this memory's mels: its own vocoder unless another one is named.
+        """Return an inverter for this memory's mels: its own vocoder, unless another one is named.
 
-        A memory without one uses what stands in for it, and so does any at quality `draft`: the network takes most of
-        the time. InputError for a name not known, or its vocoder if it has none.
+        A memory without a vocoder uses the fallback instead. So does every memory at quality `draft`, since the network
+        takes most of the time. InputError for an unknown name, or for `vocoder` if it has none.
         """
         name = asked.one_of("inverter", name or self.own_inverter, get_args(InverterName))
         if name != VOCODER:
@@ -145,7 +145,7 @@ class Memory:
     def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
         """Return its vocoder for playing frame by frame; InputError if it has none.
 
-        If not `learned`, what stands in for one, also where there is one: half the work.
+        If not `learned`, return the fallback without a network, even if it has a vocoder: half the work.
         """
         seed = asked.whole("seed", seed, 0, SEED_MAX)
         return Stream(self._learned() if learned else self._plain(), seed)
@@ -165,7 +165,7 @@ class Memory:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """The chords it was taught by name; empty if it learned without labels."""
+        """The chords it learned by name; empty if it learned without labels."""
         return self.header.model.labels
 
     @property
@@ -195,12 +195,12 @@ class Memory:
     ) -> Array:
         """Return mels (B, M, T) in [-1, 1] for latents (B, Z).
 
-        `chord` is one for all or one for each; None takes the memory's labels in turn.
-        `strengths` (U,) or (B, U), within 0..1, all units from `deconv1` on: 1 is intact; or by name, as
-        {"deconv3:17": 0.0, "deconv4": 0.5}, the others intact.
-        `frames`, a multiple of 32, stretches or shortens what happens to that length, pitch unchanged:
-        inside the network, on the first feature map; None is as learned.
-        `bend`, from `bend()`, says what stands in for the forgotten part; None is zero.
+        `chord` is one name for all or one for each; None takes the memory's labels in turn.
+        `strengths` (U,) or (B, U), within 0..1, cover all units from `deconv1` on: 1 is intact. By name, as in
+        {"deconv3:17": 0.0, "deconv4": 0.5}, all other units stay intact.
+        `frames`, a multiple of 32, stretches or shortens the sound to that length at the same pitch, by resizing the
+        first feature map inside the network; None is the length learned.
+        `bend`, from `bend()`, says what replaces the forgotten part; None is zero.
         Raises InputError for a wrong shape, an unknown chord, a strength out of range or another memory's bend.
         """
         moments, frames = self._requests.moments(z, chord, strengths, frames)
@@ -232,8 +232,9 @@ class Memory:
     ) -> tuple[Array, Array]:
         """Return mels (B, M, T) as `generate` does, and every unit's mean activation (B, U).
 
-        With `steps`, at least 1, its activation over time instead (B, U, steps), from the beginning to the end.
-        With a `trail`, the same as long as all but `strengths` is the same, only what those change is made again.
+        With `steps`, at least 1, return its activation over time instead (B, U, steps), from the beginning to the end.
+        A `trail` saves time when the same latent is generated again and only `strengths` differ: layers before the
+        first change are reused.
         """
         steps = None if steps is None else asked.whole("steps", steps, 1, MEMORY_STEPS.most)
         moments, frames = self._requests.moments(z, chord, strengths, frames)
@@ -269,8 +270,8 @@ class Memory:
     ) -> dict[str, Array]:
         """Return the maps (B, C, H, W) of every layer, nearest the latent first, for latents (B, Z).
 
-        They are what the units do, at least 0, and what the next layer is made of; with `strengths`, what is left.
-        Height is frequency, width is time. All else is as in `generate`.
+        Maps are the units' outputs, at least 0, and the input of the next layer; with `strengths`, only the remembered
+        part. Height is frequency, width is time. Everything else is as in `generate`.
         """
         moments, length = self._requests.moments(z, chord, strengths, frames)
         length = length or self.spec.frames
@@ -290,14 +291,14 @@ class Memory:
         frozen: Source | None = None,
         other: Source | None = None,
     ) -> Bend:
-        """Return what is done to units besides forgetting, for `generate` and `observe`.
+        """Return a bend for `generate` and `observe`: replacements, and what is done to units besides forgetting.
 
-        `replacement` stands in for the forgotten part: one for all units, one by layer (zero where a layer is
-        not named) or one for each unit. `zero`; `mean`, the unit's average activation; `noise`, seeded, of the
-        same mean and power spectrum as the unit's map; `frozen` and `other`, the maps of that Source.
-        `gain` (U,), within 0..8, multiplies what is remembered, 1 is none; `invert` (U,), within 0..1, is how
-        far it is turned upside down between its largest and smallest value, 0 is not at all; both also by name.
-        Raises InputError for a name not known, a wrong shape, a value out of range or a Source that is missing.
+        `replacement` replaces the forgotten part: one for all units, one by layer (zero for layers not named) or one
+        for each unit. `zero`; `mean`, the unit's average activation; `noise`, seeded, with the same mean and power
+        spectrum as the unit's map; `frozen` and `other`, the maps of that Source.
+        `gain` (U,), within 0..8, multiplies the remembered part; 1 changes nothing. `invert` (U,), within 0..1, is how
+        far a map is flipped between its smallest and largest value; 0 changes nothing. Both can also be given by name.
+        Raises InputError for an unknown name, a wrong shape, a value out of range or a missing Source.
         """
         seed = asked.whole("seed", seed, 0, SEED_MAX)
         names = replacements(replacement, self.layers)
@@ -327,7 +328,7 @@ class Memory:
         return np.asarray(every.mean(axis=0))
 
     def frames(self, duration_s: float | None) -> int:
-        """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
+        """Return the fewest frames (a multiple of 32) that last `duration_s` or more; None is the length learned."""
         return self._requests.frames(duration_s)
 
     def label_index(self, chord: str) -> int:
@@ -335,8 +336,8 @@ class Memory:
         return self._requests.label_index(chord)
 
     def invert(self, mel: npt.ArrayLike) -> Array:
-        """Return audio (B, N) at the MelSpec's rate for mels (B, M, T) in [-1, 1]; what is beyond is as at the border.
+        """Return audio (B, N) at the MelSpec's rate for mels (B, M, T); values outside [-1, 1] are clipped.
 
-        Raises InputError for mels of another shape, or not finite.
+        Raises InputError for mels of a wrong shape, or with values that are not finite.
         """
         return self.inverter(asked.floats("mel", mel, finite=False))

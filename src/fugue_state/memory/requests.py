@@ -1,4 +1,4 @@
-"""What is asked of a memory, checked, as the generator takes it."""
+"""Checks what is asked of a memory, and converts it for the generator."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SHORTEST_S, LONGEST_S = 1e-3, 120.0
 
 
 class Requests:
-    """Turns latents, chords, strengths and lengths into what a generator takes; InputError for what it cannot take."""
+    """Checks latents, chords, strengths and lengths and converts them for the generator; InputError if invalid."""
 
     def __init__(self, header: MemoryHeader) -> None:
         self._name, self._spec, self._model = header.name, header.mel, header.model
@@ -30,7 +30,7 @@ class Requests:
     def moments(
         self, z: npt.ArrayLike, chord: str | Sequence[str] | None, strengths: UnitValues | None, frames: int | None
     ) -> tuple[Moments, int | None]:
-        """Return what is asked for as the generator takes it; InputError for what it cannot take."""
+        """Return the moments and the frames to generate; InputError for invalid values."""
         latents, size = asked.floats("z", z), self._model.latent_size
         if latents.ndim != 2 or latents.shape[1] != size:
             raise InputError(f"z must be (B, {size}), got {latents.shape}")
@@ -44,9 +44,9 @@ class Requests:
         return Moments(latents, self._label_indices(chord, len(latents)), left), frames
 
     def moment(self, name: str, source: Source) -> Moments:
-        """Return the one moment that replaces what is forgotten, as the replacement of this name."""
+        """Return the single moment that the replacement `name` takes its maps from."""
         size, source = self._model.latent_size, asked.kind(name, source, Source, "Source(latent, chord)")
-        # Copies: what the caller does to its own later changes nothing.
+        # Copies, since the caller may change its own arrays later.
         z = asked.floats(f"the latent of {name}", source.latent).copy()
         if z.shape != (size,):
             raise InputError(f"the latent of {name} must be ({size},), got {z.shape}")
@@ -55,7 +55,7 @@ class Requests:
         return Moments(z[None], self._label_indices(source.chord, 1), kept)
 
     def frames(self, duration_s: float | None) -> int:
-        """Return the frames (a multiple of 32) that last at least so long; None is as long as learned."""
+        """Return the fewest frames (a multiple of 32) that last `duration_s` or more; None is the length learned."""
         if duration_s is None:
             return self._spec.frames
         what = f"a segment lasts up to {LONGEST_S:g} s: its length"

@@ -1,4 +1,4 @@
-"""Finding the memory that a piece was made with, wherever it is by now."""
+"""Finding the memory that a score was made for, even if the file has moved."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from fugue_state.score.model import Score
 
 
 def traced(score: Score, folder: Path, name: str) -> Score:
-    """Return a score that names the memory it was made for, which is known by its hash.
+    """Return a score that names the memory it was made for, identified by its hash.
 
-    It is looked for where the score says, in `folder` and its run folders, where one stands, and among those that
-    ship. A score that was made for none stays as it is, and one whose memory is there, but another by now.
-    Raises InputError, with `name`, if there is none where the score says nor anywhere else.
+    The memory is searched for where the score says, in `folder` and its run folders, in the working directory, and
+    among the shipped ones. A score made for no memory in particular is returned as it is; so is one whose memory file
+    is there but has changed. Raises InputError, with `name`, if no memory is found.
     """
     if score.made_for is None:
         return score
@@ -33,7 +33,7 @@ def traced(score: Score, folder: Path, name: str) -> Score:
 
 
 def _said(score: Score) -> Path | None:
-    """Return where the memory is by its name, if there is a file."""
+    """Return the file that the score's memory name stands for, if it exists."""
     try:
         path = find_memory(score.memory)
     except InputError:

@@ -1,4 +1,4 @@
-"""Units by their names: `deconv3` is a layer, `deconv3:17` its 17th unit, `deconv3:1-64` its first 64."""
+"""Units by name: `deconv3` is a layer, `deconv3:17` its 17th unit, `deconv3:1-64` its first 64."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fugue_state import asked
 from fugue_state.arrays import Array
 from fugue_state.errors import InputError, shown, unknown
 
-# A layer, and of it one unit or a range of them.
+# A layer, optionally with one of its units or a range of them.
 UNITS = re.compile(r"([^:]+)(?::([0-9]{1,9})(?:-([0-9]{1,9}))?)?")
 
 
 def units_of(name: str, layers: Mapping[str, int], also: Sequence[str] = ()) -> range:
     """Return the units that a name stands for, as numbers within U.
 
-    Raises InputError for a name that is not understood or not there; `also` are names that could have been meant.
+    Raises InputError for a name that is malformed or unknown; `also` are further names to suggest.
     """
     parts = UNITS.fullmatch(name) if isinstance(name, str) else None
     if parts is None:
@@ -38,10 +38,10 @@ def units_of(name: str, layers: Mapping[str, int], also: Sequence[str] = ()) -> 
 
 
 def for_units(what: str, values: Any, layers: Mapping[str, int], default: float) -> Array:
-    """Return values for units: an array as it is, or (U,) of what names are given.
+    """Return values for units: an array as it is, or values (U,) made from a mapping by name.
 
-    By name each value is a number, or one for every unit that the name stands for; later names go over earlier
-    ones, and all other units have the default. Raises InputError for what cannot be meant; the range is not looked at.
+    Each name has one number, or one for every unit that it stands for. Later names override earlier ones, all other
+    units get the default. Raises InputError for unknown names or wrong counts; the range is not checked.
     """
     if not isinstance(values, Mapping):
         return asked.floats(what, values, finite=False)

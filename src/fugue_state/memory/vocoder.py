@@ -1,4 +1,4 @@
-"""The vocoder as it is played: learned magnitudes with integrated phase, for whole mels and frame by frame."""
+"""The vocoder for playing: learned magnitudes with integrated phase, for whole mels and frame by frame."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import InputError
 from fugue_state.memory.layers import Shapes, resized
 
-QUIETEST = np.float32(3e-6)  # -110 dB: what counts as nothing in a bin
-SPREAD, CENTRE = np.float32(4.0), np.float32(2.0)  # of log magnitudes, in nepers: what the network sees is of order 1
+QUIETEST = np.float32(3e-6)  # -110 dB: a bin's magnitude that counts as zero
+SPREAD, CENTRE = np.float32(4.0), np.float32(2.0)  # of log magnitudes (nepers): scales them to order 1
 SILENT = np.float32(-1.0)
-MAPS = ("enter", "leave", "above", "near", "context", "deepen", "shallow", "correct")  # of a net, besides its blocks
-FEW = 8  # rows up to which fetching the weights is most of the work
+MAPS = ("enter", "leave", "above", "near", "context", "deepen", "shallow", "correct")  # outside the blocks
+FEW = 8  # up to this many rows, fetching the weights is most of the work
 
 # erf(x) = x P(x^2) / Q(x^2), a least-squares fit over |x| < 3.925, where it is 1 in single precision: within 4e-7.
 ERF_END = 3.925
@@ -53,7 +53,7 @@ class Linear:
 
 @compiled
 def _map_few(x: Array, weights: Array, bias: Array, out: Array) -> None:
-    """Map rows (R, inputs): most of the work is to fetch the weights, once each."""
+    """Map rows (R, inputs), fetching each weight only once, since that is most of the work."""
     for n in range(len(weights)):
         for row in range(len(x)):
             total = np.float32(0.0)
@@ -91,7 +91,7 @@ def _normalize(x: Array, weight: Array, bias: Array) -> None:
 
 
 def gelu(x: Array) -> Array:
-    """Replace values by their share of themselves that a Gaussian has below them (Hendrycks and Gimpel, 2016)."""
+    """Apply GELU in place (Hendrycks and Gimpel, 2016), and return the array."""
     _gelu(x.reshape(-1))
     return x
 
@@ -110,7 +110,7 @@ def _gelu(x: Array) -> None:
 
 
 class CausalBlock:
-    """A ConvNeXt block (Liu et al., 2022) that looks back only: (B, T, C) to the same."""
+    """A ConvNeXt block (Liu et al., 2022) that looks back only: (B, T, C) to (B, T, C)."""
 
     def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
         self._taps = np.ascontiguousarray(tensors[f"{name}.taps"].T)  # (kernel, C)
@@ -119,9 +119,9 @@ class CausalBlock:
         self._scale = tensors[f"{name}.scale"]
 
     def __call__(self, frames: Array, past: Array) -> tuple[Array, Array]:
-        """Return what comes of frames (B, T, C) after `past` (B, at least kernel - 1, C), and the new past.
+        """Return the output for frames (B, T, C) after `past` (B, at least kernel - 1, C), and the new past.
 
-        That has one frame more than it needs: without its newest, it is the past of one frame ago.
+        The new past is one frame longer than needed: dropping its last frame gives the past of one frame earlier.
         """
         heard, kernel, count = np.concatenate([past, frames], axis=1), len(self._taps), frames.shape[1]
         first = heard.shape[1] - (kernel - 1) - count
@@ -135,11 +135,11 @@ class CausalBlock:
 
 
 class MagnitudeNet:
-    """A mel and a first guess of its log magnitudes (nepers) to better ones.
+    """Improves a first guess of a mel's log magnitudes (in nepers).
 
     A global part reads the mel and the lower bins; a local part, the same for every patch of bins, reads the
     guess around it. Both correct the guess; above the highest band a coarse curve continues it. Frame t needs the
-    mel up to frame t + look_ahead and nothing after. `tensors` are those of a checkpoint, of the `shapes` it needs.
+    mel up to frame t + look_ahead and nothing after. `tensors` come from a checkpoint, with the shapes of `shapes`.
     """
 
     def __init__(self, config: VocoderConfig, spec: MelSpec, tensors: Mapping[str, Array]) -> None:
@@ -154,7 +154,7 @@ class MagnitudeNet:
 
     @staticmethod
     def shapes(config: VocoderConfig, spec: MelSpec) -> Shapes:
-        """Return what tensors a net has."""
+        """Return the shape of each of a net's tensors."""
         channels, local, patch = config.channels, config.local, config.patch
         wide, places = config.expansion * channels, patches(config, spec)
         maps = {
@@ -184,7 +184,7 @@ class MagnitudeNet:
         return self.config.entry - self.config.look_ahead - 1
 
     def nothing(self, items: int) -> list[Array]:
-        """Return what the blocks remember before any sound."""
+        """Return the blocks' past before any sound."""
         shape = (items, self.config.kernel, self.config.channels)
         return [np.zeros(shape, dtype=np.float32) for _ in self._blocks]
 
@@ -197,9 +197,9 @@ class MagnitudeNet:
         return self.advance(whole, np.concatenate([guess, guess[:, -1:]], axis=1), self.nothing(len(mel)))[0]
 
     def advance(self, frames: Array, guess: Array, past: Sequence[Array]) -> tuple[Array, list[Array]]:
-        """Return log magnitudes (B, T, F) and what the blocks then remember.
+        """Return log magnitudes (B, T, F) and the blocks' new past.
 
-        Takes mel frames (B, entry - 1 + T, M), from `before` the first one on, and guesses (B, T + 1, known).
+        Takes mel frames (B, entry - 1 + T, M), starting `before` frames early, and guesses (B, T + 1, known).
         """
         config, count = self.config, guess.shape[1] - 1
         windows = [frames[:, k : k + count] for k in range(config.entry)]
@@ -218,7 +218,7 @@ class MagnitudeNet:
         return np.concatenate([known, self._air(known, hidden)], axis=-1), kept
 
     def _local(self, guess: Array, after: Array, hidden: Array) -> Array:
-        """Return a correction (B, T, known) that sees the guess up to half a patch around each patch."""
+        """Return a correction (B, T, known), computed per patch from the guess in it and half a patch on both sides."""
         items, count, _ = guess.shape
         seen = np.empty((items, count, self.patches, 4 * self.config.patch + 2), dtype=np.float32)
         for one, other, out in zip(guess, after, seen, strict=True):
@@ -231,17 +231,17 @@ class MagnitudeNet:
         return self._maps["correct"](inside).reshape(items, count, -1)
 
     def _air(self, known: Array, hidden: Array) -> Array:
-        """Return log magnitudes (B, T, F - known) above the mel: a coarse curve that starts from its upper end."""
+        """Return log magnitudes (B, T, F - known) above the mel's range: a coarse curve continuing its upper end."""
         top = known[..., -self.config.patch :].mean(-1, keepdims=True)
         return np.asarray(top + resized(self._maps["above"](hidden), self.bins - self.known, -1))
 
 
 @compiled
 def _see(guess: Array, after: Array, patch: int, out: Array) -> None:
-    """Write what the local part sees of guesses (T, known) and those after: (T, patches, 4 * patch + 2).
+    """Write the local part's input for guesses (T, known) and the guesses one frame later: (T, patches, 4 * patch + 2).
 
-    Each patch with half of its neighbours, at the ends the outermost bin, relative to its mean; then that mean, and
-    how it changes.
+    Each row holds a patch with half of its neighbours on both sides (at the ends, the outermost bin repeated), now and
+    one frame later, relative to the mean; then that mean, and how much it changes.
     """
     spread, centre = np.float32(SPREAD), np.float32(CENTRE)
     known, half = guess.shape[1], patch // 2
@@ -263,13 +263,13 @@ def _see(guess: Array, after: Array, patch: int, out: Array) -> None:
 
 
 def patches(config: VocoderConfig, spec: MelSpec) -> int:
-    """Return how many patches of bins have a guess."""
+    """Return how many patches of bins the guess covers."""
     highest = spec.fmax_hz / spec.sample_rate_hz * spec.n_fft + 2
     return min(math.ceil(highest / config.patch), (spec.n_fft // 2 + 1) // config.patch)
 
 
 class Unlearned:
-    """Stands in for a network that there is not: the guess as it is."""
+    """Takes the place of a network where there is none: returns the guess unchanged."""
 
     config = VocoderConfig(entry=2, look_ahead=1)
 
@@ -278,7 +278,7 @@ class Unlearned:
         self.known = self.bins
 
     def nothing(self, items: int) -> list[Array]:
-        """Return what it remembers before any sound: nothing at all."""
+        """Return the empty past."""
         del items
         return []
 
@@ -294,7 +294,7 @@ class Unlearned:
 
 
 class LearnedMagnitudes:
-    """What a trained network makes of the guess that sound is a sum of window lobes."""
+    """Magnitudes for a mel: a guess that the sound is a sum of window lobes, improved by a network."""
 
     def __init__(self, net: MagnitudeNet | Unlearned, spec: MelSpec) -> None:
         self.net = net
@@ -317,28 +317,28 @@ class LearnedMagnitudes:
 
 
 def heard(logs: Array) -> Array:
-    """Return magnitudes of log magnitudes in nepers; what counts as nothing becomes nothing."""
+    """Return magnitudes from log magnitudes in nepers; those at the floor become 0."""
     return np.maximum(np.exp(logs) - QUIETEST, np.float32(0.0))
 
 
 @dataclass(frozen=True, eq=False)
 class StreamState:
-    """What the frames so far leave to the next: of the mel, its guess, the network, the phase and the overlap."""
+    """What a stream hands on to its next frames: mel, guess, network state, phase and overlap."""
 
-    mel: Array  # (1, entry, M): with one frame more than the next needs
-    guess: Array  # (1, up to look_ahead, known): of the frames that wait for what follows them
-    past: tuple[Array, ...]  # this, too
-    magnitude: Array  # (0 or 1, F), whose phase waits for the next
+    mel: Array  # (1, entry, M): one frame more than the next step needs
+    guess: Array  # (1, up to look_ahead, known): of the frames that still lack their look-ahead
+    past: tuple[Array, ...]  # of the blocks, also one frame longer than needed
+    magnitude: Array  # (0 or 1, F): its phase needs the next frame
     phase: PhaseState
-    skipped: int  # samples before the first frame's centre that were not heard
-    tail: Array  # (2, n_fft - hop): samples and window weights still open
+    skipped: int  # samples dropped so far before the first frame's centre
+    tail: Array  # (2, n_fft - hop): samples and window weights not yet complete
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What a stream reads next: mel frames (M, n) after a state.
+    """The next frames for a stream: mel frames (M, n), to be read after a state.
 
-    If `anew`, the first of them, as many as are `open`, are what the newest before became.
+    If `anew`, the first `open` of them replace the newest ones read before.
     """
 
     frames: Array
@@ -347,7 +347,7 @@ class Reading:
 
 
 class Stream:
-    """The vocoder frame by frame: `latency` samples late, it plays what the whole mel gives.
+    """The vocoder frame by frame: it plays what the whole mel would give, `latency` samples late.
 
     State in, state out; the mel may change at any frame. Phase is integrated from the frames already played, and
     neighbouring frames overlap by three quarters of a window, so no change makes a click.
@@ -363,15 +363,15 @@ class Stream:
 
     @property
     def latency(self) -> int:
-        """Samples by which the sound is late: a frame's centre comes so long after the frame itself.
+        """Samples by which the sound is late: from reading a frame to hearing its centre.
 
-        The network looks ahead, the phase by one frame more; then half a window has to be complete.
+        The network looks ahead, and the phase needs one frame more; then half a window has to be complete.
         """
         return (self._net.config.look_ahead + 1) * self.spec.hop + self.spec.n_fft // 2
 
     @property
     def open(self) -> int:
-        """How many of the newest frames have no phase yet, and can be read `anew`."""
+        """How many of the newest frames have no phase yet, and can be read again (`anew`)."""
         return self._net.config.look_ahead + 1
 
     def start(self) -> StreamState:
@@ -390,14 +390,14 @@ class Stream:
     def step(self, frames: Array, state: StreamState, *, anew: bool = False) -> tuple[Array, StreamState]:
         """Return the next n * hop samples for n mel frames (M, n), n >= 1, and the new state.
 
-        If `anew`, `open` frames come before these n: what the newest ones become, whose phase is not decided yet.
-        What was sounded stays, and goes on without a click into what comes.
+        If `anew`, `open` more frames come first: they replace the newest ones, whose phase is not decided yet. Samples
+        already returned stay valid, and the sound continues from them without a click.
         Raises AudioError for frames that are not of this spec or not finite, InputError for too few to begin anew.
         """
         return self.steps([Reading(frames, state, anew)])[0]
 
     def steps(self, readings: Sequence[Reading]) -> list[tuple[Array, StreamState]]:
-        """Return what `step` does for each of several: together they take less time, and may round in another way."""
+        """Return what `step` returns for each of several readings; a batch is faster, but may round differently."""
         with one_thread():
             found: dict[int, tuple[Array, StreamState]] = {}
             for alike in self._alike(readings):
@@ -410,7 +410,7 @@ class Stream:
             return [found[place] for place in range(len(readings))]
 
     def _alike(self, readings: Sequence[Reading]) -> Iterable[list[tuple[int, Reading]]]:
-        """Return what can be read together, each with its place."""
+        """Group the readings that can run as a batch, each with its index."""
         groups: dict[tuple[int, int, bool], list[tuple[int, Reading]]] = {}
         for place, one in enumerate(readings):
             if one.anew and (self._new(one) < 1 or not len(one.state.magnitude)):
@@ -425,7 +425,7 @@ class Stream:
         return int(reading.frames.shape[1] - (self.open if reading.anew else 0))
 
     def finish(self, state: StreamState) -> Array:
-        """Return the `latency` samples still to come if no frame follows: what a whole mel ends with."""
+        """Return the last `latency` samples if no frame follows, as at the end of a whole mel."""
         if not state.guess.shape[1]:
             return np.zeros(self.latency, dtype=np.float32)
         with one_thread():
@@ -438,14 +438,14 @@ class Stream:
             return np.concatenate([np.zeros(missing, dtype=np.float32), sound])[: self.latency]
 
     def whole(self, mel: Array) -> Array:
-        """Return what a whole mel (M, T) sounds like (T * hop,): what it plays frame by frame, without its latency."""
+        """Return the sound (T * hop,) of a whole mel (M, T): the same as frame by frame, without the latency."""
         sound, state = self.step(mel, self.start())
         return np.concatenate([sound, self.finish(state)])[self.latency :]
 
     def _predict(self, frames: Array, states: Sequence[StreamState]) -> list[tuple[Array, StreamState]]:
-        """Return the magnitudes (n, F) that mel frames (B, M, n) complete, each after the one that waited."""
+        """Return for each item the magnitudes (n, F) that mel frames (B, M, n) complete, after the one that waited."""
         config, (items, bands, count) = self._net.config, frames.shape
-        as_one = np.ascontiguousarray(frames.swapaxes(0, 1)).reshape(1, bands, items * count)  # that is faster
+        as_one = np.ascontiguousarray(frames.swapaxes(0, 1)).reshape(1, bands, items * count)  # faster as one item
         guessed = self._magnitudes.guess(as_one).reshape(items, count, -1)
         guess = np.concatenate([np.concatenate([state.guess for state in states]), guessed], axis=1)
         clipped = np.clip(frames.swapaxes(1, 2), np.float32(-1.0), np.float32(1.0))
@@ -467,7 +467,7 @@ class Stream:
         return found
 
     def _play(self, magnitude: Array, state: StreamState) -> tuple[Array, StreamState]:
-        """Sound all but the last of magnitudes (n, F), which waits."""
+        """Turn magnitudes (n, F) into sound, except the last, which waits for the next."""
         if len(magnitude) < 2:
             return np.empty(0, dtype=np.float32), replace(state, magnitude=magnitude)
         hop, open_ = self.spec.hop, state.tail.shape[1]
@@ -484,6 +484,6 @@ class Stream:
 
 
 def _back(state: StreamState, count: int) -> StreamState:
-    """Return a state without its newest frames, those whose phase is open; what was sounded stays."""
-    past = tuple(blocks[:, :-1] for blocks in state.past)  # the network is behind by all of them but one
+    """Return a state from before its newest frames were read; samples already returned stay valid."""
+    past = tuple(blocks[:, :-1] for blocks in state.past)  # the network had read only one of them
     return replace(state, mel=state.mel[:, :-count], guess=state.guess[:, :0], past=past, magnitude=state.magnitude[:0])

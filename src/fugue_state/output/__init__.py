@@ -1,1 +1,1 @@
-"""What is written: sound, stems, markers, and how to make them again."""
+"""Files that are written: sound, stems, markers, and the record of how they were made."""

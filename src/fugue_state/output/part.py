@@ -1,4 +1,4 @@
-"""The working folder of a render: what has been played, and where to go on after a break."""
+"""The working folder of a render: what has been played, and where to continue after an interruption."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fugue_state.output.provenance import write_json
 from fugue_state.settings import Settings, checked
 
 PLAYED, PLACE, ABOUT = "played.f32", "state.safetensors", "render.json"
-FINISHED = "finished.json"  # which files are whole in the folder, and the names that they are to have
+FINISHED = "finished.json"  # names of the complete files in the folder, still to be moved to their places
 KIND = "place"
 
 
@@ -40,7 +40,7 @@ class PlaceHeader(Settings):
 
 
 class Part:
-    """What has been played of a piece, blocks (N, channels), and every `interval_s` a place to go on from."""
+    """Blocks (N, channels) played so far, and a place to continue from, saved every `interval_s`."""
 
     def __init__(self, folder: Path, file: IO[bytes], channels: int, interval_s: float) -> None:
         self._file, self.channels, self._interval_s = file, channels, interval_s
@@ -55,7 +55,7 @@ class Part:
     def add(self, block: Array, place: ResumePoint | None = None) -> None:
         """Append a block and take its end as the place to go on from; without one there is nothing to go on from.
 
-        Raises FugueError for sound that is not a number; then nothing is kept.
+        Raises FugueError for samples that are NaN or infinite; then nothing is kept.
         """
         if not np.isfinite(block).all():
             self._path.unlink(missing_ok=True)
@@ -68,12 +68,12 @@ class Part:
             self._save(place)
 
     def finish(self) -> None:
-        """Keep the end, unless no place was kept before: a short piece is soon played again."""
+        """Save the final place, but only if one was saved before: a short piece is quickly played again."""
         if self.place is not None and self._path.exists():
             self._save(self.place)
 
     def let_go(self) -> None:
-        """Keep nothing that was played: the files are whole, and what follows may take long."""
+        """Discard what was played: the files are complete, and what follows may take long."""
         self._path.unlink(missing_ok=True)
         self._file.truncate(0)
 
@@ -91,7 +91,7 @@ class Part:
 
 
 def part_folder(out: str | Path) -> Path:
-    """Return the working folder of the render that makes `out`."""
+    """Return the working folder of a render to `out`."""
     out = Path(out)
     return out.with_name(f"{out.name}{PART}")
 
@@ -100,11 +100,11 @@ def part_folder(out: str | Path) -> Path:
 def working(
     out: Path, about: dict[str, Any], channels: int, *, resume: bool, force: bool, interval_s: float
 ) -> Iterator[Part]:
-    """Yield the working folder of a render that makes the piece `out`; with success it vanishes.
+    """Yield the working folder of a render to `out`; on success it is removed.
 
-    After an error it stays if a place was kept. Raises InputError for a folder that is there (without `resume`
-    or `force`), none to resume, one in which another process is at work, or one of another render, naming what
-    differs; OutputError if the disk is full.
+    After an error it stays if a place was saved. Raises InputError for a folder that exists (without `resume` or
+    `force`), is missing (with `resume`), is in use by another process, or belongs to a different render, naming the
+    difference; OutputError if the disk is full.
     """
     check_part(out, resume=resume, force=force)
     folder = part_folder(out)
@@ -116,18 +116,18 @@ def working(
 
 @contextlib.contextmanager
 def held(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a working folder; at the end it goes if nothing is in it. Raises InputError."""
+    """Lock a working folder against other processes; at the end it is removed if empty. Raises InputError."""
     try:
         with claimed(folder):
             yield
     finally:
-        with contextlib.suppress(OSError):  # something was kept
+        with contextlib.suppress(OSError):  # the folder is not empty
             folder.rmdir()
 
 
 @contextlib.contextmanager
 def _begun(folder: Path, about: dict[str, Any], *, resume: bool) -> Iterator[None]:
-    """Let a working folder hold what it is about meanwhile; with success, or if nothing was kept, it is cleared."""
+    """Store in a working folder what it is about; it is cleared on success, or if nothing was kept."""
     if resume:
         _check_same(folder, about)
     else:
@@ -146,9 +146,9 @@ def _begun(folder: Path, about: dict[str, Any], *, resume: bool) -> Iterator[Non
 
 
 def check_part(out: Path, *, resume: bool, force: bool) -> None:
-    """Refuse what the working folder of a piece does not allow, before any work.
+    """Raise InputError, before any work, if a piece's working folder does not allow the render.
 
-    A folder in which nothing was kept yet is none: a render begins again in it, with `resume` or without.
+    A folder without anything to continue from does not count: a render starts afresh in it, with `resume` or without.
     """
     folder = part_folder(out)
     if folder.exists() and not _is_ours(folder):
@@ -160,14 +160,14 @@ def check_part(out: Path, *, resume: bool, force: bool) -> None:
 
 
 def _keeps(folder: Path) -> bool:
-    """Say whether there is anything to go on with."""
+    """Say whether there is anything to continue from."""
     return (folder / PLACE).exists() or (folder / FINISHED).exists()
 
 
 def is_over(out: Path) -> bool:
-    """Say whether `out` is there beside a working folder in which nothing is kept.
+    """Say whether `out` exists next to a working folder with nothing to continue from.
 
-    Its render was broken off at its very end, or another one, that was to replace it, at its beginning.
+    Its render was interrupted at the very end, or another render that was to replace it at the beginning.
     """
     folder = part_folder(out)
     return out.exists() and folder.is_dir() and _is_ours(folder) and not _keeps(folder)
@@ -175,14 +175,14 @@ def is_over(out: Path) -> bool:
 
 @contextlib.contextmanager
 def emptied(folder: Path) -> Iterator[None]:
-    """Hold a working folder in which nothing is kept; with success it goes."""
+    """Lock a working folder that has nothing to continue from; on success it is removed."""
     with held(folder):
         yield
         _clear(folder)
 
 
 def _is_ours(folder: Path) -> bool:
-    """Say whether a render made a folder; at its beginning and end it holds nothing, or a file that is half written."""
+    """Say whether a render made this folder; early and late in a render it may be empty or hold a half-written file."""
     inside = [path.name for path in folder.iterdir()] if folder.is_dir() else ["a file"]
     return not {ABOUT, FINISHED}.isdisjoint(inside) or all(
         name == LOCK or name.startswith(f".{ABOUT}.") for name in inside
@@ -190,24 +190,24 @@ def _is_ours(folder: Path) -> bool:
 
 
 def _clear(folder: Path) -> None:
-    """Empty a working folder; that all is finished goes last, so that a break in between is one to go on from."""
-    last = {PLACE: -1, ABOUT: 1, FINISHED: 2}  # a place without what was played would be none
+    """Empty a working folder. FINISHED is deleted last, so that an interruption can still be resumed."""
+    last = {PLACE: -1, ABOUT: 1, FINISHED: 2}  # a place is useless without the samples before it
     for path in sorted(folder.iterdir(), key=lambda path: last.get(path.name, 0)):
         if path.name != LOCK:
             path.unlink(missing_ok=True)
 
 
 def finish(folder: Path, files: Sequence[Path]) -> None:
-    """Put files that are whole in a working folder under their names, in the folder beside it.
+    """Move complete files from a working folder to the folder beside it.
 
-    From the moment on that all are noted, a break leaves what `put_in_place` completes.
+    Their names are noted first, so that `put_in_place` can complete the move after an interruption.
     """
     write_json(folder / FINISHED, {"files": [path.name for path in files]})
     put_in_place(folder)
 
 
 def finished(out: Path) -> set[Path]:
-    """Return the files that an interrupted render of `out` had finished; none if it did not come so far."""
+    """Return the files that an interrupted render of `out` had completed; empty if it did not get that far."""
     path = part_folder(out) / FINISHED
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["files"]
@@ -219,7 +219,7 @@ def finished(out: Path) -> set[Path]:
 
 
 def put_in_place(folder: Path) -> None:
-    """Put what is still in the folder under its name; as often as one likes."""
+    """Move the files that are still in the folder to their places; may be repeated."""
     for path in sorted(finished(folder.with_suffix(""))):
         staged = folder / path.name
         if staged.exists():
@@ -241,7 +241,7 @@ def _check_same(folder: Path, about: dict[str, Any]) -> None:
 
 
 def _flat(values: object, name: str = "") -> dict[str, object]:
-    """Return nested values by names like `score.seed`."""
+    """Flatten nested values to names like `score.seed`."""
     if not isinstance(values, dict):
         return {name: values}
     return {k: v for key, inner in values.items() for k, v in _flat(inner, f"{name}.{key}".lstrip(".")).items()}

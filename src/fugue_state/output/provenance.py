@@ -1,4 +1,4 @@
-"""How a file was made: told in the file itself and beside it, and read back."""
+"""The record of how a file was made: written into the file and beside it, and read back."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ KEYS: dict[str, type] = {
     "memory": str,
     "memory_sha256": str,
     "score": dict,
-}  # without which nothing can be made again
-MEASURED = "measured"  # what only the file beside tells
+}  # the minimum for making a piece again
+MEASURED = "measured"  # stored only in the file beside it
 
 
 def provenance(score: Score, memory: Memory, folder: Path | None = None) -> dict[str, Any]:
-    """Return what is needed to make a file in a folder again; files that the score names are told from there."""
+    """Return what is needed to make a file in a folder again; paths in the score are made relative to that folder."""
     score = score if folder is None else travelling(score, folder, shipped_memories())
     return {
         "made_by": f"{MAKER} {VERSION}",
@@ -52,7 +52,7 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 def read_provenance(path: str | Path) -> dict[str, Any]:
     """Return how a piece was made: from its WAV or FLAC file, its film, or the JSON file beside it.
 
-    Raises InputError for a file that is missing, tells nothing, or is damaged; what is missing in it is named.
+    Raises InputError for a file that is missing, has no record, or has a damaged one, naming the keys it lacks.
     """
     path = Path(path)
     try:
@@ -66,7 +66,7 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
 
 
 def _ours(path: Path) -> dict[str, Any]:
-    """Return the first record of ours in a file that is whole, whatever else it says."""
+    """Return the first intact record of this project in a file."""
     damaged = False
     for text in records(path):
         values = _read(text)
@@ -79,24 +79,24 @@ def _ours(path: Path) -> dict[str, Any]:
 
 
 def _read(text: bytes) -> dict[str, Any] | None:
-    """Return what is told at the beginning of a text; nothing if it is damaged."""
+    """Return the JSON object at the beginning of a text; None if it is damaged."""
     told = text.decode("utf-8", "surrogateescape")
     try:
         values, end = json.JSONDecoder().raw_decode(told)
-        told[:end].encode()  # not UTF-8
+        told[:end].encode()  # raises if it is not UTF-8
     except (ValueError, RecursionError):
         return None
     return values if isinstance(values, dict) else None
 
 
 def _of_others(path: Path) -> str:
-    """Say what is wrong with a file that holds no record of ours."""
+    """Say what is wrong with a file without a record of this project."""
     try:
         told = _told(path).strip()
         if not told.startswith(("{", "[")) and not told.isdecimal():
             return "does not say how it was made"
         values = json.loads(told)
-    except (ValueError, RecursionError):  # not UTF-8 is a ValueError, too
+    except (ValueError, RecursionError):  # includes text that is not UTF-8
         return "how it was made is damaged (not JSON)"
     except av.FFmpegError as error:
         return f"not a readable film ({error.strerror})"
@@ -108,7 +108,7 @@ def _of_others(path: Path) -> str:
 
 
 def reopened(path: str | Path) -> Score:
-    """Return the score of a piece, bound to the memory that it was made with; InputError as `read_provenance`."""
+    """Return the score of a piece, bound to the memory it was made with; InputError as in `read_provenance`."""
     told = read_provenance(path)
     keys = {"sha256": "memory_sha256", "chords": "memory_chords", "layers": "memory_layers"}
     made_for = {key: told[name] for key, name in keys.items() if name in told}

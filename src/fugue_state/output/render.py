@@ -1,4 +1,4 @@
-"""A score to a finished file: block by block, in constant memory, all or nothing."""
+"""From a score to a finished file: block by block, in constant memory, all or nothing."""
 
 from __future__ import annotations
 
@@ -53,14 +53,14 @@ from fugue_state.score.model import Score
 
 BLOCK_S, LONGEST_BLOCK_S = 1.0, 60.0
 END_FADE_S = 0.05
-LONGEST_STEM = 40  # characters of a voice's name in the name of its file
-MEASURED_LATER = 4  # blocks that wait to be measured at most
+LONGEST_STEM = 40  # characters of a voice's name used in its file's name
+MEASURED_LATER = 4  # the most blocks waiting to be measured
 CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.2
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a finished file measures."""
+    """Measurements of a finished file."""
 
     path: str
     duration_s: float
@@ -84,25 +84,25 @@ def render(
     block_s: float = BLOCK_S,
     checkpoint_s: float = CHECKPOINT_S,
 ) -> Report:
-    """Render a piece to a WAV or FLAC file and return what it measures.
+    """Render a piece to a WAV or FLAC file and return its measurements.
 
     Two passes: the first plays into a working folder beside the file and measures the loudness, the second
-    brings it to the level asked for, below the ceiling. Beside it, a JSON file says how to make it again.
-    Every `checkpoint_s` seconds the folder keeps all that is needed to go on: after a break, `resume` does so,
-    to the same bytes. Before the first time, a break leaves nothing to go on from. Files come under their names when
-    all are whole; `then` is what is to be done with them before the folder goes, and done again after a break in it.
+    brings it to the level asked for, below the ceiling. A JSON file beside it says how to make it again.
+    Every `checkpoint_s` seconds the folder saves what is needed to continue; after an interruption, `resume`
+    continues from there, to the same bytes. If interrupted before the first save, it starts over. Files are moved to
+    their places when all are complete; `then` is called before the folder is removed, and again on resuming if it
+    was interrupted.
 
-    `stems` are written beside, as long and with the same gain, as float WAV: NAME-dry and NAME-reverb, which add
-    up to the piece, and if it has several voices NAME-VOICE by the voices' names, or NAME-voice-1 and so on, which
-    add up to dry. Where chords and cues
-    begin is marked in a WAV, and with `labels` in NAME.txt.
+    `stems` are written beside, with the same length and gain, as float WAV: NAME-dry and NAME-reverb, which add up to
+    the piece. If it has several voices, there are also NAME-VOICE by the voices' names (NAME-voice-1 and so on without
+    names), which add up to dry. A WAV has markers where chords and cues begin; with `labels`, so has NAME.txt.
 
-    What was played live (`resolution = "block"`) is played again to the same samples, and left as it was heard unless
-    `master.normalize` is set; it has no stems and no place to go on from.
+    What was played live (`resolution = "block"`) is played again to the same samples, and keeps its level unless
+    `master.normalize` is set. It has no stems and cannot be resumed midway.
 
-    Raises InputError before any work if the output cannot be written, or the working folder of an interrupted
-    render is there (without `resume` or `force`), is not there, or is of another one; OutputError if the disk
-    fills up, FugueError for sound that is not a number; then no file is left.
+    Raises InputError before any work if the output cannot be written, or if the working folder of an interrupted
+    render exists (without `resume` or `force`), is missing (with `resume`), or belongs to a different render.
+    OutputError if the disk fills up, FugueError for samples that are NaN or infinite; then no file is left.
     """
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     block_s = asked.number("block_s", block_s, 0.0, LONGEST_BLOCK_S)
@@ -123,7 +123,7 @@ def render(
     with working(
         files.sounds[0], about, 2 + 2 * len(names), resume=resume, force=force, interval_s=checkpoint_s
     ) as part:
-        # Another render may have finished the same files since.
+        # Another render may have finished the same files before this one got the lock.
         check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
         if finished(files.sounds[0]):
             put_in_place(folder)
@@ -155,7 +155,7 @@ def render(
 def samples(piece: Piece, *, track: Track = untracked) -> Array:
     """Return the samples (N, 2) of a piece at its score's rate: what `render` writes to a float WAV.
 
-    They are held at once, so a piece of an hour takes gigabytes. Raises as `render` does.
+    All are held in memory, so a piece of an hour takes gigabytes. Raises as `render` does.
     """
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     whole = copy(piece)
@@ -168,7 +168,7 @@ def samples(piece: Piece, *, track: Track = untracked) -> Array:
 
 
 def _whole(files: Files, how: dict[str, Any]) -> Report:
-    """Return what a piece measured of which all is there; InputError if what is there is another one."""
+    """Return the report of a piece whose files are all complete; InputError if the files are of another piece."""
     told = {files.recipe: how} | dict(zip(files.sounds, _told(files, how), strict=True))
     there = all(path.exists() for path in files.all)
     if not there or any(read_provenance(path) != values for path, values in told.items()):
@@ -177,7 +177,7 @@ def _whole(files: Files, how: dict[str, Any]) -> Report:
 
 
 def _measured(files: Files) -> Report:
-    """Return what a finished piece measured, as the file beside it tells."""
+    """Return the report of a finished piece from the file beside it."""
     try:
         measured = json.loads(files.recipe.read_text(encoding="utf-8"))[MEASURED]
         return Report(**measured | {"path": str(files.sounds[0])})
@@ -187,7 +187,7 @@ def _measured(files: Files) -> Report:
 
 @dataclass(frozen=True)
 class Files:
-    """What a render writes; `sounds` are the piece, then its stems by their names."""
+    """The files of a render; `sounds` are the piece, then its stems, named `stems`."""
 
     sounds: tuple[Path, ...]
     stems: tuple[str, ...]
@@ -196,11 +196,11 @@ class Files:
 
     @property
     def all(self) -> tuple[Path, ...]:
-        """Every file, the piece last: where it is, the others are."""
+        """Every file, the piece last: once it is in place, so are the others."""
         return (*self.sounds[1:], self.recipe, *([] if self.labels is None else [self.labels]), self.sounds[0])
 
     def within(self, folder: Path) -> Files:
-        """Return the same files in a folder."""
+        """Return the same file names in a folder."""
         labels = None if self.labels is None else folder / self.labels.name
         return Files(tuple(folder / path.name for path in self.sounds), self.stems, folder / self.recipe.name, labels)
 
@@ -208,7 +208,7 @@ class Files:
 def check_outputs(
     out: str | Path, score: Score, *, force: bool, resume: bool = False, stems: bool = False, labels: bool = False
 ) -> Files:
-    """Check before any work that a score can be rendered to these files; return them. Raises InputError."""
+    """Check, before any work, that a score can be rendered to these files, and return them. Raises InputError."""
     out = asked.path("the file to render to", out)
     if stems and score.resolution == "block":
         raise InputError('what is played live has no stems; resolution = "event" has')
@@ -236,7 +236,7 @@ def check_outputs(
 
 
 def _stem_names(voices: Sequence[str]) -> tuple[str, ...]:
-    """Return the names of stems in the order of a block's; a single voice is the dry sound."""
+    """Return the stems' names, in the order of a block's stems; a single voice needs none beside dry."""
     names = ["dry", "reverb"]
     for number, voice in enumerate(voices if len(voices) > 1 else (), 1):
         safe = re.sub(r"[^\w-]+", "-", unicodedata.normalize("NFC", voice)).strip("-")[:LONGEST_STEM]
@@ -248,12 +248,12 @@ def _stem_names(voices: Sequence[str]) -> tuple[str, ...]:
 
 
 def _told(files: Files, how: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what each sound tells of how it was made."""
+    """Return the record to embed in each sound."""
     return [how, *(how | {"stem": name} for name in files.stems)]
 
 
 def _writers(files: Files, score: Score, how: dict[str, Any], marked: Sequence[Marker]) -> Iterator[io.Writer]:
-    """Open the piece, then its stems: float, as by itself a stem may go over full scale."""
+    """Open the piece, then its stems as float, since a stem alone may exceed full scale."""
     form = score.file
     subtypes = [form.subtype, *("FLOAT" for _ in files.stems)]
     for path, told, subtype in zip(files.sounds, _told(files, how), subtypes, strict=True):
@@ -264,7 +264,7 @@ def _writers(files: Files, score: Score, how: dict[str, Any], marked: Sequence[M
 
 
 def _record_live(piece: Piece, part: Part, track: Track) -> float:
-    """Play a take; return its loudness in LUFS."""
+    """Play a take into the working folder; return its loudness in LUFS."""
     score, heard = piece.score, 0
     meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
     for sounding in track(played(piece), -(-score.samples // block_of(piece)), "playing"):
@@ -277,7 +277,7 @@ def _record_live(piece: Piece, part: Part, track: Track) -> float:
 
 
 def _record(piece: Piece, part: Part, block: int, track: Track, *, stems: bool) -> float:
-    """Play what is not played yet; return the loudness of all in LUFS."""
+    """Play the rest of the piece into the working folder; return the loudness of the whole in LUFS."""
     score = piece.score
     instrument = Instrument(piece.memory, score, stems=stems)
     meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
@@ -295,7 +295,7 @@ def _record(piece: Piece, part: Part, block: int, track: Track, *, stems: bool) 
 
 
 class _MissedError(Exception):
-    """The loudness asked for was missed, by `missing_db`."""
+    """The loudness asked for was missed by `missing_db`."""
 
     def __init__(self, missing_db: float) -> None:
         super().__init__(missing_db)
@@ -305,11 +305,11 @@ class _MissedError(Exception):
 def _master(
     part: Part, lufs: float, writers: Callable[[], Iterator[io.Writer]], score: Score, block: int, track: Track
 ) -> tuple[LoudnessMeter, SoundCheck]:
-    """Write what was played at its loudness, limited; return what that measures.
+    """Write what was played at its target loudness, limited; return its measurements.
 
-    Where peaks are limited the piece comes out quieter than the gain alone would make it; then what is missing
-    is added and the writing begins again, as often as needed. What is all but silent stays so, instead of being
-    lifted into noise, and what is not to be normalized as it was played: live it has passed the limiter.
+    Limiting makes the piece quieter than the gain alone would; the gain is then corrected and writing starts again, as
+    often as needed. A nearly silent piece keeps its level, so that noise is not amplified. A take that is not to be
+    normalized is written as it is, since it has passed the limiter live.
     """
     kept = lufs <= SILENT_LUFS or not score.master.normalize
     heard = score.resolution == "block" and not score.master.normalize
@@ -331,10 +331,10 @@ def _master(
 
 
 def _write(blocks: Iterator[Array], writers: list[io.Writer], score: Score) -> tuple[LoudnessMeter, SoundCheck]:
-    """Write blocks (N, 2 for each writer); return what the first two channels measure."""
+    """Write blocks (N, 2 for each writer); return the measurements of the first two channels."""
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
-    # A block is limited while the one before is written, and measured beside that.
+    # Limiting, writing and measuring run in parallel on successive blocks.
     with ThreadPoolExecutor(1) as pool:
         measured: deque[Future[None]] = deque()
         for block in ahead(blocks):
@@ -351,7 +351,7 @@ def _write(blocks: Iterator[Array], writers: list[io.Writer], score: Score) -> t
 
 
 def _limited(blocks: Iterator[Array], gain: float, score: Score, channels: int) -> Iterator[Array]:
-    """Apply gain and limiter; the limiter's lag is taken off the start and made up at the end."""
+    """Apply gain and limiter; the limiter's delay is compensated."""
     limiter = Limiter(score.master.ceiling_dbtp, score.file.sample_rate_hz)
     past, lag = limiter.silence(channels), limiter.delay
     flush = np.zeros((limiter.delay, channels), dtype=np.float32)
@@ -363,7 +363,7 @@ def _limited(blocks: Iterator[Array], gain: float, score: Score, channels: int) 
 
 
 def _faded(blocks: Iterator[Array], score: Score) -> Iterator[Array]:
-    """Fade the last moments, where reverb may still sound."""
+    """Fade out the last moments, where reverb may still sound."""
     fade = min(score.samples, round(END_FADE_S * score.file.sample_rate_hz))
     position = 0
     for block in blocks:

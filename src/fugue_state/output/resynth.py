@@ -1,4 +1,4 @@
-"""Any sound through the mel of a memory and back, in segments, so that a long one takes no more room."""
+"""Playing any sound through a memory's mel and inverter, in segments, so that memory use stays small."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from fugue_state.version import VERSION
 
 PEAK = 0.99
 LEAST = 1e-12
-MOST_OPPOSED = -0.5  # sounds that cancel each other more than this are not lifted further
+MOST_OPPOSED = -0.5  # sounds that cancel each other more than this are not amplified further
 FLAC_CHANNELS = 8
 
 
 @dataclass(frozen=True)
 class Resynthesis:
-    """What was made of a sound, what was lost on the way, and how long it took.
+    """The result of a resynthesis: the file, the errors, and how long it took.
 
-    Errors are those below 8 kHz at the rate of the mel, means over all channels that sound; `seconds` is the
-    way through the mel and back alone. `turned_down_db` is by how much the sound was too loud for the file.
+    Errors are measured below 8 kHz at the rate of the mel, and averaged over all channels that are not silent.
+    `seconds` covers only the way through the mel and back. `turned_down_db` is how much the sound was attenuated so
+    as not to clip.
     """
 
     path: str
@@ -59,11 +60,10 @@ def resynth_file(
     about: Mapping[str, str] | None = None,
     track: Track = untracked,
 ) -> Resynthesis:
-    """Play a sound file through a memory's mel and inverter into a WAV or FLAC file of its rate and length.
+    """Play a sound file through a memory's mel and inverter into a WAV or FLAC file of the same rate and length.
 
-    `about` goes into the file's comment, beside where it came from. Raises InputError before any work if the
-    output cannot be written, AudioError for a source that is no sound, OutputError if the disk fills up; then
-    no file is left.
+    `about` is added to the record in the file's comment. Raises InputError before any work if the output cannot be
+    written, AudioError for a source that is not a sound, OutputError if the disk fills up; then no file is left.
     """
     config = config or ResynthConfig()
     path = output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
@@ -102,11 +102,11 @@ def resynth_file(
 def resynthesized(
     sound: Array, sample_rate_hz: int, memory: Memory, config: ResynthConfig | None = None
 ) -> Iterator[Array]:
-    """Yield what a sound (N, channels) is after a memory's mel and inverter, block after block (n, channels).
+    """Yield a sound (N, channels) after a memory's mel and inverter, block after block (n, channels).
 
-    Each channel goes by itself, all at one gain: as loud as clips are learned, or less if a band would go over
-    the mel's ceiling; afterwards it is taken back. Segments begin before and end after their block, as they know
-    nothing of each other's phase, and fade into the next at even power. Raises AudioError for other shapes.
+    Channels are processed separately, with one gain for all: to the level of training clips, or lower if a band would
+    exceed the mel's ceiling. The gain is undone afterwards. Segments overlap and are crossfaded at equal power, since
+    their phases are unrelated. Raises AudioError for other shapes.
     """
     if sound.ndim != 2 or not sound.size:
         raise AudioError(f"a sound (N, channels) is needed, got {sound.shape}")
@@ -125,7 +125,7 @@ def resynthesized(
 
 
 def _faded(old: Array, new: Array) -> Array:
-    """Fade from one sound (n, channels) into another at even power, as alike or unlike as they are."""
+    """Crossfade two sounds (n, channels) at equal power, taking their correlation into account."""
     rising = np.sin(np.linspace(0.0, np.pi / 2.0, len(old), dtype=np.float32))[:, None]
     falling = rising[::-1]
     size = np.sqrt((old**2).sum(axis=0) * (new**2).sum(axis=0)) + LEAST
@@ -141,12 +141,12 @@ def _borders(count: int, sample_rate_hz: int, config: ResynthConfig) -> list[int
 
 
 def _gain(sound: Array, sample_rate_hz: int, memory: Memory, borders: Sequence[int]) -> float:
-    """Return the gain at which a sound goes through the mel."""
+    """Return the gain to apply before the mel."""
     spec, transform = memory.spec, MelTransform(memory.spec)
     blocks = [sound[start:end] for start, end in pairwise(borders)]
     loudest = max(loudest_rms(channel, sample_rate_hz) for block in blocks for channel in block.T)
     gain = _amplitude(ClipConfig().level_dbfs) / loudest
-    # So far below the ceiling, every band is within the range.
+    # At this level every band is certainly within the mel's range.
     below_db = spec.range_db / 2.0
     highest = -1.0
     for block in blocks:
@@ -162,14 +162,14 @@ def _amplitude(level_db: float) -> float:
 
 
 def _padded(sound: Array, hop: int) -> Array:
-    """Return a sound (N, channels) with silence up to whole frames."""
+    """Pad a sound (N, channels) with silence to whole frames."""
     return np.pad(sound, ((0, -len(sound) % hop), (0, 0)))
 
 
 def _segment(
     sound: Array, start: int, end: int, sample_rate_hz: int, memory: Memory, gain: float, config: ResynthConfig
 ) -> Array:
-    """Take samples `start` to `end` of a sound (N, channels) through the mel, with what is around them."""
+    """Take samples `start` to `end` of a sound (N, channels) through the mel, with context on both sides."""
     context = round(config.context_s * sample_rate_hz)
     first, last = max(0, start - context), min(len(sound), end + context)
     silence = (first - start + context, end + context - last)
@@ -178,7 +178,7 @@ def _segment(
     at_rate = _padded(io.resample(whole, sample_rate_hz, spec.sample_rate_hz), spec.hop)
     mel = MelTransform(spec).encode(at_rate.T)
     made = io.resample(memory.invert(mel).T, spec.sample_rate_hz, sample_rate_hz)[context:][: end - start]
-    missing = end - start - len(made)  # rates that do not divide each other round
+    missing = end - start - len(made)  # resampling may round the length down
     return np.pad(made, ((0, missing), (0, 0))) / np.float32(gain)
 
 
@@ -201,7 +201,7 @@ def _recorded(scratch: IO[bytes], borders: Sequence[int], channels: int) -> Iter
 
 
 class _Losses:
-    """Errors of blocks, weighted by their length; a silent channel has none."""
+    """Mean errors over blocks, weighted by length; silent channels are left out."""
 
     def __init__(self, sample_rate_hz: int, from_hz: int) -> None:
         self._rate, self._from_hz = sample_rate_hz, from_hz

@@ -1,4 +1,4 @@
-"""Single events of a memory, as files."""
+"""Single events of a memory, written as files."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write_samples(
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
-    """Write `count` intact samples as wav files and a sheet of their mels; return the paths, sheet last.
+    """Write `count` intact samples as WAV files and a sheet of their mels; return the paths, sheet last.
 
     Raises InputError as `write_latents` does.
     """
@@ -62,9 +62,9 @@ def write_places(
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
-    """Write places of an atlas as wav files, a sheet and a listing; return the paths, sheet and listing last.
+    """Write places of an atlas as WAV files, a sheet and a listing; return the paths, sheet and listing last.
 
-    `asked` is what was asked for; the listing (`atlas.json`) keeps it and all it takes to ask again.
+    `asked` is the query; the listing (`atlas.json`) stores it with all that is needed to repeat it.
     Raises InputError as `write_latents` does.
     """
     memory = atlas.memory
@@ -88,7 +88,7 @@ def write_places(
 
 
 def check_listing(folder: Path, *, force: bool) -> Path:
-    """Return where the listing of an atlas goes; InputError if it cannot be written."""
+    """Return the path for the listing of an atlas; InputError if it cannot be written."""
     return output_path(output_folder(folder) / "atlas.json", force=force)
 
 
@@ -104,10 +104,10 @@ def write_latents(
     force: bool = False,
     track: Track = untracked,
 ) -> list[Path]:
-    """Write what latents (B, Z) with their labels sound like into a folder, numbered and named, with a sheet.
+    """Write the sounds of latents (B, Z) with their labels into a folder, numbered and named, with a sheet.
 
-    Returns the paths, sheet last. Samples that would clip are turned down. Raises InputError if a file
-    exists and `force` is not set, before anything is written.
+    Returns the paths, sheet last. Samples that would clip are attenuated. Raises InputError before anything is
+    written if a file exists and `force` is not set.
     """
     count = len(names)
     output_folder(folder)

@@ -1,1 +1,1 @@
-"""What is seen of a piece: its film, its portrait, its plan."""
+"""Pictures of a piece: its film, its portrait, its plan."""

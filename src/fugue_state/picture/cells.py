@@ -1,4 +1,4 @@
-"""How units look: their brightness, how they flare when they are lost, the scar that stays."""
+"""How units are drawn: their brightness, the flare when they are lost, the scar that stays."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from fugue_state.look.theme import Theme, rgb
 from fugue_state.picture.frame_layout import UnitGrid
 from fugue_state.picture.watch import Seen
 
-DIM = 0.16  # of full brightness, for a unit that is remembered and silent
+DIM = 0.16  # share of full brightness, for a unit that is remembered but silent
 CONTRAST = 1.2
 LOST_S, FOUND_S, FLARE_S = 0.22, 0.5, 0.3  # time constants
-# Relative luminance a second that a layer may change by. A flash is a change by .1 and back (WCAG 2.3.1): at this
-# pace there are fewer than three in a second.
+# The most by which a layer's relative luminance may change per second. A flash is a change by .1 and back
+# (WCAG 2.3.1): at this pace there are fewer than three per second.
 CALMEST_CHANGE = 0.5
-STEPS = 16  # sizes of a cell
-FILLED, ROUND, MARK = 0.8, 0.2, 0.58  # of a cell: side of its square, radius of its corners, length of its scar
+STEPS = 16  # number of cell sizes
+FILLED, ROUND, MARK = 0.8, 0.2, 0.58  # relative to a cell: side of its square, corner radius, length of its scar
 
 
 class Cells:
-    """What is shown of every unit (U,): its size and brightness within 0..1, how much it flares, its strength."""
+    """How every unit (U,) is shown: size and brightness within 0..1, flare, and strength."""
 
     def __init__(self, sizes: Sequence[int], theme: Theme, seen: Seen) -> None:
         ends = np.cumsum([0, *sizes])
@@ -38,7 +38,7 @@ class Cells:
         self.flare: Array = np.zeros_like(self.glow)
 
     def step(self, seen: Seen, seconds: float) -> None:
-        """Go on to what is seen `seconds` later."""
+        """Advance by `seconds` to what is seen then."""
         lost = np.maximum(self.strength - seen.strengths, 0.0)
         flare = np.maximum(self.flare * np.float32(np.exp(-seconds / FLARE_S)), lost)
         fading, growing = (np.float32(1.0 - np.exp(-seconds / pace)) for pace in (LOST_S, FOUND_S))
@@ -52,15 +52,15 @@ class Cells:
         self.strength = seen.strengths.astype(np.float32)
 
     def _light(self, shown: Sequence[Array], light: float) -> float:
-        """Return about how much the mean luminance of size, glow and flare differs from the ground's."""
+        """Return about how much the mean luminance from size, glow and flare differs from the ground's."""
         size, glow, flare = shown
         lit = size * glow**2.2 * abs(light - self._ground_light) + flare**2.2 * self._flare_light
         return FILLED**2 * float(lit.mean())
 
 
 def _calm(now: float, then: float, seconds: float) -> np.float32:
-    """Return how far a layer may go towards another luminance without flashing."""
-    # What falls by a power falls fastest at first.
+    """Return how far a layer may move towards another luminance without flashing."""
+    # Luminance falls with a power of brightness, so it falls fastest at first.
     allowed = CALMEST_CHANGE * seconds / (1.0 if then > now else 2.2)
     return np.float32(min(1.0, allowed / max(abs(then - now), 1e-9)))
 
@@ -78,7 +78,7 @@ def _luminance(colour: str) -> float:
 
 
 class Shapes:
-    """The forms that a cell of a size takes: squares from nothing to full (STEPS + 1, p, p), and the scar (p, p)."""
+    """The shapes of a cell: squares from empty to full (STEPS + 1, p, p), and the scar (p, p)."""
 
     def __init__(self, pitch: int) -> None:
         places = np.arange(pitch) + 0.5 - pitch / 2
@@ -91,7 +91,7 @@ class Shapes:
 
 
 def _square(x: Wide, y: Wide, side: float) -> Array:
-    """Return how much of each pixel a square with round corners covers."""
+    """Return how much of each pixel a rounded square covers."""
     corner = ROUND * side
     reach_x, reach_y = np.abs(x) - side / 2 + corner, np.abs(y) - side / 2 + corner
     away = np.hypot(np.maximum(reach_x, 0), np.maximum(reach_y, 0)) + np.minimum(np.maximum(reach_x, reach_y), 0)
@@ -100,7 +100,7 @@ def _square(x: Wide, y: Wide, side: float) -> Array:
 
 
 def _stroke(x: Wide, y: Wide, reach: float, thick: float) -> Array:
-    """Return how much of each pixel a rising stroke covers."""
+    """Return how much of each pixel a stroke rising to the right covers."""
     along = np.clip((x + y) / np.sqrt(2), -reach, reach)
     away = np.hypot(x - along / np.sqrt(2), y - along / np.sqrt(2))
     covered: Array = np.clip(0.5 - (away - thick / 2), 0.0, 1.0).astype(np.float32)

@@ -1,4 +1,4 @@
-"""The film of a piece: its sound, and its units dying in sync (H.264 and AAC in mp4)."""
+"""The film of a piece: its sound, and its units dying in sync (H.264 and AAC in MP4)."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ FILM, STILL = ".mp4", ".png"
 VIDEO: Final = "libx264"
 AUDIO: Final = "aac"
 AUDIO_BITS = 256_000
-# What moves is small and sharp, and most of it stands still: little is won by looking for motion.
+# Moving parts are small and sharp, and most of the frame is still: searching for motion gains little.
 X264 = {"preset": "superfast", "tune": "animation", "crf": "21", "x264-params": "me=dia:subme=0"}
-BT709 = 1  # of H.273: primaries, transfer and matrix alike
+BT709 = 1  # code in H.273 for primaries, transfer and matrix
 LIMITED = 1
-THREADS = 4  # of the encoder: what it writes depends on their number, so that is the same on every machine
-GROUP_S = 2  # from one frame that stands alone to the next: what one may jump to
-SETTLE_S = 2.0  # before a still, for what flares and fades
-ALIVE_S = 0.35  # into a chord, where a still is taken
+THREADS = 4  # of the encoder: fixed, because the bytes depend on their number
+GROUP_S = 2  # seconds between key frames, to which players can seek
+SETTLE_S = 2.0  # drawn before a still, so that flares and fades have settled
+ALIVE_S = 0.35  # seconds into a chord at which a still is taken
 
 
 def film(
@@ -56,8 +56,8 @@ def film(
 ) -> Path:
     """Film a finished piece to an mp4 file and return its path, all or nothing, in constant memory.
 
-    `sound` is the WAV or FLAC file that the piece was rendered to; it is what is heard and whose spectrogram is
-    seen. The file says how it was made, as the sound does.
+    `sound` is the WAV or FLAC file that the piece was rendered to: the film's sound, and the source of its
+    spectrogram. The film contains the same record of how it was made.
 
     Raises InputError before any work if the output cannot be written, the sound is not this piece's, the frame is
     too small for the memory or an encoder is missing; OutputError if the disk fills up.
@@ -87,9 +87,9 @@ def still(
     at_s: float | None = None,
     force: bool = False,
 ) -> Path:
-    """Write one frame of the film as PNG and return its path; by default where half of what goes is gone.
+    """Write one frame of the film as PNG and return its path; by default from where forgetting is halfway.
 
-    Raises InputError as `film`, and for a moment outside the piece.
+    Raises InputError as `film`, and for a time outside the piece.
     """
     from PIL import Image
 
@@ -111,7 +111,7 @@ def still(
 
 @contextmanager
 def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
-    """Open the sound of a piece; InputError if it is of another length or rate."""
+    """Open the sound of a piece; InputError if its length or rate differs."""
     score = piece.score
     with Heard(sound) as heard:
         if (heard.samples, heard.sample_rate_hz) != (score.samples, score.file.sample_rate_hz):
@@ -123,7 +123,7 @@ def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
 
 
 def _check_encoders() -> None:
-    """Raise InputError if PyAV came without an encoder that is needed."""
+    """Raise InputError if PyAV lacks an encoder that is needed."""
     for name, what in ((VIDEO, "H.264"), (AUDIO, "AAC")):
         try:
             av.Codec(name, "w")
@@ -137,7 +137,7 @@ def _check_encoders() -> None:
 def _encode(
     path: Path, frames: Frames, numbers: Iterator[int], sound: str | Path, told: dict[str, str], config: FilmConfig
 ) -> None:
-    """Write frames and sound to a file, side by side as they are played."""
+    """Write frames and sound to a file, interleaved."""
     with (
         soundfile.SoundFile(sound) as file,
         av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as out,
@@ -155,7 +155,7 @@ def _encode(
 
 
 def _drawn_ahead(frames: Frames, numbers: Iterator[int]) -> Iterator[av.VideoFrame]:
-    """Yield a frame for each number; the next one is drawn while it is encoded."""
+    """Yield a frame for each number; the next one is drawn while the current one is encoded."""
 
     def draw() -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(frames.draw(), format="yuv420p")
@@ -187,7 +187,7 @@ def _audio(part: Array, rate: int, position: int) -> av.AudioFrame:
 
 
 def _told(sound: str | Path, score: Score) -> dict[str, str]:
-    """Return what the file says of itself: its name, who made it, and how it is made again."""
+    """Return the file's metadata: title, artists, and how to make it again."""
     told = {
         "title": score.title,
         "artist": ", ".join(score.credits),
@@ -197,7 +197,7 @@ def _told(sound: str | Path, score: Score) -> dict[str, str]:
 
 
 def _telling_moment(piece: Piece) -> float:
-    """Return a time, shortly after an onset, at which half of what is forgotten in all is forgotten."""
+    """Return a time shortly after an onset at which forgetting is halfway between its least and its most."""
     left = [(time_s, float(strengths.mean())) for time_s, strengths in piece.moves()]
     if not left:
         return piece.score.length_s / 2

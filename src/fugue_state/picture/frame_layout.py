@@ -1,4 +1,4 @@
-"""Where things are in a frame of the film, for any size of frame and any memory."""
+"""The layout of the film's frame, for any size of frame and any memory."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from fugue_state.look.theme import Weight
 # Measures in 1080ths of the frame's shorter side.
 MARGIN, TEXT, LARGE = 64, 34, 92
 HEADER, CAPTION, GAP, SPACE, APART = 104, 56, 32, 44, 20
-SMALLEST_CELL = 3  # pixels, else a unit's state has no shape
-MEL_SHARE = 0.17  # of the frame's height that the spectrogram has at least
+SMALLEST_CELL = 3  # pixels; in smaller cells a unit's state cannot be seen
+MEL_SHARE = 0.17  # least share of the frame's height for the spectrogram
 LINES = 3
 
 
 @dataclass(frozen=True)
 class Box:
-    """A part of the frame, in pixels; all even."""
+    """A part of the frame, in pixels; all numbers are even."""
 
     x: int
     y: int
@@ -69,7 +69,7 @@ def fitting(text: str, size: int, room: float, weight: Weight = "Regular") -> in
 def lay_out(width: int, height: int, layers: dict[str, int]) -> FrameLayout:
     """Place a memory's layers in a frame, in as many lines as make their cells largest.
 
-    Raises InputError if the cells would have no shape.
+    Raises InputError if the cells would be too small.
     """
     unit = min(width, height) / 1080
     margin, text = _even(MARGIN * unit), max(7, round(TEXT * unit))
@@ -112,7 +112,7 @@ def lay_out(width: int, height: int, layers: dict[str, int]) -> FrameLayout:
 
 
 def _even(value: float) -> int:
-    """Return the nearest even number: colour is kept for two pixels at a time."""
+    """Return the nearest even number, since colour is stored for two pixels at a time."""
     return 2 * round(value / 2)
 
 
@@ -121,7 +121,7 @@ def _up(value: int) -> int:
 
 
 def _rows(units: int) -> tuple[int, int]:
-    """Return columns and rows of a block that is as wide as high or up to half as wide, with the fewest cells empty."""
+    """Return columns and rows for a block with the fewest empty cells: at most as wide as high, at least half that."""
     least = math.ceil(math.sqrt(units))
     candidates = range(least, max(least, math.isqrt(2 * units) + 1) + 1)
     rows = min(candidates, key=lambda r: (r * math.ceil(units / r) - units, r))
@@ -129,7 +129,7 @@ def _rows(units: int) -> tuple[int, int]:
 
 
 def _splits(names: list[str]) -> list[list[list[str]]]:
-    """Return the ways to part layers, in their order, into up to LINES lines."""
+    """Return all ways to split layers, in order, into up to LINES lines."""
     ways = [[names]]
     for i in range(1, len(names)):
         ways.append([names[:i], names[i:]])
@@ -140,7 +140,7 @@ def _splits(names: list[str]) -> list[list[list[str]]]:
 def _fit(
     split: list[list[str]], shapes: dict[str, tuple[int, int]], inside: int, tallest: int, unit: float
 ) -> tuple[int, list[list[str]]]:
-    """Return how high blocks may be with these lines: a multiple of the most rows, so that cells fill them."""
+    """Return the greatest height of blocks with these lines: a multiple of the most rows, so that cells fill them."""
     gap, captions = GAP * unit, 2 * CAPTION * unit
     high = (tallest - (len(split) - 1) * SPACE * unit) / len(split) - captions
     for line in split:

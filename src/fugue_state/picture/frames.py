@@ -1,4 +1,4 @@
-"""Frames of the film: what is remembered, what fires and what is heard, drawn moment by moment."""
+"""Frames of the film: strengths, activations and the spectrogram, drawn moment by moment."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from fugue_state.score.times import told
 
 Pixels = npt.NDArray[np.uint8]
 
-PLAYHEAD = 2 / 3  # of the spectrogram's width
-SHOWN_S = 14.0  # about, of the spectrogram
-TO_COME, EDGE = 0.5, 0.06  # how much of what is to come is shown; the share of the width over which it fades
-LOUDEST_OF = 400  # places of a sound
+PLAYHEAD = 2 / 3  # position, as a share of the spectrogram's width
+SHOWN_S = 14.0  # about how many seconds the spectrogram shows
+TO_COME, EDGE = 0.5, 0.06  # opacity of the future; share of the width over which the ends fade
+LOUDEST_OF = 400  # number of places used to find a sound's loudest level
 CARD_S, CARD_FADE_S, CARD_PART, VEIL = 4.0, 1.5, 0.25, 0.88
 FAINTEST_CHORD = 0.3
-SMALLEST_TITLE = 0.7  # of other text, else it is cut off
+SMALLEST_TITLE = 0.7  # relative to other text; longer titles are cut off
 
 
 class Run(NamedTuple):
-    """Words of one look within a line."""
+    """Words in one style within a line."""
 
     text: str
     size: int
@@ -43,7 +43,7 @@ class Run(NamedTuple):
 class Frames:
     """Draws the frames of a piece one after the other, from number `first` on; each is shown for 1 / fps seconds.
 
-    A frame shows the moment in its middle, so that picture and sound are never further apart than half a frame.
+    A frame shows the moment at its middle, so that picture and sound are never more than half a frame apart.
     InputError if the frame is too small for the memory.
     """
 
@@ -64,8 +64,8 @@ class Frames:
         if piece.score.title:
             room, text = self._layout.title.width, self._layout.text
             size = max(fitting(piece.score.title, text, room), round(SMALLEST_TITLE * text))
-            title = shortened(piece.score.title, room / 72.0, size)  # for once, a point is a pixel
-            on_line = Run("", text, self._theme.faint)  # with the time
+            title = shortened(piece.score.title, room / 72.0, size)  # here a point equals a pixel
+            on_line = Run("", text, self._theme.faint)  # aligns the baseline with the time's
             self._line(self._layout.title, [on_line, Run(title, size, self._theme.faint)], "right")
 
     @property
@@ -73,7 +73,7 @@ class Frames:
         return (self._number + 0.5) / self._config.fps
 
     def draw(self) -> Pixels:
-        """Draw the next frame and return it as planes of YUV 4:2:0 (3 H / 2, W), good until the next."""
+        """Draw the next frame and return it as planes of YUV 4:2:0 (3 H / 2, W), valid until the next call."""
         seen = self._watch.at(self._middle_s)
         self._cells.step(seen, 1.0 / self._config.fps)
         self._draw_words(seen)
@@ -116,7 +116,7 @@ class Frames:
         self._line(grid.count, [Run(str(left), size, theme.ink), Run(f"/{grid.units}", size, theme.faint)])
 
     def _line(self, box: Box, runs: list[Run], side: Literal["left", "right"] = "left") -> None:
-        """Write a line of words on one baseline into a box, unless it stands there already."""
+        """Write a line of text on one baseline into a box, unless it is already there."""
         if self._written.get(box) == runs:
             return
         self._written[box] = runs
@@ -124,7 +124,7 @@ class Frames:
         self._planes.blend(box.x, box.y, _set(box, runs, side))
 
     def _with_card(self) -> Planes:
-        """Return the frame, under a card with title or credits at the piece's beginning or end."""
+        """Return the frame; near the piece's beginning or end, covered by a card with title or credits."""
         score = self._piece.score
         length = min(CARD_S, CARD_PART * score.length_s)
         fade = min(CARD_FADE_S, length / 2)
@@ -157,16 +157,16 @@ class Frames:
         return card
 
     def rgb(self) -> Pixels:
-        """Return the frame that was drawn last as red, green and blue (H, W, 3)."""
+        """Return the last drawn frame as red, green and blue (H, W, 3)."""
         return self._shown.rgb()
 
 
 class Strip:
-    """The spectrogram that rolls under a playhead: what was heard on its left, what comes on its right."""
+    """The spectrogram that scrolls under a playhead: the past to its left, the future to its right."""
 
     def __init__(self, box: Box, heard: Heard, fps: int, theme: Theme, first: int) -> None:
         self._box, self._heard = box, heard
-        self._columns = max(2, 2 * round(box.width / (SHOWN_S * fps) / 2))  # for each frame
+        self._columns = max(2, 2 * round(box.width / (SHOWN_S * fps) / 2))  # per frame
         self._head = int(box.width * PLAYHEAD) // 2 * 2
         self._samples = heard.sample_rate_hz / fps / self._columns
         self._loudest_db = loudest(heard.overview(LOUDEST_OF))
@@ -184,14 +184,14 @@ class Strip:
             self._levels[:, x] = self._column()
 
     def move(self) -> None:
-        """Roll on by a frame."""
+        """Scroll by one frame."""
         step = self._columns
         self._levels[:, :-step] = self._levels[:, step:]
         for x in range(self._box.width - step, self._box.width):
             self._levels[:, x] = self._column()
 
     def draw(self, planes: Planes) -> None:
-        """Draw what is there."""
+        """Draw the strip."""
         x, y, width, height = self._box.x, self._box.y, self._box.width, self._box.height
         shown = (self._levels * self._gain).astype(np.uint8)
         planes.luma[y : y + height, x : x + width] = self._palette[:, 0][shown]
@@ -213,14 +213,14 @@ class Strip:
 
 
 def _whole(value: float, most: int) -> int:
-    """Return a rounded number that says nothing and all only where that is so."""
+    """Return a rounded number that is 0 or `most` only if the value is."""
     if value <= 0.0 or value >= most:
         return round(value)
     return min(max(1, round(value)), most - 1)
 
 
 def _set(box: Box, runs: list[Run], side: Literal["left", "right"]) -> list[tuple[Array, str]]:
-    """Return the weights of words within a box, each with its colour; what does not fit in is cut off."""
+    """Return the weights of each run of text within a box, and its colour; what does not fit is cut off."""
     drawn = [words(run.text, run.size, run.weight) for run in runs]
     ascents = [font(run.size, run.weight).getmetrics()[0] for run in runs]
     x = 0 if side == "left" else box.width - sum(part.shape[1] for part in drawn)

@@ -1,4 +1,4 @@
-"""The mel-spectrogram of a finished sound file, read piece by piece."""
+"""The mel spectrogram of a finished sound file, read piece by piece."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from fugue_state.errors import AudioError, a_file
 BANDS, HIGHEST_HZ, WINDOW = 160, 8_000.0, 4096
 SILENT = 1e-6
 RANGE_DB = 75.0
-FAINTEST_DB = 0.0  # of what is drawn at full: what is all but silent is drawn as such
+FAINTEST_DB = 0.0  # the lowest level drawn at full brightness, so that near silence stays dark
 MARKS_HZ = (100, 200, 500, 1000, 2000, 5000)
 
 
 class Heard:
-    """A sound file as columns of levels in dB (M,), wherever one looks; near places are read in one go.
+    """A sound file as columns of levels in dB (M,) at any place; successive nearby reads are fast.
 
     Raises AudioError for a file that is missing or not readable.
     """
@@ -52,17 +52,17 @@ class Heard:
         self.file.close()
 
     def column(self, centre: int) -> Array:
-        """Return the levels in dB (M,) around a sample; beyond the file is silence."""
+        """Return the levels in dB (M,) around a sample; beyond the file there is silence."""
         return self.columns([centre])[:, 0]
 
     @one_thread()
     def columns(self, centres: Sequence[int]) -> Array:
-        """Return the levels in dB (M, n) around samples, which are in order."""
+        """Return the levels in dB (M, n) around samples, which must be sorted."""
         parts = np.stack([self._read(centre - WINDOW // 2) for centre in centres]) * self._window
         return np.asarray(20.0 * np.log10(np.maximum(self._filters @ np.abs(fft.rfft(parts)).T, SILENT)))
 
     def overview(self, columns: int) -> Array:
-        """Return the levels in dB (M, columns) at even places from beginning to end."""
+        """Return the levels in dB (M, columns) at evenly spaced places from beginning to end."""
         half = WINDOW // 2
         places = np.linspace(half, max(half, self.samples - half), columns)
         return self.columns([int(place) for place in places])
@@ -74,7 +74,7 @@ class Heard:
         return list((mels - ends[0]) / (ends[1] - ends[0]) * BANDS), [str(mark) for mark in MARKS_HZ]
 
     def _read(self, start: int) -> Array:
-        """Return a window of samples (WINDOW,) from `start` on, both channels as one."""
+        """Return a window of samples (WINDOW,) from `start` on, mixed to mono."""
         end = start + WINDOW
         first, last = min(max(start, 0), self.samples), min(max(end, 0), self.samples)
         held_to = self._begin + len(self._held)
@@ -92,5 +92,5 @@ class Heard:
 
 
 def loudest(levels: Array) -> float:
-    """Return the level in dB that is drawn at full."""
+    """Return the level in dB that is drawn at full brightness."""
     return max(float(levels.max()), FAINTEST_DB)

@@ -1,4 +1,4 @@
-"""What pictures of a piece share: the time below, what each layer remembers, cues."""
+"""Panels shared by pictures of a piece: the time axis, what each layer remembers, cues."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fugue_state.score.times import told
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-PLOT_IN, BESIDE_IN = 8.4, 1.2  # that a panel is wide at least, and what stands at its right
-COLUMNS = 4000  # of a picture, in which lines are told apart: three in a pixel
+PLOT_IN, BESIDE_IN = 8.4, 1.2  # least width of a panel, and of the space to its right
+COLUMNS = 4000  # horizontal resolution for lines: three per pixel
 TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200)
 MOST_TICKS = 12
 MOST_LANES = 6
 LANE_IN = 0.19
-NAME_IN, SPACE_IN = 2.2, 0.15  # the longest name of a cue; what lies between two
+NAME_IN, SPACE_IN = 2.2, 0.15  # the longest name of a cue; the space between two
 
 
 @dataclass(frozen=True)
 class Named:
-    """A cue, the lane its name is written in (from 0, the top), and whether it ends at its line."""
+    """A cue, the lane its name is written in (from 0, the top), and whether the name ends at the cue's line."""
 
     span: CueSpan
     name: str
@@ -40,7 +40,7 @@ class Named:
 
 
 def set_times(panels: Sequence[Axes], length_s: float) -> None:
-    """Let panels above each other share the time of a piece, told once at the bottom."""
+    """Give stacked panels a common time axis, labelled only at the bottom."""
     from matplotlib.ticker import MultipleLocator
 
     step_s = next((step for step in TICKS_S if length_s / step <= MOST_TICKS), TICKS_S[-1])
@@ -52,9 +52,9 @@ def set_times(panels: Sequence[Axes], length_s: float) -> None:
 
 
 def told_apart(times_s: Wide, length_s: float, *rows: Wide) -> Whole:
-    """Return the places (n,) of times (F,), which rise, that a picture can tell apart: all, if they are few.
+    """Return the indices (n,) of those sorted times (F,) that a picture can show separately: all, if they are few.
 
-    Of those within a column the first, and of each row (F,) the last, the least and the most.
+    Of each column of the picture the first is kept, and for each row (F,) of values the last, the least and the most.
     """
     if len(times_s) <= COLUMNS:
         return np.arange(len(times_s))
@@ -75,7 +75,7 @@ def _lasts(column: Whole) -> Whole:
 
 
 def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
-    """Draw what each layer and all units together remember, in per cent."""
+    """Draw what each layer and all units together remember, in percent."""
     length_s = piece.score.length_s
     shown = told_apart(seen.reached_s, length_s, seen.whole, *seen.remembered.T)
     times = np.append(seen.reached_s[shown], length_s)
@@ -97,7 +97,7 @@ def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
 
 
 def named_cues(piece: Piece) -> tuple[list[Named], int]:
-    """Return those cues whose names have room, and in how many lanes."""
+    """Return the cues whose names have room, and the number of lanes."""
     found: list[Named] = []
     per_s = PLOT_IN / piece.score.length_s
     free_in = [0.0] * MOST_LANES
@@ -114,7 +114,7 @@ def named_cues(piece: Piece) -> tuple[list[Named], int]:
 
 
 def draw_cues(strip: Axes | None, panels: Sequence[Axes], piece: Piece, named: Sequence[Named], theme: Theme) -> None:
-    """Draw a line for every cue through the panels, and names into the strip above them."""
+    """Draw a line through the panels for every cue, and the names into the strip above them."""
     starts = np.array([span.start_s for span in piece.cues])
     starts = starts[told_apart(starts, piece.score.length_s)]
     for axes in panels:

@@ -1,4 +1,4 @@
-"""A score at a glance, as a picture and as text: its voices, what each layer remembers, cues, planned level."""
+"""A score at a glance, as a picture and as text: voices, what each layer remembers, cues, planned level."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-ROWS = 11  # of the table
+ROWS = 11  # rows of the table
 VOICE_IN, LAYERS_IN, LEVEL_IN, AROUND_IN = 0.34, 2.6, 0.7, 0.9
 CHORD_PT, CHORD_IN = 7.5, 0.5
 VOICE_NAME_IN = 1.1
@@ -41,7 +41,7 @@ def table(piece: Piece, seen: Overview) -> list[str]:
 
 
 def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
-    """Draw what happens when: the chords of every voice, cues, what each layer remembers, the level if planned."""
+    """Draw a piece over time: the chords of every voice, cues, what each layer remembers, and the planned level."""
     seen, score = overview(piece), piece.score
     named, lanes = named_cues(piece)
     heights_in = {"voices": VOICE_IN * len(score.voices), "cues": LANE_IN * lanes, "layers": LAYERS_IN}
@@ -63,7 +63,7 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
 
 
 def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
-    """Draw a line for every chord, with the names of as many as are legible; what share that is stands beside."""
+    """Draw a line for every chord, and as many chord names as are legible; if not all are named, say how many."""
     voices = piece.score.voices
     names = [shortened(voice.name or f"voice {i}", VOICE_NAME_IN, SMALL_PT) for i, voice in enumerate(voices, 1)]
     for number, line in enumerate(piece.lines):
@@ -73,7 +73,7 @@ def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None
         per_in, widths_in = piece.score.length_s / PLOT_IN, {c: text_width_in(f" {short[c]} ", CHORD_PT) for c in short}
         needed_s = per_in * np.array([widths_in[chord] for chord in chords])
         nth = _nth(times, needed_s, sum(not turn.step.rest for turn in line.turns)) if any(chords) else 1
-        # Beside the end stands what share is named: a name of that share ends within the piece.
+        # Right of the end it says what share is named, so no name may reach there.
         named = [i for i in range(0, len(mine), nth) if nth == 1 or times[i] + needed_s[i] <= piece.score.length_s]
         seen_s = times[told_apart(times, piece.score.length_s)]
         axes.vlines(seen_s, number + 0.06, number + 0.32, colors=theme.faint, linewidths=0.7)
@@ -91,7 +91,7 @@ def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None
 
 
 def _nth(times_s: Wide, needed_s: Wide, loop: int) -> int:
-    """Return n for which the names of every nth chord have room; it is never always the same chord of a loop."""
+    """Return n so that the names of every nth chord have room, and do not always hit the same chord of the loop."""
     for nth in range(1, len(times_s)):
         if math.gcd(nth, loop) == 1 and (np.diff(times_s[::nth]) >= needed_s[::nth][:-1]).all():
             return nth

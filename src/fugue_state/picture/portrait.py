@@ -1,4 +1,4 @@
-"""The portrait of a piece: what is heard, over what each layer remembers."""
+"""The portrait of a piece: its spectrogram above what each layer remembers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOUND_IN, LAYERS_IN, AROUND_IN = 3.3, 1.8, 0.9
 
 
 def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> Figure:
-    """Draw the spectrogram of a rendered file over what each layer remembers, with the cues."""
+    """Draw the spectrogram of a rendered file above what each layer remembers, with the cues."""
     score, memory = piece.score, piece.memory
     named, lanes = named_cues(piece)
     heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), LAYERS_IN]

@@ -1,4 +1,4 @@
-"""What a piece does over time, summed up for pictures."""
+"""What a piece does over time, summarized for pictures."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.bending.strengths import Strengths
 from fugue_state.piece.piece import Piece
 
-TOGETHER = 1000  # moves that are summed up at a time
+TOGETHER = 1000  # moves summarized at a time
 
 
 @dataclass(frozen=True)
 class Overview:
     """What a piece does over time: for each event its time (E,), voice, chord and planned level.
 
-    `remembered` is what each layer remembers (F, L), `whole` what all units together do (F,), from the times (F,)
-    on at which that moves: the onsets of events that forgetting reaches, any time in a take.
+    `remembered` is the mean strength of each layer (F, L), `whole` that of all units (F,), each from the time
+    `reached_s` (F,) on. Those are the onsets of events that forgetting reaches, or any times in a take.
     """
 
     times_s: Wide
@@ -33,7 +33,7 @@ class Overview:
 
 
 class _Remembered:
-    """What layers and all units remember over time, summed up a thousand moves at a time."""
+    """The mean strengths of layers and of all units over time, summarized a thousand moves at a time."""
 
     def __init__(self, layers: Mapping[str, int]) -> None:
         self._ends = np.cumsum([0, *layers.values()])
@@ -42,7 +42,7 @@ class _Remembered:
         self._shares: list[Array] = []
 
     def add(self, time_s: float, strengths: Strengths) -> None:
-        """Note what is remembered (U,) from a second on."""
+        """Add the strengths (U,) that hold from a second on."""
         self._times.append(time_s)
         self._waiting.append(strengths)
         if len(self._waiting) == TOGETHER:
@@ -55,7 +55,7 @@ class _Remembered:
         self._waiting.clear()
 
     def found(self) -> tuple[Wide, Wide, Wide]:
-        """Return the times (F,), what each layer remembers then (F, L), and all units (F,)."""
+        """Return the times (F,), the mean strength of each layer from then on (F, L), and of all units (F,)."""
         if self._waiting:
             self._sum_up()
         shares = np.concatenate(self._shares).astype(np.float64)
@@ -63,7 +63,7 @@ class _Remembered:
 
 
 def overview(piece: Piece) -> Overview:
-    """Lay out all events of a piece; in a take there may be none."""
+    """Summarize all events of a piece; a take may have none."""
     rate, is_take = piece.score.file.sample_rate_hz, piece.score.resolution == "block"
     remembered = _Remembered(piece.memory.layers)
     times, voices, chords = [], [], []

@@ -1,4 +1,4 @@
-"""What every unit of a piece does at a time: how much of it is remembered, how strongly it fires."""
+"""The state of every unit of a piece over time: its strength and its activation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fugue_state.piece.piece import Piece
 
 @dataclass(frozen=True, eq=False)
 class Seen:
-    """What is remembered (U,) within 0..1 and how strongly units fire (U,), from 0 on, under which chord.
+    """Strengths (U,) within 0..1, activations (U,) of at least 0, and the chord that sounds.
 
     Activations are of about the same size in every layer, as batch norm leaves them: a median of .27, seldom
     above 1.
@@ -33,7 +33,7 @@ class Seen:
 
 @dataclass(frozen=True, eq=False)
 class _Sounding:
-    """An event between two times, with its activations under its envelope (U, steps)."""
+    """An event from start to end, with its activations under its envelope (U, steps)."""
 
     event: Event
     start_s: float
@@ -50,7 +50,7 @@ class _Sounding:
 
 
 class Watch:
-    """Follows a piece through time, without making its sound: an event costs milliseconds."""
+    """Follows a piece through time without making its sound, so an event costs only milliseconds."""
 
     def __init__(self, piece: Piece) -> None:
         self._piece = piece
@@ -58,12 +58,12 @@ class Watch:
         self._next = next(self._coming, None)
         self._sounding: list[_Sounding] = []
         self._strengths: Strengths = np.ones(piece.memory.units, dtype=np.float32)
-        # In a take they move at any time, else with the events.
+        # In a take strengths move at any time, otherwise with the events.
         self._moves = piece.moves() if piece.score.resolution == "block" else iter(())
         self._move = next(self._moves, None)
 
     def at(self, time_s: float) -> Seen:
-        """Return what is there at a time; times are asked for in order."""
+        """Return what is seen at a time; times must be asked for in order."""
         while self._next is not None and self._next.start_s <= time_s:
             self._sounding.append(self._next)
             if self._forgets(self._next.event):
@@ -78,7 +78,7 @@ class Watch:
         return Seen(self._chord(), self._strengths, np.maximum.reduce([quiet, *firing]))
 
     def _chord(self) -> str | None:
-        """Return the newest chord that is being forgotten, else the newest."""
+        """Return the newest chord that forgetting reaches, or else the newest of all."""
         forgetting = [one for one in self._sounding if self._forgets(one.event)]
         newest = (forgetting or self._sounding)[-1:]
         return newest[0].event.chord if newest else None

@@ -1,4 +1,4 @@
-"""What is played in each block of a performance: the piece, and what a hand does to it, without a sound."""
+"""What each block of a performance plays: the piece, and the changes made by hand. Makes no sound itself."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from fugue_state.score.paths import PATHS, Value, check, find, written
 
 Item = TypeVar("Item")
 Coming = Iterator[tuple[Onset, int, Array]]
-Ramp = tuple[float, float]  # from a block's beginning to its end
+Ramp = tuple[float, float]  # gains at a block's beginning and at its end
 
 
 @dataclass(frozen=True, eq=False)
 class Bar:
-    """What is played in one block: events that begin in it, at what quality, strengths (U,), whether sound is held.
+    """What one block plays: events that begin in it, their quality, strengths (U,), whether the sound is frozen.
 
-    If it `rests`, strengths reach those events only. `gate` is what is let through of what sounds, before the room,
-    `gain` of all after it. After a bar that is `silenced` nothing rings on.
+    If it `rests`, the strengths apply only to those events. `gate` is the gain before the room, `gain` that after
+    everything. After a `silenced` bar, nothing rings on.
     """
 
     events: tuple[Event, ...]
@@ -46,25 +46,25 @@ class Bar:
 
 
 def block_of(piece: Layout) -> int:
-    """Return the samples of every block: the memory's hop at the file's rate."""
+    """Return the length of a block in samples: the memory's hop at the file's rate."""
     spec = piece.memory.spec
     return max(1, round(spec.hop * piece.score.file.sample_rate_hz / spec.sample_rate_hz))
 
 
 class _Ahead(Generic[Item]):
-    """Items one after the other, of which the next can be looked at."""
+    """An iterator whose next item can be looked at."""
 
     def __init__(self, items: Iterator[Item]) -> None:
         self._items = items
         self.next = next(items, None)
 
     def go_on(self) -> None:
-        """Look at the item after it."""
+        """Advance to the following item."""
         self.next = next(self._items, None)
 
 
 class _Fades:
-    """The gate before the room and the gain after it, as they move from block to block."""
+    """The gate before the room and the gain after it, followed from block to block."""
 
     def __init__(self, volume: float, hush_blocks: int) -> None:
         self.gate, self.gain = 1.0, volume
@@ -72,15 +72,15 @@ class _Fades:
         self._left, self._hush_blocks = 0, hush_blocks
 
     def hush(self) -> None:
-        """Fade to silence, over the blocks of a hush."""
+        """Start fading to silence, over the length of a hush."""
         self._left = self._hush_blocks
 
     def unhush(self) -> None:
-        """Stay audible."""
+        """Cancel a hush."""
         self._left = 0
 
     def step(self, *, playing: bool, volume: float) -> tuple[Ramp, Ramp, bool]:
-        """Go on by a block; return gate and gain in it, and whether it ends in silence."""
+        """Advance by a block; return its gate, its gain, and whether it ends in silence."""
         hushing = self._left > 0
         gate = (self.gate, 1.0 if playing or (hushing and self.gate > 0.0) else 0.0)
         self._hushed = self._hushed * (self._left - 1) / self._left if hushing else 1.0
@@ -94,8 +94,8 @@ class _Fades:
 class Conductor:
     """Goes through a piece block by block: changes come in, bars come out.
 
-    The changes that the score has come by themselves, at the block after their time. Time stands still while the
-    sound is frozen or paused. A score says when its plan is done, not when the playing ends: its loop goes on.
+    Changes written in the score are applied by themselves, at the first block after their time. The piece stands
+    still while the sound is frozen or paused. The score's length ends its plan, not the playing: its loop goes on.
     """
 
     def __init__(self, piece: Layout, block: int | None = None) -> None:
@@ -111,7 +111,7 @@ class Conductor:
         governor = Governor(adaptive) if adaptive else None
         self._timeline = piece.timeline(governor)
         self._listen = piece.listening(governor, self._timeline)
-        self._played = 0  # samples of the piece itself
+        self._played = 0  # samples of the piece itself, without pauses
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self.values["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
@@ -120,7 +120,7 @@ class Conductor:
         self._take_due()
 
     def _defaults(self) -> dict[str, Any]:
-        """Return what every control but those of units is at."""
+        """Return the initial value of every control, except those of single units."""
         found: dict[str, Any] = {}
         for path in PATHS:
             if path.recorded and path.kind not in {"trigger", "bytes"} and "<k>" not in path.pattern:
@@ -132,7 +132,7 @@ class Conductor:
 
     @property
     def strengths(self) -> Strengths:
-        """What is asked for of every unit now (U,)."""
+        """The strengths that are asked for now (U,)."""
         return self._hand(0.0, lambda _: self._planned())
 
     def _planned(self) -> Strengths:
@@ -140,16 +140,16 @@ class Conductor:
 
     @property
     def brushed(self) -> Strengths:
-        """What brushes alone have left of every unit (U,)."""
+        """The strengths (U,) that brushes alone have left."""
         return self._hand.brushed
 
     @property
     def frozen(self) -> npt.NDArray[np.bool_]:
-        """The units (U,) that stay as they are."""
+        """Mask (U,) of the units that are frozen."""
         return self._hand.frozen.copy()
 
     def change(self, path: str, value: Value = None) -> None:
-        """Move a control from the next block on; InputError if it cannot be."""
+        """Move a control from the next block on; InputError if it cannot be moved."""
         known, _ = find(path)
         if not known.recorded:
             raise InputError(f"{path} is no control of the sound")
@@ -166,7 +166,7 @@ class Conductor:
         if path == "/hush":
             self._fades.hush()
         elif path == "/seed":
-            self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # as onsets are rounded
+            self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # onsets are rounded
         elif path == "/rest":
             self._rests = True
 
@@ -175,17 +175,17 @@ class Conductor:
         return path.endswith("/order") and self._piece.orders.needs(str(value))
 
     def measure(self) -> None:
-        """Measure the memory for what a hand may ask for."""
+        """Measure the memory for any order a hand may choose."""
         self._piece.orders.measure()
 
     def back(self, path: str) -> list[tuple[str, Value]]:
-        """Return the moves that lead back to how things are now, once a control has moved; InputError as in change."""
+        """Return the changes that restore the present state after this control is moved; InputError as in `change`."""
         if path.startswith(REACHING_UNITS):
             return self._hand.back(path)
         return [(path, self.values[path])] if path in self.values else []
 
     def carry_on(self, before: Conductor) -> None:
-        """Begin with the controls that another one has, as far as they are known here; what sounds is not held."""
+        """Take over another conductor's controls as far as this memory knows them; freeze is not taken over."""
         self._fades.gain = before._fades.gain
         for path, value in before.values.items():
             known = path in self.values and (path != "/chord" or value in self._piece.memory.labels)
@@ -193,7 +193,7 @@ class Conductor:
                 self.change(path, value)
 
     def _show(self, path: str, value: Value) -> None:
-        """Keep what controls are at, those that another one moves too."""
+        """Update the value of a control, and of those that it moves along."""
         if path in self.values:
             self.values[path] = value or (self._score.forgetting.order if path.endswith("/order") else value)
         if path.endswith("/recall"):
@@ -206,14 +206,14 @@ class Conductor:
             self._fades.unhush()
 
     def _take_due(self) -> None:
-        """Take the changes whose time has come."""
+        """Apply the changes whose time has come."""
         while (due := self._due.next) is not None and round(due[0] * self.rate) <= self.position:
             self._due.go_on()
             self.change(due[1].path, due[1].played)
 
     def _onsets(self, begin_s: float) -> Coming:
-        """Yield what is to come of all voices, with latents by the seed of now."""
-        # What is to come does not hold the conductor: a memory that is parted from goes with its last reference.
+        """Yield the coming onsets of all voices, with latents drawn by the present seed."""
+        # The generator must not refer to the conductor: a cycle would keep a swapped-out memory alive.
         seed, piece = self.values["/seed"], self._piece
 
         def numbered(number: int) -> Coming:
@@ -226,10 +226,10 @@ class Conductor:
         return merged(map(numbered, voices))
 
     def step(self) -> Bar:
-        """Go on by one block."""
+        """Advance by one block."""
         playing, frozen, quality = bool(self.values["/play"]), bool(self.values["/freeze"]), self.values["/quality"]
         rests, self._rests = self._rests, False
-        # A hush is heard to its end, and what begins meanwhile with it.
+        # During a hush the piece goes on until it is silent, and events may still begin.
         gate, gain, silenced = self._fades.step(playing=playing, volume=float(self.values["/volume"]))
         moving = max(gate) > 0.0 and not frozen
         strengths = self.strengths
@@ -242,7 +242,7 @@ class Conductor:
         return Bar(events, strengths, frozen, quality, rests, gate, gain, silenced)
 
     def _events(self, strengths: Strengths) -> tuple[Event, ...]:
-        """Return the events of the piece's next block, by the sample of the performance they begin at."""
+        """Return the events of the piece's next block, with onsets counted in samples of the performance."""
         found = []
         while (due := self._coming.next) and round(due[0].time_s * self.rate) < self._played + self.block:
             onset, number, z = due
@@ -257,11 +257,11 @@ class Conductor:
 
     @property
     def played_s(self) -> float:
-        """Seconds of the piece itself that have been played: fewer than have passed, if it was paused or frozen."""
+        """Seconds of the piece played so far; less than the time elapsed if it was paused or frozen."""
         return self._played / self.rate
 
     def bars(self) -> Iterator[tuple[int, Bar]]:
-        """Yield the bars of a take up to its end, each with the sample that it begins at."""
+        """Yield the bars of a take up to its end, each with its first sample."""
         while self.position < self._score.samples:
             begins = self.position
             yield begins, self.step()
@@ -273,7 +273,7 @@ class Conductor:
 
 
 class Passing:
-    """How a take passes through its piece: it stands still where it was paused or frozen, and may end before it."""
+    """Maps between a take's time and its piece's time: the piece stands still during pauses and freezes."""
 
     def __init__(self, piece: Layout) -> None:
         conductor = Conductor(piece)
@@ -285,7 +285,7 @@ class Passing:
         self._edges_s, self._passed_s = np.array([*begins, self._length_s]), np.array(passed)
 
     def heard_s(self, time_s: float) -> float | None:
-        """Return when a time of the piece is heard; None if it is not."""
+        """Return when a time of the piece is heard in the take; None if the take never reaches it."""
         bar = int(np.searchsorted(self._passed_s, time_s, side="right")) - 1
         if bar + 1 == len(self._passed_s):
             return None
@@ -293,12 +293,12 @@ class Passing:
         return heard_s if heard_s < self._length_s else None
 
     def passed_s(self, time_s: float) -> float:
-        """Return the time of the piece that is heard at a time."""
+        """Return the time of the piece that is heard at a time of the take."""
         return float(np.interp(time_s, self._edges_s, self._passed_s))
 
 
 def moves(piece: Layout) -> Iterator[tuple[float, Strengths]]:
-    """Yield what a take remembers (U,), block by block where it changes, and from which second on."""
+    """Yield the strengths (U,) of a take whenever they change, with the second from which they hold."""
     if not any(voice.forgets for voice in piece.score.voices):
         return
     conductor = Conductor(piece)

@@ -1,4 +1,4 @@
-"""Forgetting curves of a memory as it is: all units in an order, and each layer by itself."""
+"""Forgetting curves of a memory on its own: over all units in an order, and over each layer alone."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ def forgetting_curves(
     track: Track = untracked,
     say: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Curve]:
-    """Return the curve of all units in the order asked for, under `overall`, and of each layer alone, shuffled.
+    """Return the curve of all units in the order asked for, as `overall`, and of each layer alone, shuffled.
 
-    `name_or_path` is where the memory's profile is kept, for orders that go by it. Raises InputError for an order
-    that has to be written down.
+    `name_or_path` says where the memory's profile is stored, for orders that need it. Raises InputError for an order
+    that needs a list of units.
     """
     config = config or CurveConfig()
     measured = Profile.of(memory, name_or_path, track=track, say=say) if needs_measured(config.order) else None

@@ -1,4 +1,4 @@
-"""The even pace: as much change in every minute, measured on the memory itself."""
+"""The even pace: the same amount of change in every minute, measured on the memory itself."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from fugue_state.settings import Place
 
 
 class EvenPace:
-    """Measures how far each share of a path is from intact, by the chords of the first round; once for each place."""
+    """Measures the distance from intact along a path, on the chords of the first round; once per place in the score."""
 
     def __init__(self, memory: Memory, lines: Sequence[Line], bend: Bend | None) -> None:
         self._memory, self._lines, self._bend = memory, lines, bend
         self._shapes: dict[Place, Shape] = {}
 
     def __call__(self, path: Path, place: Place) -> Shape:
-        """Return how far along a path of a score's place one is, for each share of its time."""
+        """Return the even shape for the path at a place of the score: how far along it is at each share of its time."""
         if place not in self._shapes:
             turns = [turn for line in self._lines if line.voice.forgets for turn in line.turns if not turn.step.rest]
             if not turns:
                 return shape_of(Course())
-            if np.array_equal(path(0.0), path(1.0)):  # nothing is to be measured
+            if np.array_equal(path(0.0), path(1.0)):  # the path goes nowhere
                 return shape_of(Course())
             z = np.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
             labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]

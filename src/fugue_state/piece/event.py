@@ -1,4 +1,4 @@
-"""One chord in time, and what the memory makes of it."""
+"""One chord in time, and the mel that the memory makes of it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fugue_state.memory.memory import Memory
 class Event:
     """One remembered chord in time: `onset` in samples, latent (Z,), strengths (U,), pan -1..1.
 
-    It is generated with `label`, which only a memory without labels does without; `chord` is what it is meant to
-    be heard as. `frames` is how long it lasts (a multiple of 32); None is as long as learned. `voice` is the stem it
-    belongs to, from 0 on, `bend` what stands in for what is forgotten; None is nothing.
+    It is generated with `label`, which is None only for a memory without labels; `chord` is what it should be heard
+    as. `frames` is its length (a multiple of 32), None for the length learned. `voice` is the stem it belongs to,
+    from 0 on. `bend` is what is done to units besides forgetting; None is nothing.
     """
 
     onset: int
@@ -45,7 +45,7 @@ def generated(memory: Memory, event: Event) -> Array:
 def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:
     """Generate an event: its mel (M, T), and activations over time (U, steps).
 
-    With a `trail` of it, whose strengths alone have changed, only what those change is made again.
+    With the `trail` of the same event, only what its changed strengths affect is computed again.
     """
     mels, activations = memory.observe(
         event.latent[None],

@@ -1,4 +1,4 @@
-"""A score laid out for a memory: its lines, and what is remembered when."""
+"""A score laid out for a memory: its lines, and what is remembered at each time."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from fugue_state.settings import MisplacedError, placed
 
 
 class Layout:
-    """A score laid out for a memory: lines, orders, what is remembered when, what an event is made of.
+    """A score laid out for a memory: lines, orders, strengths over time, and what each event is made of.
 
     Raises MisplacedError for chords, layers and units that the memory does not have, InputError for a score made
     for another memory.
@@ -66,12 +66,12 @@ class Layout:
         timeline = self.timeline()
         frozen_s = score.clock.seconds(score.forgetting.frozen_at)
         if frozen_s > 0.0:
-            # What a hand will do live is not known yet.
+            # Changes made by hand during a live performance are not known yet.
             live = score.resolution == "block"
             self.bend = self._bend(timeline(frozen_s) if live else self.strengths(timeline, frozen_s))
 
     def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
-        """Return what a voice plays at an onset, with these strengths (U,) if forgetting reaches it."""
+        """Return the event of a voice at an onset, with these strengths (U,) if forgetting applies to the voice."""
         line = self.lines[number]
         turn = line.turns[onset.turn]
         reached = line.voice.forgets
@@ -90,7 +90,7 @@ class Layout:
         )
 
     def listening(self, governor: Governor | None, timeline: Timeline) -> Callable[[Event, float], None]:
-        """Return what is to be done with every event, at its time in seconds: a governor listens to it."""
+        """Return a function to call with every event and its time in seconds, so that the governor hears it."""
         ear = None if governor is None else Ear(self.memory, governor)
         sounding: list[float] = []
 
@@ -103,7 +103,7 @@ class Layout:
         return listen
 
     def line(self, number: int, latent_seed: int | None = None) -> Line:
-        """Lay a voice out, with a seed for its latents that may be another one than its own."""
+        """Lay out a voice, optionally with another seed for its latents."""
         return Line(self.score, number, self.memory, self._described, latent_seed)
 
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
@@ -111,7 +111,7 @@ class Layout:
         return Hand(changes, self.memory.layers, self.orders.base(), self.orders.inside)
 
     def _merged(self) -> Iterator[tuple[Onset, int, Array]]:
-        """Yield the onsets of all lines in time, with the number of their voice and their latent."""
+        """Yield the onsets of all lines by time, each with its voice's number and its latent."""
 
         def numbered(line: Line) -> Iterator[tuple[Onset, int, Array]]:
             for onset, z in line.latents(self.last_s):
@@ -120,27 +120,27 @@ class Layout:
         return merged(map(numbered, self.lines))
 
     def timeline(self, governor: Governor | None = None) -> Timeline:
-        """Return what is remembered when; of an adaptive forgetting, what a governor has decided."""
+        """Return the strengths over time; with an adaptive forgetting, as the governor has decided."""
         listened = None if governor is None else governor.share
         return compose(self.score, self.memory.units, self.last_s, self.orders, self._even, listened)
 
     def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
-        """Return what is remembered at a time: what the timeline and the performer's hand leave."""
+        """Return the strengths (U,) at a time: the timeline's, then altered by the score's changes."""
         return self._hand(time_s, timeline) if self.score.changes else timeline(time_s)
 
     def planned_lu(self, time_s: float) -> float:
-        """Return the planned level at a time of the piece, in LU beside the beginning's."""
+        """Return the planned level at a time of the piece, in LU relative to the beginning."""
         return float(np.interp(time_s, *self._levels)) if self.score.loudness.plan else 0.0
 
     @cached_property
     def _levels(self) -> tuple[Wide, Wide]:
-        """The planned levels: their times and what they are."""
+        """The planned levels: their times in seconds, and the levels in LU."""
         plan = self.score.loudness.plan
         times = [self.score.clock.seconds(time) for time, _ in plan]
         return np.array(times), np.array([level for _, level in plan])
 
     def _bend(self, frozen: Strengths | None) -> Bend | None:
-        """Return what is done to units besides forgetting; None where forgotten ones are simply gone."""
+        """Return what is done to units besides forgetting; None if forgotten units are simply silenced."""
         plan, layers = self.score.forgetting, self.memory.layers
         if (plan.replacement == "zero" and not plan.bends) or not any(line.voice.forgets for line in self.lines):
             return None
@@ -160,7 +160,7 @@ class Layout:
             )
 
     def _frozen(self, strengths: Strengths | None) -> Source:
-        """Return what sounds at the moment that units freeze at."""
+        """Return the latent, label and strengths that sound at the moment at which units freeze."""
         at_s = self.score.clock.seconds(self.score.forgetting.frozen_at)
         forgetting = (one for one in self._merged() if self.lines[one[1]].voice.forgets)
         onset, number, z = next(forgetting)
@@ -171,7 +171,7 @@ class Layout:
         return Source(z, self.lines[number].turns[onset.turn].label, strengths)
 
     def _other(self) -> Source:
-        """Return the other latent, which replaces what is forgotten."""
+        """Return the other latent and label, whose activations replace those of forgotten units."""
         plan = self.score.forgetting
         seed = (self.score.seed + len(self.lines)) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
         label = plan.other_chord or self.lines[0].turns[0].label
@@ -182,7 +182,7 @@ class Layout:
 
 
 def check_made_for(score: Score, memory: Memory) -> None:
-    """Raise MisplacedError, saying what differs, for a score that was made for another memory."""
+    """Raise MisplacedError, saying what differs, if a score was made for another memory."""
     made_for = score.made_for
     if made_for is None or made_for.sha256 == memory.fingerprint:
         return

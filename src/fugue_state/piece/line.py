@@ -1,4 +1,4 @@
-"""One voice of a score, found in a memory: when which latent sounds."""
+"""One voice of a score laid out for a memory: which latent sounds when."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from fugue_state.score.model import Score, Step
 from fugue_state.settings import placed
 
 PROGRESSION = ("Am", "F", "C", "G")
-POOL = 16  # latents of a kind that a voice of always new ones draws from
-PLACES, NEW, VARIED = 1, 2, 3  # what random numbers are for: each purpose has its own
+POOL = 16  # latents of a kind, from which a voice with `fresh` or `walk` latents draws
+PLACES, NEW, VARIED = 1, 2, 3  # purposes of random numbers, each with its own stream
 
 
 class Onset(NamedTuple):
-    """When a turn of the loop sounds; `step` counts those of the voice from its start."""
+    """When a turn of the loop sounds; `step` counts the voice's steps from its start."""
 
     time_s: float
     turn: int
@@ -38,7 +38,7 @@ Numbered = TypeVar("Numbered", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """One step of the loop: its chord, the label it is generated with, latents (n, Z) for it, its place."""
+    """One step of the loop: its chord, the label to generate it with, its latents (n, Z) and its pan."""
 
     step: Step
     chord: str | None
@@ -48,9 +48,9 @@ class Turn:
 
 
 class Line:
-    """A voice laid out: onsets in time, and the latent of each; the atlas is measured only where it is needed.
+    """A voice laid out: its onsets in time, and the latent of each; the atlas is measured only if needed.
 
-    `latent_seed`, if there is one, is instead of the voice's.
+    `latent_seed`, if given, replaces the voice's own.
 
     Raises MisplacedError for a chord or an entry of the atlas that the memory does not have.
     """
@@ -80,7 +80,7 @@ class Line:
         return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
 
     def _found(self, index: int, step: Step, described: Described) -> tuple[str | None, Array]:
-        """Return the label and the latents of a step."""
+        """Return a step's label and its latents (n, Z)."""
         memory, labels = self._memory, self._memory.labels
         label = step.chord or (labels[index % len(labels)] if labels else None)
         if labels and step.chord:
@@ -104,16 +104,13 @@ class Line:
         return self._memory.latents(AtlasConfig().count, AtlasConfig().seed)
 
     def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
-        """Yield when the voice sounds; its last event begins early enough to ring out within the piece.
-
-        Or it begins at `last_s` at the latest.
-        """
+        """Yield when the voice sounds, up to `last_s`, or by default as long as an event can end within the piece."""
         score, voice = self._score, self.voice
         clock = score.clock
         last_s = max(0.0, score.duration_s - self.length_s) if last_s is None else last_s
         until_s = math.inf if voice.until is None else clock.seconds(voice.until)
         start_s, beats, beat_s, swing = clock.seconds(voice.start), 0.0, score.beat_s, voice.swing
-        # Of a long night there are a million.
+        # A night-long piece has a million onsets: look up each step's length once.
         loop = [(turn, one.step.beats or voice.beats, one.step.rest) for turn, one in enumerate(self.turns)]
         for index, (turn, length, rest) in enumerate(cycle(loop)):
             late = swing * length if index % 2 else 0.0
@@ -125,7 +122,7 @@ class Line:
             beats += length
 
     def latents(self, last_s: float, begin_s: float = 0.0, end_s: float | None = None) -> Iterator[tuple[Onset, Array]]:
-        """Yield every onset from `begin_s` on, up to `end_s`, with its latent (Z,); a path arrives at `last_s`."""
+        """Yield every onset from `begin_s` up to `end_s` with its latent (Z,); a path reaches its goal at `last_s`."""
         voice = self.voice
         now = {turn: self.turns[turn].latents[0] for turn in range(len(self.turns))}
         for onset in self.onsets(end_s):
@@ -142,7 +139,7 @@ class Line:
             yield onset, blend(z, self._drawn(VARIED, onset), voice.variation) if voice.variation else z
 
     def _new(self, onset: Onset) -> Array:
-        """Return another latent for a turn: of its kind, if it has several, or any."""
+        """Return a new latent for a turn: from its pool if it has one, otherwise drawn at random."""
         pool = self.turns[onset.turn].latents
         return self._drawn(NEW, onset) if len(pool) == 1 else pool[int(self._random(NEW, onset).integers(len(pool)))]
 
@@ -160,9 +157,9 @@ def merged(voices: Iterable[Iterable[Numbered]]) -> Iterator[Numbered]:
 
 
 def blend(one: Array, other: Array, share: float) -> Array:
-    """Return what lies a share (0..1) of the way from one latent to another, exact at both ends.
+    """Return the point a share (0..1) of the way from one latent to another, exact at both ends.
 
-    On the quarter circle that keeps sums of independent latents as spread as latents are.
+    The weights lie on a quarter circle, so that a blend of independent latents has the same variance as they have.
     """
     if share in {0.0, 1.0}:
         return other if share else one
@@ -171,7 +168,7 @@ def blend(one: Array, other: Array, share: float) -> Array:
 
 
 def familiar(memory: Memory) -> tuple[Step, ...]:
-    """Return a familiar loop, or what the memory knows of it; steps without a chord if it knows none by name."""
+    """Return a familiar loop of the chords that the memory knows; steps without a chord if it has no labels."""
     if not memory.labels:
         return (Step(),) * len(PROGRESSION)
     known = tuple(chord for chord in PROGRESSION if chord in memory.labels) or memory.labels

@@ -1,4 +1,4 @@
-"""Hearing what a piece has become while it is made, for forgetting that adapts."""
+"""Listening to a piece while it is made, for adaptive forgetting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fugue_state.piece.event import Event
 
 
 class Ear:
-    """Listens to each event as it would sound, without its phase: how clear its chord is, and how loud."""
+    """Listens to each event's mel (no audio is made): how clear its chord is, and how loud it is."""
 
     def __init__(self, memory: Memory, governor: Governor) -> None:
         self.governor = governor
@@ -20,7 +20,7 @@ class Ear:
         self._describe = Describer(memory.spec, triads(memory.labels))
 
     def hear(self, event: Event, time_s: float, sounding: int) -> None:
-        """Let the governor decide from an event, at a time of its own, with how many that sound at once."""
+        """Let the governor decide from an event at `time_s`, with `sounding` events sounding at once."""
         z = np.stack([event.latent] * 2)
         strengths = np.stack([np.ones_like(event.strengths), event.strengths])
         mels = self._memory.generate(

@@ -1,4 +1,4 @@
-"""The orders that a score or a hand asks for, and what of the memory must be measured for them."""
+"""The orders that a score or a hand asks for, and the measurements of the memory that they need."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from fugue_state.settings import Place, placed
 
 
 class Described:
-    """What is known of a memory by measuring it: its units, its latents. Each is measured when it is first asked for.
+    """Measurements of a memory: a profile of its units, an atlas of its latents; each is made on first use.
 
-    `name` is what it is kept under, the memory's name or path.
+    `name` is what they are stored under: the memory's name or path.
     """
 
     def __init__(self, memory: Memory, name: str, track: Track, say: Callable[[str], None]) -> None:
@@ -27,7 +27,7 @@ class Described:
 
     @cached_property
     def profile(self) -> Profile:
-        """What each unit does; measuring takes its time."""
+        """What each unit does; slow to measure."""
         return Profile.of(self._memory, self._name, track=self._track, say=self._say)
 
     @property
@@ -42,14 +42,14 @@ class Described:
 
 
 class Orders:
-    """The orders in which units of a memory go, as a score or a hand asks for them; measures what they take once."""
+    """The orders of a memory's units that a score or a hand asks for; the memory is measured at most once for them."""
 
     def __init__(self, score: Score, memory: Memory, described: Described) -> None:
         self._score, self._memory, self._described = score, memory, described
         self._known: dict[tuple[object, ...], Order] = {}
 
     def measured(self, name: str, *units: Sequence[str]) -> Profile | None:
-        """Return what is measured of the memory's units if an order or these names of units take it."""
+        """Return the profile of the memory's units if the order or these unit names need it."""
         needed = needs_measured(name, [unit for some in units for unit in some])
         return self._described.profile if needed else None
 
@@ -58,13 +58,13 @@ class Orders:
         return needs_measured(name) and not self._described.has_profile
 
     def measure(self) -> None:
-        """Measure the memory for any order that a hand may choose."""
-        self._described.profile  # noqa: B018 - it is measured when it is first asked for
+        """Measure the memory for any order a hand may choose."""
+        self._described.profile  # noqa: B018 - measured on first use
 
     def __call__(
         self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
     ) -> Order:
-        """Return an order; `place` is the part of the score that asks for it."""
+        """Return an order; `place` is the part of the score that asks for it, for error messages."""
         locks, asked = self._score.forgetting.locks, (name, reverse, tuple(units), tuple(scope))
         if asked in self._known:
             return self._known[asked]
@@ -87,6 +87,6 @@ class Orders:
         return self(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=("forgetting",))
 
     def inside(self, name: str, layer: str) -> Order:
-        """Return an order that a hand chooses for a layer."""
-        # The caller says where: a layer's order is no part of the score.
+        """Return an order within a layer, chosen by hand."""
+        # The caller names the place in errors: a layer's order is not part of the score.
         return self(cast("OrderName", name), reverse=False, units=(), scope=(layer,), place=("order",))

@@ -1,4 +1,4 @@
-"""A piece: the events of a score for a memory, each with what is remembered at its onset."""
+"""A piece: the events of a score for a memory, each with the strengths at its onset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fugue_state.score.model import Score
 
 
 class Outline(NamedTuple):
-    """When an event begins, in samples, its voice and chord, and what is remembered (U,)."""
+    """An event's onset in samples, its voice and chord, and the strengths at its onset (U,)."""
 
     onset: int
     voice: int
@@ -31,7 +31,7 @@ class Outline(NamedTuple):
 
 
 class Piece(Layout):
-    """What a score means for a memory: what happens when, also in a take.
+    """A score laid out for a memory: what happens when, including in a take.
 
     Raises MisplacedError for chords, layers and units that the memory does not have, InputError for a score made
     for another memory.
@@ -51,7 +51,7 @@ class Piece(Layout):
     def events(self) -> Iterator[Event]:
         """Yield the events of all voices by onset, each with the strengths at its onset.
 
-        With an adaptive forgetting each is listened to, and decides about those that follow.
+        With an adaptive forgetting, each event is listened to, and influences those that follow.
         """
         if self.score.resolution == "block":
             yield from Conductor(self).events()
@@ -65,11 +65,11 @@ class Piece(Layout):
             if listening is not None:
                 listening(event, onset.time_s)
             yield event
-        self._decided = governor  # whoever asks again need not listen again
+        self._decided = governor  # a second pass need not listen again
 
     @cached_property
     def cues(self) -> tuple[CueSpan, ...]:
-        """Its cues at the seconds at which they are heard; those that a take did not come to are not there."""
+        """The cues, at the seconds at which they are heard; cues that a take never reached are left out."""
         found = spans(self.score.cues, self.score.clock)
         if self._passing is None:
             return found
@@ -83,13 +83,13 @@ class Piece(Layout):
 
     @cached_property
     def _passing(self) -> Passing | None:
-        """How a take passes through the piece; None where both are the same."""
+        """The map between a take's time and the piece's; None if the score is not a take."""
         return Passing(self) if self.score.resolution == "block" else None
 
     def outline(self) -> Iterator[Outline]:
-        """Yield the events of all voices by onset, without what they sound like: a long night has a million.
+        """Yield the events of all voices by onset, without their sound: a night-long piece has a million.
 
-        An adaptive forgetting has to hear them, once.
+        An adaptive forgetting has to listen to them, once.
         """
         if self.score.resolution == "block" or (self.score.forgetting.adaptive and self._decided is None):
             for event in self.events():
@@ -103,7 +103,7 @@ class Piece(Layout):
             yield Outline(round(onset.time_s * rate), number, line.turns[onset.turn].chord, strengths)
 
     def moves(self) -> Iterator[tuple[float, Strengths]]:
-        """Yield what is remembered (U,) of what forgetting reaches, and from which second on that is heard."""
+        """Yield the strengths (U,) of voices that forget, each with the second from which they are heard."""
         if self.score.resolution == "block":
             yield from moves(self)
             return
@@ -113,7 +113,7 @@ class Piece(Layout):
                 yield one.onset / rate, one.strengths
 
     def heard_lu(self, time_s: float) -> float:
-        """Return the planned level of what is heard at a time, in LU beside the beginning's."""
+        """Return the planned level of what is heard at a time, in LU relative to the beginning."""
         return self.planned_lu(time_s if self._passing is None else self._passing.passed_s(time_s))
 
 

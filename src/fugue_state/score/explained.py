@@ -1,4 +1,4 @@
-"""Scores to be changed by hand: each key with its default and what it says, as a comment."""
+"""Scores for editing by hand: keys with their defaults, explained in comments."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic_core import to_jsonable_python
 from fugue_state.score.model import Score, Step
 from fugue_state.settings import Settings, kinds
 
-LISTED = ("voices", "cues")  # lists whose every entry is a table of its own
-COLUMN = 32  # where comments begin
-LONGEST_LINE = 100  # up to which a list stands on one line
-# The keys that one will want to change, by table.
+LISTED = ("voices", "cues")  # lists whose entries are written as tables
+COLUMN = 32  # column at which comments begin
+LONGEST_LINE = 100  # characters up to which a list is written on one line
+# The keys that are most likely to be changed, by table.
 OFFERED: dict[str, tuple[str, ...]] = {
     "": ("title", "memory", "duration_s", "tempo_bpm", "seed", "quality"),
     "voices": ("chords", "latents", "pan", "spread"),
@@ -33,7 +33,7 @@ ABOUT = (
 
 
 def beginning() -> Score:
-    """Return a score to begin with."""
+    """Return a score to start from."""
     return Score.model_validate(
         {
             "title": "A loop forgets",
@@ -44,7 +44,7 @@ def beginning() -> Score:
 
 
 def editable(score: Score) -> str:
-    """Return a score as TOML: what differs from the defaults and, behind #, the keys that one will want to change."""
+    """Return a score as TOML: what differs from the defaults and, commented out, the keys most likely to be changed."""
     return "\n".join([ABOUT, *_written(Score, (), score.model_dump(mode="json", exclude_defaults=True))]) + "\n"
 
 
@@ -63,7 +63,7 @@ def _written(kind: type[Settings], path: tuple[str, ...], values: dict[str, Any]
 
 
 def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> Iterator[str]:
-    """Write the tables that a key holds; one that is offered is there, if empty, so that its keys have a home."""
+    """Write the tables of a key; offered tables are written even if empty, so that their keys have a place."""
     inner, name = next(kinds(field.annotation)), ".".join(path)
     if key in LISTED:
         for one in value or ([{}] if name in OFFERED else []):
@@ -75,13 +75,13 @@ def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> It
 
 
 def _is_table(key: str, field: FieldInfo) -> bool:
-    """Return whether a key is written as tables of its own; many small ones stand as a list."""
+    """Return whether a key is written as tables; lists of many small ones are written as arrays."""
     many = get_origin(field.annotation) is tuple
     return any(kinds(field.annotation)) and (key in LISTED or not many)
 
 
 def _value(value: Any) -> str:
-    """Return a value as TOML writes it; a list on one line if it is short, a table always."""
+    """Return a value in TOML notation; short lists and all inline tables take one line."""
     if isinstance(value, dict):
         inside = ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items())
         return f"{{ {inside} }}" if inside else "{}"
@@ -102,7 +102,7 @@ def template() -> str:
 
 
 def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
-    """Explain the keys of settings: first the plain ones, then the tables."""
+    """Explain the keys of settings: plain ones first, then tables."""
     tables = []
     for key, field in kind.model_fields.items():
         inner = next(kinds(field.annotation), None)

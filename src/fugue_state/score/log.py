@@ -1,4 +1,4 @@
-"""What hands did, change by change, as small as can be: of a long night there are millions."""
+"""A compact log of changes made by hand: a long night has millions."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fugue_state.errors import InputError
 from fugue_state.score.model import Change, Score
 from fugue_state.score.paths import Value, written
 
-TOGETHER = 128  # changes are packed: soon done, as the clock waits for it
-LEVEL = 6  # of gzip's 9; above it packing takes much longer
+TOGETHER = 128  # changes packed at a time: few, because the audio clock waits for the packing
+LEVEL = 6  # of gzip's 9 levels; higher ones take much longer
 ENCODER = json.JSONEncoder(separators=(",", ":"))
 
 
@@ -28,7 +28,7 @@ class KeptChange(TypedDict):
 
 
 class Log:
-    """Changes in their order; a movement of a fader takes less than 20 bytes."""
+    """Changes in order; a movement of a fader takes less than 20 bytes."""
 
     def __init__(self) -> None:
         self._packed: list[bytes] = []
@@ -38,7 +38,7 @@ class Log:
         return TOGETHER * len(self._packed) + len(self._newest)
 
     def add(self, at: int, path: str, value: Value) -> None:
-        """Keep a change at a sample."""
+        """Append a change made at sample `at`."""
         self._newest.append({"at": at, "path": path, "value": written(value)})
         if len(self._newest) == TOGETHER:
             self._packed.append(_pack(self._newest))
@@ -53,13 +53,13 @@ class Log:
         yield from self._newest[inside:]
 
     def copy(self) -> Self:
-        """Return what there is by now."""
+        """Return a copy of the log so far."""
         same = type(self)()
         same._packed, same._newest = self._packed[:], self._newest[:]
         return same
 
     def save(self, path: Path) -> None:
-        """Write it to a file, a JSON object a line in gzip, safe on the disk."""
+        """Write it to a file as gzipped JSON lines, and flush it to the disk."""
         with path.open("wb") as file:
             file.writelines([*self._packed, _pack(self._newest)])
             file.flush()

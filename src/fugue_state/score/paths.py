@@ -1,4 +1,4 @@
-"""What can be played, by name: one table of paths for takes, page, OSC and MIDI."""
+"""All controls by name: one table of paths for takes, page, OSC and MIDI."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ Value = float | int | str | bytes | None
 QUALITY_NAMES: tuple[str, ...] = get_args(LiveQualityName)
 BANKS = 16
 HOLD = "/hold/<n>"
-MOST_UNITS = 4096  # of a layer, in one message
-KEPT = 8192  # paths whose control was found lately: each is asked for several times with every change
+MOST_UNITS = 4096  # units of a layer in one message
+KEPT = 8192  # size of the cache of `find`, which is called several times per change
 NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
 
 
@@ -28,9 +28,8 @@ NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
 class Path:
     """A control: `<n>` in its pattern is a layer, `<k>` a unit, `<b>` a bank; all count from 1.
 
-    `minimum` and `maximum` are those of a number, or of the length of a string or of bytes. What is `recorded`
-    changes the sound and is kept in a take; what is `told` is only ever sent out. A string with `choices` is one of
-    them.
+    `minimum` and `maximum` limit a number, or the length of a string or of bytes. A `recorded` control changes the
+    sound and is stored in takes; a `told` one is only sent out. A string with `choices` must be one of them.
     """
 
     pattern: str
@@ -108,7 +107,7 @@ _FORMS = tuple(
 
 @lru_cache(maxsize=KEPT)
 def find(path: str) -> tuple[Path, tuple[int, ...]]:
-    """Return the control that a path names and the numbers in it, from 1 on; InputError for one there is not."""
+    """Return the control that a path names, and the numbers in it, from 1 on; InputError for an unknown path."""
     for known, form in _FORMS:
         if found := form.fullmatch(path):
             numbers = tuple(map(int, found.groups()))
@@ -119,10 +118,10 @@ def find(path: str) -> tuple[Path, tuple[int, ...]]:
 
 
 def check(path: str, args: Sequence[object]) -> Value:
-    """Return the value that arguments give a path: a number, a string, bytes, or None if it takes none.
+    """Return the value for a path from its arguments: a number, a string, bytes, or None if it takes none.
 
-    Bytes may come as base64; a trigger ignores what a button sends along; /bank/<b>/fire and /subscribe may come
-    without a value and then have their default. Raises InputError for anything else.
+    Bytes may be given as base64. A trigger ignores any value that a button sends. /bank/<b>/fire and /subscribe use
+    their default if no value is given. Raises InputError for anything else.
     """
     known, _ = find(path)
     if known.told:
@@ -141,15 +140,15 @@ def check(path: str, args: Sequence[object]) -> Value:
 
 
 def pressed(path: str, args: Sequence[object]) -> bool:
-    """Say whether what a button sends does something: 0 or False on a trigger, when it is let go, does nothing.
+    """Say whether a button's message triggers anything: 0 or False, sent on release, does nothing on a trigger.
 
-    Without a value, or with any other number, it acts. Raises InputError for what no button sends.
+    Without a value, or with any other number, it acts. Raises InputError for values that no button sends.
     """
     known, _ = find(path)
     if known.kind != "trigger" or not args:
         return True
     value = args[0]
-    # An integer may be larger than any float, and so is not asked whether it is a number.
+    # Only floats can be NaN, and a huge integer could not be converted.
     if not isinstance(value, int | float) or (isinstance(value, float) and math.isnan(value)):
         raise InputError(f"{path} acts without a value or with 1, and 0 does nothing; got {shown(value)}")
     return value != 0
@@ -157,7 +156,7 @@ def pressed(path: str, args: Sequence[object]) -> bool:
 
 def _number(path: str, known: Path, value: object) -> float | int:
     low, high = f"{known.minimum:.10g}", f"{known.maximum:.10g}"
-    # A NaN is within no range.
+    # NaN fails the range check.
     if not isinstance(value, int | float) or not known.minimum <= value <= known.maximum:
         raise InputError(f"{path} takes a number from {low} to {high}, got {_shown(value)}")
     if known.kind == "float":
@@ -188,7 +187,7 @@ def _bytes(path: str, known: Path, value: object) -> bytes:
 
 
 def written(value: Value) -> float | int | str:
-    """Return a checked value as a take keeps it: bytes as base64, nothing as 0."""
+    """Return a checked value as stored in a take: bytes as base64, None as 0."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
     return 0.0 if value is None else value

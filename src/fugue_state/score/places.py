@@ -1,4 +1,4 @@
-"""Where the files are that a score names."""
+"""Resolving the files that a score refers to."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from fugue_state.score.model import Score
 
 
 def at_home(path: str | Path) -> Path:
-    """Return a path whose ~ is the home folder."""
+    """Return a path with ~ expanded to the home folder."""
     try:
         return Path(path).expanduser()
-    except RuntimeError:  # there is no such user: a name like any other
+    except RuntimeError:  # no such user: an ordinary name
         return Path(path)
 
 
 def settled(score: Score, folder: Path, names: Collection[str]) -> Score:
-    """Return a score that was written in a folder, as one says it where one stands.
+    """Return a score read from `folder`, with its paths changed so that they hold from the working directory.
 
-    What it names is looked for beside the score, then where one stands. Memories called by one of `names` are no files.
+    Files are looked for beside the score, then in the working directory. Memories called by one of `names` are not
+    files.
     """
 
     def beside(text: str) -> str:
@@ -31,7 +32,7 @@ def settled(score: Score, folder: Path, names: Collection[str]) -> Score:
 
 
 def travelling(score: Score, folder: Path, names: Collection[str]) -> Score:
-    """Return a score as one says it in a folder: the contrary of `settled`."""
+    """Return a score with its paths changed so that they hold from `folder`: the inverse of `settled`."""
 
     def from_there(text: str) -> str:
         try:
@@ -61,6 +62,6 @@ def _is_there(path: Path) -> bool:
 
 
 def _told(path: str | Path) -> str:
-    """Return a path with slashes, and one at least: a bare name may be that of a memory that ships."""
+    """Return a path with slashes, at least one, so that it is not taken for the name of a shipped memory."""
     text = Path(path).as_posix()
     return text if "/" in text else f"./{text}"

@@ -1,4 +1,4 @@
-"""The scores that come with the package, by name."""
+"""The shipped scores, by name."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ SUFFIX = ".toml"
 
 
 def shipped_scores() -> dict[str, Path]:
-    """Return the scores that come with the package, by name."""
+    """Return the shipped scores, by name."""
     folder = Path(str(resources.files("fugue_state"))) / FOLDER
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
 def shipped_score(name: str) -> Path:
-    """Return the file of a score that ships; InputError, with the nearest name, for one that does not."""
+    """Return the file of a shipped score; InputError, suggesting the nearest name, if there is none."""
     shipped = shipped_scores()
     if name not in shipped:
         raise unknown("score", name, shipped)
@@ -27,15 +27,15 @@ def shipped_score(name: str) -> Path:
 
 
 def find_score(name_or_path: str | Path) -> Path:
-    """Return the file that a path, or the name of a score that ships, stands for; a file that is there wins.
+    """Return the file that a path or the name of a shipped score stands for; an existing file takes precedence.
 
-    Raises InputError for a name of neither.
+    Raises InputError for a name that is neither.
     """
     path = at_home(name_or_path)
     try:
         if path.exists():
             return path
-    except (OSError, ValueError):  # too long, or no path at all
+    except (OSError, ValueError):  # too long, or not a valid path
         return path
     if len(path.parts) == 1 and not path.suffix:
         return shipped_score(str(path))

@@ -1,4 +1,4 @@
-"""Scores as text: TOML in, with the line of every mistake, and TOML out."""
+"""Scores as text: reading TOML, with line numbers for mistakes, and writing TOML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def load_score(path: str | Path) -> Score:
 
 
 def _read(path: Path) -> str:
-    """Return the text of a score, with or without a byte order mark before it."""
+    """Return the text of a score, without a byte order mark."""
     if not path.is_file():
         raise InputError(f"{path}: is a folder, a score is a file" if path.is_dir() else f"{path}: no such score")
     if (size := path.stat().st_size) > SCORE_BYTES.most:
@@ -53,7 +53,7 @@ def parse_score(text: str, name: str = "score") -> Score:
         raise InputError(f"{name}{line}: not TOML: {str(error).split(' (at ')[0][:LONGEST_SHOWN]}") from None
     except RecursionError:
         raise InputError(f"{_at_line(name, text, _deepest(text))}: {SCORE_NESTING.passed('')}") from None
-    except ValueError:  # Python turns no text of thousands of digits into a number
+    except ValueError:  # Python refuses numbers of thousands of digits
         raise _too_many_digits(name, text) from None
     try:
         return Score.model_validate(values)
@@ -64,7 +64,7 @@ def parse_score(text: str, name: str = "score") -> Score:
 
 @contextlib.contextmanager
 def located(path: str | Path) -> Iterator[None]:
-    """Say the line of a score at which something is wrong that only shows when it meets a memory."""
+    """Add the line in the score to an error that only shows when the score meets a memory."""
     try:
         yield
     except MisplacedError as error:
@@ -72,13 +72,13 @@ def located(path: str | Path) -> Iterator[None]:
 
 
 def _too_many_digits(name: str, text: str) -> InputError:
-    """Return the error for a number that is longer than Python reads."""
+    """Return the error for a number that has more digits than Python reads."""
     longest = max(re.finditer(r"[0-9_]+", text), key=lambda found: len(found[0]))
     return InputError(f"{_at_line(name, text, longest.start())}: {SCORE_DIGITS.passed(len(longest[0]))}")
 
 
 def _deepest(text: str) -> int:
-    """Return where brackets first lie too deep within each other; brackets in text count, too."""
+    """Return the position at which brackets are first nested too deeply; brackets inside strings count, too."""
     depth = 0
     for bracket in re.finditer(r"[\[\]{}]", text):
         depth = depth + 1 if bracket[0] in "[{" else max(0, depth - 1)
@@ -88,7 +88,7 @@ def _deepest(text: str) -> int:
 
 
 def _at_line(name: str, text: str, position: int) -> str:
-    """Return the name of a score with the line, and the key if it stands there, of a position in its text."""
+    """Return the name of a score with the line, and the key if the line has one, of a position in its text."""
     number = text.count("\n", 0, position) + 1
     key = KEY.match(text.split("\n")[number - 1])
     return f"{name}:{number}: {shown(key[1])[1:-1]}" if key else f"{name}:{number}"
@@ -100,12 +100,12 @@ def _at(name: str, text: str, place: Place) -> str:
 
 
 def dump_score(score: Score) -> str:
-    """Return a score as TOML that says what differs from the defaults."""
+    """Return a score as TOML, containing only what differs from the defaults."""
     return tomli_w.dumps(score.model_dump(mode="json", exclude_defaults=True))
 
 
 def line_of(text: str, place: Place) -> int | None:
-    """Return the line, from 1, of the key at a place, or of the nearest one that holds it."""
+    """Return the line, from 1, of the key at a place, or of the nearest table around it."""
     best, depth = None, 0
     for number, found in _keys(text):
         shared = 0
@@ -117,7 +117,7 @@ def line_of(text: str, place: Place) -> int | None:
 
 
 def _keys(text: str) -> Iterator[tuple[int, Place]]:
-    """Find tables and keys with their lines; tables of an array count from 0."""
+    """Yield tables and keys with their line numbers; tables of an array count from 0."""
     table: Place = ()
     counts: dict[Place, int] = {}
     for number, line in enumerate(text.split("\n"), 1):
@@ -129,7 +129,7 @@ def _keys(text: str) -> Iterator[tuple[int, Place]]:
 
 
 def _resolved(parts: Place, counts: dict[Place, int], *, new: bool) -> Place:
-    """Return the place of a table: within an array it is the newest of it."""
+    """Return the place of a table; within an array, that is its newest table."""
     place: Place = ()
     for part in parts:
         place = (*place, part)

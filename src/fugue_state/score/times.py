@@ -1,4 +1,4 @@
-"""Times as one writes them: seconds, clock, a share of the piece, bars."""
+"""Times in a score: seconds, clock times, shares of the piece, bars."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def _clock(value: Any) -> Any:
 
 
 def _bounded(seconds: float) -> float:
-    """Return seconds as a number; an integer may be larger than any number that can be counted with."""
+    """Return seconds as a float, within bounds; integers could be too large to convert."""
     if abs(seconds) > SCORE_TIME_S.most and not (isinstance(seconds, float) and math.isinf(seconds)):
         raise ValueError(SCORE_TIME_S.passed(seconds))
     return float(seconds)
 
 
 def _time(value: Any) -> float | str:
-    """Check a time; seconds become a number."""
+    """Validate a time; seconds and clock times become floats."""
     known = _clock(value)
     if isinstance(known, int | float):
         if not math.isfinite(known) or known < 0:
@@ -67,13 +67,13 @@ Seconds = Annotated[float, BeforeValidator(_clock)]
 
 @dataclass(frozen=True)
 class Clock:
-    """What shares and bars of a piece are measured by."""
+    """The lengths that shares and bars refer to: duration of the piece, and of a bar."""
 
     duration_s: float
     bar_s: float
 
     def seconds(self, time: float | str) -> float:
-        """Return the seconds that a checked time stands for."""
+        """Return a validated time in seconds."""
         if not isinstance(time, str):
             return time
         if found := PERCENT.fullmatch(time):
@@ -87,7 +87,7 @@ class Clock:
 
 
 def told(seconds: float) -> str:
-    """Return a time as one reads it: 1:30, 0:04.5, 6:30:00."""
+    """Return a time in readable form: 1:30, 0:04.5, 6:30:00."""
     whole, part = divmod(round(seconds, 3), 60.0)
     hours, minutes = divmod(int(whole), 60)
     tail = f"{part:06.3f}".rstrip("0").rstrip(".")

@@ -57,7 +57,7 @@ Shown = tuple[str | None, Strengths, Array, Array]
 
 @dataclass(frozen=True, eq=False)
 class PlannedBlock:
-    """A block that is decided, but may not have sounded: what is heard in it, and what is seen at its beginning."""
+    """A block whose content is decided but that may not have sounded yet: what plays in it, what shows as it begins."""
 
     position: int
     passages: list[Passage]
@@ -201,11 +201,11 @@ class Performance:
         return math.ceil(SWAP_S * self.rate / self.block)
 
     def next(self) -> PlayedBlock:
-        """Play one block: never a NaN, never over the ceiling."""
+        """Play one block; its samples are never NaN and never above the ceiling."""
         return self.sound(self.advance())
 
     def advance(self) -> PlannedBlock:
-        """Decide on one block, and go on to the next."""
+        """Decide what one block plays, and move on to the next."""
         with one_thread():
             return self._advance()
 
@@ -221,7 +221,7 @@ class Performance:
         return PlannedBlock(self._begun + position, passages, bar.gain, failed, bar.silenced, seen)
 
     def sound(self, moment: PlannedBlock) -> PlayedBlock:
-        """Make a block sound, after all that were before it."""
+        """Render a block; all blocks before it must have been rendered."""
         with one_thread():
             return self._sound(moment)
 
@@ -257,7 +257,7 @@ class Performance:
         return faded(passages, (left / total, (left - 1) / total), self.block)
 
     def _seen(self, bar: Bar) -> Shown:
-        """Return chord, strengths, activations and mel column of what sounds."""
+        """Return chord, strengths, activations and mel column of the newest voice that forgetting reaches."""
         memory, voices = self._player.piece.memory, self._player.voices
         quiet = np.zeros(memory.units, dtype=np.float32)
         if not voices or max(bar.gate) == 0.0:

@@ -272,7 +272,7 @@ class Sketch(StreamedVoice):
 
 
 def read(voices: Iterable[tuple[StreamedVoice, int]]) -> None:
-    """Let voices read all that their next samples need, so many of each; those of one stream together."""
+    """Let each voice read what its next samples (as many as its number says) need; one batch per stream."""
     readings: dict[Stream, list[tuple[StreamedVoice, Reading]]] = {}
     for voice, count in voices:
         if (reading := voice.due(count)) is not None:

@@ -33,7 +33,7 @@ EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core w
 
 @dataclass(frozen=True, eq=False)
 class WholeVoice:
-    """An event made audible: stereo samples (N, 2)."""
+    """A rendered event: stereo samples (N, 2)."""
 
     event: Event
     samples: Array
@@ -95,7 +95,7 @@ class Instrument:
         return State(0, (), self._chain.silence(2 + 2 * self._apart))
 
     def resume(self, place: ResumePoint, voices: Iterable[WholeVoice]) -> State:
-        """Return the state at a place; `voices` are those handed over before that may ring."""
+        """Return the state at a place; `voices` are those begun before it that may still ring."""
         return State(place.position, _ringing(voices, place.position), place.ringing)
 
     def step(self, samples: int, voices: Iterable[WholeVoice], state: State) -> tuple[Block, State]:
@@ -120,7 +120,7 @@ class Instrument:
             raise InputError(f"an event of voice {strange[0]}; there are voices 0 to {self._apart - 1}")
 
     def _mixed(self, voices: tuple[WholeVoice, ...], position: int, samples: int) -> Array:
-        """Add up what sounds from `position` on (N, 2 or more): all of it, then each voice that is kept apart."""
+        """Sum what sounds from `position` on (N, 2 or more): the mix, then each voice that is kept apart."""
         dry = np.zeros((samples, 2 + 2 * self._apart), dtype=np.float32)
         for voice in voices:
             add_at(dry[:, :2], position, voice.samples, voice.event.onset)
@@ -130,7 +130,7 @@ class Instrument:
         return dry
 
     def voice(self, event: Event) -> WholeVoice:
-        """Make an event audible: the same whatever is made beside it."""
+        """Render an event; the result does not depend on other events."""
         sound = self.memory.invert(generated(self.memory, event)[None])[0]
         placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
         return WholeVoice(event, pan(self._shaped(event, placed), event.pan))
@@ -145,7 +145,7 @@ class Instrument:
 
 
 def _ringing(voices: Iterable[WholeVoice], position: int) -> tuple[WholeVoice, ...]:
-    """Return the voices that sound beyond `position`."""
+    """Return the voices that still sound after `position`."""
     return tuple(voice for voice in voices if voice.ends > position)
 
 
@@ -157,14 +157,14 @@ class Coming:
         self._waiting: deque[tuple[Event, Future[WholeVoice]]] = deque()
 
     def before(self, position: int) -> list[WholeVoice]:
-        """Return the voices that begin before a sample, and were not returned yet."""
+        """Return the voices that begin before a sample and have not been returned yet."""
         found = []
         while self._ahead() and self._waiting[0][0].onset < position:
             found.append(self._waiting.popleft()[1].result())
         return found
 
     def take(self, count: int) -> list[WholeVoice]:
-        """Return the next voices, so many."""
+        """Return the next `count` voices."""
         return [self._waiting.popleft()[1].result() for _ in range(count) if self._ahead()]
 
     def _ahead(self) -> bool:

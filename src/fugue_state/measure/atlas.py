@@ -119,7 +119,7 @@ class Atlas:
         return self.config.count
 
     def __getitem__(self, index: int) -> Entry:
-        """Return an entry; InputError if there is none of this number."""
+        """Return an entry by number; InputError if there is none."""
         if not isinstance(index, int | np.integer) or not 0 <= index < len(self):
             raise InputError(f"the atlas has no entry {shown(index)}: it has 0 to {len(self) - 1}")
         chord = int(self._chord[index])
@@ -225,7 +225,7 @@ class Atlas:
         return [ends[0], *self.places(z[1:-1], labels), ends[1]]
 
     def _found(self, z: Array, label: str | None) -> Entry:
-        """Return the entry that a latent (Z,) is, or else the latent, described."""
+        """Return the entry that equals a latent (Z,), or else the latent with its description."""
         if z.shape == self._latents.shape[1:]:
             for index in np.flatnonzero((self._latents == z).all(axis=1)).tolist():
                 if label in {None, self._label(index)}:

@@ -261,7 +261,7 @@ def write_place(path: Path, place: ResumePoint) -> None:
 
 
 def read_place(path: Path) -> ResumePoint:
-    """Read what `write_place` wrote; CheckpointError for anything else."""
+    """Read what `write_place` wrote; CheckpointError for any other file."""
     values, arrays = read_tensors(path, KIND)
     header = checked(PlaceHeader, values)
     spectra = tuple(arrays["spectra"])

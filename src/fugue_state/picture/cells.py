@@ -122,7 +122,7 @@ def block(grid: UnitGrid, shapes: Shapes, cells: Cells, part: slice) -> tuple[Ar
 
 
 def _tiled(grid: UnitGrid, tiles: Array) -> Array:
-    """Put cells (n, p, p) into rows, within the grid's box (h, w)."""
+    """Arrange cells (n, p, p) in rows within the grid's box (h, w)."""
     p = grid.pitch
     whole = np.zeros((grid.rows * grid.columns, p, p), dtype=np.float32)
     whole[: grid.units] = tiles

@@ -31,7 +31,7 @@ class Box:
 
 @dataclass(frozen=True)
 class UnitGrid:
-    """A layer's units as cells of `pitch` pixels, row by row, within a box that may be a pixel wider and higher."""
+    """A layer's units as cells of `pitch` pixels, row by row; its box may be a pixel wider and higher."""
 
     layer: str
     units: int
@@ -45,7 +45,7 @@ class UnitGrid:
 
 @dataclass(frozen=True)
 class FrameLayout:
-    """Everything's place; sizes of text in pixels."""
+    """The place of everything; text sizes in pixels."""
 
     width: int
     height: int
@@ -158,7 +158,7 @@ def _place(
     room: Box,
     unit: float,
 ) -> tuple[list[UnitGrid], int]:
-    """Set every line of blocks from edge to edge; return them and where they end."""
+    """Place every line of blocks from edge to edge; return them and where they end."""
     caption, space = _even(CAPTION * unit), _even(SPACE * unit)
     grids, y = [], room.y
     for line in split:
@@ -190,7 +190,7 @@ def _place(
 
 
 def edges(grids: Sequence[UnitGrid]) -> list[tuple[UnitGrid, slice]]:
-    """Return each grid with the part of all units (U,) that it shows."""
+    """Return each grid with the slice of all units (U,) that it shows."""
     ends = [0]
     for grid in grids:
         ends.append(ends[-1] + grid.units)

@@ -45,7 +45,7 @@ class Log:
             self._newest = []
 
     def since(self, place: int) -> Iterator[KeptChange]:
-        """Yield the changes from a place on."""
+        """Yield the changes from number `place` on."""
         first, inside = divmod(place, TOGETHER)
         for packed in self._packed[first:]:
             yield from _lines(gzip.decompress(packed).decode())[inside:]
@@ -76,7 +76,7 @@ def _lines(text: str) -> list[KeptChange]:
 
 
 def read_log(path: Path) -> Iterator[KeptChange]:
-    """Yield the changes that were saved in a file; InputError if it is damaged."""
+    """Yield the changes stored in a file; InputError if it is damaged."""
     try:
         with gzip.open(path, "rt", encoding="utf-8") as file:
             for line in file:
@@ -86,7 +86,7 @@ def read_log(path: Path) -> Iterator[KeptChange]:
 
 
 def taken(score: Score, done: Iterable[KeptChange], until: int) -> Score:
-    """Return a score with what was done, as it was played until a sample: what came later was not heard."""
+    """Return a score as a take of that length, with the changes before sample `until`; later ones were not heard."""
     rate = score.file.sample_rate_hz
     heard = (one for one in done if one["at"] < until)
     changes = tuple(Change(at=one["at"] / rate, path=one["path"], value=one["value"]) for one in heard)

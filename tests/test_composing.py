@@ -124,6 +124,13 @@ def test_steps_with_latents_of_their_own(tiny_memory: Memory) -> None:
         events(tiny_memory, **voice(chords=["C@2048"]))
 
 
+@pytest.mark.parametrize("replacement", ["zero", "mean", "frozen", "other"])
+def test_a_voice_that_forgets_may_never_sound(tiny_memory: Memory, replacement: str) -> None:
+    voices = [{"forgets": False}, {"start": 5.9}]  # the second one would not ring out
+    made = events(tiny_memory, duration_s=6.0, voices=voices, forgetting={"replacement": replacement})
+    assert {event.voice for event in made} == {0}
+
+
 def test_latents_by_what_they_sound_like(tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[int, dict[str, Any]]] = []
     made: list[int] = []

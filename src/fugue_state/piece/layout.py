@@ -149,25 +149,31 @@ class Layout:
             with placed(("forgetting", "bends", i, "units")):
                 units = parse_units(bent.units, layers, self.orders.measured("", bent.units))
             gain[units], invert[units] = bent.gain, bent.invert
+        source = self._frozen(frozen)
+        if source is None:  # no voice that forgets ever sounds
+            return None
         with placed(("forgetting",)):
             return self.memory.bend(
                 plan.replacement,
                 seed=self.score.seed,
                 gain=gain if (gain != 1.0).any() else None,
                 invert=invert if invert.any() else None,
-                frozen=self._frozen(frozen),
+                frozen=source,
                 other=self._other(),
             )
 
-    def _frozen(self, strengths: Strengths | None) -> Source:
-        """Return the latent, label and strengths that sound at the moment at which units freeze."""
+    def _frozen(self, strengths: Strengths | None) -> Source | None:
+        """Return what sounds when units freeze, or first after that; None if no voice that forgets ever sounds."""
         at_s = self.score.clock.seconds(self.score.forgetting.frozen_at)
         forgetting = (one for one in self._merged() if self.lines[one[1]].voice.forgets)
-        onset, number, z = next(forgetting)
+        found = next(forgetting, None)
+        if found is None:
+            return None
         for later in forgetting:
             if later[0].time_s > at_s:
                 break
-            onset, number, z = later
+            found = later
+        onset, number, z = found
         return Source(z, self.lines[number].turns[onset.turn].label, strengths)
 
     def _other(self) -> Source:

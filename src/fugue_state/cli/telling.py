@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -48,6 +49,11 @@ def plain_streams() -> None:
 def say(line: str) -> None:
     """Tell the user something that is no result."""
     click.echo(in_a_line(line), err=True)
+
+
+def typed(path: str | Path) -> str:
+    """Return a path as one types it in a command."""
+    return shlex.quote(str(path))
 
 
 def note(line: str) -> None:

@@ -100,6 +100,8 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) or "none"
     if isinstance(value, list | tuple):
         return "; ".join(map(_plain, value)) or "none"
+    if value is None:
+        return "none"
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.0f}" if abs(value) >= 10.0**FIGURES else f"{value:.{FIGURES}g}"
     return in_a_line(str(value))

@@ -383,6 +383,12 @@ def test_measure(tmp_path: Path, tiny_path: Path, make_corpus: Callable[..., Pat
     refused(run("measure", tiny_path, "--sheet", tmp_path / "m.png"), 2, "exists already")
     refused(run("measure", tiny_path, "--against", tmp_path / "none"), 2, "no such folder")
     refused(run("measure", "gitar"), 2, "unknown memory 'gitar'")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "a.wav").write_text("no sound")
+    refused(
+        run("measure", tiny_path, "--against", tmp_path / "torn", "--per-class", 4),
+        2, "no readable clip to compare with (the first of 1: ", "a.wav: not a readable sound file",
+    )  # fmt: skip
 
 
 def test_models_are_listed() -> None:

@@ -461,6 +461,7 @@ def test_the_command_plays_a_path_and_neighbours(tmp_path: Path, tiny_path: Path
     words = ["atlas", tiny_path, "--latents", 60]
     path = run(*words, "--path", "12,57", "--steps", 4, "-o", tmp_path / "path")
     assert path.exit_code == 0, path.output
+    assert path.stdout.count("index: none") == 2  # between the entries there is none
     told = json.loads((tmp_path / "path" / "atlas.json").read_text())
     assert [one["index"] for one in told["sounds"]] == [12, None, None, 57]
     assert len(list((tmp_path / "path").glob("*.wav"))) == 4

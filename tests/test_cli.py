@@ -169,6 +169,21 @@ def test_a_piece_that_is_there_before_its_film_says_how_to_go_on(
     assert sorted(path.name for path in tmp_path.glob("a.*")) == ["a.json", "a.png", "a.wav"]
 
 
+def test_what_is_to_be_typed_next_can_be_pasted(tmp_path: Path) -> None:
+    score = tmp_path / "my first.toml"
+    plan, sound = score.with_suffix(".png"), score.with_suffix(".wav")
+    said = run("score", "new", score).stderr.splitlines()[-1]
+    assert said.endswith(f"next: fugue score show '{score}' -o '{plan}', fugue render '{score}' -o '{sound}'")
+
+
+@pytest.mark.parametrize(("key", "value"), [("latents", "path"), ("order", "list"), ("pace", "points")])
+def test_what_only_a_score_can_say_is_refused_as_an_option(tmp_path: Path, key: str, value: str) -> None:
+    refused(run("forget", "-o", tmp_path / "a.wav", f"--{key}", value), 2, f"--{key} {value} needs ", "only a score")
+    told = run("forget", "--help").stdout
+    assert f"{value}," not in told
+    assert f", {value}" not in told
+
+
 def test_scores_are_written_checked_shown_rendered_and_given_back(tmp_path: Path, tiny_path: Path) -> None:
     score, out = tmp_path / "a.toml", tmp_path / "a.wav"
     assert run("score", "new", score).exit_code == 0
@@ -380,6 +395,12 @@ def test_measure(tmp_path: Path, tiny_path: Path, make_corpus: Callable[..., Pat
     refused(run("measure", tiny_path, "--sheet", tmp_path / "m.png"), 2, "exists already")
     refused(run("measure", tiny_path, "--against", tmp_path / "none"), 2, "no such folder")
     refused(run("measure", "gitar"), 2, "unknown memory 'gitar'")
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "a.wav").write_text("no sound")
+    refused(
+        run("measure", tiny_path, "--against", tmp_path / "torn", "--per-class", 4),
+        2, "no readable clip to compare with (the first of 1: ", "a.wav: not a readable sound file",
+    )  # fmt: skip
 
 
 def test_models_are_listed() -> None:

@@ -279,6 +279,8 @@ def test_a_corpus_does_not_mix_with_other_files(tmp_path: Path) -> None:
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     with pytest.raises(InputError, match="not empty"):
         build_corpus(tmp_path / "mine", [notes], StrumConfig())
+    with pytest.raises(InputError, match=r"letter\.txt: is a file, a folder is needed"):
+        build_corpus(tmp_path / "mine" / "letter.txt", [], StrumConfig())  # before any note is fetched
     with pytest.raises(InputError, match="unknown guitar to hold out 'gitar1'; did you mean 'guitar1'"):
         build_corpus(tmp_path / "o1", [notes], StrumConfig(hold_out=("gitar1",)))
     with pytest.raises(AudioError, match="no such folder"):

@@ -108,6 +108,8 @@ def test_a_frame_too_small_for_the_units_is_refused() -> None:
         ("641x360", "H.264 needs even sides, got 641x360; 642x360 would do"),
         ("huge", "a size is 1080p, 720p, square, vertical or like 1280x720"),
         ("100x100", "a side has 240 to 4096 pixels"),
+        ("3x3", "a side has 240 to 4096 pixels"),
+        ("99999x99999", "a side has 240 to 4096 pixels"),
     ],
 )
 def test_wrong_sizes_say_what_would_be_right(size: str, said: str) -> None:

@@ -57,6 +57,8 @@ def test_text_in_another_coding_is_named(tmp_path: Path, coding: str) -> None:
         (f"[[voices]]\nstart = 1{'0' * 400}", 2, "voices[1].start: a time of"),
         (f"[[voices]]\nstart = -1{'0' * 400}", 2, "voices[1].start: a time of"),
         (f"duration_s = 1{'0' * 400}", 1, "duration_s: a time of"),
+        ('duration_s = "soon"', 1, "duration_s: a length is seconds or a clock time, 90 or \"1:30\", not 'soon'"),
+        ('duration_s = "50 %"', 1, "duration_s: a length is seconds or a clock time, 90 or \"1:30\", not '50 %'"),
         (f"tempo_bpm = 1{'0' * 400}", 1, "tempo_bpm: must be"),
         (f"seed = 1{'0' * 400}", 1, "seed: must be"),
         (f"\nseed = {LONG}", 2, "seed: a number of 5000 digits is too long"),

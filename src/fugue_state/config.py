@@ -467,10 +467,10 @@ class FilmConfig(Settings):
         if not re.fullmatch(r"\d{1,5}x\d{1,5}", size):
             raise ValueError(f"a size is {', '.join(FILM_SIZES)} or like 1280x720, got {size!r}")
         sides = [int(side) for side in size.split("x")]
-        if any(side % 2 for side in sides):
-            raise ValueError(f"H.264 needs even sides, got {size}; {'x'.join(str(s + s % 2) for s in sides)} would do")
         if not all(FILM_SHORTEST <= side <= FILM_LONGEST for side in sides):
             raise ValueError(f"a side has {FILM_SHORTEST} to {FILM_LONGEST} pixels, got {size}")
+        if any(side % 2 for side in sides):
+            raise ValueError(f"H.264 needs even sides, got {size}; {'x'.join(str(s + s % 2) for s in sides)} would do")
         return size
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shlex
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, examples, note_letters, report, say, tracked
+from fugue_state.cli.telling import draw, examples, note_letters, report, say, tracked, typed
 from fugue_state.config import (
     FILM_SIZES,
     EnvelopeConfig,
@@ -51,6 +50,13 @@ if TYPE_CHECKING:
 
 
 FINE = ("largest_step", "longest_silence_s")  # figures for whoever looks for a fault
+# What `forget` cannot be asked for by an option: each needs another key of a score.
+ONLY_IN_A_SCORE = {"latents": ("path", "towards_seed"), "order": ("list", "units"), "pace": ("points", "points")}
+
+
+def _alone(key: str, names: Any) -> str:
+    """Return the choices of an option that need nothing else to be said."""
+    return ", ".join(name for name in get_args(names) if name != ONLY_IN_A_SCORE[key][0])
 
 
 def filming(command: Command) -> Command:
@@ -118,12 +124,12 @@ def rendering(command: Command) -> Command:
 @option(
     Voice,
     "latents",
-    about=f"{', '.join(get_args(LatentsName))}: the same every round, wandering, a path (needs a score), always new.",
+    about=f"{_alone('latents', LatentsName)}: the same every round, wandering, always new.",
 )
 @option(Voice, "spread", about="Width of the stereo field, 0 to 1.")
 @option(Forgetting, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
 @option(Forgetting, "reverse", about="Reverse the order.")
-@option(Forgetting, "pace", about=f"How fast units are forgotten: {', '.join(get_args(PaceName))}.")
+@option(Forgetting, "pace", about=f"How fast units are forgotten: {_alone('pace', PaceName)}.")
 @option(Forgetting, "steps", about="Number of jumps of the pace `steps`.")
 @option(Forgetting, "to", about="Fraction of all units forgotten at the end.")
 @option(Forgetting, "fade_s", "--fade", about="Seconds that each unit takes to fade.")
@@ -223,6 +229,9 @@ def _score(settings: dict[str, Any]) -> Score:
     chords = split(named)
     if named and not chords:
         raise InputError(f"--chords {named!r} names no chord")
+    for key, (value, needed) in ONLY_IN_A_SCORE.items():
+        if settings[key] == value:
+            raise InputError(f"--{key} {value} needs {needed}, which only a score says: fugue score new writes one")
     groups: dict[str, type[Settings]] = {
         "forgetting": Forgetting,
         "envelope": EnvelopeConfig,
@@ -281,7 +290,7 @@ def _render(
     report(told, settings["as_json"])
     say(f"listen to {out}; look at {settings['film'] or portrait}")
     if settings["film"] is None:
-        say(f"next: fugue film {shlex.quote(str(out))}")
+        say(f"next: fugue film {typed(out)}")
 
 
 def _check_film(settings: dict[str, Any]) -> FilmConfig:
@@ -435,7 +444,8 @@ def score_new(out: Path, source: str | None, every_key: bool, force: bool) -> No
     else:
         text = template() if every_key else editable(beginning())
     _write(out, text)
-    say(f"wrote {out}; next: fugue score show {out} -o {out.with_suffix('.png')}, fugue render {out} -o piece.wav")
+    named, plan, sound = map(typed, (out, out.with_suffix(".png"), out.with_suffix(".wav")))
+    say(f"wrote {out}; next: fugue score show {named} -o {plan}, fugue render {named} -o {sound}")
 
 
 def _write(out: Path, text: str) -> None:
@@ -524,4 +534,4 @@ def reopen(sound: Path, out: Path | None, force: bool) -> None:
         click.echo(editable(score), nl=False)
     else:
         _write(out, editable(score))
-        say(f"wrote {out}; next: fugue render {out} -o again.wav")
+        say(f"wrote {out}; next: fugue render {typed(out)} -o again.wav")

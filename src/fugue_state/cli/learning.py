@@ -10,7 +10,7 @@ import click
 from click.core import ParameterSource
 
 from fugue_state.cli.options import USER_PATH, check_picture, forced, machine_readable, option, sliced, taken, themed
-from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked
+from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked, typed
 from fugue_state.config import (
     AUTO,
     DEFAULT_MEMORY,
@@ -71,7 +71,7 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
     from fugue_state.corpus.build import build_corpus
 
     build_corpus(out, notes, checked(StrumConfig, settings), track=tracked, say=say)
-    say(f"made {out}; next: fugue train {out} -o run")
+    say(f"made {out}; next: fugue train {typed(out)} -o run")
 
 
 @corpus.command(
@@ -205,9 +205,9 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     )
     more = max(1.0, pace.minutes_needed * (1.0 - last["step"] / pace.needed))
     say(
-        f"it is still noise; go on: fugue train {data} -o {out} --resume --minutes {more:.0f}"
+        f"it is still noise; go on: fugue train {typed(data)} -o {typed(out)} --resume --minutes {more:.0f}"
         if is_noise(last)
-        else f"hear it: fugue sample -m {out} -o {out / 'sounds'}"
+        else f"hear it: fugue sample -m {typed(out)} -o {typed(out / 'sounds')}"
     )
 
 
@@ -385,7 +385,7 @@ def vocoder_train(
         header = hear(run, pace.run, sounds, start=start, examine=HearingTest(found, mel))
     report({"steps": header.steps} | header.metrics, as_json=False)
     ended = "stopped" if run.stopped else "trained"
-    say(f"{ended}: {out / VOCODER_FILE}; next: fugue vocoder add {out} {mel_of} -o OUT.safetensors")
+    say(f"{ended}: {out / VOCODER_FILE}; next: fugue vocoder add {typed(out)} {typed(mel_of)} -o OUT.safetensors")
 
 
 @vocoder.command(
@@ -414,7 +414,7 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
     generator, about, _ = load_memory(find_memory(model))
     check_same_mel(header.mel, about.mel, f"{source}: the vocoder, for memory {about.name!r},")
     save_memory(out, generator, about.model_copy(update={"vocoder": header}), net=net, half=half)
-    say(f"wrote {out}; hear it: fugue sample -m {out} -o sounds")
+    say(f"wrote {out}; hear it: fugue sample -m {typed(out)} -o sounds")
 
 
 @click.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))

@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import math
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -55,6 +56,11 @@ def say(line: str) -> None:
     click.echo(in_a_line(line), err=True)
 
 
+def typed(path: str | Path) -> str:
+    """Return a path as one types it in a command."""
+    return shlex.quote(str(path))
+
+
 def note(line: str) -> None:
     """Tell the user something worth knowing before going on."""
     say(f"note: {line}")
@@ -99,6 +105,8 @@ def _plain(value: Any) -> str:
         return ", ".join(f"{key}: {_plain(inner)}" for key, inner in value.items()) or "none"
     if isinstance(value, list | tuple):
         return "; ".join(map(_plain, value)) or "none"
+    if value is None:
+        return "none"
     if isinstance(value, float) and math.isfinite(value):
         return f"{value:.0f}" if abs(value) >= 10.0**FIGURES else f"{value:.{FIGURES}g}"
     return in_a_line(str(value))

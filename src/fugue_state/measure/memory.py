@@ -76,13 +76,16 @@ def real(clips: Sequence[Clip], spec: MelSpec, per_class: int, seed: int, track:
     shuffled = [clips[i] for i in np.random.default_rng(seed).permutation(len(clips))]
     labels = sorted({c.label or "" for c in clips})
     chosen = [c for label in labels for c in [s for s in shuffled if (s.label or "") == label][:per_class]]
-    kept, sounds = [], []
+    kept, sounds, faults = [], [], []
     for heard in track(read_clips(chosen), len(chosen), "reading clips"):
-        if not heard.fault:
+        if heard.fault:
+            faults.append(f"{heard.clip.path}: {heard.fault}")
+        else:
             kept.append(heard.clip)
             sounds.append(ready(heard, spec.sample_rate_hz, spec.samples, config))
     if not kept:
-        raise InputError("no readable clip to compare with")
+        why = f" (the first of {len(faults)}: {faults[0]})" if faults else ""
+        raise InputError(f"no readable clip to compare with{why}")
     stacked = np.stack(sounds)
     return SoundSet(stacked, _mels(stacked, spec), tuple(c.label or "" for c in kept), tuple(c.group for c in kept))
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from fugue_state.errors import shown
 from fugue_state.limits import SCORE_NAME, SCORE_TIME_S
 
 NUMBER = r"(\d{1,9}(?:\.\d{1,20})?)"
@@ -40,6 +41,14 @@ def _clock(value: Any) -> Any:
     return _bounded(value) if isinstance(value, int | float) else value
 
 
+def _length(value: Any) -> Any:
+    """Turn a length into seconds; it cannot be a share of the piece or count its bars."""
+    known = _clock(value)
+    if isinstance(known, str):
+        raise ValueError(f'a length is seconds or a clock time, 90 or "1:30", not {shown(value)}')  # noqa: TRY004
+    return known
+
+
 def _bounded(seconds: float) -> float:
     """Return seconds as a float, within bounds; integers could be too large to convert."""
     if abs(seconds) > SCORE_TIME_S.most and not (isinstance(seconds, float) and math.isinf(seconds)):
@@ -62,7 +71,7 @@ def _time(value: Any) -> float | str:
 
 
 Time = Annotated[float | str, BeforeValidator(_time)]
-Seconds = Annotated[float, BeforeValidator(_clock)]
+Seconds = Annotated[float, BeforeValidator(_length)]
 
 
 @dataclass(frozen=True)

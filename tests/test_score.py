@@ -100,7 +100,8 @@ def test_steps_have_a_short_form(short: str, step: dict[str, Any]) -> None:
 def test_steps_that_say_more_are_written_out() -> None:
     step = Step(chord="Am", seed=3)
     assert step.model_dump() == {"chord": "Am", "seed": 3}
-    for name in ("a*2", "-", 'a"*2', "C, low", "a\"'*2"):  # without quotes the short form would mean another one
+    # Without quotes the short form would mean another one.
+    for name in ("a*2", "-", 'a"*2', "C, low", "a\"'*2", "a\nb"):
         short = Step(chord=name).model_dump()
         assert Voice.model_validate({"chords": [short]}).chords == (Step(chord=name),)
     short_form: Any = Step(chord="a*2").model_dump()

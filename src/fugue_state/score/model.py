@@ -45,7 +45,7 @@ from fugue_state.settings import MisplacedError, Settings, placed
 
 REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
-STEP = re.compile(r"""^(?P<chord>"[^"]+"|'[^']+'|.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$""")
+STEP = re.compile(r"""^(?P<chord>"[^"]+"|'[^']+'|.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$""", re.DOTALL)
 # What a performer does to units, which acts at onsets too.
 REACHING_UNITS = ("/forget", "/recall", "/layer/", "/unit/", "/grid/", "/hold/")
 ResolutionName = Literal["event", "block"]

@@ -360,7 +360,7 @@ def test_a_piece_forgets_by_what_is_measured(tmp_path: Path, tiny_path: Path) ->
         done = run(*words, "-o", tmp_path / f"{order}.wav", "--order", order)
         assert done.exit_code == 0, done.output
         assert json.loads((tmp_path / f"{order}.json").read_text())["score"]["forgetting"]["order"] == order
-    refused(run(*words, "-o", tmp_path / "list.wav", "--order", "list"), 2, 'order = "list" and units go together')
+    refused(run(*words, "-o", tmp_path / "list.wav", "--order", "list"), 2, "--order list needs units", "only a score")
     assert not (tmp_path / "list.wav").exists()
     assert "saliency" in run("forget", "--help").output
 

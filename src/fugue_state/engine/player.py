@@ -55,9 +55,9 @@ class Player:
 
     def _voice(self, event: Event, quality: QualityName) -> StreamedVoice:
         made, rate, stream = self._made(event, Trail()), self.conductor.rate, self._streams[quality]
-        return (
-            Sketch(made, stream, rate, self.piece.memory.invert) if self._finer else StreamedVoice(made, stream, rate)
-        )
+        if self._finer:
+            return Sketch(made, stream, rate, self.piece.memory.invert)
+        return StreamedVoice(made, stream, rate)
 
     def _renew(self, strengths: Strengths) -> bool:
         """Generate one voice again whose strengths are out of date; return whether there was one.

@@ -29,9 +29,7 @@ class EvenPace:
         """Return the even shape for the path at a place of the score: how far along it is at each share of its time."""
         if place not in self._shapes:
             turns = [turn for line in self._lines if line.voice.forgets for turn in line.turns if not turn.step.rest]
-            if not turns:
-                return shape_of(Course())
-            if np.array_equal(path(0.0), path(1.0)):  # the path goes nowhere
+            if not turns or np.array_equal(path(0.0), path(1.0)):  # nothing forgets, or the path goes nowhere
                 return shape_of(Course())
             z = np.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
             labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]

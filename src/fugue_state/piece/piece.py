@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
@@ -11,14 +11,11 @@ import numpy as np
 
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.strengths import Strengths
-from fugue_state.memory.memory import Memory
 from fugue_state.piece.conductor import Conductor, Passing, moves
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Line, Onset, merged
-from fugue_state.progress import Track, untracked
 from fugue_state.score.cues import CueSpan, spans
-from fugue_state.score.model import Score
 
 
 class Outline(NamedTuple):
@@ -37,16 +34,7 @@ class Piece(Layout):
     for another memory.
     """
 
-    def __init__(
-        self,
-        score: Score,
-        memory: Memory,
-        *,
-        track: Track = untracked,
-        say: Callable[[str], None] = lambda _: None,
-    ) -> None:
-        super().__init__(score, memory, track=track, say=say)
-        self._decided: Governor | None = None
+    _decided: Governor | None = None  # what an adaptive forgetting has decided, once all of it was heard
 
     def events(self) -> Iterator[Event]:
         """Yield the events of all voices by onset, each with the strengths at its onset.

@@ -147,9 +147,10 @@ def test_a_refit_is_one_multiplicative_update_in_the_phase_of_where_it_moves(spe
     ratio = wanted / np.maximum(powers @ filters.T, LEAST)
     turn = np.where(reach == 0.0, 1.0, ratio @ filters / np.maximum(reach, LEAST))
     moved = reached + momentum * (reached - before)
-    expected = (powers * turn) ** (1.0 / spec.power) * moved / np.abs(moved)
-    found = refit(wanted, reached, before, momentum)
-    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    for between, further in ((False, turn), (True, turn**2)):
+        expected = (powers * further) ** (1.0 / spec.power) * moved / np.abs(moved)
+        found = refit(wanted, reached, before, momentum, between)
+        assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("way", WAYS)

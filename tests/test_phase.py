@@ -124,10 +124,10 @@ def test_an_item_sounds_alike_by_seed_alone() -> None:
 
 def test_what_makes_the_next_spectrum_is_told_of_what_was_reached() -> None:
     magnitude = chord_frames()
-    told: list[tuple[Spectrum, Spectrum, float]] = []
+    told: list[tuple[Spectrum, Spectrum, float, bool]] = []
 
-    def onward(reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
-        told.append((reached, before, momentum))
+    def onward(reached: Spectrum, before: Spectrum, momentum: float, between: bool) -> Spectrum:
+        told.append((reached, before, momentum, between))
         moved = reached + np.float32(momentum) * (reached - before)
         return np.asarray(moved * magnitude / np.maximum(np.abs(moved), 1e-12), np.complex64)
 
@@ -135,6 +135,7 @@ def test_what_makes_the_next_spectrum_is_told_of_what_was_reached() -> None:
     own = griffin_lim(magnitude, phase, GRID, iterations=4, momentum=0.9, onward=onward)
     assert len(told) == 4
     assert told[0][0] is told[0][1]  # nothing was reached before
+    assert [between for *_, between in told] == [False, True, True, False]
     assert all(later[1] is earlier[0] for earlier, later in pairwise(told))
     assert np.abs(own - griffin_lim(magnitude, phase, GRID, iterations=4, momentum=0.9)).max() < 1e-4
 

@@ -186,7 +186,7 @@ ROUGH: QualityName = "draft"  # the quality that does not use the vocoder's netw
 QUALITIES: dict[QualityName, PhaseConfig] = {
     "draft": PhaseConfig(method="gradient", iterations=1),
     "live": PhaseConfig(method="realtime", iterations=4),
-    "final": PhaseConfig(method="gradient", iterations=8),
+    "final": PhaseConfig(method="gradient", iterations=6),
 }
 
 

@@ -87,7 +87,7 @@ class Lobes:
     """Magnitudes as sums of window lobes, on the assumption that sound consists of partials.
 
     A non-negative factorization with a fixed dictionary: each atom is the main lobe of the Hann window at one
-    frequency. It uses the updates of `Updates`, over-relaxed with the exponent 1.75 (they converge below 2).
+    frequency. It uses the updates of `Updates`, over-relaxed: near 1 as by the exponent 1.75 (they converge below 2).
     """
 
     def __init__(self, spec: MelSpec) -> None:
@@ -112,8 +112,7 @@ class Lobes:
             _factorize_few(np.ascontiguousarray(bands.T), *atoms.by_band, atoms.back, weight, np.empty_like(weight))
             weight = np.ascontiguousarray(weight.T)
         else:
-            weight = np.repeat(begun[None], count, axis=0)
-            _factorize(np.ascontiguousarray(bands), atoms.by_band, atoms.by_atom, weight, np.empty_like(weight))
+            weight = _factorize(np.ascontiguousarray(bands), atoms.by_band, atoms.by_atom, begun)
         spread = np.empty((out.shape[1], bands.shape[1]), dtype=np.float32)
         _product(atoms.by_bin, weight, spread)
         out[:] = spread.T
@@ -123,6 +122,7 @@ class Refit:
     """A multiplicative update inside phase iterations, so that the magnitudes keep matching the mel.
 
     The spectrum reached is scaled so that its bands match the mel's; the phase is that of the next step with momentum.
+    Scaling twice as far in between gets as near to the mel in fewer iterations.
     """
 
     def __init__(self, transform: MelTransform) -> None:
@@ -143,11 +143,17 @@ class Refit:
         unit = np.float32(self._transform.unit_gain**self._transform.spec.power)
         return np.ascontiguousarray((self._transform.bands_above_floor(mel) / unit).swapaxes(1, 2))
 
-    def __call__(self, wanted: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
-        """Return the next spectrum (T, F) from the one reached, the one reached before, and the momentum."""
+    def __call__(
+        self, wanted: Array, reached: Spectrum, before: Spectrum, momentum: float, between: bool = False
+    ) -> Spectrum:
+        """Return the next spectrum (T, F) from the one reached, the one reached before, and the momentum.
+
+        `between` says that the update is neither the first nor the last.
+        """
         out = np.empty_like(reached)
         how = self._firsts, self._by_band, self._lower, self._shares
-        _refit(wanted, reached, before, momentum, out, *how, self._transform.spec.power)
+        now, last = (np.ascontiguousarray(each).view(np.float32) for each in (reached, before))
+        _refit(wanted, now, last, momentum, between, out.view(np.float32), *how, self._transform.spec.power)
         return out
 
 
@@ -228,10 +234,15 @@ def _product(rows: Rows, given: Array, out: Array) -> None:
 
 
 @compiled
-def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: Array) -> None:
-    """Find the weights of the lobes (K, T) that produce these bands (M, T); `turn` is scratch space."""
-    count, frames = bands.shape
+def _factorize(bands: Array, by_band: Rows, by_atom: Rows, begun: Array) -> Array:
+    """Return the weights of the lobes (K, T) that produce these bands (M, T), from those to begin with (T,)."""
+    (count, frames), atoms = bands.shape, len(by_atom[0]) - 1
+    # Made here, since memory allocated by compiled code is aligned for vectors: that halves the time.
     ratio = np.empty((count, frames), dtype=np.float32)
+    weight, turn = np.empty((atoms, frames), dtype=np.float32), np.empty((atoms, frames), dtype=np.float32)
+    for k in range(atoms):
+        for t in range(frames):
+            weight[k, t] = begun[t]
     for number in range(LOBE_UPDATES + PLAIN_UPDATES):
         _product(by_band, weight, ratio)
         for m in range(count):
@@ -239,6 +250,7 @@ def _factorize(bands: Array, by_band: Rows, by_atom: Rows, weight: Array, turn: 
                 ratio[m, t] = bands[m, t] / max(ratio[m, t], np.float32(1e-9))
         _product(by_atom, ratio, turn)
         _relax(turn.ravel(), weight.ravel(), number)
+    return weight
 
 
 @compiled
@@ -276,38 +288,42 @@ def _turn(
 @compiled
 def _relax(turn: Array, weight: Array, number: int) -> None:
     """Multiply weights by their factors, over-relaxed except in the last updates."""
-    slowest = np.float32(SLOWEST)
+    slowest, one = np.float32(SLOWEST), np.float32(1.0)
     for k in range(len(turn)):
         by = max(turn[k], slowest)
         if number < LOBE_UPDATES:
-            half = np.sqrt(by)
-            by = by * half * np.sqrt(half)
+            by = by * (np.float32(7.0) * by + one) / (by + np.float32(7.0))  # close to by ** 1.75, and cheaper
         weight[k] *= by
 
 
 @compiled
 def _refit(
-    wanted: Array, reached: Spectrum, before: Spectrum, momentum: float, out: Spectrum,
+    wanted: Array, reached: Array, before: Array, momentum: float, between: bool, out: Array,
     firsts: Places, by_band: Rows, lower: Places, shares: Array, power: int,
 ) -> None:  # fmt: skip
-    frames, bins = reached.shape
-    magnitude, ratio = np.empty(bins, dtype=np.float32), np.empty(wanted.shape[1], dtype=np.float32)
+    """Do one update; spectra are (T, 2 F), real and imaginary parts in turn, which vectorizes better than complex."""
+    bins = reached.shape[1] // 2
+    magnitude, ratio = np.empty(bins, dtype=np.float32), np.zeros(wanted.shape[1], dtype=np.float32)
     starts, _, values = by_band
-    least, tiny, push = np.float32(1e-9), np.float32(1e-12), np.float32(momentum)
-    for t in range(frames):
+    least, tiny, push = np.float32(1e-9), np.float32(1e-24), np.float32(momentum)
+    for t in range(len(reached)):
+        now, last, onto = reached[t], before[t], out[t]
         for f in range(bins):
-            square = reached[t, f].real ** 2 + reached[t, f].imag ** 2
+            square = now[2 * f] ** 2 + now[2 * f + 1] ** 2
             magnitude[f] = square if power == 2 else np.sqrt(square)
         for m in range(wanted.shape[1]):
-            total, first = np.float32(0.0), firsts[m] - starts[m]
-            for entry in range(starts[m], starts[m + 1]):
-                total += values[entry] * magnitude[first + entry]
+            own, total = values[starts[m] : starts[m + 1]], np.float32(0.0)
+            seen = magnitude[firsts[m] : firsts[m] + len(own)]
+            for k in range(len(own)):
+                total += own[k] * seen[k]
             ratio[m] = wanted[t, m] / max(total, least)
         for f in range(bins):
             # Bins outside all filters stay as they are.
             turn = shares[0, f] * ratio[lower[f]] + shares[1, f] * ratio[lower[f] + 1] + shares[2, f]
-            value = magnitude[f] * turn
-            now, last = reached[t, f], before[t, f]
-            real, imag = now.real + push * (now.real - last.real), now.imag + push * (now.imag - last.imag)
-            scale = (np.sqrt(value) if power == 2 else value) / max(np.sqrt(real**2 + imag**2), tiny)
-            out[t, f] = complex(real * scale, imag * scale)
+            magnitude[f] *= turn * turn if between else turn
+        for f in range(bins):
+            real = now[2 * f] + push * (now[2 * f] - last[2 * f])
+            imag = now[2 * f + 1] + push * (now[2 * f + 1] - last[2 * f + 1])
+            value = np.sqrt(magnitude[f]) if power == 2 else magnitude[f]
+            scale = value / np.sqrt(max(real * real + imag * imag, tiny))
+            onto[2 * f], onto[2 * f + 1] = real * scale, imag * scale

@@ -13,8 +13,9 @@ from fugue_state.audio.integrate import Grid
 from fugue_state.audio.mel import hann
 
 LEAST_WEIGHT = np.float32(1e-3)  # lower bound for the sum of squared windows, at the ends
-# Makes the next spectrum (T, F) from the one reached, the one reached before, and the momentum.
-Onward = Callable[[Spectrum, Spectrum, float], Spectrum]
+# Makes the next spectrum (T, F) from the one reached, the one reached before, the momentum, and whether there are
+# iterations before and after this one.
+Onward = Callable[[Spectrum, Spectrum, float, bool], Spectrum]
 
 
 def polar(magnitude: Array, phase: Array) -> Spectrum:
@@ -63,12 +64,15 @@ def griffin_lim(
     count = len(magnitude)
     spectrum = polar(magnitude, phase)
     before: Spectrum | None = None
-    for _ in range(iterations):
+    for number in range(iterations):
         audio = synthesize(spectrum, grid, window)
         frames = np.lib.stride_tricks.sliding_window_view(audio, grid.n_fft)[:: grid.hop] * window
         reached: Spectrum = fft.rfft(frames, overwrite_x=True)
         last = reached if before is None else before
-        spectrum = _with(magnitude, reached, last, momentum) if onward is None else onward(reached, last, momentum)
+        if onward is None:
+            spectrum = _with(magnitude, reached, last, momentum)
+        else:
+            spectrum = onward(reached, last, momentum, 0 < number < iterations - 1)
         before = reached
     audio = synthesize(spectrum, grid, window)
     start = grid.n_fft // 2  # frame 0 is centred on sample 0

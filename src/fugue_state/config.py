@@ -122,10 +122,10 @@ class MelSpec(Settings):
 
 
 MEL_PRESETS = {
-    "default": MelSpec(),
+    "default": MelSpec.model_construct(),
     # The mel used by the original piece: short window, Slaney bands of equal area. Their
     # gain is about 2 / bandwidth, hence the lower ceiling.
-    "original": MelSpec(n_fft=1024, hop=256, scale="slaney", norm="area", ceiling_db=-34.0),
+    "original": MelSpec.model_construct(n_fft=1024, hop=256, scale="slaney", norm="area", ceiling_db=-34.0),
 }
 
 
@@ -184,9 +184,9 @@ class PhaseConfig(Settings):
 
 ROUGH: QualityName = "draft"  # the quality that does not use the vocoder's network
 QUALITIES: dict[QualityName, PhaseConfig] = {
-    "draft": PhaseConfig(method="gradient", iterations=1),
-    "live": PhaseConfig(method="realtime", iterations=4),
-    "final": PhaseConfig(method="gradient", iterations=6),
+    "draft": PhaseConfig.model_construct(method="gradient", iterations=1),
+    "live": PhaseConfig.model_construct(method="realtime", iterations=4),
+    "final": PhaseConfig.model_construct(method="gradient", iterations=6),
 }
 
 
@@ -239,7 +239,7 @@ class TrainConfig(Settings):
     average_decay: float = Field(default=0.999, ge=0, lt=1)
     discriminator_maps: int | None = Field(default=None, ge=2, le=512, multiple_of=2)
     minibatch_statistics: bool = True
-    augment: AugmentConfig = AugmentConfig()
+    augment: AugmentConfig = AugmentConfig.model_construct()
     # How a step is computed; this affects only rounding. auto: whichever is faster here, or fp32 if nothing is timed.
     precision: PrecisionName = AUTO
     layout: LayoutName = AUTO  # memory layout of maps; auto: likewise, or channels_last
@@ -379,7 +379,7 @@ class EnvelopeConfig(Settings):
 
 
 # For previews: clicks at both ends are avoided, the sound in between is unchanged.
-PREVIEW_ENVELOPE = EnvelopeConfig(attack_s=0.005, decay_rt60_s=120.0, release_s=0.06)
+PREVIEW_ENVELOPE = EnvelopeConfig.model_construct(attack_s=0.005, decay_rt60_s=120.0, release_s=0.06)
 
 
 class ToneConfig(Settings):

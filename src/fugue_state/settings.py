@@ -13,7 +13,11 @@ from fugue_state.errors import InputError, shown, unknown
 
 
 class Settings(BaseModel):
-    """A frozen group of settings; an unknown key or a value out of range is an InputError."""
+    """A frozen group of settings; an unknown key or a value out of range is an InputError.
+
+    What is made at import uses `model_construct`: to build the checks of a group takes long, and a command that only
+    prints its help does not need them.
+    """
 
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", allow_inf_nan=False)
 

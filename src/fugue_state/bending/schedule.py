@@ -12,7 +12,7 @@ from fugue_state.errors import InputError
 from fugue_state.score.cues import Course
 
 # The fewest and the most shares at which distances are measured, and the largest step wanted between two of them.
-EVEN_FEWEST, EVEN_MOST, EVEN_STEP = 17, 65, 1 / 32
+EVEN_FEWEST, EVEN_MOST, EVEN_STEP = 17, 41, 1 / 20
 
 EVEN_REST = 0.05  # share of the time for the rest of the path, once the sound moves no further away
 

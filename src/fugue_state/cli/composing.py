@@ -113,7 +113,7 @@ def rendering(command: Command) -> Command:
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
     "--every",
-    default=Score().beat_s,
+    default=Score.model_construct().beat_s,
     show_default=True,
     type=click.FloatRange(0.1, 1200),
     help="Seconds from one chord to the next.",
@@ -139,7 +139,10 @@ def rendering(command: Command) -> Command:
     about=f"Output of a forgotten unit: {', '.join(get_args(ReplacementName))}.",
 )
 @click.option(
-    "--hold/--no-hold", default=Loudness().hold, show_default=True, help="Keep the level while units are forgotten."
+    "--hold/--no-hold",
+    default=Loudness.model_construct().hold,
+    show_default=True,
+    help="Keep the level while units are forgotten.",
 )
 @option(Score, "seed", about="Seed of latents, order and room.")
 @option(EnvelopeConfig, "decay_rt60_s", "--decay", about="Seconds that a chord takes to decay by 60 dB.")

@@ -138,7 +138,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 @option(TrainConfig, "discriminator_maps", kind_of=int, about="Width of the discriminator; default: the generator's.")
 @click.option(
     "--minibatch-statistics/--no-minibatch-statistics",
-    default=TrainConfig().minibatch_statistics,
+    default=TrainConfig.model_construct().minibatch_statistics,
     show_default=True,
     help="Whether the discriminator sees how much a batch varies.",
 )

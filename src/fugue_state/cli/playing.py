@@ -59,7 +59,9 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
     show_default=True,
     help=f"{', '.join(f'{name} ({ms:g} ms)' for name, ms in BUFFERS_MS.items())}, or milliseconds.",
 )
-@click.option("--osc/--no-osc", default=LiveConfig().osc, show_default=True, help="Whether to receive OSC.")
+@click.option(
+    "--osc/--no-osc", default=LiveConfig.model_construct().osc, show_default=True, help="Whether to receive OSC."
+)
 @option(LiveConfig, "osc_port", about="UDP port for OSC; answers go to the next port of the sender.")
 @option(LiveConfig, "osc_host", about="Address for OSC, which has no token.")
 @option(LiveConfig, "takes", about="Folder for takes.")

@@ -90,7 +90,8 @@ def _goes_along(letter: str) -> bool:
 
 
 def _own(letter: str) -> bool:
-    return ord(letter) in letters_of(str(font_file("Regular")))
+    # Without reading the font, which takes long to import what reads it, where the answer is known.
+    return letter.isascii() or ord(letter) in letters_of(str(font_file("Regular")))
 
 
 @lru_cache(maxsize=4096)

@@ -272,9 +272,9 @@ class Score(Settings):
     tempo_bpm: float = Field(50.0, ge=0.05, le=600, description="Beats in a minute.")
     beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar, for times like "bar 5".')
     voices: Annotated[tuple[Voice, ...], AtMost(SCORE_VOICES)] = Field(
-        (Voice(),), min_length=1, description="Lines of chords that sound together."
+        (Voice.model_construct(),), min_length=1, description="Lines of chords that sound together."
     )
-    forgetting: Forgetting = Field(Forgetting(), description="What is forgotten, and how.")
+    forgetting: Forgetting = Field(Forgetting.model_construct(), description="What is forgotten, and how.")
     cues: Annotated[tuple[Cue, ...], AtMost(SCORE_CUES)] = Field(
         (), description="Moves at set times: forget, recall, hold, jump."
     )
@@ -284,12 +284,14 @@ class Score(Settings):
         gt=0,
         description="How long a take was played; its loop can go on past the piece. Default: the length of the piece.",
     )
-    loudness: Loudness = Field(Loudness(), description="How loud the piece is.")
-    envelope: EnvelopeConfig = Field(EnvelopeConfig(), description="How each chord starts and dies away.")
-    tone: ToneConfig = Field(ToneConfig(), description="How bright the mix is.")
-    reverb: ReverbConfig = Field(ReverbConfig(), description="The room.")
-    master: MasterConfig = Field(MasterConfig(), description="Loudness and ceiling of the file.")
-    file: FileConfig = Field(FileConfig(), description="Format of the file.")
+    loudness: Loudness = Field(Loudness.model_construct(), description="How loud the piece is.")
+    envelope: EnvelopeConfig = Field(
+        EnvelopeConfig.model_construct(), description="How each chord starts and dies away."
+    )
+    tone: ToneConfig = Field(ToneConfig.model_construct(), description="How bright the mix is.")
+    reverb: ReverbConfig = Field(ReverbConfig.model_construct(), description="The room.")
+    master: MasterConfig = Field(MasterConfig.model_construct(), description="Loudness and ceiling of the file.")
+    file: FileConfig = Field(FileConfig.model_construct(), description="Format of the file.")
     made_for: MadeFor | None = Field(None, description="The memory it was rendered with; any other is refused.")
 
     @property

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft, ndimage
 
 from fugue_state.arrays import Array, Spectrum, Wide
-from fugue_state.audio.compiled import compiled
+from fugue_state.audio.compiled import compiled, in_threads
 from fugue_state.audio.reading import read_impulse
 from fugue_state.config import ReverbConfig
 from fugue_state.score.places import at_home
@@ -57,11 +58,16 @@ def _synthetic_room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Arr
     noise = np.random.default_rng(seed).standard_normal((2, size))
     spectrum = fft.rfft(noise)
     frequencies = fft.rfftfreq(size, 1.0 / sample_rate_hz)
-    tail = np.zeros((2, length))
-    for centre, time_s in times.items():
+    sample = np.arange(length)
+
+    def ringing(octave: tuple[float, float]) -> Wide:
+        centre, time_s = octave
         share = _octave(frequencies, centre, max(times))
         band = _even(fft.irfft(spectrum * share, size), share, int(EVEN_PART * time_s * sample_rate_hz))
-        tail += band[:, :length] * 10.0 ** (-3.0 * np.arange(length) / (time_s * sample_rate_hz))
+        decay = np.exp(sample * (-3.0 * math.log(10.0) / (time_s * sample_rate_hz)))
+        return np.asarray(band[:, :length] * decay)
+
+    tail = np.sum(in_threads(ringing, list(times.items())), axis=0)
     silence = np.zeros((round(config.pre_delay_s * sample_rate_hz), 2))
     return np.concatenate([silence, tail.T]).astype(np.float32)
 

@@ -11,7 +11,7 @@ import soundfile
 
 from fugue_state.audio.made import MAKER, records
 from fugue_state.audio.riff import read_comments
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, a_file
 from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
 from fugue_state.memory.catalogue import shipped_memories
@@ -56,6 +56,8 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
+        if not path.is_file():
+            raise InputError(a_file(path))
         values = _ours(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
@@ -94,7 +96,7 @@ def _of_others(path: Path) -> str:
     try:
         told = _told(path).strip()
         if not told.startswith(("{", "[")) and not told.isdecimal():
-            return "does not say how it was made"
+            return "does not say how it was made; name a file that fugue rendered, or the .json beside it"
         values = json.loads(told)
     except (ValueError, RecursionError):  # includes text that is not UTF-8
         return "how it was made is damaged (not JSON)"

@@ -66,7 +66,7 @@ def resynth_file(
     written, AudioError for a source that is not a sound, OutputError if the disk fills up; then no file is left.
     """
     config = config or ResynthConfig()
-    path = output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
+    path = output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS), reads=[source])
     sound, rate = reading.read_channels(source)
     channels = sound.shape[1]
     if path.suffix.casefold() == ".flac" and channels > FLAC_CHANNELS:

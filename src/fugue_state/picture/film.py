@@ -65,7 +65,7 @@ def film(
     config = asked.kind("config", config or FilmConfig(), FilmConfig, "FilmConfig()")
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     sound = asked.path("the sound of a film", sound)
-    path = output_path(asked.path("the file of a film", out), force=force, suffixes=(FILM,))
+    path = output_path(asked.path("the file of a film", out), force=force, suffixes=(FILM,), reads=[sound])
     _check_encoders()
     with _heard(sound, piece) as heard:
         frames = Frames(piece, heard, config)

@@ -211,7 +211,7 @@ def test_scores_are_written_checked_shown_rendered_and_given_back(tmp_path: Path
 
 def test_damaged_provenance_and_wrong_scores_are_one_line(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"made_by": "fugue-state 0.1.0", "memory": "x", "memory_sha256": "0"}')
-    refused(run("reopen", tmp_path / "a.json"), 2, "damaged (no score)")
+    refused(run("reopen", tmp_path / "a.json"), 2, "was made by fugue-state, but from no score")
     told = {"made_by": "fugue-state 0.1.0", "memory": "x", "memory_sha256": "0", "score": {"duration_s": "soon"}}
     (tmp_path / "b.json").write_text(json.dumps(told))
     refused(run("reopen", tmp_path / "b.json"), 2, "b.json: how it was made is damaged (duration_s")

@@ -286,6 +286,7 @@ def _render(
     from fugue_state.look.figure import get_ready
     from fugue_state.look.saved import save_figure
     from fugue_state.output.part import finished, is_over, part_folder
+    from fugue_state.output.provenance import provenance
     from fugue_state.output.render import check_outputs, render
     from fugue_state.picture.portrait import portrait_figure
 
@@ -303,7 +304,8 @@ def _render(
     note_letters(*_names(piece))
 
     def picture() -> None:
-        save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
+        made = provenance(piece.score, piece.memory, portrait.parent)
+        save_figure(portrait_figure(piece, out, settings["theme"]), portrait, made)
         _film(out, piece, settings, config)
 
     get_ready()
@@ -508,6 +510,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
     check_picture(out, force)
     check_used(out is not None, "without -o", "theme")
     piece = _piece(_instead(score, memory=model), score, named=model is not None)
+    from fugue_state.output.provenance import provenance
     from fugue_state.picture.plan import overview_figure, table
     from fugue_state.picture.summary import overview
 
@@ -515,7 +518,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
         click.echo("\n".join(table(piece, overview(piece))))
     else:
         note_letters(*_names(piece))
-        draw(overview_figure(piece, theme), out)
+        draw(overview_figure(piece, theme), out, provenance(piece.score, piece.memory, out.parent))
 
 
 def _instead(score: Path, **changes: Any) -> Score:
@@ -550,7 +553,7 @@ def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
 @click.option("-o", "--out", type=USER_PATH, help="Write the score to this file; without it, print it.")
 @forced
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
-    """Get back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
+    """Get back the score of SOUND (WAV, FLAC, a film, a picture, or the JSON file beside it), as it was rendered."""
     from fugue_state.files import output_path
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.output.provenance import reopened

@@ -104,6 +104,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 
     from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
     from fugue_state.corpus.scan import told as told_of
+    from fugue_state.output.provenance import MADE_BY
 
     check_picture(sheet, force)
     check_used(sheet is not None, "without --sheet", "theme")
@@ -115,7 +116,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
         note(line)
     if sheet is not None:
         note_letters(*found.labels)
-        draw(corpus_figure(found, MelSpec(), theme), sheet)
+        draw(corpus_figure(found, MelSpec(), theme), sheet, {"made_by": MADE_BY, "corpus": found.name})
 
 
 @click.command(

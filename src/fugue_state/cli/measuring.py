@@ -52,6 +52,7 @@ def profile(
     """
     from fugue_state.measure.profile import Profile, profile_figure
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.provenance import made_with
 
     check_picture(plot, force)
     check_used(plot is not None, "without --plot", "theme")
@@ -62,7 +63,11 @@ def profile(
     report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
     if plot is not None:
         note_letters(memory.header.name)
-        draw(profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme), plot)
+        draw(
+            profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme),
+            plot,
+            made_with(memory) | {"profile": config.model_dump()},
+        )
 
 
 @click.command(
@@ -107,6 +112,7 @@ def measure(
     from fugue_state.corpus.slices import cut_corpus
     from fugue_state.measure.memory import measure_figure, measure_memory
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.provenance import made_with
 
     check_picture(sheet, force)
     check_used(sheet is not None, "without --sheet", "theme")
@@ -120,7 +126,7 @@ def measure(
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:
         note_letters(*memory.labels)
-        draw(measure_figure(made, theme), sheet)
+        draw(measure_figure(made, theme), sheet, made_with(memory) | {"measured": figures})
 
 
 @click.command(
@@ -154,6 +160,7 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     config = of_options(CurveConfig, settings)
     from fugue_state.measure.curve import curve_figure, table
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.provenance import made_with
     from fugue_state.piece.curves import forgetting_curves
 
     memory = Memory.load(model, quality=config.quality)
@@ -166,4 +173,8 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     if plot is not None:
         note_letters(memory.header.name)
         about = f"{config.order} order, {counted(memory.units, 'unit')}, {counted(config.latents, 'latent')}"
-        draw(curve_figure(curves, memory.header.name, theme, about=about), plot)
+        draw(
+            curve_figure(curves, memory.header.name, theme, about=about),
+            plot,
+            made_with(memory) | {"curve": config.model_dump()},
+        )

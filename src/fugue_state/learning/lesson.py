@@ -40,6 +40,7 @@ from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
+from fugue_state.output.provenance import made_with
 from fugue_state.progress import Track, untracked
 from fugue_state.settings import checked
 
@@ -182,7 +183,8 @@ def teach(run: Run, lesson: Lesson, mels: MelSet, theme: Theme = DEFAULT) -> Mem
         best = train(run, settings, mels, examine=examine, preview=preview)
         history = read_measures(run.folder)
         say(trend(history))
-        save_figure(memory_figure(Memory.load(run.folder), theme), run.folder / CARD_SHEET)
+        memory = Memory.load(run.folder)
+        save_figure(memory_figure(memory, theme), run.folder / CARD_SHEET, made_with(memory))
         card = Card.of(best, train=settings.train, measures=best.metrics, history=history, sheet=CARD_SHEET)
         write_card(run.folder, card, force=True)
         return best

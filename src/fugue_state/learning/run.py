@@ -71,8 +71,9 @@ class Run:
     """A folder in which a network learns until a budget is spent, in one process or in several.
 
     It holds the settings, the state to continue from and the logs; what was learned is stored beside them. As a context
-    manager, which may be entered again inside, it locks the folder against other processes; Ctrl-C then stops after the current step, a second Ctrl-C at
-    once. A budget in minutes counts from the first step on, one in steps from the run's beginning.
+    manager, which may be entered again inside, it locks the folder against other processes; Ctrl-C then stops after the
+    current step, a second Ctrl-C at once. A budget in minutes counts from the first step on, one in steps from the
+    run's beginning.
     """
 
     def __init__(

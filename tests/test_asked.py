@@ -93,7 +93,7 @@ def test_what_cannot_be_is_refused_by_name(tiny_memory: Memory, ask: Ask, messag
         (lambda: Score(forgeting={}), "unknown Score key 'forgeting'; did you mean 'forgetting'"),
         (lambda: Score(seed=-1), r"seed: must be greater than or equal to 0 \(got -1\)"),
         (lambda: AtlasConfig(count=-1), "count: must be greater"),
-        (lambda: MelSpec(hop=17), "hop must divide n_fft"),
+        (lambda: MelSpec(hop=17), "hop: must divide the window"),
         (lambda: load_score(5), "score must be a path.*got 5"),
         (lambda: render("piece", "x.wav"), "piece must be a Piece"),
         (lambda: samples("piece"), "piece must be a Piece"),

@@ -26,8 +26,8 @@ def test_unknown_preset_suggests_the_near_one() -> None:
     ("values", "message"),
     [
         ({"hopp": 3}, r"unknown MelSpec key 'hopp'; did you mean 'hop'"),
-        ({"hop": 500}, r"hop must divide n_fft.*500"),
-        ({"fmax_hz": 12_000.0}, r"fmax_hz <= 11025 Hz is needed.*12000"),
+        ({"hop": 500}, r"hop: must divide the window.*500"),
+        ({"fmax_hz": 12_000.0}, r"fmax_hz: must be at most 11025 Hz, got 12000"),
         ({"n_fft": 32_768}, "a window of 32768 is too long: at most 16,384 samples"),
         ({"n_mels": 0}, r"n_mels: .*greater than or equal to 8 \(got 0\)"),
         ({"range_db": float("nan")}, r"range_db"),

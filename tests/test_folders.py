@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from fugue_state.config import MelSpec, SliceConfig
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import read_corpus, readable
 from fugue_state.corpus.mels import corpus_key, load_mels
+from fugue_state.corpus.scan import MANIFEST
 from fugue_state.corpus.slices import cut_corpus, read_clips
 from fugue_state.errors import AudioError, CorpusError, InputError
 from fugue_state.memory.claim import claimed
@@ -334,3 +336,10 @@ def test_other_ways_to_cut_are_refused(tmp_path: Path, slicing: str) -> None:
     write(tmp_path / "a.wav")
     with pytest.raises(InputError, match="slice: auto, off or a number of seconds"):
         cut_corpus(read_corpus(tmp_path), SPEC, slicing, config=SliceConfig())
+
+
+def test_a_built_corpus_knows_its_own_record(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+    root = make_corpus({"Am": 2, "C": 2})
+    (root / MANIFEST).write_text("{}")
+    (root / "notes.txt").write_text("")
+    assert read_corpus(root).left_out == {"no sounds": ["notes.txt"]}

@@ -22,6 +22,7 @@ from fugue_state.learning.run import Begin, Run, Watcher
 from fugue_state.learning.vocoder_training import Listener, VocoderRun, hear, load_sounds
 from fugue_state.memory.catalogue import VocoderHeader
 from fugue_state.memory.checkpoint import load_vocoder, save_vocoder
+from fugue_state.memory.claim import claimed
 from fugue_state.memory.memory import VOCODER_FILE, Memory
 
 from .test_vocoder import SMALL, tiny_net
@@ -111,6 +112,8 @@ def test_a_run_that_is_stopped_goes_on_as_if_it_had_not_been(tmp_path: Path, sou
 
 
 def test_a_run_leaves_a_vocoder_and_can_be_resumed(tmp_path: Path, sounds: torch.Tensor) -> None:
+    with claimed(tmp_path / "ears"), pytest.raises(InputError, match="another run is at work in this folder"):
+        hear(Run(tmp_path / "ears", Budget(steps=3)), RUN, sounds)
     seen: list[int] = []
     watcher = Watcher(step=lambda now: seen.append(now.step))
     header = hear(

@@ -42,7 +42,7 @@ COMMANDS = [
 LEARNING = ["card run", "train sounds -o run", "train sounds -o run --dry-run", "vocoder train sounds -o run"]
 TOLD = (
     "learning needs packages that are not installed (torch, lightning_fabric, sklearn, librosa): "
-    'pip install ".[learn]", in the folder of this software'
+    'pip install -c constraints.txt ".[learn]", in the folder of this software'
 )
 
 

@@ -17,6 +17,9 @@ from PIL import Image, PngImagePlugin
 from fugue_state.audio import io, riff
 from fugue_state.cli import main
 from fugue_state.errors import InputError
+from fugue_state.look.figure import page
+from fugue_state.look.saved import save_figure
+from fugue_state.look.theme import DEFAULT
 from fugue_state.memory.memory import Memory
 from fugue_state.output.provenance import provenance, read_provenance, reopened
 from fugue_state.score.model import Score
@@ -182,3 +185,38 @@ def test_no_damage_ends_in_a_traceback(tmp_path: Path, told: dict[str, Any], nam
         assert done.exit_code in {0, 2}, (number, done.output, done.exception)
         assert done.exit_code == 0 or done.stderr.count("\n") == 1, done.stderr
     assert 2 in codes
+
+
+@pytest.mark.parametrize("ending", [".png", ".svg"])
+def test_a_picture_says_how_it_was_made(tmp_path: Path, told: dict[str, Any], ending: str) -> None:
+    told["score"]["title"] = "<Q&A> \N{SNOWMAN}\\"
+    path = tmp_path / f"a{ending}"
+    with page(DEFAULT, 1.0) as figure:
+        save_figure(figure, path, told)
+    assert read_provenance(path) == told
+    before = path.read_bytes()
+    save_figure(figure, path, told)
+    assert path.read_bytes() == before
+    save_figure(figure, path)
+    with pytest.raises(InputError, match="does not say how it was made"):
+        read_provenance(path)
+
+
+def test_pictures_of_a_piece_give_its_score_back_and_others_say_what_they_are(tmp_path: Path, tiny_path: Path) -> None:
+    def fugue(*words: object) -> str:
+        done = CliRunner().invoke(main, [str(word) for word in words])
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    piece = tmp_path / "piece.wav"
+    fugue("forget", "-m", tiny_path, "-o", piece, "--duration", 2, "--rt60", 0.1, "--quality", "draft", "--poster",
+          tmp_path / "poster.png", "--size", "480x360", "--score", tmp_path / "piece.toml")  # fmt: skip
+    again = fugue("reopen", piece)
+    assert fugue("reopen", tmp_path / "piece.png") == again
+    assert fugue("reopen", tmp_path / "poster.png") == again
+    fugue("score", "show", tmp_path / "piece.toml", "-o", tmp_path / "plan.svg")
+    assert fugue("reopen", tmp_path / "plan.svg") == again
+    fugue("sample", "-m", tiny_path, "-n", 1, "-o", tmp_path / "s", "--quality", "draft")
+    for path in (tmp_path / "s").iterdir():
+        with pytest.raises(InputError, match="was made by fugue-state, but from no score"):
+            read_provenance(path)

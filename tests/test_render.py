@@ -402,9 +402,9 @@ def test_what_tells_nothing_of_how_it_was_made_is_refused(tmp_path: Path, tiny_m
         assert "\n" not in str(caught.value)
 
     told = provenance(piece(), tiny_memory)
-    refused("none.wav", "No such file")
+    refused("none.wav", "no such file")
     (tmp_path / "folder").mkdir()
-    refused("folder", "Is a directory")
+    refused("folder", "is a folder, a file is needed")
     for name in ("a.wav", "a.flac", "a.json"):
         refused(name, "does not say how it was made", "")
         refused(name, r"how it was made is damaged \(not JSON\)", json.dumps(told)[:-5])

@@ -29,6 +29,7 @@ from fugue_state.learning.run import STATE_FILE, Begin, Progress, Run, Watcher, 
 from fugue_state.measure.chords import name_chord
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import read_tensors
+from fugue_state.memory.claim import claimed
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 
@@ -423,3 +424,20 @@ def test_a_batch_that_cannot_be_shared_is_refused() -> None:
 def test_devices_that_are_not_there_are_refused() -> None:
     with pytest.raises(InputError, match="cannot train on 1 x cuda"):
         make_fabric(ComputeConfig(accelerator="cuda"))
+
+
+def test_training_keeps_others_out_of_its_folder(tmp_path: Path) -> None:
+    with claimed(tmp_path), pytest.raises(InputError, match="another run is at work in this folder"):
+        train(Run(tmp_path, Budget(steps=1)), run_config(), mel_set())
+    run = Run(tmp_path, Budget(steps=1))
+
+    def keeps_out(*_: object) -> dict[str, float]:
+        with pytest.raises(InputError, match="another run is at work"), claimed(tmp_path):
+            pass
+        return {"score": 1.0}
+
+    with run:
+        train(run, run_config(), mel_set(), examine=keeps_out)
+        keeps_out()
+    with claimed(tmp_path):
+        pass

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from fugue_state.errors import shown, unknown
 from fugue_state.limits import MEMORY_LABELS, MEMORY_NAME, MEMORY_WINDOW
-from fugue_state.settings import Settings
+from fugue_state.settings import MisplacedError, Settings
 
 SEED_MAX = 2**31 - 1
 DEFAULT_MEMORY = "guitar"
@@ -40,7 +40,8 @@ LOG_EVERY_STEPS = 20
 PREVIEW_COLUMNS = 8
 PREVIEW_CHORD_S = 0.75
 PATH_STEPS = 8
-OrderName = Literal["random", "layerwise", "saliency", "activation", "cluster", "frequency", "list"]
+WholeOrderName = Literal["random", "layerwise", "saliency", "activation", "cluster", "frequency"]
+OrderName = Literal[WholeOrderName, "list"]  # a list is written in a score
 # What replaces the forgotten part of a unit.
 ReplacementName = Literal["zero", "mean", "noise", "frozen", "other"]
 DEFAULT_REPLACEMENT: ReplacementName = "zero"
@@ -88,14 +89,17 @@ class MelSpec(Settings):
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.n_fft > MEMORY_WINDOW.most:
-            raise ValueError(MEMORY_WINDOW.passed(self.n_fft))
-        if not self.fmin_hz < self.fmax_hz <= self.sample_rate_hz / 2:
-            raise ValueError(
-                f"fmin_hz < fmax_hz <= {self.sample_rate_hz / 2:g} Hz is needed, "
-                f"got {self.fmin_hz:g} to {self.fmax_hz:g}"
-            )
+            raise MisplacedError(("n_fft",), MEMORY_WINDOW.passed(self.n_fft))
+        highest = self.sample_rate_hz / 2
+        if self.fmax_hz > highest:
+            raise MisplacedError(("fmax_hz",), f"must be at most {highest:g} Hz, got {self.fmax_hz:g}")
+        if self.fmin_hz >= self.fmax_hz:
+            why = f"must be below the highest frequency, {self.fmax_hz:g} Hz, got {self.fmin_hz:g}"
+            raise MisplacedError(("fmin_hz",), why)
         if self.n_fft % self.hop or self.n_fft // self.hop < 2:
-            raise ValueError(f"hop must divide n_fft at least twice, got {self.hop}, {self.n_fft}")
+            raise MisplacedError(
+                ("hop",), f"must divide the window, {self.n_fft} samples, twice or more, got {self.hop}"
+            )
         return self
 
     @property
@@ -352,7 +356,7 @@ class AtlasConfig(Settings):
 class CurveConfig(Settings):
     """How a forgetting curve is measured."""
 
-    order: OrderName = "saliency"
+    order: WholeOrderName = "saliency"
     reverse: bool = False
     latents: int = Field(default=16, ge=1, le=4096)
     steps: int = Field(default=21, ge=2, le=1001)  # even fractions; a third as many more where most is lost

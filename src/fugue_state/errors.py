@@ -101,8 +101,8 @@ def check_installed(what: str, extra: str, packages: Iterable[str]) -> None:
     missing = [package for package in packages if not _installed(package)]
     if missing:
         raise NotInstalledError(
-            f'{what} needs packages that are not installed ({", ".join(missing)}): pip install ".[{extra}]", '
-            "in the folder of this software"
+            f"{what} needs packages that are not installed ({', '.join(missing)}): "
+            f'pip install -c constraints.txt ".[{extra}]", in the folder of this software'
         )
 
 

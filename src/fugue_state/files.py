@@ -8,38 +8,52 @@ import glob
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
-from fugue_state.errors import InputError, OutputError, unknown
+from fugue_state.errors import InputError, OutputError, a_file, unknown
 
 PART = ".part"  # suffix of unfinished work
 
 
 def belonging(sound: Path, ending: str) -> Path:
-    """Return the name of a file that belongs to a sound: `a.png` for `a.wav`, but `a.flac.png` for `a.flac`."""
+    """Return the name of a file that belongs to a sound: `a.png` for `a.wav`, but `a.flac.png` for `a.flac`.
+
+    Raises InputError for a folder.
+    """
+    if sound.is_dir():
+        raise InputError(a_file(sound))
     return sound.with_name(f"{sound.stem if sound.suffix == '.wav' else sound.name}{ending}")
 
 
-def output_path(path: str | Path, *, force: bool, suffixes: tuple[str, ...] = ()) -> Path:
+def output_path(
+    path: str | Path, *, force: bool, suffixes: tuple[str, ...] = (), reads: Iterable[str | Path] = ()
+) -> Path:
     """Check, before any work is done, that a file can be written at `path`, and return it.
 
-    Raises InputError if it exists (without `force`), its suffix is not one of `suffixes`,
-    or its folder is missing or read-only.
+    Raises InputError if it exists (without `force`), is one of those that the work `reads`, its suffix is not one of
+    `suffixes`, or its folder is missing or read-only.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(a_file(path))
     if suffixes and path.suffix.casefold() not in suffixes:
         raise unknown("file ending", path.suffix, suffixes)
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder, a file name is needed")
+    if path.exists() and any(Path(one).exists() and path.samefile(one) for one in reads):
+        raise InputError(f"{path}: is read for this; choose another name")
     if path.exists() and not force:
         raise InputError(f"{path}: exists already; choose another name or add --force")
-    if not path.parent.is_dir():
-        raise InputError(f"{path.parent}: no such folder; make it first")
-    if not _writable(path.parent):
-        raise InputError(f"{path.parent}: the folder cannot be written to")
+    _check_holder(path.parent)
     return path
+
+
+def _check_holder(folder: Path) -> None:
+    """Raise InputError unless something can be made in a folder."""
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; make it first")
+    if not _writable(folder):
+        raise InputError(f"{folder}: the folder cannot be written to")
 
 
 def _writable(folder: Path) -> bool:
@@ -51,17 +65,33 @@ def _writable(folder: Path) -> bool:
         return False
 
 
-def output_folder(path: str | Path) -> Path:
-    """Make sure that `path` is a writable folder, creating it if missing, and return it; InputError if that fails."""
+def check_folder(path: str | Path) -> Path:
+    """Check, before any work is done, that a folder can be written to, or made, at `path`, and return it.
+
+    Raises InputError if it is a file, the folder around it is missing, or either is read-only.
+    """
     path = Path(path)
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: is a file, a folder is needed")
+    if not path.exists():
+        _check_holder(path.parent)
+    elif not _writable(path):
+        raise InputError(f"{path}: the folder cannot be written to")
+    return path
+
+
+def output_folder(path: str | Path, *, parents: bool = False) -> Path:
+    """Make sure that `path` is a writable folder, creating it if missing (with `parents`, those around it, too).
+
+    Returns it. Raises InputError as `check_folder`.
+    """
+    path = Path(path)
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        if parents:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        check_folder(path).mkdir(exist_ok=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be made ({error.strerror})") from None
-    if not _writable(path):
-        raise InputError(f"{path}: the folder cannot be written to")
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -35,6 +35,7 @@ AnySettings = TypeVar("AnySettings", bound=Settings)
 
 
 Place = tuple[str | int, ...]
+Naming = Callable[[Place], str]  # of a place, as whoever wrote it calls it
 
 
 class SettingsError(InputError, ValueError):
@@ -60,7 +61,13 @@ def placed(place: Place) -> Iterator[None]:
         raise MisplacedError(place, str(error)) from None
 
 
-def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
+def path_of(place: Place) -> str:
+    """Return a place in readable form: `voices[1].chords[2].beats`; lists count from 1."""
+    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in place]
+    return "".join(parts).removeprefix(".")
+
+
+def checked(kind: type[AnySettings], values: dict[str, Any], named: Naming = path_of) -> AnySettings:
     """Build settings from untrusted values.
 
     Raises InputError that names the first wrong key, its value and what would be right.
@@ -68,11 +75,11 @@ def checked(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        _, message = first_problem(error, kind)
+        _, message = first_problem(error, kind, named)
         raise InputError(message) from None
 
 
-def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, str]:
+def first_problem(error: ValidationError, kind: type[Settings], named: Naming = path_of) -> tuple[Place, str]:
     """Return the place of the first wrong value in settings, and a line saying what is wrong and would be right."""
     errors = error.errors()
     # A misspelt key also causes a missing one; the former error is more helpful.
@@ -87,7 +94,7 @@ def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, 
         holder = _settings_at(kind, place[:-1])
         what = f"key of {path_of(place[:-1])}" if len(place) > 1 else f"{kind.__name__} key"
         return place, str(unknown(what, str(place[-1]), holder.model_fields))
-    name = path_of(place)
+    name = named(place)
     if first["type"] == "literal_error" and isinstance(first["input"], str):
         choices = re.findall(r"'([^']*)'", first["ctx"]["expected"])
         return place, str(unknown(name, first["input"], choices))
@@ -95,12 +102,6 @@ def first_problem(error: ValidationError, kind: type[Settings]) -> tuple[Place, 
     message = first["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     message = inner.message if isinstance(inner, MisplacedError) else message
     return place, f"{name + ': ' if name else ''}{message}{got}"
-
-
-def path_of(place: Place) -> str:
-    """Return a place in readable form: `voices[1].chords[2].beats`; lists count from 1."""
-    parts = [f"[{part + 1}]" if isinstance(part, int) else f".{shown(part)[1:-1]}" for part in place]
-    return "".join(parts).removeprefix(".")
 
 
 def _settings_at(kind: type[Settings], place: Place) -> type[Settings]:

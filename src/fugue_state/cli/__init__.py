@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
 
 import click
 
+from fugue_state.cli.options import flag
 from fugue_state.cli.telling import examples, hear_the_library, plain_streams, say
-from fugue_state.errors import FugueError
+from fugue_state.errors import FugueError, InputError
 from fugue_state.version import VERSION
 
 # Of each command its module, its name there and what the list of all says of it: only the one that runs is imported.
@@ -32,6 +35,31 @@ COMMANDS = {
     "train": ("learning", "train", "Train a memory on sounds."),
     "vocoder": ("learning", "vocoder", "Train a vocoder (mels to sound) and add it to a memory."),
 }
+
+
+class Refusal(click.ClickException):
+    """What click refuses, in a line like all others."""
+
+    exit_code = InputError.exit_code
+
+    def show(self, file: Any = None) -> None:  # noqa: ARG002 - click's
+        """Say it."""
+        say(f"fugue: {self.message}")
+
+
+@contextlib.contextmanager
+def _in_one_line() -> Iterator[None]:
+    """Say what click refuses in one line, with the option's name first and where to read more last."""
+    try:
+        yield
+    except click.exceptions.NoArgsIsHelpError:  # it shows the help
+        raise
+    except click.UsageError as error:
+        said = error.format_message()
+        if isinstance(error, click.BadParameter) and error.param is not None and error.message:
+            said = f"{flag(error.param)}: {error.message}"
+        path = "fugue" if error.ctx is None else error.ctx.command_path
+        raise Refusal(f"{said.rstrip('.')} (see {path} --help)") from None
 
 
 class Commands(click.Group):
@@ -60,10 +88,16 @@ class Commands(click.Group):
         hear_the_library()
         return super().main(*args, **extra)
 
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        """Read what stands before a command."""
+        with _in_one_line():
+            return super().make_context(*args, **extra)
+
     def invoke(self, context: click.Context) -> Any:
         """Run the command; turn what we raise on purpose into a line and an exit code."""
         try:
-            return super().invoke(context)
+            with _in_one_line():
+                return super().invoke(context)
         except FugueError as error:
             say(f"fugue: {error}")
             context.exit(error.exit_code)
@@ -75,6 +109,7 @@ class Commands(click.Group):
 
 
 @click.group(
+    "fugue",
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples("fugue forget -o piece.wav", "fugue corpus build chords", "fugue train chords -o run"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -13,14 +13,18 @@ import click
 from fugue_state.cli.options import (
     SCORE_PATH,
     USER_PATH,
-    WHOLE_ORDERS,
     Command,
+    Within,
+    blaming_options,
     check_picture,
+    check_used,
+    flag,
     forced,
     inversion,
     machine_readable,
     of_another_memory,
     of_memory,
+    of_options,
     option,
     taken,
     themed,
@@ -32,17 +36,18 @@ from fugue_state.config import (
     FileConfig,
     FilmConfig,
     MasterConfig,
+    OrderName,
     QualityName,
     ReplacementName,
     ReverbConfig,
     ToneConfig,
 )
-from fugue_state.errors import InputError, OutputError, counted
+from fugue_state.errors import InputError, OutputError, counted, unknown
 from fugue_state.score.cues import PaceName
 from fugue_state.score.model import Forgetting, LatentsName, Loudness, Score, Voice
 from fugue_state.score.names import split
 from fugue_state.score.times import told
-from fugue_state.settings import Place, Settings, checked, placed
+from fugue_state.settings import Place, Settings, placed
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -50,13 +55,35 @@ if TYPE_CHECKING:
 
 
 FINE = ("largest_step", "longest_silence_s")  # figures for whoever looks for a fault
-# What `forget` cannot be asked for by an option: each needs another key of a score.
-ONLY_IN_A_SCORE = {"latents": ("path", "towards_seed"), "order": ("list", "units"), "pace": ("points", "points")}
 
 
-def _alone(key: str, names: Any) -> str:
-    """Return the choices of an option that need nothing else to be said."""
-    return ", ".join(name for name in get_args(names) if name != ONLY_IN_A_SCORE[key][0])
+class Alone(click.ParamType[str]):
+    """A name that says all by itself; `forget` has no option for the key that the other one needs."""
+
+    name = "text"
+
+    def __init__(self, names: Any, other: str, needed: str) -> None:
+        self.names = [name for name in get_args(names) if name != other]
+        self.other, self.needed = other, needed
+
+    def __str__(self) -> str:
+        return ", ".join(self.names)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ARG002
+        """Return it."""
+        named = "" if param is None else flag(param)
+        if value == self.other:
+            raise InputError(
+                f"{named} {value} needs {self.needed}, which only a score says: fugue score new writes one"
+            )
+        if value not in self.names:
+            raise unknown(named, value, self.names)
+        return value
+
+
+LATENTS = Alone(LatentsName, "path", "towards_seed")
+ORDER = Alone(OrderName, "list", "units")
+PACE = Alone(PaceName, "points", "points")
 
 
 def filming(command: Command) -> Command:
@@ -109,13 +136,13 @@ def rendering(command: Command) -> Command:
     )
 )
 @of_memory
-@click.option("--chords", default="", help="The loop, e.g. Am,F,C,G; default: these, as far as the memory knows them.")
+@click.option("--chords", help="The loop, e.g. Am,F,C,G; default: these, as far as the memory knows them.")
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
     "--every",
     default=Score.model_construct().beat_s,
     show_default=True,
-    type=click.FloatRange(0.1, 1200),
+    type=Within(0.1, 1200),
     help="Seconds from one chord to the next.",
 )
 @option(
@@ -124,12 +151,13 @@ def rendering(command: Command) -> Command:
 @option(
     Voice,
     "latents",
-    about=f"{_alone('latents', LatentsName)}: the same every round, wandering, always new.",
+    kind_of=LATENTS,
+    about=f"{LATENTS}: the same every round, wandering, always new.",
 )
 @option(Voice, "spread", about="Width of the stereo field, 0 to 1.")
-@option(Forgetting, "order", about=f"Which units go first: {', '.join(WHOLE_ORDERS)}.")
+@option(Forgetting, "order", kind_of=ORDER, about=f"Which units go first: {ORDER}.")
 @option(Forgetting, "reverse", about="Reverse the order.")
-@option(Forgetting, "pace", about=f"How fast units are forgotten: {_alone('pace', PaceName)}.")
+@option(Forgetting, "pace", kind_of=PACE, about=f"How fast units are forgotten: {PACE}.")
 @option(Forgetting, "steps", about="Number of jumps of the pace `steps`.")
 @option(Forgetting, "to", about="Fraction of all units forgotten at the end.")
 @option(Forgetting, "fade_s", "--fade", about="Seconds that each unit takes to fade.")
@@ -176,6 +204,8 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     if score_out is not None:
         output_path(score_out, force=settings["force"], suffixes=(".toml",))
+    check_used(settings["pace"] == "steps", "without --pace steps", "steps")
+    check_used(settings["impulse"] is None, "with --impulse", "rt60_s", "low_ratio", "high_ratio")
     score = _score(settings)
     _render(score, out, portrait, settings)
     if score_out is not None:
@@ -229,12 +259,9 @@ def _blamed(of: Path | None, place: Place) -> Iterator[None]:
 def _score(settings: dict[str, Any]) -> Score:
     """Write the score that the options of `forget` stand for."""
     named = settings["chords"]
-    chords = split(named)
-    if named and not chords:
+    chords = split(named or "")
+    if named is not None and not chords:
         raise InputError(f"--chords {named!r} names no chord")
-    for key, (value, needed) in ONLY_IN_A_SCORE.items():
-        if settings[key] == value:
-            raise InputError(f"--{key} {value} needs {needed}, which only a score says: fugue score new writes one")
     groups: dict[str, type[Settings]] = {
         "forgetting": Forgetting,
         "envelope": EnvelopeConfig,
@@ -247,7 +274,7 @@ def _score(settings: dict[str, Any]) -> Score:
     parts["voices"] = [{"chords": chords} | {key: settings[key] for key in ("event_s", "latents", "spread")}]
     parts["loudness"] = {"hold": settings["hold"]}
     parts |= {"memory": settings["model"], "tempo_bpm": 60.0 / settings["every"]}
-    return checked(Score, {key: settings[key] for key in ("duration_s", "seed", "quality", "inverter")} | parts)
+    return of_options(Score, {key: settings[key] for key in ("duration_s", "seed", "quality", "inverter")} | parts)
 
 
 def _render(
@@ -262,6 +289,7 @@ def _render(
     from fugue_state.look.figure import get_ready
     from fugue_state.look.saved import save_figure
     from fugue_state.output.part import finished, is_over, part_folder
+    from fugue_state.output.provenance import provenance
     from fugue_state.output.render import check_outputs, render
     from fugue_state.picture.portrait import portrait_figure
 
@@ -279,7 +307,8 @@ def _render(
     note_letters(*_names(piece))
 
     def picture() -> None:
-        save_figure(portrait_figure(piece, out, settings["theme"]), portrait)
+        made = provenance(piece.score, piece.memory, portrait.parent)
+        save_figure(portrait_figure(piece, out, settings["theme"]), portrait, made)
         _film(out, piece, settings, config)
 
     get_ready()
@@ -296,15 +325,17 @@ def _render(
         say(f"next: fugue film {typed(out)}")
 
 
-def _check_film(settings: dict[str, Any]) -> FilmConfig:
+def _check_film(settings: dict[str, Any], reads: Sequence[Path] = ()) -> FilmConfig:
     """Refuse a film that cannot be before any work; return its form."""
     from fugue_state.files import output_path
 
     for key, ending in (("film", ".mp4"), ("poster", ".png")):
         if settings[key] is not None:
-            output_path(settings[key], force=settings["force"], suffixes=(ending,))
+            output_path(settings[key], force=settings["force"], suffixes=(ending,), reads=reads)
+    filmed = settings["film"] is not None or settings["poster"] is not None
+    check_used(filmed, "without --film or --poster", "size", "fps")
     form = {key: settings[key] for key in ("size", "fps")} | {"theme": settings["theme"].name}
-    return checked(FilmConfig, form)
+    return of_options(FilmConfig, form)
 
 
 def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfig) -> None:
@@ -344,7 +375,7 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
     from fugue_state.output.provenance import reopened
 
     settings["film"] = settings["film"] or belonging(sound, ".mp4")
-    config = _check_film(settings)
+    config = _check_film(settings, reads=[sound])
     with terminable():
         score = reopened(sound)
         found = traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
@@ -480,7 +511,9 @@ def score_check(score: Path, model: str | None) -> None:
 def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, force: bool) -> None:
     """Show SCORE over time: chords, what each layer remembers, cues, planned level."""
     check_picture(out, force)
+    check_used(out is not None, "without -o", "theme")
     piece = _piece(_instead(score, memory=model), score, named=model is not None)
+    from fugue_state.output.provenance import provenance
     from fugue_state.picture.plan import overview_figure, table
     from fugue_state.picture.summary import overview
 
@@ -488,7 +521,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
         click.echo("\n".join(table(piece, overview(piece))))
     else:
         note_letters(*_names(piece))
-        draw(overview_figure(piece, theme), out)
+        draw(overview_figure(piece, theme), out, provenance(piece.score, piece.memory, out.parent))
 
 
 def _instead(score: Path, **changes: Any) -> Score:
@@ -514,7 +547,7 @@ def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
 
     with _blamed(None if named else of, ("memory",)):
         memory = Memory.load(score.memory, inverter=score.inverter, quality=score.quality)
-    with located(of) if of is not None else contextlib.nullcontext():
+    with located(of) if of is not None else blaming_options():
         return Piece(score, memory, track=tracked, say=say)
 
 
@@ -523,7 +556,7 @@ def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
 @click.option("-o", "--out", type=USER_PATH, help="Write the score to this file; without it, print it.")
 @forced
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
-    """Get back the score of SOUND (WAV, FLAC, a film, or the JSON file beside it), as it was rendered."""
+    """Get back the score of SOUND (WAV, FLAC, a film, a picture, or the JSON file beside it), as it was rendered."""
     from fugue_state.files import output_path
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.output.provenance import reopened

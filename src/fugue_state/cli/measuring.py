@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from fugue_state.cli.options import (
+    FOLDER_PATH,
     USER_PATH,
     WHOLE_ORDERS,
     check_picture,
+    check_used,
     forced,
     inversion,
     machine_readable,
+    of_options,
     option,
     sliced,
     themed,
@@ -21,7 +24,6 @@ from fugue_state.cli.options import (
 from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked
 from fugue_state.config import DEFAULT_MEMORY, MEASURE_PER_CLASS, CurveConfig, ProfileConfig, QualityName
 from fugue_state.errors import counted
-from fugue_state.settings import checked
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -50,16 +52,22 @@ def profile(
     """
     from fugue_state.measure.profile import Profile, profile_figure
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.provenance import made_with
 
     check_picture(plot, force)
-    config = checked(ProfileConfig, settings)
+    check_used(plot is not None, "without --plot", "theme")
+    config = of_options(ProfileConfig, settings)
     memory = Memory.load(model)
     found = Profile.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
     layers, top = found.summary(), found.top()
     report({"layers": layers, "most_salient": top} if as_json else layers | top, as_json)
     if plot is not None:
         note_letters(memory.header.name)
-        draw(profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme), plot)
+        draw(
+            profile_figure(found, f"{memory.header.name}, {counted(memory.units, 'unit')}", theme),
+            plot,
+            made_with(memory) | {"profile": config.model_dump()},
+        )
 
 
 @click.command(
@@ -70,7 +78,7 @@ def profile(
     )
 )
 @click.argument("model", default=DEFAULT_MEMORY)
-@click.option("--against", type=USER_PATH, help="Corpus to compare with.")
+@click.option("--against", type=FOLDER_PATH, help="Corpus to compare with.")
 @sliced
 @click.option(
     "--per-class",
@@ -104,8 +112,11 @@ def measure(
     from fugue_state.corpus.slices import cut_corpus
     from fugue_state.measure.memory import measure_figure, measure_memory
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.provenance import made_with
 
     check_picture(sheet, force)
+    check_used(sheet is not None, "without --sheet", "theme")
+    check_used(against is not None, "without --against", "slicing")
     memory = Memory.load(model, inverter=inverter, quality=quality)
     cache = corpus = None
     if against is not None:
@@ -115,7 +126,7 @@ def measure(
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:
         note_letters(*memory.labels)
-        draw(measure_figure(made, theme), sheet)
+        draw(measure_figure(made, theme), sheet, made_with(memory) | {"measured": figures})
 
 
 @click.command(
@@ -145,9 +156,11 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     There is a curve for all units in one order, and one for each layer alone.
     """
     check_picture(plot, force)
-    config = checked(CurveConfig, settings)
+    check_used(plot is not None, "without --plot", "theme")
+    config = of_options(CurveConfig, settings)
     from fugue_state.measure.curve import curve_figure, table
     from fugue_state.memory.memory import Memory
+    from fugue_state.output.provenance import made_with
     from fugue_state.piece.curves import forgetting_curves
 
     memory = Memory.load(model, quality=config.quality)
@@ -160,4 +173,8 @@ def curve(model: str, plot: Path | None, theme: Theme, force: bool, as_json: boo
     if plot is not None:
         note_letters(memory.header.name)
         about = f"{config.order} order, {counted(memory.units, 'unit')}, {counted(config.latents, 'latent')}"
-        draw(curve_figure(curves, memory.header.name, theme, about=about), plot)
+        draw(
+            curve_figure(curves, memory.header.name, theme, about=about),
+            plot,
+            made_with(memory) | {"curve": config.model_dump()},
+        )

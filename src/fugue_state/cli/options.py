@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
+from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
 from fugue_state.config import (
@@ -17,14 +20,15 @@ from fugue_state.config import (
     SLICE_OFF,
     WITHOUT_VOCODER,
     InverterName,
-    OrderName,
     QualityName,
     ThemeName,
+    WholeOrderName,
 )
+from fugue_state.errors import InputError, a_folder
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home
 from fugue_state.score.shipped import find_score
-from fugue_state.settings import Settings
+from fugue_state.settings import AnySettings, MisplacedError, Place, Settings, checked, path_of
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -37,11 +41,22 @@ class UserPath(click.Path):
     """A path as one types it: ~ is the home folder, also after --out=, where the shell leaves it alone."""
 
     def __init__(self) -> None:
-        super().__init__(path_type=Path)
+        super().__init__(readable=False, path_type=Path)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return it as a Path."""
         return at_home(os.fsdecode(super().convert(value, param, ctx)))
+
+
+class FolderPath(UserPath):
+    """A folder that is there: said before anything that takes long, or is not installed, is imported."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it."""
+        path = super().convert(value, param, ctx)
+        if not path.is_dir():
+            raise InputError(a_folder(path))
+        return path
 
 
 class ScorePath(UserPath):
@@ -52,9 +67,22 @@ class ScorePath(UserPath):
         return find_score(super().convert(value, param, ctx))
 
 
+class Within(click.FloatRange):
+    """A number within a range; none, as in nan, is not."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return it."""
+        if math.isnan(number := super().convert(value, param, ctx)):
+            self.fail(f"{number} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
 USER_PATH = UserPath()
+FOLDER_PATH = FolderPath()
 SCORE_PATH = ScorePath()
-WHOLE_ORDERS = tuple(name for name in get_args(OrderName) if name != "list")  # a list has to be written in a score
+WHOLE_ORDERS = get_args(WholeOrderName)
+# Settings that are worked out from an option of another name.
+ASKED_AS = {"tempo_bpm": "every", "buffer_ms": "buffer", "memory": "model"}
 
 
 def option(
@@ -68,6 +96,44 @@ def option(
     return click.option(
         *flags, key, default=field.default, show_default=field.default is not None, type=kind_of, help=about
     )
+
+
+def flag(param: click.Parameter) -> str:
+    """Return the long name of an option, as one types it; an argument as the help names it."""
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+
+
+def of_options(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:
+    """Build settings from what the options of the running command say; InputError names the option that is wrong."""
+    return checked(kind, values, _option_of)
+
+
+@contextlib.contextmanager
+def blaming_options() -> Iterator[None]:
+    """Name the option, and no key, in an InputError about what an option of the running command says."""
+    try:
+        yield
+    except MisplacedError as error:
+        raise InputError(f"{_option_of(error.place)}: {error.message}") from None
+
+
+def _option_of(place: Place) -> str:
+    """Return the option of the running command that a place in settings comes from, or else the place."""
+    flags = {param.name: flag(param) for param in click.get_current_context().command.params}
+    keys = (ASKED_AS.get(str(part), part) for part in reversed(place))
+    return next((flags[key] for key in keys if key in flags), path_of(place))
+
+
+def given(key: str) -> bool:
+    """Say whether an option was given on the command line."""
+    return click.get_current_context().get_parameter_source(key) is ParameterSource.COMMANDLINE
+
+
+def check_used(used: bool, otherwise: str, *keys: str) -> None:
+    """Refuse options that were given although, as things are, they are not `used`; `otherwise` says why."""
+    for key in keys:
+        if not used and given(key):
+            raise InputError(f"{_option_of((key,))}: has no effect {otherwise}")
 
 
 def inversion(command: Command) -> Command:

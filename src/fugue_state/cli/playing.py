@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
-from fugue_state.cli.options import option
+from fugue_state.cli.options import check_used, of_options, option
 from fugue_state.cli.telling import examples, note, say
 from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName
 from fugue_state.errors import InputError
@@ -84,7 +84,8 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     from fugue_state.live.server import play
 
     settings["takes"] = str(at_home(settings["takes"]))
-    config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
+    config = of_options(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
+    check_used(config.osc, "with --no-osc", "osc_port", "osc_host")
     score = _score(what, config.quality)
     house = _house(score.memory)
     output_folder(config.takes)

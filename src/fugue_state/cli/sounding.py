@@ -11,10 +11,13 @@ import click
 from fugue_state.cli.options import (
     USER_PATH,
     Command,
+    Within,
+    check_used,
     forced,
     inversion,
     machine_readable,
     of_memory,
+    of_options,
     option,
     taken,
     themed,
@@ -22,7 +25,6 @@ from fugue_state.cli.options import (
 from fugue_state.cli.telling import examples, note_letters, report, say, tracked
 from fugue_state.config import DEFAULT_MEMORY, PATH_STEPS, SAMPLE_COUNT, AtlasConfig, QualityName
 from fugue_state.errors import InputError, counted
-from fugue_state.settings import checked
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -37,7 +39,9 @@ if TYPE_CHECKING:
 )
 @click.option("--chord", help="Play only this chord; default: all chords in turn.")
 @click.option(
-    "--seconds", type=float, help="Stretch each chord to this length inside the network; default: as learned."
+    "--seconds",
+    type=Within(0.001, 120),
+    help="Stretch each chord to this length inside the network; default: as learned.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of the latents.")
 @inversion
@@ -73,7 +77,7 @@ def sample(
 
 def quantile(name: str, about: str) -> Callable[[Command], Command]:
     """Make an option that asks for a trait."""
-    return click.option(f"--{name}", type=float, help=f"{about}, as a quantile: 0 least, 1 most.")
+    return click.option(f"--{name}", type=Within(0, 1), help=f"{about}, as a quantile: 0 least, 1 most.")
 
 
 @click.command(
@@ -117,14 +121,18 @@ def atlas(
 
     Without options it sums up all latents. The atlas is made once, then kept.
     """
+    from fugue_state.files import check_folder
     from fugue_state.measure.atlas import Atlas, check_description
     from fugue_state.memory.memory import Memory
     from fugue_state.output.samples import check_listing, write_places
 
     asked = _asked(settings, out)
-    if out is not None and out.exists():
+    check_used(out is not None, "without -o", "theme")
+    check_used("path" in asked, "without --path", "steps")
+    check_used("draw" in asked, "but on sounds chosen by -n, --chord or a trait", "draw")
+    if out is not None and check_folder(out).exists():
         check_listing(out, force=force)
-    config = checked(AtlasConfig, taken(settings, AtlasConfig))
+    config = of_options(AtlasConfig, taken(settings, AtlasConfig))
     memory = Memory.load(model)
     check_description(memory, **asked.get("like", {}))
     found = Atlas.of(memory, model, config, rebuild=rebuild, track=tracked, say=say)
@@ -193,7 +201,7 @@ def resynth(
 
     from fugue_state.files import output_path
 
-    output_path(out, force=force, suffixes=(".wav", ".flac"))
+    output_path(out, force=force, suffixes=(".wav", ".flac"), reads=[source])
     from fugue_state.memory.memory import Memory
     from fugue_state.output.resynth import resynth_file
 
@@ -206,7 +214,11 @@ def resynth(
 @click.command(epilog=examples("fugue models", "fugue models --json"))
 @machine_readable
 def models(as_json: bool) -> None:
-    """List the memories that come with the package."""
+    """List the memories that come with the package, with their chords, units, length of a sound, steps and size.
+
+    With --json, an object with a key for each memory; in it chords (names), units (number), seconds (length of a
+    sound), steps (of its training) and megabytes (size of its file).
+    """
     from fugue_state.memory.catalogue import read_header, shipped_memories
 
     listed = {}

@@ -8,7 +8,7 @@ import logging
 import math
 import shlex
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -29,11 +29,11 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def draw(figure: Figure, path: Path) -> None:
-    """Write a picture and say so."""
+def draw(figure: Figure, path: Path, made: Mapping[str, Any]) -> None:
+    """Write a picture with the record of how it was made, and say so."""
     from fugue_state.look.saved import save_figure
 
-    save_figure(figure, path)
+    save_figure(figure, path, made)
     say(f"drew {path}")
 
 

@@ -19,7 +19,7 @@ from fugue_state.corpus.scan import MANIFEST
 from fugue_state.corpus.soundfont import read_soundfont
 from fugue_state.corpus.strum import VOICINGS, strum
 from fugue_state.errors import InputError, unknown
-from fugue_state.files import output_folder, replacing
+from fugue_state.files import check_folder, output_folder, replacing
 from fugue_state.progress import Track, untracked
 
 TEST_SHARE = 0.25
@@ -93,12 +93,10 @@ def _make_all(plans: Sequence[Plan], out: Path, config: StrumConfig) -> int:
 
 def _check_free(out: Path, recipe: Mapping[str, object]) -> None:
     """Raise InputError if a folder holds anything other than (the beginning of) this corpus."""
-    manifest = out / MANIFEST
+    manifest = check_folder(out) / MANIFEST
     if manifest.is_file():
         if manifest.read_text(encoding="utf-8") != json.dumps(recipe, indent=1):
             raise InputError(f"{out}: holds a corpus made with other settings ({manifest}); choose another folder")
-    elif out.exists() and not out.is_dir():
-        raise InputError(f"{out}: is a file, a folder is needed")
     elif out.is_dir() and any(out.iterdir()):
         raise InputError(f"{out}: the folder is not empty; choose another one")
 

@@ -28,7 +28,7 @@ class Cache:
         if self.folder is None:
             return None
         try:
-            return output_folder(self.folder / kind) / name
+            return output_folder(self.folder / kind, parents=True) / name
         except InputError as error:
             self.say(f"{error}; it is made anew each time")
             return None
@@ -43,7 +43,7 @@ def find_cache(say: Callable[[str], None] = lambda _: None) -> Cache:
     """Return the cache folder. If it is not writable, use a temporary folder, else none; both are reported."""
     own = cache_folder()
     try:
-        return Cache(output_folder(own), say)
+        return Cache(output_folder(own, parents=True), say)
     except (InputError, OSError) as error:
         reason = str(error)
     user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "")

@@ -71,7 +71,7 @@ def _fetched(source: Source, cache: Path, say: Callable[[str], None]) -> Path:
         say(f"using {label} from {folder}")
         return folder
     say(f"fetching {label}")
-    output_folder(cache)
+    output_folder(cache, parents=True)
     with tempfile.TemporaryDirectory(dir=cache, prefix=".fetching-") as scratch:
         found = Path(scratch) / "found"
         _extract(_download(source, Path(scratch)), source.ending, found)

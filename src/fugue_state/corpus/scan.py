@@ -116,6 +116,8 @@ class _Walk:
             return found
         own_run = at_root and is_run(path)
         for entry in entries:
+            if entry.name == MANIFEST:  # it says how its sounds were made
+                continue
             child = path / entry.name
             kind = _kind(entry, child, own_run)
             if kind:

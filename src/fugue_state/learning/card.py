@@ -28,6 +28,7 @@ from fugue_state.measure.memory import measure_memory, memory_figure
 from fugue_state.memory.catalogue import MEMORY_FILE, RUN_FILE, DataSource, MemoryHeader
 from fugue_state.memory.checkpoint import file_hash
 from fugue_state.memory.memory import Memory
+from fugue_state.output.provenance import made_with
 from fugue_state.settings import Settings, checked
 
 CARD_TEXT, CARD_FILE, CARD_SHEET = "card.md", "card.json", "card.png"
@@ -139,7 +140,7 @@ def write_run_card(
         examiner = Examiner(memory.spec, memory.labels, learned, against, track=watcher.track)
         figures = examiner(memory.generator, memory.header)
         measured = measure_memory(memory, against, per_class=per_class, cache=cache, track=watcher.track)[0]
-    save_figure(memory_figure(memory, theme), folder / CARD_SHEET)
+    save_figure(memory_figure(memory, theme), folder / CARD_SHEET, made_with(memory))
     train = read_settings(folder, MemoryRun).train if (folder / RUN_FILE).is_file() else before.train
     card = Card.of(
         memory.header,

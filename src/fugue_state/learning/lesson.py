@@ -40,6 +40,7 @@ from fugue_state.measure.memory import memory_figure
 from fugue_state.memory.catalogue import DataSource, MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
+from fugue_state.output.provenance import made_with
 from fugue_state.progress import Track, untracked
 from fugue_state.settings import checked
 
@@ -160,31 +161,33 @@ def teach(run: Run, lesson: Lesson, mels: MelSet, theme: Theme = DEFAULT) -> Mem
     card of the best memory into the run's folder, and reports progress at every save. Raises as `train` and
     Examiner do.
     """
-    settings, say = lesson.settings, run.watcher.say
-    if not run.first:
-        return train(run, settings, mels)
-    examiner = Examiner(settings.mel, settings.model.labels, mels, lesson.corpus, track=run.watcher.track)
-    before = read_measures(run.folder) if run.begin is Begin.RESUME else []
-    minutes = before[-1]["minutes"] if before else 0.0
-    begin = time.monotonic()
+    with run:
+        settings, say = lesson.settings, run.watcher.say
+        if not run.first:
+            return train(run, settings, mels)
+        examiner = Examiner(settings.mel, settings.model.labels, mels, lesson.corpus, track=run.watcher.track)
+        before = read_measures(run.folder) if run.begin is Begin.RESUME else []
+        minutes = before[-1]["minutes"] if before else 0.0
+        begin = time.monotonic()
 
-    def examine(generator: Generator, header: MemoryHeader) -> Mapping[str, float]:
-        found = examiner(generator, header) | {"minutes": minutes + (time.monotonic() - begin) / 60.0}
-        run.log.measures(header.steps, found)
-        say(_told(header.steps, found))
-        return found
+        def examine(generator: Generator, header: MemoryHeader) -> Mapping[str, float]:
+            found = examiner(generator, header) | {"minutes": minutes + (time.monotonic() - begin) / 60.0}
+            run.log.measures(header.steps, found)
+            say(_told(header.steps, found))
+            return found
 
-    def preview(generator: Generator, header: MemoryHeader) -> None:
-        memory = Memory(generator, header)
-        run.log.preview(header.steps, *write_preview(run.folder / PREVIEWS, memory, header.steps, theme))
+        def preview(generator: Generator, header: MemoryHeader) -> None:
+            memory = Memory(generator, header)
+            run.log.preview(header.steps, *write_preview(run.folder / PREVIEWS, memory, header.steps, theme))
 
-    best = train(run, settings, mels, examine=examine, preview=preview)
-    history = read_measures(run.folder)
-    say(trend(history))
-    save_figure(memory_figure(Memory.load(run.folder), theme), run.folder / CARD_SHEET)
-    card = Card.of(best, train=settings.train, measures=best.metrics, history=history, sheet=CARD_SHEET)
-    write_card(run.folder, card, force=True)
-    return best
+        best = train(run, settings, mels, examine=examine, preview=preview)
+        history = read_measures(run.folder)
+        say(trend(history))
+        memory = Memory.load(run.folder)
+        save_figure(memory_figure(memory, theme), run.folder / CARD_SHEET, made_with(memory))
+        card = Card.of(best, train=settings.train, measures=best.metrics, history=history, sheet=CARD_SHEET)
+        write_card(run.folder, card, force=True)
+        return best
 
 
 def learn(

@@ -237,18 +237,19 @@ def train(
     """Train until the run ends, and leave a memory in its folder.
 
     It is the best so far by `examine`, which is called at every save and returns measures including a `score`
-    (lower is better); without `examine`, it is the newest. `preview` gets the memory at doubling steps. Raises as
-    `Run.learn`.
+    (lower is better); without `examine`, it is the newest. `preview` gets the memory at doubling steps. Other processes
+    are kept out of the folder. Raises as `Run.learn`, InputError if another process is at work there.
     """
-    trainer = Trainer(settings, data, run.fabric)
-    best = _Best(run.folder, trainer, examine)
+    with run:
+        trainer = Trainer(settings, data, run.fabric)
+        best = _Best(run.folder, trainer, examine)
 
-    def stepped() -> None:
-        if _is_preview_step(trainer.step_count):
-            preview(trainer.averaged(), settings.header(trainer.step_count))
+        def stepped() -> None:
+            if _is_preview_step(trainer.step_count):
+                preview(trainer.averaged(), settings.header(trainer.step_count))
 
-    run.learn(trainer, best.keep, stepped)
-    return best.header
+        run.learn(trainer, best.keep, stepped)
+        return best.header
 
 
 class _Best:

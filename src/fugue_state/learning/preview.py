@@ -15,6 +15,7 @@ from fugue_state.look.saved import save_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.memory import SHEET_SEED, memory_figure
 from fugue_state.memory.memory import Memory
+from fugue_state.output.provenance import made_with
 
 PEAK = 0.97
 
@@ -26,7 +27,7 @@ def write_preview(folder: Path, memory: Memory, step: int, theme: Theme = DEFAUL
     """
     output_folder(folder)
     sheet, sound = (folder / f"step_{step:07d}{suffix}" for suffix in (".png", ".flac"))
-    save_figure(memory_figure(memory, theme), sheet)
+    save_figure(memory_figure(memory, theme), sheet, made_with(memory) | {"step": step})
     io.write(sound, preview_sound(memory), memory.spec.sample_rate_hz, subtype="PCM_16")
     return sheet, sound
 

@@ -71,8 +71,9 @@ class Run:
     """A folder in which a network learns until a budget is spent, in one process or in several.
 
     It holds the settings, the state to continue from and the logs; what was learned is stored beside them. As a context
-    manager it locks the folder against other processes; Ctrl-C then stops after the current step, a second Ctrl-C at
-    once. A budget in minutes counts from the first step on, one in steps from the run's beginning.
+    manager, which may be entered again inside, it locks the folder against other processes; Ctrl-C then stops after the
+    current step, a second Ctrl-C at once. A budget in minutes counts from the first step on, one in steps from the
+    run's beginning.
     """
 
     def __init__(
@@ -89,6 +90,7 @@ class Run:
         self.log: Log  # set at the first step, in the first process only
         self._compute = compute or ComputeConfig(accelerator="cpu")
         self._open = contextlib.ExitStack()
+        self._entered = 0  # times: whoever trains enters it again inside of whoever prepares
 
     @cached_property
     def fabric(self) -> Fabric:
@@ -101,15 +103,20 @@ class Run:
         return bool(self.fabric.is_global_zero)
 
     def __enter__(self) -> Run:
-        self.fabric.launch()
-        if self.first:
-            self._open.enter_context(claimed(self.folder))
-        else:
-            self.watcher = Watcher()
-        self._open.enter_context(self._stoppable())
+        if self._entered == 0:
+            self.fabric.launch()
+            if self.first:
+                self._open.enter_context(claimed(self.folder))
+            else:
+                self.watcher = Watcher()
+            self._open.enter_context(self._stoppable())
+        self._entered += 1
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
+        self._entered -= 1
+        if self._entered:
+            return
         self._open.close()
         if kind is None:  # together: if one process leaves early, others may abort when connections break
             self.fabric.barrier()

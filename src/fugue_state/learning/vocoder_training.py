@@ -272,7 +272,7 @@ def hear(
     """Train a vocoder until the run ends, and leave it in its folder, with what `examine` measures at the end.
 
     The learning rate falls to 0 at the end of the budget, so a resumed run starts at a high rate again. `start` is a
-    vocoder to continue from. Raises as `Run.learn`.
+    vocoder to continue from. Other processes are kept out of the folder. Raises as `train` of a memory.
     """
     run.check(settings)
     listener = Listener(settings, sounds, start)
@@ -284,7 +284,8 @@ def hear(
         header = _header(listener, examine(net) if last else {})
         save_vocoder(run.folder / VOCODER_FILE, net, header)
 
-    run.learn(listener, keep)
+    with run:
+        run.learn(listener, keep)
     return header
 
 

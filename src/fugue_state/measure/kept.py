@@ -92,7 +92,7 @@ def _keep(places: Sequence[Path], kind: str, header: Settings, found: Tensors, s
     """Write tensors to the first writable path; if there is none, report it."""
     for path in places:
         try:
-            output_folder(path.parent)
+            output_folder(path.parent, parents=True)
             write_tensors(path, kind, header, found)
         except (InputError, OutputError, OSError) as error:
             reason = why(error)

@@ -11,7 +11,7 @@ import soundfile
 
 from fugue_state.audio.made import MAKER, records
 from fugue_state.audio.riff import read_comments
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, a_file
 from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
 from fugue_state.memory.catalogue import shipped_memories
@@ -27,16 +27,23 @@ KEYS: dict[str, type] = {
     "memory_sha256": str,
     "score": dict,
 }  # the minimum for making a piece again
+MADE_BY = f"{MAKER} {VERSION}"
 MEASURED = "measured"  # stored only in the file beside it
+
+
+def made_with(memory: Memory) -> dict[str, Any]:
+    """Return what is said of every file made with a memory."""
+    return {
+        "made_by": MADE_BY,
+        "memory": memory.header.name,
+        "memory_sha256": memory.fingerprint,
+    }
 
 
 def provenance(score: Score, memory: Memory, folder: Path | None = None) -> dict[str, Any]:
     """Return what is needed to make a file in a folder again; paths in the score are made relative to that folder."""
     score = score if folder is None else travelling(score, folder, shipped_memories())
-    return {
-        "made_by": f"{MAKER} {VERSION}",
-        "memory": memory.header.name,
-        "memory_sha256": memory.fingerprint,
+    return made_with(memory) | {
         "memory_chords": list(memory.labels),
         "memory_layers": memory.layers,
         "score": score.model_dump(mode="json"),
@@ -50,16 +57,20 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
 
 
 def read_provenance(path: str | Path) -> dict[str, Any]:
-    """Return how a piece was made: from its WAV or FLAC file, its film, or the JSON file beside it.
+    """Return how a piece was made: from its WAV or FLAC file, its film, a picture of it, or the JSON file beside it.
 
     Raises InputError for a file that is missing, has no record, or has a damaged one, naming the keys it lacks.
     """
     path = Path(path)
     try:
+        if not path.is_file():
+            raise InputError(a_file(path))
         values = _ours(path)
     except OSError as error:
         raise InputError(f"{path}: {error.strerror or error}") from None
     wrong = [key for key, kind in KEYS.items() if not isinstance(values.get(key), kind)]
+    if "score" not in values and "memory_chords" not in values:  # sounds of an atlas, measurements, ...
+        raise InputError(f"{path}: was made by {MAKER}, but from no score")
     if wrong:
         raise InputError(f"{path}: how it was made is damaged (no {' and no '.join(wrong)})")
     return {key: value for key, value in values.items() if key != MEASURED}
@@ -94,7 +105,7 @@ def _of_others(path: Path) -> str:
     try:
         told = _told(path).strip()
         if not told.startswith(("{", "[")) and not told.isdecimal():
-            return "does not say how it was made"
+            return "does not say how it was made; name a file that fugue rendered, or the .json beside it"
         values = json.loads(told)
     except (ValueError, RecursionError):  # includes text that is not UTF-8
         return "how it was made is damaged (not JSON)"

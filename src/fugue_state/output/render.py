@@ -50,6 +50,7 @@ from fugue_state.piece.conductor import block_of
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
+from fugue_state.score.places import at_home
 
 BLOCK_S, LONGEST_BLOCK_S = 1.0, 60.0
 END_FADE_S = 0.05
@@ -214,9 +215,10 @@ def check_outputs(
         raise InputError('what is played live has no stems; resolution = "event" has')
     there = finished(out) if resume else set()
     over = resume and is_over(out)
+    reads = [] if score.reverb.impulse is None else [at_home(score.reverb.impulse)]
 
     def checked_path(path: Path) -> Path:
-        return output_path(path, force=force or over or path in there)
+        return output_path(path, force=force or over or path in there, reads=reads)
 
     if out.suffix.casefold() not in io.OUTPUT_FORMATS:
         raise unknown("file ending", out.suffix, io.OUTPUT_FORMATS)

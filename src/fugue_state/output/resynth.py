@@ -21,8 +21,8 @@ from fugue_state.errors import AudioError, FugueError, InputError
 from fugue_state.files import output_path, scratch_file
 from fugue_state.measure.fidelity import chroma_error, log_spectral_error
 from fugue_state.memory.memory import Memory
+from fugue_state.output.provenance import MADE_BY, made_with
 from fugue_state.progress import Track, untracked
-from fugue_state.version import VERSION
 
 PEAK = 0.99
 LEAST = 1e-12
@@ -66,12 +66,13 @@ def resynth_file(
     written, AudioError for a source that is not a sound, OutputError if the disk fills up; then no file is left.
     """
     config = config or ResynthConfig()
-    path = output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS))
+    path = output_path(out, force=force, suffixes=tuple(io.OUTPUT_FORMATS), reads=[source])
     sound, rate = reading.read_channels(source)
     channels = sound.shape[1]
     if path.suffix.casefold() == ".flac" and channels > FLAC_CHANNELS:
         raise InputError(f"FLAC holds up to {FLAC_CHANNELS} channels, {source} has {channels}; choose a .wav file")
-    comment = json.dumps(_provenance(Path(source), memory) | dict(about or {}), separators=(",", ":"))
+    told = {"made_by": MADE_BY, "source": Path(source).name} | made_with(memory) | dict(about or {})
+    comment = json.dumps(told, separators=(",", ":"))
     borders = _borders(len(sound), rate, config)
     with (
         io.Writer(path, rate, frames=len(sound), channels=channels, subtype=config.subtype, comment=comment) as writer,
@@ -231,12 +232,3 @@ class _Losses:
     def chroma_error(self) -> float:
         """The mean chroma error."""
         return float(self._sums[1] / self._weight)
-
-
-def _provenance(source: Path, memory: Memory) -> dict[str, str]:
-    return {
-        "made_by": f"fugue-state {VERSION}",
-        "source": source.name,
-        "memory": memory.header.name,
-        "memory_sha256": memory.fingerprint,
-    }

@@ -11,7 +11,6 @@ import numpy as np
 
 from fugue_state.arrays import Array
 from fugue_state.audio import io
-from fugue_state.audio.made import MAKER
 from fugue_state.config import EVENT_BATCH
 from fugue_state.files import output_folder, output_path
 from fugue_state.look.saved import save_figure
@@ -19,7 +18,7 @@ from fugue_state.look.sheet import sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.measure.atlas import Atlas, Entry
 from fugue_state.memory.memory import Memory
-from fugue_state.output.provenance import write_json
+from fugue_state.output.provenance import made_with, write_json
 from fugue_state.progress import Track, untracked
 from fugue_state.version import VERSION
 
@@ -113,9 +112,8 @@ def write_latents(
     output_folder(folder)
     paths = [output_path(folder / f"{i:03d}_{name}.wav", force=force) for i, name in enumerate(names)]
     sheet = output_path(folder / "sheet.png", force=force)
-    about = json.dumps(
-        {"made_by": f"{MAKER} {VERSION}", "memory": memory.header.name, "memory_sha256": memory.fingerprint}
-    )
+    made = made_with(memory)
+    about = json.dumps(made)
     mels: list[Array] = []
     for start in track(range(0, count, EVENT_BATCH), -(-count // EVENT_BATCH), "sampling"):
         part = slice(start, start + EVENT_BATCH)
@@ -125,5 +123,5 @@ def write_latents(
             gain = min(1.0, PEAK / max(1e-9, float(abs(sound).max())))
             io.write(path, sound * gain, memory.spec.sample_rate_hz, comment=about)
     parts = [slice(start, start + SHEET_COLUMNS) for start in range(0, count, SHEET_COLUMNS)]
-    save_figure(sheet_figure([(names[part], mels[part]) for part in parts], theme), sheet)
+    save_figure(sheet_figure([(names[part], mels[part]) for part in parts], theme), sheet, made)
     return [*paths, sheet]

@@ -20,6 +20,7 @@ from fugue_state.arrays import Array
 from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.files import output_path, replacing
+from fugue_state.look.saved import save_png
 from fugue_state.output.provenance import read_provenance
 from fugue_state.picture.frames import Frames
 from fugue_state.picture.heard import Heard
@@ -65,7 +66,7 @@ def film(
     config = asked.kind("config", config or FilmConfig(), FilmConfig, "FilmConfig()")
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     sound = asked.path("the sound of a film", sound)
-    path = output_path(asked.path("the file of a film", out), force=force, suffixes=(FILM,))
+    path = output_path(asked.path("the file of a film", out), force=force, suffixes=(FILM,), reads=[sound])
     _check_encoders()
     with _heard(sound, piece) as heard:
         frames = Frames(piece, heard, config)
@@ -104,8 +105,7 @@ def still(
         frames = Frames(piece, heard, config, first)
         for _ in range(first, last + 1):
             frames.draw()
-    with replacing(path) as beside:
-        Image.fromarray(frames.rgb()).save(beside, format="PNG")
+    save_png(Image.fromarray(frames.rgb()), path, read_provenance(sound))
     return path
 
 

@@ -6,15 +6,26 @@ import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from fugue_state.errors import InputError
 from fugue_state.score.model import Score
 
 
 def at_home(path: str | Path) -> Path:
-    """Return a path with ~ expanded to the home folder."""
+    """Return a path with ~ expanded to the home folder; InputError for one that the system keeps closed."""
     try:
-        return Path(path).expanduser()
+        found = Path(path).expanduser()
     except RuntimeError:  # no such user: an ordinary name
-        return Path(path)
+        found = Path(path)
+    try:
+        found.stat()
+        closed = not os.access(found, os.R_OK)
+    except PermissionError:
+        closed = True
+    except (OSError, ValueError):  # not there, or no path at all: whoever needs it says so
+        closed = False
+    if closed:
+        raise InputError(f"{found}: permission denied; choose what you may read, or change its permissions")
+    return found
 
 
 def settled(score: Score, folder: Path, names: Collection[str]) -> Score:

@@ -77,7 +77,6 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
 
     Ctrl-C ends it and keeps the take that is being recorded.
     """
-    from fugue_state.files import output_folder
     from fugue_state.live.guard import is_local
     from fugue_state.live.server import play
 
@@ -85,11 +84,10 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     config = checked(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
     score = _score(what, config.quality)
     house = _house(score.memory)
-    output_folder(config.takes)
-    if config.osc and not is_local(config.osc_host):
-        note("OSC knows no token: whoever reaches its port plays along")
 
     def tell(addresses: Sequence[str]) -> None:
+        if config.osc and not is_local(config.osc_host):
+            note("OSC knows no token: whoever reaches its port plays along")
         say(f"play {score.memory} at {addresses[0]} (Ctrl-C ends)")
         for other in addresses[1:]:
             say(f"also at {other}")

@@ -297,15 +297,16 @@ def bound(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def _takes(folder: Path) -> Iterator[None]:
-    """Make sure that takes can be kept in a folder; if it was made for this and is empty at the end, it goes again."""
+    """Make sure that takes can be kept in a folder; if it is made for a session that fails, it goes again."""
     was_there = folder.exists()
     output_folder(folder)
     try:
         yield
-    finally:
+    except Exception:
         if not was_there:
             with contextlib.suppress(OSError):  # it holds takes
                 folder.rmdir()
+        raise
 
 
 def play(score: Score, config: LiveConfig, house: House, tell: Callable[[Sequence[str]], None]) -> None:
@@ -326,5 +327,5 @@ def play(score: Score, config: LiveConfig, house: House, tell: Callable[[Sequenc
         server = Server(session, score, token, origins, osc)
         tell([address(config.host, port, token, origin) for origin in (*origins, None)])
         server.run(sockets=[listening])
-    for error in server.problems:
-        raise error
+        for error in server.problems:
+            raise error

@@ -81,7 +81,7 @@ def claimed(takes: Path) -> Iterator[Claim]:
     while claim is None:
         folder = takes / f"{unused(takes)}{OPEN}"
         with contextlib.suppress(FileExistsError):  # another one was faster
-            folder.mkdir(parents=True)  # another server may have removed the empty folder of takes
+            folder.mkdir()
             claim = _claim(folder)
     try:
         yield claim

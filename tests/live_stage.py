@@ -164,7 +164,15 @@ class Stage:
     ) -> None:
         takes.mkdir(exist_ok=True)
         self._waits = waits
-        defaults = {"port": 0, "osc": False, "takes": str(takes), "buffer_ms": 500.0, "behind": 100.0, "sync_s": 0.05}
+        defaults = {
+            "port": 0,
+            "osc": False,
+            "takes": str(takes),
+            "buffer_ms": 500.0,
+            "behind": 100.0,
+            "sync_s": 0.05,
+            "volume": 0.25,
+        }
         self.config = LiveConfig.model_validate(defaults | settings)
         self.session = Noted(self.config, house)
         self._listening = bound("127.0.0.1", self.config.port)

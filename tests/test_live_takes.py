@@ -28,7 +28,7 @@ from filelock import FileLock
 
 from fugue_state.cli import main
 from fugue_state.config import LiveConfig, MelSpec
-from fugue_state.engine.performance import Performance
+from fugue_state.engine.performance import Performance, played
 from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import recorder as recorders
@@ -42,9 +42,11 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.output.provenance import read_provenance
+from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log
 from fugue_state.score.model import Forgetting, Score
 from fugue_state.score.text import dump_score, load_score
+from fugue_state.settings import checked
 
 from .fake_performance import FakePerformance
 from .live_stage import HOUSE, PATIENCE_S, Ear, Hand, Stage, wait_for
@@ -831,7 +833,8 @@ def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:
         assert process.stderr.read().strip() == "ended"
     score = load_score(tmp_path / "takes" / "take-001.toml")
     # A busy machine rests, or steps its quality down.
-    assert [change.path for change in score.changes if change.path not in {REST, QUALITY}] == ["/play", "/forget"]
+    done = [change.path for change in score.changes if change.path not in {REST, QUALITY}]
+    assert done == ["/volume", "/play", "/forget"]
     assert len(recorded(tmp_path / "takes" / "take-001.toml")) == score.samples
 
 
@@ -846,3 +849,38 @@ def refuse_with(held: str) -> None:
 def test_what_an_error_aside_says_is_not_lost(held: str) -> None:
     with pytest.raises(InputError, match="seed: must be a number"):
         aside(refuse_with, held)
+
+
+def test_the_volume_to_start_with_is_in_every_take(
+    tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def perform(score: Score, memory: Any) -> Any:
+        plain = {"order": "random", "pace": "linear", "to": 0.0}
+        return Performance(score.model_copy(update={"forgetting": Forgetting(**plain), "quality": "live"}), memory)
+
+    house = House((str(tiny_path),), lambda _: Memory.load(tiny_path), perform)
+    with Stage(tmp_path / "takes", house, volume=LiveConfig().volume) as stage, stage.hand() as hand:
+        assert hand.welcome["values"]["/volume"] == 1.0
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.until("stats")
+        hand.keep()
+    take = tmp_path / "takes" / "take-001.toml"
+    first = load_score(take).changes[0]
+    assert (first.at, first.path, first.value) == (0.0, "/volume", 1.0)
+    take.write_text(take.read_text().replace('memory = "fake"', f'memory = "{tiny_path}"'))
+    score = load_score(take)
+    again = np.concatenate([one.samples for one in played(Piece(score, Memory.load(tiny_path)))])[: score.samples]
+    beside = tmp_path / "again.flac"
+    soundfile.write(beside, again, 44_100, "PCM_24")
+    np.testing.assert_array_equal(soundfile.read(beside, dtype="int32")[0], recorded(take))
+
+
+@pytest.mark.parametrize("own", [{"played_s": 1.0}, {"changes": [{"at": 0.5, "path": "/volume", "value": 0.5}]}])
+def test_a_take_that_is_played_on_keeps_its_volume(tmp_path: Path, own: dict[str, Any]) -> None:
+    stage = Stage(tmp_path / "takes", volume=1.0)
+    stage.server._score = checked(Score, {"memory": "fake", "resolution": "block", **own})
+    with stage, stage.hand() as hand:
+        assert hand.welcome["values"]["/volume"] == 0.25

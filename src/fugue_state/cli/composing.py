@@ -289,6 +289,9 @@ def _render(
         told = {key: value for key, value in told.items() if key not in FINE}
     report(told, settings["as_json"])
     say(f"listen to {out}; look at {settings['film'] or portrait}")
+    if not piece.score.master.normalize:
+        level, wanted = measured.loudness_lufs, piece.score.master.loudness_lufs
+        say(f"the level is as played, {level:g} LUFS; normalize = true under [master] would make it {wanted:g} LUFS")
     if settings["film"] is None:
         say(f"next: fugue film {typed(out)}")
 

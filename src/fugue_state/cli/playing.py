@@ -69,6 +69,7 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
     kind_of=click.Choice(get_args(LiveQualityName)),
     about="Quality of the sound; draft costs less.",
 )
+@option(LiveConfig, "volume", about="Volume to start with: 1 is 0 dB, 0.5 is -6 dB. A score or take may set its own.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) -> None:
     """Play a MODEL (a memory's name, checkpoint or run folder) or a SCORE live, from a page, by MIDI and OSC.

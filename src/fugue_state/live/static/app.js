@@ -6,6 +6,7 @@ import { decode, encode } from "./bytes.js";
 import { Cells } from "./cells.js";
 import { Control } from "./control.js";
 import { Controls, fill, rove } from "./controls.js";
+import { Drawer } from "./drawer.js";
 import { Faders } from "./faders.js";
 import { Grid } from "./grid.js";
 import { KEYS, listen } from "./keys.js";
@@ -50,6 +51,7 @@ const log = new Log($("#log"));
 const notices = new Notices($("#notice"));
 const banks = new Banks($("#banks"), controls, () => Number($("#morph input").value));
 const midi = new Midi(controls, banks);
+const drawer = new Drawer($("#hands"), $("#drawer button"));
 const table = new Table($("#table"), (unit, kind) => {
   const forget = cells.now(unit) > 0;
   stroke([unit], kind === "freeze" ? "freeze" : forget ? "forget" : "recall", 1, !cells.frozen[unit]);
@@ -629,4 +631,4 @@ greet();
 requestAnimationFrame(tick);
 
 /** For the console, and for tests that listen to the sound. */
-Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, banks, midi, log, cells: () => cells } });
+Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, banks, midi, log, drawer, cells: () => cells } });

@@ -263,6 +263,44 @@ def test_sound_waits_for_a_press_and_then_plays(page: Page, form: Format, monkey
     page.until(lambda: page.loudness() < 0.001, "it still sounds")
 
 
+@pytest.mark.parametrize("way", ["button", "key", "replay"])
+def test_whatever_starts_to_play_opens_the_sound(page: Page, way: str) -> None:
+    if way == "replay":
+        with page.stage.hand() as hand:
+            hand.done("/rec/start")
+            hand.done("/play", 1)
+            hand.until("stats")
+            hand.keep()
+            hand.done("/play", 0)
+    page.open()
+    assert page.find("#veil").is_displayed()
+    if way == "key":
+        page.keys(Keys.SPACE)
+    elif way == "button":
+        page.click("[data-path='/play']")
+    else:
+        page.click("#takes-open")
+        page.click("[data-path='/replay']")
+    page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
+    assert page.asked("/replay" if way == "replay" else "/play")
+    assert not page.find("#veil").is_displayed()
+    if way != "replay":  # the take is shorter than a look at it
+        page.until(lambda: page.loudness() > 0.05)
+
+
+def test_what_the_browser_lets_nobody_hear_does_not_play(page: Page) -> None:
+    page.open()
+    page.run("fugue.controls.toggle('/play', 'midi')")  # which is no press to the browser
+    page.until(lambda: "keeps sound back" in page.text("#notice"))
+    page.run("fugue.controls.set('/replay', ['take-001'])")
+    assert page.sets == []
+    assert page.find("[data-path='/play']").get_attribute("aria-pressed") == "false"
+    page.click("#watch")  # who wants no sound here may play all the same
+    page.run("fugue.controls.toggle('/play', 'midi')")
+    assert page.asked("/play") == 1
+    assert not page.run("return Boolean(fugue.sound.node)")
+
+
 def test_a_press_while_the_memory_loads_is_not_lost(browser: Chrome, tmp_path: Path) -> None:
     ready = threading.Event()
     here = house(LAYERS)
@@ -1036,6 +1074,7 @@ def test_a_pedal_that_is_let_go_without_a_connection_does_not_stay_down(page: Pa
 
 def test_what_was_under_way_when_the_connection_broke_is_not_sent_again(page: Page) -> None:
     page.open()
+    page.click("#watch")  # so that Play does not wait for the sound
     page.stage.session.deaf = True
     page.run("for (const [path, ...args] of [['/bank/3/store'], ['/mark', 'here'], ['/play', 1], "
              "['/layer/2/forget', 0.5]]) fugue.controls.set(path, args)")  # fmt: skip

@@ -67,6 +67,7 @@ let latency = 0; // samples, of the server
 let state = "reconnecting";
 let warned = false; // that the browser keeps nothing
 let pressed = false; // before there was a memory to play
+let silent = false; // without sound on this page, by choice
 let recording = false;
 let hinted = -HINT_MS;
 let memory = ""; // by its name
@@ -273,7 +274,7 @@ async function open() {
     }
     $("#start-note").textContent = "The browser keeps sound back until you press the button.";
   } catch (error) {
-    $("#start-note").textContent = `Sound cannot be opened: ${error.message}`;
+    $("#start-note").textContent = `Sound cannot be opened: ${error.message}.`;
   }
   return false;
 }
@@ -281,6 +282,17 @@ async function open() {
 async function start() {
   if (await open()) begin();
 }
+
+/** Whatever starts to play waits until this page can be heard, or is refused; who only watches has chosen silence. */
+controls.allows = (path, args, by) => {
+  const starts = ["/play", "/replay"].includes(path) && args[0];
+  if (!starts || sound.node || silent || !control.open) return true;
+  open().then((opened) => {
+    if (opened) controls.set(path, args, by);
+    else note(`${$("#start-note").textContent} Nothing plays yet.`, "warning");
+  });
+  return false;
+};
 
 ofBrowser.addEventListener("refused", sayWhatIsNotKept);
 sound.addEventListener("change", () => {
@@ -335,7 +347,10 @@ listen({
 });
 
 $("#start").addEventListener("click", start);
-$("#watch").addEventListener("click", () => ($("#veil").hidden = true));
+$("#watch").addEventListener("click", () => {
+  silent = true;
+  $("#veil").hidden = true;
+});
 $("#record").addEventListener("click", record);
 $("#mark").addEventListener("click", mark);
 $("#log-save").addEventListener("click", () => log.save());

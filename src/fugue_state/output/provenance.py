@@ -28,6 +28,7 @@ KEYS: dict[str, type] = {
     "score": dict,
 }  # the minimum for making a piece again
 MEASURED = "measured"  # stored only in the file beside it
+START = "start"  # the sample of a take at which its file starts, if that is not the first
 
 
 def provenance(score: Score, memory: Memory, folder: Path | None = None) -> dict[str, Any]:

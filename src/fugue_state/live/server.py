@@ -36,6 +36,7 @@ from fugue_state.live.programme import House
 from fugue_state.live.protocol import RefusedError, read_audio, write
 from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query
 from fugue_state.live.session import Session
+from fugue_state.look import cell
 from fugue_state.look.theme import FONTS, Theme, find_theme
 from fugue_state.score.model import Score
 
@@ -65,6 +66,7 @@ class Pages:
             Route(f"{ROOT}/{{path:path}}", self._osc),
             Route("/takes/{name}", self._take),
             Route("/static/theme.css", self._colours),
+            Route("/static/cell.js", self._numbers),
             Mount("/static/fonts", StaticFiles(directory=self._folder / FONTS)),
             Mount("/static", StaticFiles(directory=self._folder / STATIC, check_dir=False)),
             WebSocketRoute("/ws/control", self._control),
@@ -103,6 +105,9 @@ class Pages:
 
     async def _colours(self, _: Request) -> Response:
         return Response(stylesheet(self._theme), media_type="text/css")
+
+    async def _numbers(self, _: Request) -> Response:
+        return Response(cell.script(), media_type="text/javascript")
 
     async def _control(self, socket: WebSocket) -> None:
         await socket.accept()

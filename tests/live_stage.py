@@ -19,6 +19,7 @@ from websockets.sync.client import ClientConnection, connect
 from fugue_state.config import LiveConfig
 from fugue_state.errors import CheckpointError, OutputError
 from fugue_state.live.clients import Client
+from fugue_state.live.osc import osc_socket
 from fugue_state.live.programme import House
 from fugue_state.live.protocol import read_audio_block
 from fugue_state.live.server import Server, bound
@@ -163,12 +164,21 @@ class Stage:
     ) -> None:
         takes.mkdir(exist_ok=True)
         self._waits = waits
-        defaults = {"port": 0, "osc": False, "takes": str(takes), "buffer_ms": 500.0, "behind": 100.0, "sync_s": 0.05}
+        defaults = {
+            "port": 0,
+            "osc": False,
+            "takes": str(takes),
+            "buffer_ms": 500.0,
+            "behind": 100.0,
+            "sync_s": 0.05,
+            "volume": 0.25,
+        }
         self.config = LiveConfig.model_validate(defaults | settings)
         self.session = Noted(self.config, house)
         self._listening = bound("127.0.0.1", self.config.port)
         self.port = self._listening.getsockname()[1]
-        self.server = Server(self.session, Score(memory="fake"), token)
+        self._osc = osc_socket(self.config.osc_host, self.config.osc_port) if self.config.osc else None
+        self.server = Server(self.session, Score(memory="fake"), token, osc=self._osc)
         self._thread = threading.Thread(target=lambda: self.server.run(sockets=[self._listening]), daemon=True)
 
     @property
@@ -198,6 +208,8 @@ class Stage:
         self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
         self._listening.close()
+        if self._osc is not None:
+            self._osc.close()
 
     def kill(self) -> None:
         """End like a process that is killed: all sockets are cut, nobody is told."""

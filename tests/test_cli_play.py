@@ -32,7 +32,7 @@ def taken_port() -> Iterator[int]:
         (["--port", "70000"], "port: "),
         (["--quality", "final"], "'final' is not one of 'draft', 'live'"),
         (["--host", "203.0.113.7", "--port", "0"], "203.0.113.7:0 cannot be used"),
-        (["--takes", "taken.txt"], "is a file"),
+        (["--takes", "taken.txt", "--port", "0", "--no-osc"], "is a file"),
     ],
 )
 def test_what_cannot_be_played_is_one_line(
@@ -46,11 +46,29 @@ def test_what_cannot_be_played_is_one_line(
     assert "Traceback" not in result.output
 
 
-def test_a_port_that_is_taken_is_one_line(tmp_path: Path, tiny_path: Path, taken_port: int) -> None:
-    words = ["play", str(tiny_path), "--port", str(taken_port), "--takes", str(tmp_path / "takes")]
-    result = CliRunner().invoke(main, words)
+@pytest.mark.parametrize("osc", [False, True])
+def test_what_cannot_be_bound_is_said_before_anything_is_printed_or_made(
+    osc: bool, tmp_path: Path, tiny_path: Path, taken_port: int
+) -> None:
+    takes = tmp_path / "takes"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        ports = ["--port", "0", "--osc-port", str(taken.getsockname()[1])] if osc else ["--port", str(taken_port)]
+        result = CliRunner().invoke(main, ["play", str(tiny_path), *ports, "--takes", str(takes)])
     assert result.exit_code == 2
-    assert "choose another --port" in result.stderr.strip().splitlines()[-1]
+    assert result.stdout == ""
+    [line] = result.stderr.strip().splitlines()
+    assert ("choose another --osc-port" if osc else "choose another --port") in line
+    assert not takes.exists()
+
+
+def test_a_score_that_cannot_be_played_leaves_no_empty_folder(tmp_path: Path, tiny_path: Path) -> None:
+    score = tmp_path / "piece.toml"
+    score.write_text(f'memory = "{tiny_path}"\n[[voices]]\nchords = ["H"]\n', encoding="utf-8")
+    takes = tmp_path / "takes"
+    words = ["play", str(score), "--port", "0", "--no-osc", "--takes", str(takes)]
+    assert CliRunner().invoke(main, words).exit_code == 2
+    assert not takes.exists()
 
 
 def test_the_address_says_the_token_only_where_it_is_needed() -> None:

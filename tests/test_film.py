@@ -19,6 +19,7 @@ from PIL import Image
 from fugue_state.cli import main
 from fugue_state.config import FILM_SIZES, FilmConfig, ModelConfig
 from fugue_state.errors import AudioError, InputError, OutputError
+from fugue_state.look.cell import STEPS
 from fugue_state.look.planes import Planes, width_of
 from fugue_state.look.theme import find_theme, rgb
 from fugue_state.memory.memory import Memory
@@ -26,7 +27,7 @@ from fugue_state.output.provenance import read_provenance, reopened
 from fugue_state.output.render import render
 from fugue_state.picture import cells as cells_module
 from fugue_state.picture import film as film_module
-from fugue_state.picture.cells import STEPS, Cells, Shapes, block
+from fugue_state.picture.cells import Cells, Shapes, block
 from fugue_state.picture.film import film, still
 from fugue_state.picture.frame_layout import Box, UnitGrid, edges, lay_out
 from fugue_state.picture.frames import Frames, Strip, _whole

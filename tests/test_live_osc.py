@@ -206,13 +206,17 @@ def test_every_address_is_described(stage: Stage) -> None:
     assert httpx.get(f"{stage.http}/osc?HOST_INFO").json()["OSC_PORT"] == stage.config.osc_port
 
 
-def test_a_port_that_is_taken_is_named(tmp_path: Path) -> None:
+def test_a_port_that_is_taken_is_named() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
         taken.bind(("127.0.0.1", 0))
-        stage = Stage(tmp_path / "takes", osc=True, osc_port=taken.getsockname()[1])
-        with stage:
-            wait_for(lambda: not stage.server.started or stage.server.should_exit)
-    assert "choose another --osc-port" in str(stage.server.problems[0])
+        with pytest.raises(InputError, match=r"OSC cannot be heard at 127\.0\.0\.1:.* choose another --osc-port"):
+            osc_of.osc_socket("127.0.0.1", taken.getsockname()[1])
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-host.invalid", "a" * 70 + ".example"])
+def test_osc_at_a_host_that_is_none_is_one_line(host: str) -> None:
+    with pytest.raises(InputError, match="OSC cannot be heard"):
+        osc_of.osc_socket(host, 0)
 
 
 def sets_of(stage: Stage, count: int) -> list[tuple[str, list[Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import gzip
+import json
 import os
 import shutil
 import signal
@@ -28,7 +29,7 @@ from filelock import FileLock
 
 from fugue_state.cli import main
 from fugue_state.config import LiveConfig, MelSpec
-from fugue_state.engine.performance import Performance
+from fugue_state.engine.performance import Performance, played
 from fugue_state.errors import InputError, OutputError
 from fugue_state.limits import TAKE_WAITING
 from fugue_state.live import recorder as recorders
@@ -42,9 +43,11 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.output.provenance import read_provenance
+from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log
 from fugue_state.score.model import Forgetting, Score
 from fugue_state.score.text import dump_score, load_score
+from fugue_state.settings import checked
 
 from .fake_performance import FakePerformance
 from .live_stage import HOUSE, PATIENCE_S, Ear, Hand, Stage, wait_for
@@ -479,6 +482,7 @@ def test_a_recorder_that_fails_keeps_what_it_has_and_lets_go(stage: Stage, monke
     with stage.hand() as hand:
         hand.done("/rec/start")
         hand.done("/play", 1)
+        hand.seen("event", what="take", did="recording")
         hand.until("stats")
         recorder = stage.session.tapes.recorder
         assert recorder is not None
@@ -831,7 +835,8 @@ def test_ctrl_c_keeps_the_take(tmp_path: Path, tiny_path: Path) -> None:
         assert process.stderr.read().strip() == "ended"
     score = load_score(tmp_path / "takes" / "take-001.toml")
     # A busy machine rests, or steps its quality down.
-    assert [change.path for change in score.changes if change.path not in {REST, QUALITY}] == ["/play", "/forget"]
+    done = [change.path for change in score.changes if change.path not in {REST, QUALITY}]
+    assert done == ["/volume", "/play", "/forget"]
     assert len(recorded(tmp_path / "takes" / "take-001.toml")) == score.samples
 
 
@@ -846,3 +851,95 @@ def refuse_with(held: str) -> None:
 def test_what_an_error_aside_says_is_not_lost(held: str) -> None:
     with pytest.raises(InputError, match="seed: must be a number"):
         aside(refuse_with, held)
+
+
+def test_the_volume_to_start_with_is_in_every_take(
+    tmp_path: Path, tiny_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def perform(score: Score, memory: Any) -> Any:
+        plain = {"order": "random", "pace": "linear", "to": 0.0}
+        return Performance(score.model_copy(update={"forgetting": Forgetting(**plain), "quality": "live"}), memory)
+
+    house = House((str(tiny_path),), lambda _: Memory.load(tiny_path), perform)
+    with Stage(tmp_path / "takes", house, volume=LiveConfig().volume) as stage, stage.hand() as hand:
+        assert hand.welcome["values"]["/volume"] == 1.0
+        hand.done("/rec/start")
+        hand.done("/play", 1)
+        hand.until("stats")
+        hand.keep()
+    take = tmp_path / "takes" / "take-001.toml"
+    first = load_score(take).changes[0]
+    assert (first.at, first.path, first.value) == (0.0, "/volume", 1.0)
+    take.write_text(take.read_text().replace('memory = "fake"', f'memory = "{tiny_path}"'))
+    score = load_score(take)
+    again = np.concatenate([one.samples for one in played(Piece(score, Memory.load(tiny_path)))])[: score.samples]
+    beside = tmp_path / "again.flac"
+    soundfile.write(beside, again, 44_100, "PCM_24")
+    np.testing.assert_array_equal(soundfile.read(beside, dtype="int32")[0], recorded(take))
+
+
+@pytest.fixture
+def late(tmp_path: Path, tiny_path: Path) -> Path:
+    """Return a take of a real memory, recorded some time after it began to play."""
+
+    def perform(score: Score, memory: Any) -> Any:
+        plain = {"order": "random", "pace": "linear", "to": 0.0}
+        return Performance(score.model_copy(update={"forgetting": Forgetting(**plain), "quality": "live"}), memory)
+
+    house = House((str(tiny_path),), lambda _: Memory.load(tiny_path), perform)
+    with Stage(tmp_path / "takes", house) as stage, stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.until("stats")
+        hand.done("/forget", 0.25)
+        hand.until("stats")
+        hand.done("/rec/start")
+        hand.seen("event", what="take", did="recording")
+        hand.until("stats")
+        hand.keep()
+    return tmp_path / "takes" / "take-001.toml"
+
+
+def test_a_render_may_start_where_the_recording_began(late: Path, tiny_path: Path) -> None:
+    score = load_score(late)
+    assert score.recorded_from_s is not None
+    assert score.recorded_from_s > 0.5
+    words = ["render", str(late), "-m", str(tiny_path), "-o"]
+    whole, part = late.with_name("whole.wav"), late.with_name("part.wav")
+    for more in ([str(whole)], [str(part), "--from-record"]):
+        done = CliRunner().invoke(main, [*words, *more])
+        assert done.exit_code == 0, done.output
+    assert "fugue film" not in done.stderr
+    heard = soundfile.read(part, dtype="int32")[0]
+    np.testing.assert_array_equal(heard, soundfile.read(whole, dtype="int32")[0][-len(heard) :])
+    np.testing.assert_allclose(heard, recorded(late), atol=256)  # both are rounded to 24 bits, each in its way
+    assert len(heard) == score.samples - round(score.recorded_from_s * 44_100)
+    assert json.loads(part.with_suffix(".json").read_text())["measured"]["duration_s"] == round(len(heard) / 44_100, 3)
+    assert part.with_suffix(".png").is_file()
+    filmed = CliRunner().invoke(main, ["film", str(part), "-m", str(tiny_path)])
+    assert filmed.exit_code == 2
+    assert "render the take without --from-record" in filmed.stderr
+    never = CliRunner().invoke(main, [*words, str(late.with_name("b.wav")), "--from-record", "--film", "b.mp4"])
+    assert never.exit_code == 2
+    assert "does not go with --film" in never.stderr
+
+
+def test_what_was_not_recorded_cannot_start_there(tmp_path: Path, tiny_path: Path) -> None:
+    score = tmp_path / "piece.toml"
+    score.write_text(f'memory = "{tiny_path}"\n', encoding="utf-8")
+    done = CliRunner().invoke(main, ["render", str(score), "-o", str(tmp_path / "a.wav"), "--from-record"])
+    assert done.exit_code == 2
+    assert "says where its recording began" in done.stderr
+    assert not list(tmp_path.glob("a.*"))
+    for wrong in ({"recorded_from_s": 1.0}, {"recorded_from_s": 3.0, "played_s": 3.0, "resolution": "block"}):
+        with pytest.raises(InputError, match="recorded_from_s"):
+            checked(Score, wrong)
+
+
+@pytest.mark.parametrize("own", [{"played_s": 1.0}, {"changes": [{"at": 0.5, "path": "/volume", "value": 0.5}]}])
+def test_a_take_that_is_played_on_keeps_its_volume(tmp_path: Path, own: dict[str, Any]) -> None:
+    stage = Stage(tmp_path / "takes", volume=1.0)
+    stage.server._score = checked(Score, {"memory": "fake", "resolution": "block", **own})
+    with stage, stage.hand() as hand:
+        assert hand.welcome["values"]["/volume"] == 0.25

@@ -99,7 +99,8 @@ class Page:
         return [int(unit) for unit in np.flatnonzero(self.performance.brushed == 0)]
 
     def resize(self, width: int = WIDTH, height: int = HEIGHT) -> None:
-        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        phone = min(width, height) < 500  # whose scroll bars take no room
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": phone}
         self.browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
 
     def open(self, query: str = "", width: int = WIDTH, height: int = HEIGHT) -> None:
@@ -260,6 +261,44 @@ def test_sound_waits_for_a_press_and_then_plays(page: Page, form: Format, monkey
     page.keys(Keys.ESCAPE)
     page.until(lambda: page.text("#state") == "armed")
     page.until(lambda: page.loudness() < 0.001, "it still sounds")
+
+
+@pytest.mark.parametrize("way", ["button", "key", "replay"])
+def test_whatever_starts_to_play_opens_the_sound(page: Page, way: str) -> None:
+    if way == "replay":
+        with page.stage.hand() as hand:
+            hand.done("/rec/start")
+            hand.done("/play", 1)
+            hand.until("stats")
+            hand.keep()
+            hand.done("/play", 0)
+    page.open()
+    assert page.find("#veil").is_displayed()
+    if way == "key":
+        page.keys(Keys.SPACE)
+    elif way == "button":
+        page.click("[data-path='/play']")
+    else:
+        page.click("#takes-open")
+        page.click("[data-path='/replay']")
+    page.until(lambda: page.run("return Boolean(fugue.sound.node)"))
+    assert page.asked("/replay" if way == "replay" else "/play")
+    assert not page.find("#veil").is_displayed()
+    if way != "replay":  # the take is shorter than a look at it
+        page.until(lambda: page.loudness() > 0.05)
+
+
+def test_what_the_browser_lets_nobody_hear_does_not_play(page: Page) -> None:
+    page.open()
+    page.run("fugue.controls.toggle('/play', 'midi')")  # which is no press to the browser
+    page.until(lambda: "keeps sound back" in page.text("#notice"))
+    page.run("fugue.controls.set('/replay', ['take-001'])")
+    assert page.sets == []
+    assert page.find("[data-path='/play']").get_attribute("aria-pressed") == "false"
+    page.click("#watch")  # who wants no sound here may play all the same
+    page.run("fugue.controls.toggle('/play', 'midi')")
+    assert page.asked("/play") == 1
+    assert not page.run("return Boolean(fugue.sound.node)")
 
 
 def test_a_press_while_the_memory_loads_is_not_lost(browser: Chrome, tmp_path: Path) -> None:
@@ -751,7 +790,7 @@ def test_the_table_does_what_the_grid_does(page: Page) -> None:
     page.until(lambda: rows[2].text.split()[1:3] == ["0", "%"])
 
 
-@pytest.mark.parametrize(("width", "height"), [(1280, 800), (768, 1024), (360, 740)])
+@pytest.mark.parametrize(("width", "height"), [(1280, 800), (768, 1024), (390, 844), (360, 740), (640, 360)])
 def test_nothing_is_cut_off(page: Page, width: int, height: int) -> None:
     page.open("", width, height)
     wide, high = page.run("const all = document.scrollingElement; return [all.scrollWidth, all.scrollHeight]")
@@ -762,6 +801,103 @@ def test_nothing_is_cut_off(page: Page, width: int, height: int) -> None:
                        "one.checkVisibility() && one.getBoundingClientRect().right > innerWidth + 1)"
                        ".map((one) => one.outerHTML)")  # fmt: skip
     assert outside == []
+
+
+PHONES = [(360, 740), (390, 844), (640, 360)]
+# What a finger cannot hit, of what is there to be pressed or moved.
+SMALL_TARGETS = """
+    return [...document.querySelectorAll('button, input, select, a')].filter((one) => one.checkVisibility())
+      .filter((one) => one.type !== 'checkbox' && !one.closest('[hidden]'))
+      .map((one) => [one.getBoundingClientRect(), one.outerHTML.slice(0, 90)])
+      .filter(([{ width, height }]) => Math.min(width, height) < 40).map(([{ width, height }, what]) =>
+        `${width.toFixed(1)} x ${height.toFixed(1)}: ${what}`);
+"""
+# Choices of the orders that are wider than their menus.
+CUT_ORDERS = """
+    const pen = document.createElement('canvas').getContext('2d');
+    return [...document.querySelectorAll('select.order')].flatMap((menu) => {
+      const style = getComputedStyle(menu);
+      pen.font = `${style.fontWeight} ${style.fontSize} ${style.fontFamily}`;
+      const room = menu.clientWidth - parseFloat(style.paddingLeft) - parseFloat(style.paddingRight);
+      return [...menu.options].map((one) => one.text).filter((text) => pen.measureText(text).width > room);
+    });
+"""
+# How far the text of each fader's name is from what is beside it.
+BESIDE_NAMES = """
+    return [...document.querySelectorAll('.fader')].map((fader) => {
+      const words = document.createRange();
+      words.selectNodeContents(fader.querySelector('.name'));
+      return fader.querySelector('input').getBoundingClientRect().left - words.getBoundingClientRect().right;
+    });
+"""
+
+
+@pytest.mark.parametrize(("width", "height"), PHONES)
+def test_a_phone_shows_the_grid_first_and_the_faders_in_a_drawer(page: Page, width: int, height: int) -> None:
+    page.open("", width, height)
+    wide = "return [document.documentElement.scrollWidth, innerWidth]"
+    assert page.run(wide) == [width, width]
+    top, bottom = page.run("const { top, bottom } = document.querySelector('#grid').getBoundingClientRect();"
+                           "return [top, bottom]")  # fmt: skip
+    assert top < 0.6 * height
+    assert bottom - top > 0.5 * height
+    assert not page.find("#faders").is_displayed()
+    button = page.find("#drawer button")
+    assert button.get_attribute("aria-expanded") == "false"
+    assert page.run(SMALL_TARGETS) == []
+    button.click()
+    assert button.get_attribute("aria-expanded") == "true"
+    assert page.run("return document.activeElement.dataset.path") == "/forget"
+    assert page.run(wide) == [width, width]
+    assert page.run(SMALL_TARGETS) == []
+    assert page.run(CUT_ORDERS) == []
+    assert min(page.run(BESIDE_NAMES)) > 4
+    page.find("[data-path='/layer/2/forget']").send_keys(Keys.END)
+    assert page.asked("/layer/2/forget") == 1
+    page.find("#drawer button").click()
+    assert not page.find("#faders").is_displayed()
+    assert page.run("return document.activeElement.textContent") == "Faders"
+
+
+def test_the_drawer_is_opened_and_closed_by_keys(page: Page) -> None:
+    page.open("", *PHONES[0])
+    page.run("document.querySelector('#drawer button').focus()")
+    page.keys(Keys.ENTER)
+    assert page.find("#faders").is_displayed()
+    page.keys(Keys.ARROW_UP)  # the focus is on the master fader
+    page.until(lambda: page.performance.values["/forget"] > 0)
+    page.keys(Keys.ESCAPE)
+    assert not page.find("#faders").is_displayed()
+    button = page.find("#drawer button")
+    assert button.get_attribute("aria-expanded") == "false"
+    assert page.run("return document.activeElement === arguments[0]", button)
+    assert "/hush" not in [path for path, _ in page.sets]
+    page.keys(Keys.ESCAPE)
+    assert page.asked("/hush") is None
+    button.click()
+    page.resize()  # wide: the faders stand where they always do
+    page.until(lambda: page.find("#drawer button").get_attribute("aria-expanded") == "false")
+    assert page.find("#faders").is_displayed()
+    assert not page.find("#drawer button").is_displayed()
+    assert page.run("return document.querySelector('.fader input').ariaOrientation") == "vertical"
+
+
+@pytest.mark.parametrize(("width", "height"), PHONES)
+def test_the_dialogs_fit_on_a_phone(page: Page, width: int, height: int) -> None:
+    page.start()
+    page.record()
+    page.resize(width, height)
+    for name in ("takes", "help", "midi", "table"):
+        page.run("document.querySelector(arguments[0]).click()", f"#{name}-open")
+        page.until(lambda: page.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width])
+        dialog = page.find(f"#{name}")
+        assert page.run("return arguments[0].scrollWidth <= arguments[0].clientWidth", dialog)
+        inside = page.run("return [...arguments[0].querySelectorAll('button, a, select')]"
+                          ".filter((one) => one.checkVisibility())"
+                          ".map((one) => one.getBoundingClientRect()).filter(({left, right, height, width}) =>"
+                          " left < 0 || right > innerWidth || height < 40 || width < 40).length", dialog)  # fmt: skip
+        assert inside == 0, name
+        page.run("arguments[0].close()", dialog)
 
 
 @pytest.mark.parametrize("layers", [LAYERS, {name: 2 * units for name, units in LAYERS.items()}])
@@ -938,6 +1074,7 @@ def test_a_pedal_that_is_let_go_without_a_connection_does_not_stay_down(page: Pa
 
 def test_what_was_under_way_when_the_connection_broke_is_not_sent_again(page: Page) -> None:
     page.open()
+    page.click("#watch")  # so that Play does not wait for the sound
     page.stage.session.deaf = True
     page.run("for (const [path, ...args] of [['/bank/3/store'], ['/mark', 'here'], ['/play', 1], "
              "['/layer/2/forget', 0.5]]) fugue.controls.set(path, args)")  # fmt: skip

@@ -552,6 +552,7 @@ def test_a_take_on_the_command_line(tmp_path: Path, tiny_path: Path) -> None:
     done = CliRunner().invoke(main, words)
     assert done.exit_code == 0, done.output
     assert np.array_equal(soundfile.read(tmp_path / "a.wav", dtype="float32")[0], heard)
+    assert "LUFS; normalize = true under [master] would make it -18 LUFS" in done.stderr
     done = CliRunner().invoke(main, [*words, "--force", "--stems"])
     assert done.exit_code == 2
     assert "no stems" in done.output

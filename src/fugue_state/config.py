@@ -49,7 +49,7 @@ MEAN_LATENTS = 256  # latents over which mean activations are taken, divided amo
 HELD_LUFS = -20.0  # the loudness at which chords are held: about that of a memory's intact chords
 GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
 # Live playing.
-PLAYED_VOLUME = 0.25  # -12 dB at the start, to leave headroom
+PLAYED_VOLUME = 0.25  # -12 dB, of a performance or take that sets none: older takes rely on it
 HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memory
 LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
 # Frequency regions in which a unit is heard: below, between and above the borders.
@@ -495,6 +495,8 @@ class LiveConfig(Settings):
     buffer_ms: float = Field(default=BUFFERS_MS["live"], ge=20, le=2000)
     takes: str = "takes"
     quality: LiveQualityName = "live"
+    # 0 dB at the start: a voice that plays intact chords has about -23 LUFS; the limiter makes room for more voices.
+    volume: float = Field(default=1.0, ge=0, le=1)
     # Per client: messages per second, and how many more in a burst.
     messages_per_s: float = Field(default=1000.0, gt=0)
     messages_at_once: float = Field(default=2000.0, ge=1)

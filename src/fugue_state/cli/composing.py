@@ -313,7 +313,8 @@ def _render(
 
     get_ready()
     with told_how_to_go_on(out):
-        measured = render(piece, out, then=picture, track=tracked, **kept)
+        late = settings.get("from_record", False)
+        measured = render(piece, out, from_record=late, then=picture, track=tracked, **kept)
     if over:
         say(f"{out} was whole already; only {part_folder(out)} was left over")
     told = asdict(measured) | {"portrait": str(portrait), "how": str(files.recipe)}
@@ -321,7 +322,10 @@ def _render(
         told = {key: value for key, value in told.items() if key not in FINE}
     report(told, settings["as_json"])
     say(f"listen to {out}; look at {settings['film'] or portrait}")
-    if settings["film"] is None:
+    if not piece.score.master.normalize:
+        level, wanted = measured.loudness_lufs, piece.score.master.loudness_lufs
+        say(f"the level is as played, {level:g} LUFS; normalize = true under [master] would make it {wanted:g} LUFS")
+    if settings["film"] is None and not late:
         say(f"next: fugue film {typed(out)}")
 
 
@@ -423,16 +427,19 @@ def told_how_to_go_on(out: Path) -> Iterator[None]:
         "fugue render forget-and-recall -o recall.wav",
         "fugue render piece.toml -o sketch.wav --quality draft",
         "fugue render night.toml -o night.flac --resume",
+        "fugue render takes/take-001.toml -o take.wav --from-record",
     ),
 )
 @click.argument("score", type=SCORE_PATH)
 @of_another_memory
 @click.option("--quality", type=click.Choice(get_args(QualityName)), help="Use this quality instead of the score's.")
+@click.option("--from-record", is_flag=True, help="Start the file of a take where its recording began.")
 @rendering
 def render_score(
     score: Path,
     model: str | None,
     quality: QualityName | None,
+    from_record: bool,
     out: Path,
     portrait: Path | None,
     **settings: Any,
@@ -444,7 +451,18 @@ def render_score(
     """
     portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     written = _instead(score, memory=model, quality=quality)
-    _render(written, out, portrait, settings, of=score, named=model is not None)
+    if from_record:
+        _check_from_record(written, settings)
+    _render(written, out, portrait, settings | {"from_record": from_record}, of=score, named=model is not None)
+
+
+def _check_from_record(score: Score, settings: dict[str, Any]) -> None:
+    """Refuse, before any work, a score that was not recorded, and a film, which shows a take as a whole."""
+    from fugue_state.output.render import recorded_from
+
+    recorded_from(score)
+    if settings["film"] is not None or settings["poster"] is not None:
+        raise InputError("--from-record does not go with --film or --poster, which show a take as a whole")
 
 
 @click.group("score")

@@ -71,6 +71,7 @@ SWITCH_S = 5e-5  # how long another thread may keep the clock's waiting, each ti
     kind_of=click.Choice(get_args(LiveQualityName)),
     about="Quality of the sound; draft costs less.",
 )
+@option(LiveConfig, "volume", about="Volume to start with: 1 is 0 dB, 0.5 is -6 dB. A score or take may set its own.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) -> None:
     """Play a MODEL (a memory's name, checkpoint or run folder) or a SCORE live, from a page, by MIDI and OSC.
@@ -79,7 +80,6 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
 
     Ctrl-C ends it and keeps the take that is being recorded.
     """
-    from fugue_state.files import output_folder
     from fugue_state.live.guard import is_local
     from fugue_state.live.server import play
 
@@ -88,11 +88,10 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     check_used(config.osc, "with --no-osc", "osc_port", "osc_host")
     score = _score(what, config.quality)
     house = _house(score.memory)
-    output_folder(config.takes)
-    if config.osc and not is_local(config.osc_host):
-        note("OSC knows no token: whoever reaches its port plays along")
 
     def tell(addresses: Sequence[str]) -> None:
+        if config.osc and not is_local(config.osc_host):
+            note("OSC knows no token: whoever reaches its port plays along")
         say(f"play {score.memory} at {addresses[0]} (Ctrl-C ends)")
         for other in addresses[1:]:
             say(f"also at {other}")

@@ -122,7 +122,8 @@ class Performance:
         """The score that is played, and the memory it is made for, without changes."""
         memory = self._player.piece.memory
         made_for = MadeFor(sha256=memory.fingerprint, chords=memory.labels, layers=memory.layers)
-        return self._score.model_copy(update={"changes": (), "played_s": None, "made_for": made_for})
+        fresh = {"changes": (), "played_s": None, "recorded_from_s": None, "made_for": made_for}
+        return self._score.model_copy(update=fresh)
 
     @property
     def log(self) -> Log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -71,6 +72,23 @@ class Sender(Client):
         return True
 
 
+def osc_socket(host: str, port: int) -> socket.socket:
+    """Return a socket that receives OSC; InputError if the port is taken or the address not this machine's."""
+    try:
+        named = socket.getaddrinfo(host.removeprefix("[").removesuffix("]"), port, type=socket.SOCK_DGRAM)
+        kind, form, protocol, _, address = named[0]
+        listening = socket.socket(kind, form, protocol)
+        try:
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
+    except (OSError, UnicodeError) as error:  # a name whose parts are too long is no OSError
+        why = getattr(error, "strerror", None) or "no machine's name"
+        raise InputError(f"OSC cannot be heard at {host}:{port} ({why}); choose another --osc-port") from None
+    return listening
+
+
 class OscDoor(asyncio.DatagramProtocol):
     """Hears OSC and follows it as a client of the session."""
 
@@ -83,17 +101,10 @@ class OscDoor(asyncio.DatagramProtocol):
         self._is_full = False
 
     @classmethod
-    async def open(cls, session: Session) -> Self:
-        """Listen at the port of the session's settings; InputError if it is taken."""
-        config = session.config
-        host = config.osc_host.removeprefix("[").removesuffix("]")
-        try:
-            _, door = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: cls(session), (host, config.osc_port)
-            )
-        except (OSError, UnicodeError) as error:
-            where, why = f"{config.osc_host}:{config.osc_port}", getattr(error, "strerror", None) or "no machine's name"
-            raise InputError(f"OSC cannot be heard at {where} ({why}); choose another --osc-port") from None
+    async def open(cls, session: Session, listening: socket.socket) -> Self:
+        """Hear what comes to a socket."""
+        loop = asyncio.get_running_loop()
+        _, door = await loop.create_datagram_endpoint(lambda: cls(session), sock=listening)
         session.people.followers.append(door.follow)
         return door
 

@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 from types import FrameType
@@ -24,17 +24,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
 from fugue_state.errors import LONGEST_SHOWN, InputError, counted
+from fugue_state.files import output_folder
 from fugue_state.limits import CONNECTIONS, EACH_TURN, IDLE_S, LISTENERS, PAUSE_S
 from fugue_state.live import takes
 from fugue_state.live.addresses import ROOT
 from fugue_state.live.clients import Bucket, Listener
 from fugue_state.live.connections import LOG, Connection, SaidOnce, Socket, troubled
 from fugue_state.live.guard import CLOSED, Guard, Origin, address, is_local
-from fugue_state.live.osc import OscDoor
+from fugue_state.live.osc import OscDoor, osc_socket
 from fugue_state.live.programme import House
 from fugue_state.live.protocol import RefusedError, read_audio, write
 from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query
 from fugue_state.live.session import Session
+from fugue_state.look import cell
 from fugue_state.look.theme import FONTS, Theme, find_theme
 from fugue_state.score.model import Score
 
@@ -64,6 +66,7 @@ class Pages:
             Route(f"{ROOT}/{{path:path}}", self._osc),
             Route("/takes/{name}", self._take),
             Route("/static/theme.css", self._colours),
+            Route("/static/cell.js", self._numbers),
             Mount("/static/fonts", StaticFiles(directory=self._folder / FONTS)),
             Mount("/static", StaticFiles(directory=self._folder / STATIC, check_dir=False)),
             WebSocketRoute("/ws/control", self._control),
@@ -102,6 +105,9 @@ class Pages:
 
     async def _colours(self, _: Request) -> Response:
         return Response(stylesheet(self._theme), media_type="text/css")
+
+    async def _numbers(self, _: Request) -> Response:
+        return Response(cell.script(), media_type="text/javascript")
 
     async def _control(self, socket: WebSocket) -> None:
         await socket.accept()
@@ -203,10 +209,18 @@ def stylesheet(theme: Theme) -> str:
 class Server(uvicorn.Server):
     """Serves a session: opens it while it already answers, and closes it before the sockets.
 
-    `problems` are what kept it from being opened; then it ends.
+    OSC comes to the socket `osc`, if there is one. `problems` are what kept the session from being opened; then the
+    server ends.
     """
 
-    def __init__(self, session: Session, score: Score, token: str | None, origins: Sequence[Origin] = ()) -> None:
+    def __init__(
+        self,
+        session: Session,
+        score: Score,
+        token: str | None,
+        origins: Sequence[Origin] = (),
+        osc: socket.socket | None = None,
+    ) -> None:
         app = Starlette(routes=Pages(session, find_theme(), self._osc_port).routes(), lifespan=self._lifespan)
         super().__init__(
             uvicorn.Config(
@@ -224,7 +238,7 @@ class Server(uvicorn.Server):
             )
         )
         self.problems: list[BaseException] = []
-        self._session, self._score = session, score
+        self._session, self._score, self._osc = session, score, osc
         self._door: OscDoor | None = None
 
     @contextlib.asynccontextmanager
@@ -238,8 +252,8 @@ class Server(uvicorn.Server):
         log.removeFilter(said)
 
     async def _open(self) -> None:
-        if self._session.config.osc:
-            self._door = await OscDoor.open(self._session)
+        if self._osc is not None:
+            self._door = await OscDoor.open(self._session, self._osc)
         await asyncio.gather(self._session.open(self._score), self._session.recover())
 
     def _osc_port(self) -> int | None:
@@ -286,21 +300,37 @@ def bound(host: str, port: int) -> socket.socket:
     return listening
 
 
+@contextlib.contextmanager
+def _takes(folder: Path) -> Iterator[None]:
+    """Make sure that takes can be kept in a folder; if it is made for a session that fails, it goes again."""
+    was_there = folder.exists()
+    output_folder(folder)
+    try:
+        yield
+    except Exception:
+        if not was_there:
+            with contextlib.suppress(OSError):  # it holds takes
+                folder.rmdir()
+        raise
+
+
 def play(score: Score, config: LiveConfig, house: House, tell: Callable[[Sequence[str]], None]) -> None:
-    """Serve until Ctrl-C; `tell` is told the addresses of the page, the best one first.
+    """Serve until Ctrl-C; `tell` is told the addresses of the page, the best one first, once all ports are bound.
 
     Who comes by the network, or by a proxy at one of the origins of `config`, needs the token in them.
     Raises InputError for an address that cannot be used, or a score that cannot be played.
     """
     origins = [Origin.named(text) for text in config.origins]
     session = Session(config, house)
-    listening = bound(config.host, config.port)
     opened = not all(is_local(host) for host in (config.host, *(origin.name for origin in origins)))
     token = secrets.token_urlsafe(12) if opened else None
-    server = Server(session, score, token, origins)
-    port = listening.getsockname()[1]
-    tell([address(config.host, port, token, origin) for origin in (*origins, None)])
-    with listening:
+    with contextlib.ExitStack() as stack:
+        listening = stack.enter_context(bound(config.host, config.port))
+        osc = stack.enter_context(osc_socket(config.osc_host, config.osc_port)) if config.osc else None
+        stack.enter_context(_takes(Path(config.takes)))
+        port = listening.getsockname()[1]
+        server = Server(session, score, token, origins, osc)
+        tell([address(config.host, port, token, origin) for origin in (*origins, None)])
         server.run(sockets=[listening])
-    for error in server.problems:
-        raise error
+        for error in server.problems:
+            raise error

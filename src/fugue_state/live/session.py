@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fugue_state.config import LiveConfig
 from fugue_state.errors import why
@@ -27,6 +27,10 @@ from fugue_state.live.work import Work
 from fugue_state.score.model import Score
 from fugue_state.score.paths import find, written
 
+if TYPE_CHECKING:
+    from fugue_state.engine.performance import Performance  # takes long to import
+
+VOLUME = "/volume"
 GOODBYE_S = 1.0  # in which everyone should have heard that the server ends
 
 
@@ -57,11 +61,18 @@ class Session:
         self.work.open()
         memory = await asyncio.to_thread(self.house.load, score.memory)
         performance = await asyncio.to_thread(self.house.perform, score, memory)
+        self._set_volume(score, performance)
         hear, warn = self.work.on_loop(self._heard), self.work.on_loop(self.people.warn)
         player = BlockClock(performance, self.config, hear, warn)
         self.programme.open(Part.of(memory, performance, self.config), player)
         player.start()
         self.people.greet_early()
+
+    def _set_volume(self, score: Score, performance: Performance) -> None:
+        """Set the volume to start with, as a change that every take keeps; takes and scores that set it keep theirs."""
+        sets_own = score.played_s is not None or any(change.path == VOLUME for change in score.changes)
+        if not sets_own and performance.values[VOLUME] != self.config.volume:
+            performance.change(VOLUME, self.config.volume)
 
     async def recover(self) -> None:
         """Complete the takes that a killed server left, those that are there now."""

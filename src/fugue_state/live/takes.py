@@ -171,6 +171,8 @@ def finish(folder: Path) -> None:
         score = taken(base, chain(before, moved), until)
     except ValidationError as error:
         raise InputError(f"{folder / JOURNAL}: damaged ({first_problem(error, Change)[1]})") from None
+    if until > first["start"]:
+        score = score.model_copy(update={"recorded_from_s": first["start"] / rate})
     checked(Score, score.model_dump(mode="json"))  # what could not be read again would be lost
     target = folder.with_suffix("")
     if frames:

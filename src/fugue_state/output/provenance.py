@@ -29,6 +29,7 @@ KEYS: dict[str, type] = {
 }  # the minimum for making a piece again
 MADE_BY = f"{MAKER} {VERSION}"
 MEASURED = "measured"  # stored only in the file beside it
+START = "start"  # the sample of a take at which its file starts, if that is not the first
 
 
 def made_with(memory: Memory) -> dict[str, Any]:

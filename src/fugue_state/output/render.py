@@ -12,6 +12,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from copy import copy
 from dataclasses import asdict, dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,7 +46,7 @@ from fugue_state.output.part import (
     put_in_place,
     working,
 )
-from fugue_state.output.provenance import MEASURED, provenance, read_provenance, write_json
+from fugue_state.output.provenance import MEASURED, START, provenance, read_provenance, write_json
 from fugue_state.piece.conductor import block_of
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
@@ -80,6 +81,7 @@ def render(
     resume: bool = False,
     stems: bool = False,
     labels: bool = False,
+    from_record: bool = False,
     then: Callable[[], None] = lambda: None,
     track: Track = untracked,
     block_s: float = BLOCK_S,
@@ -99,11 +101,13 @@ def render(
     names), which add up to dry. A WAV has markers where chords and cues begin; with `labels`, so has NAME.txt.
 
     What was played live (`resolution = "block"`) is played again to the same samples, and keeps its level unless
-    `master.normalize` is set. It has no stems and cannot be resumed midway.
+    `master.normalize` is set. It has no stems and cannot be resumed midway. With `from_record` a take's file starts
+    where its recording began, with the samples that the whole has from there on.
 
-    Raises InputError before any work if the output cannot be written, or if the working folder of an interrupted
-    render exists (without `resume` or `force`), is missing (with `resume`), or belongs to a different render.
-    OutputError if the disk fills up, FugueError for samples that are NaN or infinite; then no file is left.
+    Raises InputError before any work if the output cannot be written, if `from_record` finds no recording, or if the
+    working folder of an interrupted render exists (without `resume` or `force`), is missing (with `resume`), or belongs
+    to a different render. OutputError if the disk fills up, FugueError for samples that are NaN or infinite; then no
+    file is left.
     """
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     block_s = asked.number("block_s", block_s, 0.0, LONGEST_BLOCK_S)
@@ -113,7 +117,8 @@ def render(
     names, rate = files.stems, score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
     live = score.resolution == "block"
-    how = provenance(score, memory, files.recipe.parent)
+    start = recorded_from(score) if from_record else 0
+    how = provenance(score, memory, files.recipe.parent) | ({START: start} if start else {})
     about = how | {"stems": list(names), "block": block}
     folder = part_folder(files.sounds[0])
     if resume and not force and is_over(files.sounds[0]):
@@ -131,13 +136,14 @@ def render(
             part.let_go()
             then()
             return _measured(files)
-        marked = markers(piece)
-        lufs = _record_live(piece, part, track) if live else _record(piece, part, block, track, stems=stems)
-        staged = files.within(folder)
-        meter, check = _master(part, lufs, lambda: _writers(staged, score, how, marked), score, block, track)
+        marked = [Marker(m.sample - start, m.label) for m in markers(piece) if m.sample >= start]
+        lufs = _record_live(piece, part, track, start) if live else _record(piece, part, block, track, stems=stems)
+        staged, frames = files.within(folder), score.samples - start
+        writers = partial(_writers, staged, score, how, marked, frames)
+        meter, check = _master(part, lufs, writers, score, frames, block, track)
         report = Report(
             path=str(files.sounds[0]),
-            duration_s=round(score.samples / rate, 3),
+            duration_s=round(frames / rate, 3),
             sample_rate_hz=rate,
             loudness_lufs=round(meter.integrated_lufs, 2),
             true_peak_dbtp=round(float(meter.true_peak_dbtp), 2),
@@ -151,6 +157,16 @@ def render(
         part.let_go()
         then()
     return report
+
+
+def recorded_from(score: Score) -> int:
+    """Return the sample of a take at which its recording began; InputError if the score does not say it."""
+    if score.recorded_from_s is None:
+        raise InputError(
+            "--from-record needs a take that says where its recording began (recorded_from_s): "
+            "older takes and scores by hand do not"
+        )
+    return round(score.recorded_from_s * score.file.sample_rate_hz)
 
 
 def samples(piece: Piece, *, track: Track = untracked) -> Array:
@@ -254,24 +270,26 @@ def _told(files: Files, how: dict[str, Any]) -> list[dict[str, Any]]:
     return [how, *(how | {"stem": name} for name in files.stems)]
 
 
-def _writers(files: Files, score: Score, how: dict[str, Any], marked: Sequence[Marker]) -> Iterator[io.Writer]:
+def _writers(
+    files: Files, score: Score, how: dict[str, Any], marked: Sequence[Marker], frames: int
+) -> Iterator[io.Writer]:
     """Open the piece, then its stems as float, since a stem alone may exceed full scale."""
     form = score.file
     subtypes = [form.subtype, *("FLOAT" for _ in files.stems)]
     for path, told, subtype in zip(files.sounds, _told(files, how), subtypes, strict=True):
         comment = json.dumps(told, separators=(",", ":"))
-        yield io.Writer(
-            path, form.sample_rate_hz, frames=score.samples, subtype=subtype, comment=comment, markers=marked
-        )
+        yield io.Writer(path, form.sample_rate_hz, frames=frames, subtype=subtype, comment=comment, markers=marked)
 
 
-def _record_live(piece: Piece, part: Part, track: Track) -> float:
-    """Play a take into the working folder; return its loudness in LUFS."""
+def _record_live(piece: Piece, part: Part, track: Track, start: int) -> float:
+    """Play a take into the working folder, from sample `start` on; return its loudness in LUFS."""
     score, heard = piece.score, 0
     meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
     for sounding in track(played(piece), -(-score.samples // block_of(piece)), "playing"):
-        samples = sounding.samples[: score.samples - heard]
-        heard += len(samples)
+        samples = sounding.samples[max(0, start - heard) : score.samples - heard]
+        heard += len(sounding.samples)
+        if not len(samples):
+            continue
         part.add(samples)
         meter.add(samples)
     meter.finish()
@@ -305,9 +323,15 @@ class _MissedError(Exception):
 
 
 def _master(
-    part: Part, lufs: float, writers: Callable[[], Iterator[io.Writer]], score: Score, block: int, track: Track
+    part: Part,
+    lufs: float,
+    writers: Callable[[], Iterator[io.Writer]],
+    score: Score,
+    frames: int,
+    block: int,
+    track: Track,
 ) -> tuple[LoudnessMeter, SoundCheck]:
-    """Write what was played at its target loudness, limited; return its measurements.
+    """Write the `frames` that were played at their target loudness, limited; return its measurements.
 
     Limiting makes the piece quieter than the gain alone would; the gain is then corrected and writing starts again, as
     often as needed. A nearly silent piece keeps its level, so that noise is not amplified. A take that is not to be
@@ -317,8 +341,9 @@ def _master(
     heard = score.resolution == "block" and not score.master.normalize
     gain_db = 0.0 if kept else score.master.loudness_lufs - lufs
     for left in reversed(range(CORRECTIONS)):
-        blocks = track(part.blocks(block), -(-score.samples // block), "mastering")
-        finished = blocks if heard else _faded(_limited(blocks, 10.0 ** (gain_db / 20.0), score, part.channels), score)
+        blocks = track(part.blocks(block), -(-frames // block), "mastering")
+        limited = _limited(blocks, 10.0 ** (gain_db / 20.0), score, part.channels)
+        finished = blocks if heard else _faded(limited, frames, score.file.sample_rate_hz)
         try:
             with ExitStack() as stack:
                 meter, check = _write(finished, [stack.enter_context(writer) for writer in writers()], score)
@@ -364,11 +389,11 @@ def _limited(blocks: Iterator[Array], gain: float, score: Score, channels: int) 
         yield out[skipped:]
 
 
-def _faded(blocks: Iterator[Array], score: Score) -> Iterator[Array]:
+def _faded(blocks: Iterator[Array], frames: int, rate: int) -> Iterator[Array]:
     """Fade out the last moments, where reverb may still sound."""
-    fade = min(score.samples, round(END_FADE_S * score.file.sample_rate_hz))
+    fade = min(frames, round(END_FADE_S * rate))
     position = 0
     for block in blocks:
-        left = score.samples - position - np.arange(len(block)) - 1
+        left = frames - position - np.arange(len(block)) - 1
         position += len(block)
         yield block * np.clip(left / fade, 0.0, 1.0).astype(np.float32)[:, None]

@@ -9,18 +9,10 @@ import numpy as np
 
 from fugue_state.arrays import Array, Wide
 from fugue_state.config import FULL_ACTIVATION
+from fugue_state.look.cell import CALMEST_CHANGE, CONTRAST, DIM, FILLED, FLARE_S, FOUND_S, LOST_S, MARK, ROUND, STEPS
 from fugue_state.look.theme import Theme, rgb
 from fugue_state.picture.frame_layout import UnitGrid
 from fugue_state.picture.watch import Seen
-
-DIM = 0.16  # share of full brightness, for a unit that is remembered but silent
-CONTRAST = 1.2
-LOST_S, FOUND_S, FLARE_S = 0.22, 0.5, 0.3  # time constants
-# The most by which a layer's relative luminance may change per second. A flash is a change by .1 and back
-# (WCAG 2.3.1): at this pace there are fewer than three per second.
-CALMEST_CHANGE = 0.5
-STEPS = 16  # number of cell sizes
-FILLED, ROUND, MARK = 0.8, 0.2, 0.58  # relative to a cell: side of its square, corner radius, length of its scar
 
 
 class Cells:

@@ -21,7 +21,7 @@ from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.files import output_path, replacing
 from fugue_state.look.saved import save_png
-from fugue_state.output.provenance import read_provenance
+from fugue_state.output.provenance import START, read_provenance
 from fugue_state.picture.frames import Frames
 from fugue_state.picture.heard import Heard
 from fugue_state.piece.piece import Piece
@@ -114,6 +114,11 @@ def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
     """Open the sound of a piece; InputError if its length or rate differs."""
     score = piece.score
     with Heard(sound) as heard:
+        if heard.samples < score.samples and START in read_provenance(sound):
+            raise InputError(
+                f"{sound}: starts where its recording began, and a film shows a take as a whole; "
+                "render the take without --from-record"
+            )
         if (heard.samples, heard.sample_rate_hz) != (score.samples, score.file.sample_rate_hz):
             raise InputError(
                 f"{sound}: holds {counted(heard.samples, 'sample')} at {heard.sample_rate_hz} Hz, the piece "

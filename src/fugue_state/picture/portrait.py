@@ -12,6 +12,7 @@ from fugue_state.picture.heard import RANGE_DB, Heard, loudest
 from fugue_state.picture.panels import LANE_IN, draw_cues, draw_layers, named_cues, set_times
 from fugue_state.picture.summary import overview
 from fugue_state.piece.piece import Piece
+from fugue_state.score.model import Score
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
@@ -32,17 +33,18 @@ def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> 
         about = f"{memory.header.name}, {length}, {score.forgetting.order} order, {counted(memory.units, 'unit')}"
         figure.headline(score.title or Path(sound).stem, about)
         panels = list(figure.subplots(len(heights_in), 1, sharex=True, height_ratios=heights_in))
-        _draw_sound(panels[0], heard, score.length_s, theme)
+        _draw_sound(panels[0], heard, score, theme)
         draw_layers(panels[-1], piece, overview(piece), theme)
         set_times(panels, score.length_s)
         draw_cues(panels[1] if lanes else None, [panels[0], panels[-1]], piece, named, theme)
     return figure
 
 
-def _draw_sound(axes: Axes, heard: Heard, length_s: float, theme: Theme) -> None:
+def _draw_sound(axes: Axes, heard: Heard, score: Score, theme: Theme) -> None:
     levels = heard.overview(COLUMNS)
     loudest_db = loudest(levels)
-    edges = (0.0, length_s, 0.0, float(heard.spec.n_mels))
+    start_s = max(0, score.samples - heard.samples) / heard.sample_rate_hz  # of a take's file it may be later
+    edges = (start_s, score.length_s, 0.0, float(heard.spec.n_mels))
     axes.imshow(
         levels, origin="lower", aspect="auto", interpolation="nearest", extent=edges,
         cmap=theme.colours, vmin=loudest_db - RANGE_DB, vmax=loudest_db,

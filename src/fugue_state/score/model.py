@@ -284,6 +284,9 @@ class Score(Settings):
         gt=0,
         description="How long a take was played; its loop can go on past the piece. Default: the length of the piece.",
     )
+    recorded_from_s: Seconds | None = Field(
+        None, ge=0, description="When in a take its recording began: fugue render --from-record starts there."
+    )
     loudness: Loudness = Field(Loudness.model_construct(), description="How loud the piece is.")
     envelope: EnvelopeConfig = Field(
         EnvelopeConfig.model_construct(), description="How each chord starts and dies away."
@@ -362,6 +365,10 @@ class Score(Settings):
             raise MisplacedError(("loudness", "plan"), "the times of the plan must rise")
         if self.played_s is not None and self.resolution == "event":
             raise MisplacedError(("played_s",), 'only what is played with resolution = "block" has a length of its own')
+        if self.recorded_from_s is not None and (self.played_s is None or self.recorded_from_s >= self.played_s):
+            raise MisplacedError(
+                ("recorded_from_s",), "a take is recorded from a moment before the end of its played_s"
+            )
         for i, change in enumerate(self.changes):
             if self.clock.seconds(change.at) > self.length_s:
                 raise MisplacedError(("changes", i, "at"), f"{change.at} is past the end ({told(self.length_s)})")

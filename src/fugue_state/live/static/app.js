@@ -6,6 +6,7 @@ import { decode, encode } from "./bytes.js";
 import { Cells } from "./cells.js";
 import { Control } from "./control.js";
 import { Controls, fill, rove } from "./controls.js";
+import { Drawer } from "./drawer.js";
 import { Faders } from "./faders.js";
 import { Grid } from "./grid.js";
 import { KEYS, listen } from "./keys.js";
@@ -50,6 +51,7 @@ const log = new Log($("#log"));
 const notices = new Notices($("#notice"));
 const banks = new Banks($("#banks"), controls, () => Number($("#morph input").value));
 const midi = new Midi(controls, banks);
+const drawer = new Drawer($("#hands"), $("#drawer button"));
 const table = new Table($("#table"), (unit, kind) => {
   const forget = cells.now(unit) > 0;
   stroke([unit], kind === "freeze" ? "freeze" : forget ? "forget" : "recall", 1, !cells.frozen[unit]);
@@ -65,6 +67,7 @@ let latency = 0; // samples, of the server
 let state = "reconnecting";
 let warned = false; // that the browser keeps nothing
 let pressed = false; // before there was a memory to play
+let silent = false; // without sound on this page, by choice
 let recording = false;
 let hinted = -HINT_MS;
 let memory = ""; // by its name
@@ -271,7 +274,7 @@ async function open() {
     }
     $("#start-note").textContent = "The browser keeps sound back until you press the button.";
   } catch (error) {
-    $("#start-note").textContent = `Sound cannot be opened: ${error.message}`;
+    $("#start-note").textContent = `Sound cannot be opened: ${error.message}.`;
   }
   return false;
 }
@@ -279,6 +282,17 @@ async function open() {
 async function start() {
   if (await open()) begin();
 }
+
+/** Whatever starts to play waits until this page can be heard, or is refused; who only watches has chosen silence. */
+controls.allows = (path, args, by) => {
+  const starts = ["/play", "/replay"].includes(path) && args[0];
+  if (!starts || sound.node || silent || !control.open) return true;
+  open().then((opened) => {
+    if (opened) controls.set(path, args, by);
+    else note(`${$("#start-note").textContent} Nothing plays yet.`, "warning");
+  });
+  return false;
+};
 
 ofBrowser.addEventListener("refused", sayWhatIsNotKept);
 sound.addEventListener("change", () => {
@@ -333,7 +347,10 @@ listen({
 });
 
 $("#start").addEventListener("click", start);
-$("#watch").addEventListener("click", () => ($("#veil").hidden = true));
+$("#watch").addEventListener("click", () => {
+  silent = true;
+  $("#veil").hidden = true;
+});
 $("#record").addEventListener("click", record);
 $("#mark").addEventListener("click", mark);
 $("#log-save").addEventListener("click", () => log.save());
@@ -629,4 +646,4 @@ greet();
 requestAnimationFrame(tick);
 
 /** For the console, and for tests that listen to the sound. */
-Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, banks, midi, log, cells: () => cells } });
+Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, banks, midi, log, drawer, cells: () => cells } });

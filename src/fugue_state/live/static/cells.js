@@ -1,16 +1,9 @@
 /** How units look over time: their size and brightness, how they flare when lost; the same as in the film. */
 
+import { CALMEST_CHANGE, CONTRAST, DIM, FILLED, FLARE_S, FOUND_S, LOST_S } from "./cell.js"; // from look/cell.py
 import { calmer, layerColour, luminance } from "./theme.js";
 
-const DIM = 0.16; // of full brightness, for a unit that is remembered and silent
-const CONTRAST = 1.2;
-const LOST_S = 0.22; // time constants
-const FOUND_S = 0.5;
-const FLARE_S = 0.3;
 const STILL_S = 0.6; // of brightness, where motion is to be reduced
-// Relative luminance a second that a layer may change by: fewer than three flashes in a second (WCAG 2.3.1).
-const CALMEST_CHANGE = 0.5;
-const FILLED = 0.8;
 
 /** @typedef {{name: string, number: number, start: number, units: number}} Layer */
 

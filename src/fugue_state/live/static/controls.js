@@ -19,6 +19,8 @@ export class Controls extends EventTarget {
     /** @type {Map<string, any>} as the server says */ this.told = new Map();
     /** @type {Map<string, number>} */ this.held = new Map();
     this.view = false;
+    /** Whether something may be set now; if not, whoever says so does it later, or says why not. */
+    this.allows = (_path, _args, _by) => true;
     document.addEventListener("input", ({ target }) => this.#moved(target));
     document.addEventListener("change", ({ target }) => {
       if (target.type === "number" || target.matches?.("select[data-path]")) this.#chosen(target);
@@ -36,7 +38,7 @@ export class Controls extends EventTarget {
    * @param {boolean} [stands] where a fader or pedal stands now, whatever becomes of the connection
    */
   set(path, args = [], by, stands) {
-    if (this.view) return false;
+    if (this.view || !this.allows(path, args, by)) return false;
     const taken = this.control.set(path, args, by, stands);
     if (!args.length) this.dispatchEvent(new CustomEvent("pressed", { detail: path }));
     else if (taken) this.#keep(path, args[0], by ?? "hand");

@@ -1,5 +1,6 @@
 /** The master fader and one for each layer, each with its count, its order and its switches. */
 
+import { PHONE } from "./drawer.js";
 import { layerColour } from "./theme.js";
 
 const ORDERS = ["saliency", "activation", "random", "cluster", "frequency"];
@@ -29,6 +30,14 @@ export class Faders {
       return one;
     });
     root.replaceChildren(...this.faders);
+    PHONE.onchange = () => this.#turn();
+    this.#turn();
+  }
+
+  /** Faders lie on a phone and stand elsewhere. */
+  #turn() {
+    const orientation = PHONE.matches ? "horizontal" : "vertical";
+    for (const one of this.faders) one.querySelector("input").ariaOrientation = orientation;
   }
 
   /** Say how much is remembered. @param {number[]} counts of each layer @param {import("./cells.js").Layer[]} layers */

@@ -4,12 +4,9 @@
  * a falling hatch where a change was asked for and is not heard yet.
  */
 
+import { FILLED, MARK, ROUND, STEPS } from "./cell.js"; // from look/cell.py
 import { colour, layerColour } from "./theme.js";
 
-const STEPS = 16; // sizes of a cell
-const FILLED = 0.8; // of a cell: side of its square, radius of its corners, length of its scar
-const ROUND = 0.2;
-const MARK = 0.58;
 const LARGEST_PITCH = 44;
 const CAPTION = 22;
 const GROWTH = 0.25; // how much larger the cells of smaller layers are: by the power of their share

@@ -16,7 +16,7 @@ export const KEYS = [
   ["R", "record"],
   ["M", "mark"],
   ["L", "learn MIDI"],
-  ["Esc", "hush"],
+  ["Esc", "hush; on a phone, close the faders"],
   ["?", "help"],
 ];
 

@@ -22,7 +22,8 @@ from fugue_state.live.taking import Records, Takings
 from fugue_state.live.wish import PLAY, Wish
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import Performance, PlayedBlock  # take long to import
+    from fugue_state.engine.chain import Block  # takes long to import
+    from fugue_state.engine.performance import Performance
 
 MUTED = " and is muted; Recall all brings it back"
 
@@ -156,8 +157,8 @@ class BlockClock(threading.Thread):
         return self._values
 
     def _faded_in(
-        self, sounding: PlayedBlock | None, samples: npt.NDArray[np.float32]
-    ) -> tuple[PlayedBlock | None, npt.NDArray[np.float32]]:
+        self, sounding: Block | None, samples: npt.NDArray[np.float32]
+    ) -> tuple[Block | None, npt.NDArray[np.float32]]:
         """Blend a block with what is left of another performance, whose blocks may be longer or shorter."""
         if self._tail is not None:
             count = min(len(samples), len(self._tail))
@@ -196,7 +197,7 @@ class BlockClock(threading.Thread):
             self.running = True
         return ""
 
-    def _played(self) -> tuple[PlayedBlock | None, npt.NDArray[np.float32]]:
+    def _played(self) -> tuple[Block | None, npt.NDArray[np.float32]]:
         """Play a block; one that fails leads from what was heard to silence, and time goes on."""
         performance, care = self.performance, self._care
         after = self._here() + performance.block

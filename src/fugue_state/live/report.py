@@ -13,7 +13,8 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.live.wish import Wish
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import Performance, PlayedBlock  # take long to import
+    from fugue_state.engine.chain import Block  # takes long to import
+    from fugue_state.engine.performance import Performance
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,4 @@ class Report:
     asked: tuple[tuple[Wish, str], ...] = ()
     units: Units | None = None
     samples: npt.NDArray[np.float32] | None = None
-    sounding: PlayedBlock | None = None
+    sounding: Block | None = None

@@ -11,7 +11,7 @@ from fugue_state.arrays import Array, Wide
 from fugue_state.config import FULL_ACTIVATION
 from fugue_state.look.theme import Theme, rgb
 from fugue_state.picture.frame_layout import UnitGrid
-from fugue_state.picture.watch import Seen
+from fugue_state.piece.seen import Seen
 
 DIM = 0.16  # share of full brightness, for a unit that is remembered but silent
 CONTRAST = 1.2

@@ -79,7 +79,7 @@ class Performance:
     @property
     def values(self) -> dict[str, Any]:
         """The current value of every control, except those of single units."""
-        return dict(self._player.conductor.values)
+        return self._player.conductor.values
 
     @property
     def strengths(self) -> Strengths:

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fugue_state.bending.strengths import Strengths
-from fugue_state.engine.performance import Performance, PlayedBlock
+from fugue_state.engine.chain import Block
+from fugue_state.engine.performance import Performance
 from fugue_state.errors import InputError
+from fugue_state.piece.seen import Seen
 from fugue_state.score.log import Log
 from fugue_state.score.model import Score
 from fugue_state.score.paths import Value, check, find
@@ -134,7 +136,7 @@ class FakePerformance(Played):
     def measure(self) -> None:
         self.is_measured = True
 
-    def next(self) -> PlayedBlock:
+    def next(self) -> Block:
         time = (np.arange(self.block) + self.position - self.origin) / self.rate
         left = [part.mean() for part in np.array_split(self.strengths, PARTIALS)]
         sound = sum(a * np.sin(2 * math.pi * 110 * (i + 1) * time) for i, a in enumerate(left)) / PARTIALS
@@ -142,16 +144,12 @@ class FakePerformance(Played):
         if self.broken:
             samples[:] = np.nan
         self.position += self.block
-        return PlayedBlock(
+        return Block(
             position=self.position - self.block,
             samples=samples,
-            chord="Am",
-            strengths=self.strengths,
-            activations=0.3 * self.strengths,
+            seen=Seen("Am", self.strengths, 0.3 * self.strengths),
             mel=np.full(128, -0.5, dtype=np.float32),
-            peak=float(np.abs(samples).max()),
             lufs=-23.0,
-            overloaded=False,
         )
 
     def prepare(self, memory: Any, name: str | None = None) -> Any:

@@ -32,8 +32,9 @@ from fugue_state.picture.film import film, still
 from fugue_state.picture.frame_layout import Box, UnitGrid, edges, lay_out
 from fugue_state.picture.frames import Frames, Strip, _whole
 from fugue_state.picture.heard import WINDOW, Heard
-from fugue_state.picture.watch import Seen, Watch
+from fugue_state.picture.watch import Watch
 from fugue_state.piece.piece import Piece
+from fugue_state.piece.seen import Seen
 from fugue_state.score.model import Score
 from fugue_state.settings import checked
 

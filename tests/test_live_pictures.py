@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fugue_state.config import LiveConfig
-from fugue_state.engine.performance import PlayedBlock
+from fugue_state.engine.chain import Block
 from fugue_state.live.pictures import Pictures
+from fugue_state.piece.seen import Seen
 
 LAYERS = [slice(0, 2), slice(2, 5)]
 RATE = 44_100
@@ -32,7 +33,7 @@ class Wall:
     def see(self, at: int, *strengths: float, lufs: float = -23.0) -> None:
         units = np.array(strengths, dtype=np.float32)
         samples, mel = np.zeros((4, 2), dtype=np.float32), np.full(128, -1.0, dtype=np.float32)
-        self.pictures.see(PlayedBlock(at, samples, "Am", units, units, mel, 0.0, lufs, False), at, RATE, LAYERS)
+        self.pictures.see(Block(at, samples, Seen("Am", units, units), mel, lufs=lufs), at, RATE, LAYERS)
 
 
 def test_each_kind_is_shown_as_often_as_it_is_due() -> None:

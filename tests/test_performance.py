@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,14 +17,18 @@ from fugue_state.audio.inverters import SpectralInverter
 from fugue_state.audio.rate import Converter
 from fugue_state.cli import main
 from fugue_state.config import MelSpec, PhaseConfig
-from fugue_state.engine.performance import Performance, PlayedBlock, played
-from fugue_state.engine.stream import Made, StreamedVoice, read
+from fugue_state.engine.chain import Block
+from fugue_state.engine.performance import Performance, played
+from fugue_state.engine.stream import StreamedVoice, read
+from fugue_state.engine.voice import Made
+from fugue_state.engine.whole import Instrument, play_on
 from fugue_state.errors import InputError
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import LearnedMagnitudes, Reading, Stream, Unlearned
 from fugue_state.output.render import render
+from fugue_state.piece.conductor import block_of
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, load_score
@@ -67,7 +72,7 @@ def sung(voice: StreamedVoice, count: int) -> np.ndarray[Any, np.dtype[np.float3
 Hands = dict[int, list[tuple[Any, ...]]]
 
 
-def play(performance: Performance, blocks: int, hands: Hands | None = None) -> list[PlayedBlock]:
+def play(performance: Performance, blocks: int, hands: Hands | None = None) -> list[Block]:
     """Play blocks; before the one of a number, make changes."""
     heard = []
     for number in range(blocks):
@@ -77,8 +82,12 @@ def play(performance: Performance, blocks: int, hands: Hands | None = None) -> l
     return heard
 
 
-def sound(heard: list[PlayedBlock]) -> np.ndarray[Any, np.dtype[np.float32]]:
+def sound(heard: list[Block]) -> np.ndarray[Any, np.dtype[np.float32]]:
     return np.concatenate([one.samples for one in heard])
+
+
+def peak_db(one: Block) -> float:
+    return 20.0 * math.log10(max(float(np.abs(one.samples).max()), 1e-6))
 
 
 def wild(seed: int, blocks: int, *, layers: int = 5) -> Hands:
@@ -149,6 +158,30 @@ def test_a_final_take_sounds_as_its_events_do_as_a_whole(tmp_path: Path, voiced:
     assert float(np.corrcoef(live[late:][:size], event[:size])[0, 1]) < near
 
 
+def test_a_piece_shows_the_same_offline_and_live(tiny_memory: Memory) -> None:
+    still = score()
+    live = play(Performance(still, tiny_memory), 170)
+    instrument, made = Instrument(tiny_memory, still), Piece(still, tiny_memory)
+    whole = [heard for heard, _ in play_on(instrument, made.events(), 170 * 1024, block_of(made))]
+    for one, other in zip(live, whole, strict=True):
+        assert one.position == other.position
+        assert one.seen.chord == other.seen.chord
+        assert np.array_equal(one.seen.strengths, other.seen.strengths)
+        assert np.array_equal(one.seen.activations, other.seen.activations)
+        assert np.array_equal(one.mel, other.mel)
+    assert {one.seen.chord for one in whole} == {"Am", "C", "G"}
+
+
+def test_what_does_not_forget_does_not_show_as_remembered(tiny_memory: Memory) -> None:
+    """Only the other voice sounds: what is asked for shows, as in a film."""
+    voices = [{"chords": ["C"], "start": 3.0}, {"chords": ["Am"], "forgets": False}]
+    performance = Performance(score(voices=voices), tiny_memory)
+    performance.change("/forget", 1.0)
+    heard = play(performance, 20)
+    assert {one.seen.chord for one in heard} == {"Am"}
+    assert all((one.seen.strengths == 0).all() for one in heard)
+
+
 @pytest.mark.parametrize("longest", [4096, 16])
 def test_a_final_take_does_what_hands_did(tiny_memory: Memory, longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks, levels and silences are those that were heard, also of what is held and hushed in mid-sound."""
@@ -165,7 +198,7 @@ def test_a_final_take_does_what_hands_did(tiny_memory: Memory, longest: int, mon
     # What is long stays as it was.
     assert np.array_equal(sound(finer), sound(heard)) == (longest == 16)
     for one, other in zip(heard, finer, strict=True):
-        assert np.array_equal(one.strengths, other.strengths)
+        assert np.array_equal(one.seen.strengths, other.seen.strengths)
         assert np.array_equal(one.mel, other.mel)
     level = [20 * np.log10(np.abs(sound(list(found))).max() + 1e-6) for found in (heard, finer)]
     assert level[1] == pytest.approx(level[0], abs=6)
@@ -230,7 +263,7 @@ def test_a_change_is_heard_at_once_and_not_before(
 
 
 def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
-    def resting(*rests: int) -> list[PlayedBlock]:
+    def resting(*rests: int) -> list[Block]:
         hands: Hands = {20: [("/forget", 1.0)]}
         for at in rests:
             hands[at] = [*hands.get(at, []), ("/rest",)]
@@ -240,13 +273,13 @@ def test_what_sounds_can_rest_for_a_block(voiced: Memory) -> None:
         return heard
 
     plain = resting()
-    assert [(one.strengths == 0).all() for one in plain[:22]] == [False] * 20 + [True] * 2
+    assert [(one.seen.strengths == 0).all() for one in plain[:22]] == [False] * 20 + [True] * 2
     rested = resting(20)
     assert np.array_equal(sound(plain)[: 20 * EDGE], sound(rested)[: 20 * EDGE])
-    assert [(one.strengths == 0).all() for one in rested[:22]] == [False] * 21 + [True]
+    assert [(one.seen.strengths == 0).all() for one in rested[:22]] == [False] * 21 + [True]
     begins = 44_100 // EDGE  # what begins is not kept waiting
     new = resting(*range(20, 50))
-    assert [(one.strengths == 0).all() for one in new[:50]] == [False] * begins + [True] * (50 - begins)
+    assert [(one.seen.strengths == 0).all() for one in new[:50]] == [False] * begins + [True] * (50 - begins)
 
 
 def test_a_gain_falls_at_once_and_rises_slowly(voiced: Memory) -> None:
@@ -301,14 +334,14 @@ def test_freeze_holds_what_sounds_and_then_goes_on(voiced: Memory) -> None:
     plain = play(Performance(score(), voiced), 90)
     performance.change("/freeze", 1)
     held = play(performance, 808)
-    assert {one.chord for one in held} == {before[-1].chord}
+    assert {one.seen.chord for one in held} == {before[-1].seen.chord}
     level = 10 * np.log10((sound(held)[40 * EDGE :].reshape(-1, 16 * EDGE, 2) ** 2).mean(axis=(1, 2)))
     assert level.max() - level.min() < 3
     assert all(np.array_equal(one.mel, held[0].mel) for one in held)
     assert any(np.array_equal(one.mel, held[0].mel) for one in plain[28:34])
     performance.change("/freeze", 0)
     after = play(performance, 60)
-    assert [one.chord for one in after] == [one.chord for one in plain[30:]]
+    assert [one.seen.chord for one in after] == [one.seen.chord for one in plain[30:]]
     step = max(np.abs(np.diff(sound(steady), axis=0)).max() for steady in (plain, held[40:]))
     assert np.abs(np.diff(sound([*before, *held, *after]), axis=0)).max() <= 1.2 * step
 
@@ -350,9 +383,9 @@ def test_a_pause_stops_time(voiced: Memory) -> None:
     heard = play(performance, 120, {20: [("/play", 0)], 70: [("/play", 1)]})
     plain = play(Performance(score(), voiced), 71)
     # The block in which it fades still belongs to what is played.
-    assert [one.chord for one in heard[70:]] == [one.chord for one in plain[21:]]
-    assert heard[40].chord is None
-    assert heard[40].activations.max() == 0
+    assert [one.seen.chord for one in heard[70:]] == [one.seen.chord for one in plain[21:]]
+    assert heard[40].seen.chord is None
+    assert heard[40].seen.activations.max() == 0
     assert np.abs(np.diff(sound(heard), axis=0)).max() <= 2 * np.abs(np.diff(sound(plain), axis=0)).max()
 
 
@@ -362,7 +395,7 @@ def test_volume_moves_without_steps(voiced: Memory) -> None:
     quiet.change("/volume", 0.5)
     one, half = play(loud, 40), play(quiet, 40)
     assert np.allclose(sound(one)[5 * EDGE :] / 2, sound(half)[5 * EDGE :], atol=1e-6)
-    assert one[30].peak == pytest.approx(half[30].peak + 6.02, abs=0.01)
+    assert peak_db(one[30]) == pytest.approx(peak_db(half[30]) + 6.02, abs=0.01)
     moved = sound(play(Performance(score(), voiced), 40, {n: [("/volume", float(n % 2))] for n in range(40)}))
     assert np.abs(np.diff(moved, axis=0)).max() <= 2 * np.abs(np.diff(sound(one), axis=0)).max()
 
@@ -428,7 +461,7 @@ def test_a_plan_and_a_hand_together(tiny_memory: Memory) -> None:
     heard = play(performance, 100)
     assert np.array_equal(performance.strengths[:32], held)
     assert performance.strengths[32:].sum() < 10
-    assert not np.array_equal(heard[0].strengths, heard[-1].strengths)
+    assert not np.array_equal(heard[0].seen.strengths, heard[-1].seen.strengths)
 
 
 def test_what_is_no_number_is_muted_and_told(voiced: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -486,10 +519,10 @@ def test_a_memory_that_is_left_fades(voiced: Memory, tiny_header: MemoryHeader, 
     performance = Performance(score(reverb={"wet_db": -120}), voiced)
     play(performance, 30, {0: [("/volume", 1.0)]})
     frozen = play(performance, 50, {0: [("/freeze", 1)]})
-    peak, steady = max(one.peak for one in frozen), frozen[-1]
+    peak, steady = max(peak_db(one) for one in frozen), frozen[-1]
     performance.swap(Memory(mute, tiny_header))
     fading = play(performance, 40)
-    left = [one.peak for one in fading]
+    left = [peak_db(one) for one in fading]
     before, after = (np.sqrt(np.mean(one.samples[performance.latency :] ** 2)) for one in (steady, fading[0]))
     assert after == pytest.approx(before, rel=0.2)
     assert performance.values["/freeze"] == 0

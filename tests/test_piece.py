@@ -124,9 +124,9 @@ def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
     score = short()
     player = Instrument(tiny_memory, score)
     event = next(Piece(score, tiny_memory).events())
-    _, state = player.step(100, (), player.start())
-    with pytest.raises(InputError, match="sample 50 came after sample 100 was played"):
-        player.step(100, (player.voice(replace(event, onset=50)),), state)
+    events = [replace(event, onset=onset) for onset in (250, 50)]
+    with pytest.raises(InputError, match="sample 50 came after sample 200 was played"):
+        list(play(player, events, 400, 100))
     with pytest.raises(InputError, match="at least 1 sample"):
         next(play(player, [], 10, 0))
 

@@ -23,6 +23,7 @@ from fugue_state.audio import io
 from fugue_state.audio.riff import Marker
 from fugue_state.cli import main
 from fugue_state.config import MelSpec, ReverbConfig, ToneConfig
+from fugue_state.engine.playing import blocks
 from fugue_state.engine.whole import Instrument, play, play_on
 from fugue_state.errors import FugueError, InputError, OutputError
 from fugue_state.memory.catalogue import MemoryHeader
@@ -246,11 +247,11 @@ def test_a_folder_that_only_bears_the_name_is_left_alone(tmp_path: Path, tiny_me
 def test_sound_that_is_no_number_is_not_kept(
     tmp_path: Path, tiny_memory: Memory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*words: Any) -> Iterator[Any]:
-        for number, (block, place) in enumerate(play_on(*words)):
+    def broken(*words: Any, **how: Any) -> Iterator[Any]:
+        for number, (block, place) in enumerate(blocks(*words, **how)):
             yield replace(block, samples=block.samples * (np.nan if number == 2 else 1)), place
 
-    monkeypatch.setattr(rendering, "play_on", broken)
+    monkeypatch.setattr(rendering, "blocks", broken)
     with pytest.raises(FugueError, match="not a number before sample 132300; nothing was written"):
         render(Piece(piece(duration_s=4.0), tiny_memory), tmp_path / "a.wav", checkpoint_s=0)
     assert names(tmp_path) == []
@@ -326,10 +327,9 @@ def test_a_voice_by_itself_is_its_events_alone(tiny_memory: Memory) -> None:
     plain = list(play(Instrument(tiny_memory, score), Piece(score, tiny_memory).events(), score.samples, 44_100))
     assert all(b.stems is None for b in plain)
     assert np.array_equal(np.concatenate([b.samples for b in blocks]), np.concatenate([b.samples for b in plain]))
-    player = Instrument(tiny_memory, score, stems=True)
-    strange = player.voice(replace(next(Piece(score, tiny_memory).events()), voice=3))
+    strange = replace(events[0], voice=3)
     with pytest.raises(InputError, match="an event of voice 3; there are voices 0 to 2"):
-        player.step(100, (strange,), player.start())
+        Instrument(tiny_memory, score, stems=True).voice(strange)
 
 
 def test_stems_go_on_after_a_break_too(tmp_path: Path, tiny_memory: Memory) -> None:

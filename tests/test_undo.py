@@ -78,6 +78,7 @@ def test_undo_and_redo_leave_what_the_moves_that_stand_leave(asked: list[Move | 
     fresh = a_hand()
     for move in done:
         play(fresh, move)
+    assert hand.values == fresh.values
     np.testing.assert_array_equal(hand.frozen, fresh.frozen)
     np.testing.assert_allclose(hand.brushed, fresh.brushed, atol=NEAR)
     np.testing.assert_allclose(left(hand), left(fresh), atol=NEAR)
@@ -97,3 +98,17 @@ def test_a_frozen_layer_comes_back_as_it_was_held() -> None:
             play(hand, move)
         assert hand.frozen.tolist() == [True] * 4 + [False] * 3
         np.testing.assert_allclose(left(hand)[:4], held[:4], atol=NEAR)
+
+
+def test_a_layer_shows_as_frozen_as_its_units_are() -> None:
+    hand = a_hand()
+    back = hand.back("/layer/1/freeze")
+    play(hand, ("/layer/1/freeze", 1))
+    assert hand.values["/layer/1/freeze"] == 1
+    for move in reversed(back):
+        play(hand, move)
+    assert hand.values["/layer/1/freeze"] == 0
+    play(hand, ("/hold/1", bytes([9, 9, 9, 9])))
+    assert hand.values["/layer/1/freeze"] == 1
+    play(hand, ("/unit/1/2/freeze", 0))
+    assert hand.values["/layer/1/freeze"] == 0

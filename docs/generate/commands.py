@@ -1,4 +1,4 @@
-"""The command line, as its own `--help` tells it."""
+"""The page on the command line, made from what `--help` prints."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from generate.markdown import block, code, plain, table
 INTRODUCTION = """\
 # Command line
 
-Every command with all its options, as `fugue COMMAND --help` shows them. What goes wrong is said in one line: exit code
-2 for wrong input, 1 for what fails while working. Nothing that exists is replaced without `--force`.
+This page lists every command with all its options, as `fugue COMMAND --help` shows them. If something goes wrong, a
+command prints one line and stops. Its exit code is 2 if the input was wrong, and 1 if the work failed. Commands replace
+existing files only with `--force`.
 """
 
 

@@ -1,4 +1,4 @@
-"""What was measured, from the files that the measuring commands wrote."""
+"""The page of measured figures, made from the files that the measuring commands wrote."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ FOLDER = "measured"
 INTRODUCTION = f"""\
 # Measured figures
 
-Every table here is made from a file in `docs/{FOLDER}`, which the command above it wrote. Times are of one machine:
-compare them with each other only. `chords` and `long` are the corpora of the [memories' cards](models/guitar.md).
+Each table shows a file in `docs/{FOLDER}`. The command above the table wrote that file. All times come from one
+machine, so compare them only with each other. The [memories' cards](models/guitar.md) describe the corpora `chords` and
+`long`.
 """
 
 
@@ -38,8 +39,14 @@ LEFT_OUT = ("confusion", "per_class", "per_chord")
 SOUNDS = ("steps", "chords/generated/accuracy", "chords/generated/worst_class", "chords/generated/clarity")
 DISTANCES = ("distance/generated_to_real/frechet", "distance/generated_to_real/kid")
 TIMBRES = ("timbre/generated/decay_s", "timbre/generated/brightness_hz", "timbre/generated/harmonic_to_noise_db")
-AS_ASKED = "Chords named as asked (accuracy) by a chroma template, clips of guitars held out beside them."
-BESIDE = "Sounds of the memory beside clips of guitars held out, and these after mel and sound."
+AS_ASKED = (
+    "A chroma template names each chord; `accuracy` is the share that it names as asked. The same for clips of guitars "
+    "that were held out."
+)
+BESIDE = (
+    "The table compares sounds of the memory with clips of guitars that were held out, and with the same clips after "
+    "they were made a mel and then sound again."
+)
 FIGURES = (
     Figures(
         "chords.json",
@@ -69,65 +76,76 @@ FIGURES = (
         "curve.json",
         "What is left when it forgets",
         ("fugue curve guitar --json",),
-        "Where half of the chords are still named, and where the last one is, as fractions of the units forgotten; of "
-        "all units and of each layer alone. The curves themselves: [guitar](models/guitar.md).",
+        "The fraction of units forgotten at which half of the chords are still named, and that at which the last one "
+        "is; for all units, and for each layer alone. [guitar](models/guitar.md) shows the curves.",
     ),
     Figures(
-        "render.json", "The demo piece", ("python benchmarks/render.py",), "Beside the common way of inverting it."
+        "render.json",
+        "The demo piece",
+        ("python benchmarks/render.py",),
+        "The table compares the project with the common way of inverting mels.",
     ),
     Figures(
         "commands.jsonl",
         "Whole commands",
         ("python benchmarks/commands.py --rounds 3 --before CHECKOUT",),
-        "From start to end, in processes of their own; beside the common way, and beside the version before "
-        "playing needed no PyTorch.",
+        "Each command ran from start to end in a process of its own. The table compares it with the common way, and "
+        "with the last version whose playing needed PyTorch.",
     ),
     Figures(
         "composition.json",
         "A loop that is composed",
         ("python benchmarks/composition.py",),
-        "Three minutes by the defaults, and the common way: random order, linear pace, no hold.",
+        "Three minutes with the default settings, and the common way: random order, linear pace, no loudness hold.",
     ),
-    Figures("night.json", "A night", ("python benchmarks/night.py",), "A long piece beside a minute of it."),
+    Figures(
+        "night.json",
+        "A night",
+        ("python benchmarks/night.py",),
+        "The table compares a long piece with one minute of it.",
+    ),
     Figures(
         "kill.jsonl",
         "Killed at random points",
         ("python benchmarks/kill.py",),
-        "Commands killed (SIGKILL) and asked for again: after how many kills all under a final name was whole, "
-        "what was begun went on, and the end was that of the undisturbed command.",
+        "Commands were killed (SIGKILL) and started again. The table counts after how many kills every file under a "
+        "final name was whole, the work went on, and the result was that of the undisturbed command.",
     ),
     Figures(
         "film.json",
         "A film",
         ("python benchmarks/film.py",),
-        "Ten minutes at 1080p and 30 frames a second, in which everything dies three times; decoded, when that is seen "
-        "and when it is heard. Beside it a minute, and how fast matplotlib draws the same.",
+        "A film of ten minutes at 1080p and 30 frames a second, in which everything dies three times. The film was "
+        "decoded to find when this is seen and when it is heard. For comparison: a film of one minute, and how fast "
+        "matplotlib draws the same.",
     ),
     Figures(
         "performance.json",
         "Played block by block",
         ("python benchmarks/performance.py",),
-        "Without a clock or a page, while two chords sound: load of a core, steps between samples, time from a change "
-        "to its sound, level of a held sound, and how near chords come to their mels, live and rendered at `final`.",
+        "Two chords sound, without a clock or a page. The table shows the load of a core, steps between samples, the "
+        "time from a change to its sound, the level of a held sound, and how close chords come to their mels, live and "
+        "rendered at `final`.",
     ),
     Figures(
         "live.json",
         "Played live",
         ("python benchmarks/live.py --minutes 30",),
-        "A scripted performer, a listener and 200 OSC messages a second over the real sockets; the take of the first "
-        "two minutes, rendered. Before, a page in a headless Chromium. Not the first start, which compiles loops.",
+        "A script performs over the real sockets, beside a listener and 200 OSC messages a second. The take of the "
+        "first two minutes is rendered. Before that, a page ran in a headless Chromium. The first start, which "
+        "compiles loops, does not count.",
     ),
     Figures(
         "inversion.json",
         "From mel to sound",
         ("python benchmarks/inversion.py guitar --against chords --air wide --clips 24 --latents 1",),
-        "What the columns are: [inversion](inversion.md).",
+        "[Inversion](inversion.md) explains the columns.",
     ),
     Figures(
         "neural_vocoder.json",
         "A network straight from mel to sound",
         ("python benchmarks/neural_vocoder.py guitar --against chords --minutes 21",),
-        "Tried beside the vocoder that ships, and left out.",
+        "This network was compared with the vocoder that ships. The project does not use it.",
     ),
     Figures(
         "recipes.json",
@@ -136,7 +154,7 @@ FIGURES = (
             "fugue train chords -o run --steps STEPS OPTIONS",
             "fugue measure run --against chords --per-class 16 --json",
         ),
-        "The options of each run: [training](training.md#recipes-side-by-side).",
+        "[Training](training.md#recipes-side-by-side) lists the options of each run.",
         (*SOUNDS, *DISTANCES, *TIMBRES),
     ),
     Figures(
@@ -155,7 +173,7 @@ FIGURES = (
             "fugue train chords -o run --minutes 12 --save-minutes 1.5",
             "fugue measure run --against chords --per-class 64 --json",
         ),
-        "On two cores without bfloat16 instructions; " + BESIDE[:1].lower() + BESIDE[1:],
+        "This run had two cores without bfloat16 instructions. " + BESIDE,
     ),
     Figures(
         "training.jsonl",
@@ -165,13 +183,13 @@ FIGURES = (
             "python benchmarks/training.py --device cuda --steps 100",
             "python benchmarks/training.py --device cuda --batch 128 --steps 50",
         ),
-        "Beside the plain PyTorch loop, same networks and batch.",
+        "The table compares training here with a plain PyTorch loop of the same networks and batch.",
     ),
     Figures(
         "unlabelled.json",
         "Without labels",
         ("python benchmarks/unlabelled.py chords --feature-maps 32 --steps 1500 --per-label 32",),
-        "Clusters as labels, and none.",
+        "One memory learned with clusters as labels, the other without labels.",
     ),
 )
 

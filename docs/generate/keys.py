@@ -1,4 +1,4 @@
-"""Every key of a score, from its schema."""
+"""The page on every key of a score, made from its schema."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ Schema = dict[str, Any]
 INTRODUCTION = """\
 # Every key of a score
 
-A score holds only what differs from these defaults. A time is in seconds (`90`), a clock (`"1:30"`), a share of the
-piece (`"25 %"`) or in bars (`"bar 5"`, `"2 bars"`). `[name]` is a table, `[[name]]` one of as many as there are. What
-the keys do to the sound: [composing](composing.md).
+A score only needs the keys that differ from these defaults. You can write a time in seconds (`90`), as a clock shows it
+(`"1:30"`), as a share of the piece (`"25 %"`) or in bars (`"bar 5"`, `"2 bars"`). `[name]` begins a table. `[[name]]`
+begins one table of a list, and a score may have several of them. [Composing](composing.md) says what the keys do to
+the sound.
 """
 HEADER = ("key", "type", "default", "range", "what it says")
 TYPES = {

@@ -1,4 +1,4 @@
-"""How much may come from outside, from the constants and settings that say so."""
+"""The page on limits, made from the constants and settings that set them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from generate.markdown import code, plain, table
 INTRODUCTION = """\
 # Limits
 
-What comes from outside is taken up to here: sounds, folders, memories, scores, takes, sockets, OSC. What is more is
-refused, in the line beside it, or waits; nothing is taken in part without a word. Ranges of single keys are on the
-page of [every key of a score](score-keys.md).
+These are the limits for everything that comes from outside: sounds, folders, memories, scores, takes, sockets and OSC.
+The last column says what happens beyond a limit: the program refuses the input with this line, or does what is written
+there. It never takes part of an input without saying so. [Every key of a score](score-keys.md) lists the ranges of
+single keys.
 """
 # Limits that are settings, with what they are about, the unit and what happens beyond.
 SETTINGS: tuple[tuple[Area, str, str, str, str], ...] = (

@@ -1,22 +1,21 @@
-"""The strengths that a performer's changes result in: faders, brushes, freezes and locks over time."""
+"""The strengths that a performer's changes result in, over time."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fugue_state.bending.orders import Order
+from fugue_state.bending.setting import Setting
 from fugue_state.bending.strengths import Strengths, forget
 from fugue_state.errors import InputError, counted
 from fugue_state.score.model import Change
 from fugue_state.score.paths import HOLD, Value, find
 
-HELD_STEPS = 254  # steps of a held strength in a byte: 0 is not frozen, 1 is forgotten, 255 intact
 Planned = Callable[[float], Strengths]
 PlannedNow = Callable[[], Strengths]
 OrderOf = Callable[[str, str], Order]  # makes an order within a layer, from the order's name and the layer's
@@ -37,33 +36,39 @@ class Hand:
         layers: Mapping[str, int],
         order: Order,
         order_of: OrderOf | None = None,
+        order_name: str = "",
     ) -> None:
         self._changes = sorted(changes, key=lambda change: change[0])
         self._names = list(layers)
         ends = np.cumsum([0, *layers.values()]).tolist()
         self._layers = [slice(start, end) for start, end in pairwise(ends)]
-        self._order, self._order_of = order, order_of
+        self._order, self._order_of, self._order_name = order, order_of, order_name
         for _, change in self._changes:
             self.check(change)
         self._reset()
 
     def _reset(self) -> None:
-        units = self._layers[-1].stop
         self._done = 0
-        self._master = 0.0
-        self._faders = [0.0] * len(self._layers)
+        self._setting = Setting(self._layers, self._order_name)
         self._orders = [self._inside(self._order, layer) for layer in self._layers]
-        self._named = [""] * len(self._layers)  # the names of these orders
-        self._brush = np.ones(units, dtype=np.float32)
-        self._locked = np.zeros(units, dtype=np.bool_)
-        self.frozen: npt.NDArray[np.bool_] = np.zeros(units, dtype=np.bool_)
-        self._held = np.ones(units, dtype=np.float32)
-        self._set: Strengths | None = None  # strengths from faders, brushes and locks, computed on demand
+        self._left: Strengths | None = None  # strengths from faders, brushes and locks, computed on demand
+        self._values: Mapping[str, Value] | None = None  # told of all this, on demand
 
     @property
     def brushed(self) -> Strengths:
         """The strengths (U,) that brushes have left."""
-        return self._brush.copy()
+        return self._setting.brush.copy()
+
+    @property
+    def frozen(self) -> npt.NDArray[np.bool_]:
+        """Mask (U,) of the units that are frozen."""
+        return self._setting.frozen.copy()
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        """The value of every control of units but those of single ones."""
+        self._values = self._setting.values() if self._values is None else self._values
+        return self._values
 
     def play(self, change: Change, planned: PlannedNow) -> None:
         """Apply a change now, ignoring its time; `planned` returns the plan's strengths (U,). InputError if invalid."""
@@ -73,52 +78,9 @@ class Hand:
     def back(self, path: str) -> list[tuple[str, Value]]:
         """Return the changes that restore the units as they are now, after this control is moved.
 
-        Many units at once are stored as one byte each, so a brushed unit is restored to within half a step.
         InputError for a layer or unit that does not exist.
         """
-        known, numbers = find(path)
-        where = self._slice(path, numbers)
-        what = known.pattern.rpartition("/")[2]
-        if what == "recall":
-            return self._all_back(numbers)
-        if what == "freeze" or known.pattern == HOLD:
-            return [self._hold_back(numbers[0])]
-        if known.kind == "bytes":
-            return [self._brush_back(numbers[0])]
-        now: dict[str, Callable[[], Value]] = {
-            "strength": lambda: float(self._brush[where][0]),
-            "lock": lambda: int(self._locked[where].all()),
-            "order": lambda: self._named[numbers[0] - 1],
-            "forget": lambda: self._faders[numbers[0] - 1] if numbers else self._master,
-        }
-        return [(path, now[what]())]
-
-    def _numbers(self, numbers: Sequence[int]) -> Sequence[int]:
-        """Return the layers that a control affects, from 1 on: all of them if it names none."""
-        return numbers[:1] or range(1, len(self._layers) + 1)
-
-    def _all_back(self, numbers: Sequence[int]) -> list[tuple[str, Value]]:
-        """Return the changes that undo a recall."""
-        moves: list[tuple[str, Value]] = []
-        if not numbers and self._master:
-            moves.append(("/forget", self._master))
-        for number in self._numbers(numbers):
-            layer = self._layers[number - 1]
-            if self._faders[number - 1]:
-                moves.append((f"/layer/{number}/forget", self._faders[number - 1]))
-            if (self._brush[layer] != 1.0).any():
-                moves.append(self._brush_back(number))
-            if self.frozen[layer].any():
-                moves.append(self._hold_back(number))
-        return moves
-
-    def _brush_back(self, number: int) -> tuple[str, Value]:
-        return f"/grid/{number}", _bytes(255.0 * self._brush[self._layers[number - 1]])
-
-    def _hold_back(self, number: int) -> tuple[str, Value]:
-        layer = self._layers[number - 1]
-        held = np.where(self.frozen[layer], 1.0 + HELD_STEPS * self._held[layer], 0.0)
-        return HOLD.replace("<n>", str(number)), _bytes(held)
+        return self._setting.back(path, self._slice(path, find(path)[1]))
 
     def __call__(self, time_s: float, planned: Planned | None = None) -> Strengths:
         """Return the strengths at a time in seconds: the plan's (by default, all intact), altered by the hand."""
@@ -128,57 +90,51 @@ class Hand:
             at_s, change = self._changes[self._done]
             self._apply(change, None if planned is None else partial(planned, at_s))
             self._done += 1
-        return self._left(None if planned is None else planned(time_s))
+        return self._strengths(None if planned is None else planned(time_s))
 
-    def _left(self, planned: Strengths | None) -> Strengths:
-        self._set = self._set_now() if self._set is None else self._set
-        left = self._set.copy() if planned is None else planned * self._set
-        return np.where(self.frozen, self._held, left) if self.frozen.any() else left
+    def _strengths(self, planned: Strengths | None) -> Strengths:
+        self._left = self._left_now() if self._left is None else self._left
+        left, now = self._left.copy() if planned is None else planned * self._left, self._setting
+        return np.where(now.frozen, now.held, left) if now.frozen.any() else left
 
-    def _set_now(self) -> Strengths:
-        left = forget(self._order, self._master, len(self._brush))
-        left[self._locked] = 1.0
-        left = self._brush * left
-        for inside, value in zip(self._orders, self._faders, strict=True):
+    def _left_now(self) -> Strengths:
+        now = self._setting
+        left = forget(self._order, now.master, len(now.brush))
+        left[now.locked] = 1.0
+        left = now.brush * left
+        for inside, value in zip(self._orders, now.faders, strict=True):
             if value:
                 left = left * forget(inside, value, len(left))
         return left
 
     def _apply(self, change: Change, planned: PlannedNow | None) -> None:
         self._move(change, planned)
-        self._set = None
+        self._left = self._values = None
 
     def _move(self, change: Change, planned: PlannedNow | None) -> None:
-        path, numbers = find(change.path)
+        (path, numbers), units, now = find(change.path), self._units(change), self._setting
         value, what = change.played, path.pattern.rpartition("/")[2]
-        if path.pattern == "/forget":
-            self._master = float(change.value)
-        elif path.pattern == "/recall":
-            self._master, self._faders = 0.0, [0.0] * len(self._faders)
-            self._brush[:], self.frozen[:] = 1.0, False
-        elif what == "recall":
-            layer = self._layers[numbers[0] - 1]
-            self._faders[numbers[0] - 1], self._brush[layer], self.frozen[layer] = 0.0, 1.0, False
+        if what == "recall":
+            now.recall(numbers)
+        elif path.pattern == "/forget":
+            now.master = float(change.value)
         elif what == "forget":
-            self._faders[numbers[0] - 1] = float(change.value)
+            now.faders[numbers[0] - 1] = float(change.value)
         elif what == "order":
+            now.orders[numbers[0] - 1] = str(change.value)
             self._orders[numbers[0] - 1] = self._ordered(change)
-            self._named[numbers[0] - 1] = str(change.value)
         elif what == "lock":
-            self._locked[self._units(change)] = bool(value)
+            now.locked[units] = bool(value)
         elif what == "freeze":
             # The plan may go on moving, but the held strength is that of this moment.
-            now = self._left(None if planned is None else planned())
-            units = self._units(change)
-            self._held[units], self.frozen[units] = now[units], bool(value)
+            left = self._strengths(None if planned is None else planned())
+            now.held[units], now.frozen[units] = left[units], bool(value)
         elif path.pattern == HOLD and isinstance(value, bytes):
-            units, held = self._units(change), np.frombuffer(value, dtype=np.uint8)
-            self.frozen[units] = held > 0
-            self._held[units] = np.maximum(held.astype(np.float32) - 1.0, 0.0) / np.float32(HELD_STEPS)
+            now.hold(units, value)
         elif isinstance(value, bytes):
-            self._brush[self._units(change)] = np.frombuffer(value, dtype=np.uint8) / np.float32(255.0)
+            now.brush[units] = np.frombuffer(value, dtype=np.uint8) / np.float32(255.0)
         else:
-            self._brush[self._units(change)] = float(change.value)
+            now.brush[units] = float(change.value)
 
     @staticmethod
     def _inside(order: Order, layer: slice) -> Order:
@@ -219,7 +175,3 @@ class Hand:
         if not 1 <= numbers[1] <= size:
             raise InputError(f"{path}: {self._names[numbers[0] - 1]} has units 1 to {size}")
         return slice(layer.start + numbers[1] - 1, layer.start + numbers[1])
-
-
-def _bytes(values: npt.NDArray[np.floating[Any]]) -> bytes:
-    return bytes(np.rint(values).astype(np.uint8).data)

@@ -11,13 +11,19 @@ import click
 from fugue_state.cli.options import (
     FOLDER_PATH,
     USER_PATH,
+    budgeted,
     check_picture,
     check_used,
     forced,
     given,
+    licensed,
     machine_readable,
     of_options,
     option,
+    precise,
+    resumed,
+    run_folder,
+    seeded,
     sliced,
     taken,
     themed,
@@ -77,7 +83,7 @@ def corpus() -> None:
 @click.option("--hold-out", multiple=True, help="Guitar to hold out for Test; default: one in four, chosen by seed.")
 @option(StrumConfig, "duration_s", about="Length of a clip in seconds.")
 @option(StrumConfig, "sample_rate_hz", about="Sample rate of the clips.")
-@option(StrumConfig, "seed", about="Seed of every random choice.")
+@seeded(StrumConfig)
 def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
     """Strum labelled chord clips from single notes into OUT/Training and OUT/Test."""
     from fugue_state.corpus.build import build_corpus
@@ -128,11 +134,9 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     )
 )
 @click.argument("data", type=FOLDER_PATH)
-@click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
+@run_folder
 @click.option("--name", help="Name of the memory; default: the name of the folder.")
-@click.option(
-    "--licence", default="unknown", show_default=True, help="Licence of the sounds; it is written into the checkpoint."
-)
+@licensed
 @click.option("--mel", default="default", show_default=True, help=f"Mel preset: {', '.join(MEL_PRESETS)}.")
 @option(MelSpec, "frames", about="Length of a segment in frames, a multiple of 32.")
 @option(MelSpec, "hop", about="Samples from one frame to the next.")
@@ -163,25 +167,17 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 @option(AugmentConfig, "tilt_db", "--augment-tilt", about="... in tilt, in dB from bass to treble.")
 @option(TrainConfig, "mel_loss_weight", about="Weight of the mel-spectrogram loss.")
 @option(TrainConfig, "average_decay", about="Decay of the averaged weights per step.")
-@option(TrainConfig, "precision", about="bf16, fp32, or auto: whichever is faster here.")
+@precise(TrainConfig)
 @option(
     TrainConfig, "layout", about="Memory layout of maps: channels_last, contiguous, or auto: whichever is faster here."
 )
-@option(TrainConfig, "seed", about="Seed of every random choice.")
-@option(Budget, "steps", kind_of=int, about="Stop at this step.")
-@option(
-    Budget,
-    "minutes",
-    kind_of=float,
-    about=f"Stop after this many minutes; default: {TRAINING_MINUTES:g}, if --steps is not given.",
-)
-@option(Budget, "save_minutes", about="Minutes between saves; each save examines the memory.")
+@seeded(TrainConfig)
+@budgeted(TRAINING_MINUTES, "Minutes between saves; each save examines the memory.")
 @option(ComputeConfig, "accelerator", about="auto, cpu, cuda or mps.")
 @option(ComputeConfig, "devices", about="Number of devices (on a CPU: processes) on each machine.")
 @option(ComputeConfig, "nodes", about="Number of machines.")
 @option(ComputeConfig, "strategy", about="auto, or ddp to share each batch; works with torchrun and clusters.")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
+@resumed
 @click.option("--dry-run", is_flag=True, help="Print the complete configuration and stop.")
 @themed
 def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
@@ -331,31 +327,21 @@ def vocoder() -> None:
     ),
 )
 @click.argument("data", type=FOLDER_PATH)
-@click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
+@run_folder
 @click.option("--mel-of", default=DEFAULT_MEMORY, show_default=True, help="Memory whose mels it will turn into sound.")
 @click.option("--start", type=USER_PATH, help="Vocoder to start from.")
-@click.option(
-    "--licence", default="unknown", show_default=True, help="Licence of the sounds; it is written into the checkpoint."
-)
+@licensed
 @sliced
 @option(HearConfig, "batch", about="Sounds per step.")
 @option(HearConfig, "rate", about="Learning rate at the start; it falls to zero.")
 @option(HearConfig, "degraded", about="Share of spectrograms masked, smeared or mixed, as forgetting does.")
 @option(HearConfig, "clips", about="Largest number of clips to learn from.")
-@option(HearConfig, "precision", about="bf16, fp32, or auto: whichever is faster here.")
-@option(HearConfig, "seed", about="Seed of every random choice.")
+@precise(HearConfig)
+@seeded(HearConfig)
 @option(VocoderConfig, "channels", about="Width of the network.")
 @option(VocoderConfig, "blocks", about="Depth of the network.")
-@option(Budget, "steps", kind_of=int, about="Stop at this step.")
-@option(
-    Budget,
-    "minutes",
-    kind_of=float,
-    about=f"Stop after this many minutes; default: {HEARING_MINUTES:g}, if --steps is not given.",
-)
-@option(Budget, "save_minutes", about="Minutes between saves.")
-@click.option("--resume", is_flag=True, help="Continue the run in the folder.")
-@click.option("--force", is_flag=True, help="Start over, replacing the run in the folder.")
+@budgeted(HEARING_MINUTES, "Minutes between saves.")
+@resumed
 def vocoder_train(
     data: Path,
     out: Path,

@@ -19,6 +19,7 @@ from fugue_state.config import (
     SLICE_AUTO,
     SLICE_OFF,
     WITHOUT_VOCODER,
+    Budget,
     InverterName,
     QualityName,
     ThemeName,
@@ -175,6 +176,49 @@ sliced = click.option(
     help=f"Cut long recordings into clips: {SLICE_AUTO}, {SLICE_OFF}, or a length in seconds. {SLICE_AUTO} cuts those "
     "longer than two images (with class folders, longer than 15 s) at clear onsets.",
 )  # fmt: skip
+
+
+run_folder = click.option("-o", "--out", required=True, type=USER_PATH, help="Folder of the run.")
+licensed = click.option(
+    "--licence", default="unknown", show_default=True, help="Licence of the sounds; it is written into the checkpoint."
+)
+
+
+def budgeted(minutes: float, about_saves: str) -> Callable[[Command], Command]:
+    """Add the options that say when a run ends, by default after some minutes, and how often it saves."""
+    ends = f"Stop after this many minutes; default: {minutes:g}, if --steps is not given."
+    asked = (
+        option(Budget, "steps", kind_of=int, about="Stop at this step."),
+        option(Budget, "minutes", kind_of=float, about=ends),
+        option(Budget, "save_minutes", about=about_saves),
+    )
+    return lambda command: _with(command, *asked)
+
+
+def resumed(command: Command) -> Command:
+    """Add the options that say what happens to a run that is in the folder already."""
+    return _with(
+        command,
+        click.option("--resume", is_flag=True, help="Continue the run in the folder."),
+        click.option("--force", is_flag=True, help="Start over, replacing the run in the folder."),
+    )
+
+
+def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """Add options, to be listed in this order."""
+    for add in reversed(options):
+        command = add(command)
+    return command
+
+
+def precise(kind: type[Settings]) -> Callable[[Command], Command]:
+    """Make the option that chooses the numbers to learn with."""
+    return option(kind, "precision", about="bf16, fp32, or auto: whichever is faster here.")
+
+
+def seeded(kind: type[Settings]) -> Callable[[Command], Command]:
+    """Make the option that chooses the seed of all that is drawn."""
+    return option(kind, "seed", about="Seed of every random choice.")
 
 
 def check_picture(path: Path | None, force: bool) -> None:

@@ -1,7 +1,9 @@
-"""The effects that every sound passes through, offline and live: tone control, then the room."""
+"""Where every block of sound comes to be, offline and live: mix, tone control, room, gain."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +11,12 @@ import numpy as np
 from fugue_state.arrays import Array, Wide
 from fugue_state.audio.reverb import Convolver, Tail, room
 from fugue_state.audio.tone import Tilt
+from fugue_state.engine.voice import Passage, ramp_of
+from fugue_state.piece.conductor import Ramp
+from fugue_state.piece.seen import Seen
 from fugue_state.score.model import Score
+
+FULL: Ramp = (1.0, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,22 +27,71 @@ class Ringing:
     tail: Tail
 
 
-class Chain:
-    """Tone control and reverb of a score."""
+@dataclass(frozen=True, eq=False)
+class PlannedBlock:
+    """A block that is decided but may not have sounded yet: what plays in its `length` samples, and what shows.
 
-    def __init__(self, score: Score) -> None:
-        rate = score.file.sample_rate_hz
+    If it `failed`, it fades to silence at once. After a `silenced` one, nothing rings on.
+    """
+
+    position: int
+    length: int
+    passages: Sequence[Passage]
+    seen: Seen
+    mel: Array
+    gain: Ramp = FULL
+    failed: bool = False
+    silenced: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Whether everything heard in it is known by now."""
+        return all(passage.voice.settled for passage in self.passages)
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Sound (N, 2) from sample `position` on, and what shows as it begins: `seen`, and the `mel` column (M,).
+
+    `stems`, where asked for, are (N, 2 S): dry, reverb, then (if there are several voices) each voice, dry. Dry and
+    reverb add up to `samples`, the voices add up to dry. Where it is heard at once, `lufs` is its momentary loudness,
+    and `overloaded` says that the sound was NaN or far too loud, and fades to silence here.
+    """
+
+    position: int
+    samples: Array
+    seen: Seen
+    mel: Array
+    stems: Array | None = None
+    lufs: float = -math.inf
+    overloaded: bool = False
+
+
+class Chain:
+    """Mix, tone control, reverb and gain of a score; with `stems`, each of its voices is also mixed by itself."""
+
+    def __init__(self, score: Score, *, stems: bool = False) -> None:
+        rate, voices = score.file.sample_rate_hz, len(score.voices)
         self._tilt = Tilt(score.tone, rate)
         self._convolver = Convolver(room(score.reverb, rate, score.seed))
         self._wet = np.float32(10.0 ** (score.reverb.wet_db / 20.0))
+        self._stems = stems
+        self._apart = voices if stems and voices > 1 else 0
 
-    def silence(self, channels: int = 2) -> Ringing:
+    def silence(self) -> Ringing:
         """Return the state before any sound."""
-        return Ringing(self._tilt.silence(channels), self._convolver.silence())
+        return Ringing(self._tilt.silence(2 + 2 * self._apart), self._convolver.silence())
 
-    def __call__(self, mix: Array, ringing: Ringing) -> tuple[Array, Array, Ringing]:
-        """Filter a mix (N, 2 or more) and send its first two channels to the room: dry, wet (N, 2), new state."""
+    def __call__(self, planned: PlannedBlock, ringing: Ringing) -> tuple[Block, Ringing]:
+        """Make a block sound, given the state; return it, and the new state. The room hears only the mix."""
+        mix = np.zeros((planned.length, 2 + 2 * self._apart), dtype=np.float32)
+        for passage in planned.passages:
+            passage.add_to(mix)
         dry, tone = self._tilt(mix, ringing.tone)
         wet, tail = self._convolver(dry[:, :2], ringing.tail)
         wet *= self._wet
-        return dry, wet, Ringing(tone, tail)
+        sound = dry[:, :2] + wet
+        if planned.gain != FULL:
+            sound *= ramp_of(planned.gain, planned.length)
+        stems = np.concatenate([dry[:, :2], wet, dry[:, 2:]], axis=1) if self._stems else None
+        return Block(planned.position, sound, planned.seen, planned.mel, stems), Ringing(tone, tail)

@@ -5,71 +5,25 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fugue_state.arrays import Array
 from fugue_state.audio.compiled import one_thread
-from fugue_state.audio.limiter import Limiter
-from fugue_state.audio.loudness import LoudnessMeter
-from fugue_state.audio.mix import dying
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import LIVE_LOOK_AHEAD_S, SWAP_S
-from fugue_state.engine.player import Player, faded, ramp_of
-from fugue_state.engine.stream import Passage
+from fugue_state.config import SWAP_S
+from fugue_state.engine.chain import Block, Chain, PlannedBlock
+from fugue_state.engine.monitor import Monitor
+from fugue_state.engine.player import Player
+from fugue_state.engine.voice import Passage, faded
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.conductor import Bar, Ramp
 from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log, taken
 from fugue_state.score.model import MadeFor, Score
 from fugue_state.score.paths import Value
-
-RUNAWAY = 100.0  # of full scale, before the limiter: anything louder is a fault
-QUIETEST_DB = -120.0
-
-
-@dataclass(frozen=True, eq=False)
-class PlayedBlock:
-    """A block as it is heard: samples (N, 2) from `position` on, and what sounds at its beginning.
-
-    `strengths` (U,) are those of the newest event, `activations` (U,) say how strongly units fire, `mel` (M,) is its
-    current column. In silence, `strengths` are those asked for now, `activations` are zero and `mel` is its floor.
-    `peak` is in dB, `lufs` is momentary. `overloaded`: the sound was NaN or far too loud, and fades to silence here.
-    """
-
-    position: int
-    samples: Array
-    chord: str | None
-    strengths: Strengths
-    activations: Array
-    mel: Array
-    peak: float
-    lufs: float
-    overloaded: bool
-
-
-Shown = tuple[str | None, Strengths, Array, Array]
-
-
-@dataclass(frozen=True, eq=False)
-class PlannedBlock:
-    """A block whose content is decided but that may not have sounded yet: what plays in it, what shows as it begins."""
-
-    position: int
-    passages: list[Passage]
-    gain: Ramp
-    failed: bool
-    silenced: bool
-    seen: Shown
-
-    @property
-    def settled(self) -> bool:
-        """Whether everything heard in it is known by now."""
-        return all(passage.voice.settled for passage in self.passages)
 
 
 class Performance:
@@ -89,22 +43,15 @@ class Performance:
         with one_thread():
             self._player = Player(Piece(self._score, memory), finer=finer, cores=cores)
         self.block, self.rate = self._player.conductor.block, self._player.conductor.rate
-        self._limiter = Limiter(score.master.ceiling_dbtp, self.rate, LIVE_LOOK_AHEAD_S)
-        self.latency: int = self._limiter.delay
-        self._past = self._limiter.silence()
-        self._meter = LoudnessMeter(self.rate, peak=False)
+        self._chain, self._monitor = Chain(self._score), Monitor(score.master.ceiling_dbtp, self.rate, self.block)
+        self.latency = self._monitor.latency
+        self._ringing = self._chain.silence()
         self._begun = 0  # the position at which the current memory took over
         self._parting: tuple[Player, int] | None = None  # a memory that fades out, and how many blocks it has left
-        self._last = np.zeros((self.block, 2), dtype=np.float32)  # before the limiter
-        self._quiet()
-
-    def _quiet(self) -> None:
-        """Clear the reverb tail."""
-        self._ringing = self._player.chain.silence()
 
     def drop(self) -> None:
         """Cut off everything that sounds."""
-        self._player.drop()
+        self._player.voices.drop()
         self._parting = None
 
     @property
@@ -133,7 +80,7 @@ class Performance:
     @property
     def values(self) -> dict[str, Any]:
         """The current value of every control, except those of single units."""
-        return dict(self._player.conductor.values)
+        return self._player.conductor.values
 
     @property
     def strengths(self) -> Strengths:
@@ -201,7 +148,7 @@ class Performance:
     def _parting_blocks(self) -> int:
         return math.ceil(SWAP_S * self.rate / self.block)
 
-    def next(self) -> PlayedBlock:
+    def next(self) -> Block:
         """Play one block; its samples are never NaN and never above the ceiling."""
         return self.sound(self.advance())
 
@@ -214,37 +161,30 @@ class Performance:
         player, position = self._player, self._player.conductor.position
         bar = player.conductor.step()
         player.take_in(bar)
-        seen = self._seen(bar)
+        silent = max(bar.gate) == 0.0
+        shown = player.voices.show(bar.strengths, player.piece.memory.spec.n_mels, silent=silent)
         passages = player.passages(bar, position, self.block) + self._parted()
         failed, player.failed = player.failed, False
         if failed or bar.silenced:
             self.drop()
-        return PlannedBlock(self._begun + position, passages, bar.gain, failed, bar.silenced, seen)
+        at = self._begun + position
+        return PlannedBlock(at, self.block, passages, *shown, bar.gain, failed, bar.silenced)
 
-    def sound(self, moment: PlannedBlock) -> PlayedBlock:
+    def sound(self, planned: PlannedBlock) -> Block:
         """Render a block; all blocks before it must have been rendered."""
         with one_thread():
-            return self._sound(moment)
+            return self._sound(planned)
 
-    def _sound(self, moment: PlannedBlock) -> PlayedBlock:
-        mix = np.zeros((self.block, 2), dtype=np.float32)
-        for passage in moment.passages:
-            passage.add_to(mix)
-        dry, wet, self._ringing = self._player.chain(mix, self._ringing)
-        sound = (dry + wet) * ramp_of(moment.gain, self.block)
-        wild = moment.failed or not bool((np.abs(sound) < RUNAWAY).all())
-        if wild:
-            sound = dying(self._last, self.block)
-            for passage in moment.passages:
+    def _sound(self, planned: PlannedBlock) -> Block:
+        block, self._ringing = self._chain(planned, self._ringing)
+        heard = self._monitor(block, failed=planned.failed)
+        if heard.overloaded:
+            for passage in planned.passages:
                 passage.voice.drop()
-            self._player.leave()
-        self._last = np.zeros_like(sound) if wild else sound
-        if wild or moment.silenced:
-            self._quiet()
-        sound, self._past = self._limiter(sound, self._past)
-        self._meter.add(sound)
-        peak = max(QUIETEST_DB, 20.0 * math.log10(max(float(np.abs(sound).max()), 1e-9)))
-        return PlayedBlock(moment.position, sound, *moment.seen, peak, self._meter.momentary_lufs, wild)
+            self._player.voices.leave()
+        if heard.overloaded or planned.silenced:
+            self._ringing = self._chain.silence()
+        return heard
 
     def _parted(self) -> list[Passage]:
         """Return what is still heard of the memory that was swapped out."""
@@ -257,23 +197,20 @@ class Performance:
         passages = player.passages(bar, player.conductor.position - self.block, self.block)
         return faded(passages, (left / total, (left - 1) / total), self.block)
 
-    def _seen(self, bar: Bar) -> Shown:
-        """Return chord, strengths, activations and mel column of the newest voice that forgetting reaches."""
-        memory, voices = self._player.piece.memory, self._player.voices
-        quiet = np.zeros(memory.units, dtype=np.float32)
-        if not voices or max(bar.gate) == 0.0:
-            return None, bar.strengths, quiet, np.full(memory.spec.n_mels, -1.0, dtype=np.float32)
-        newest = next((v for v in reversed(voices) if self._player.reached(v)), voices[-1])
-        firing = np.maximum.reduce([quiet, *(voice.firing for voice in voices)])
-        return newest.event.chord, newest.event.strengths, firing, newest.column
 
-
-def played(piece: Piece) -> Iterator[PlayedBlock]:
-    """Play a take to its end; the last block may be longer than what is left.
+def played(piece: Piece) -> Iterator[Block]:
+    """Play a take to its end.
 
     At quality `final` every event is inverted as a whole by the memory's own inverter, once all changes to it are
     known. It therefore sounds better than it did live.
     """
+    samples = piece.score.samples
+    for block in _played(piece):
+        left = samples - block.position
+        yield block if left >= len(block.samples) else replace(block, samples=block.samples[:left])
+
+
+def _played(piece: Piece) -> Iterator[Block]:
     performance = Performance(piece.score, piece.memory, finer=piece.score.quality == "final")
     coming: deque[PlannedBlock] = deque()
     while performance.position < piece.score.samples:

@@ -6,15 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 
-from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import VOCODER, QualityName
-from fugue_state.engine.chain import Chain
 from fugue_state.engine.level import Envelopes, Level
-from fugue_state.engine.stream import Made, Passage, Sketch, StreamedVoice, read
+from fugue_state.engine.stream import Sketch, StreamedVoice, read
+from fugue_state.engine.voice import Made, Passage, Voices, faded
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Stream
-from fugue_state.piece.conductor import Bar, Conductor, Ramp
+from fugue_state.piece.conductor import Bar, Conductor
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.layout import Layout
 
@@ -30,24 +29,23 @@ class Player:
     def __init__(self, piece: Layout, block: int | None = None, *, finer: bool = False, cores: int = 1) -> None:
         self.piece, score, memory = piece, piece.score, piece.memory
         self.conductor = Conductor(piece, block)
-        self.chain = Chain(score)
         learned = (score.inverter or memory.own_inverter) == VOCODER
         plain = memory.stream(score.seed, learned=False)
         full = memory.stream(score.seed) if learned else plain
         self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
         self._envelopes = Envelopes(self.conductor.rate)
         self._level = Level(piece, self._streams[score.quality], cores)
-        self.voices: list[StreamedVoice] = []
+        self.voices: Voices[StreamedVoice] = Voices(score)
         self._finer = finer
         self._resting = 0  # blocks left in which only new events are generated
         self.failed = False  # the memory generated a NaN or an infinity
 
     def take_in(self, bar: Bar) -> None:
         """Start a bar's events, and update a sounding voice to the strengths asked for."""
-        for voice in self.voices:
+        for voice in self.voices.all:
             voice.hold(bar.frozen)
         for event in bar.events:
-            self.voices.append(self._voice(event, bar.quality))
+            self.voices.all.append(self._voice(event, bar.quality))
         if bar.events or (not self._resting and not bar.rests and self._renew(bar.strengths)):
             self._resting = RESTS[bar.quality]
         else:
@@ -65,15 +63,11 @@ class Player:
         Generating is slow, so a block renews one voice at most, and the blocks after it none. The newest voice goes
         first; while strengths keep moving, all voices take turns.
         """
-        stale = [v for v in self.voices if self.reached(v) and not np.array_equal(v.event.strengths, strengths)]
+        stale = [v for v in self.voices.reached() if not np.array_equal(v.event.strengths, strengths)]
         if stale:
-            voice = max(stale, key=lambda v: (min(v.waited, 2 * len(self.voices)), v.event.onset))
+            voice = max(stale, key=lambda v: (min(v.waited, 2 * len(self.voices.all)), v.event.onset))
             voice.renew(self._made(replace(voice.event, strengths=strengths), voice.trail))
         return bool(stale)
-
-    def reached(self, voice: StreamedVoice) -> bool:
-        """Return whether forgetting reaches a voice."""
-        return self.piece.score.voices[voice.event.voice].forgets
 
     def _made(self, event: Event, trail: Trail) -> Made:
         """Generate an event; a mel with NaN or infinities becomes silence."""
@@ -91,33 +85,5 @@ class Player:
         """Advance all voices by a block, and return what is heard of them, before the room."""
         if max(bar.gate) == 0.0:
             return []
-        lengths = [(voice, block - max(0, voice.event.onset - position)) for voice in self.voices]
-        read(lengths)
-        played = [voice.play(length, block - length) for voice, length in lengths]
-        self.leave()
-        return faded(played, bar.gate, block)
-
-    def leave(self) -> None:
-        """Remove voices that are over."""
-        self.voices = [voice for voice in self.voices if not voice.over]
-
-    def drop(self) -> None:
-        """Cut off everything that sounds."""
-        for voice in self.voices:
-            voice.drop()
-        self.voices = []
-
-
-def ramp_of(ends: Ramp, block: int) -> Array:
-    """Return a gain (block, 1) that moves linearly and reaches its end at the last sample."""
-    begin, end = ends
-    share = np.arange(1, block + 1, dtype=np.float32)[:, None] / np.float32(block)
-    return np.float32(begin) + np.float32(end - begin) * share
-
-
-def faded(passages: list[Passage], ramp: Ramp, block: int) -> list[Passage]:
-    """Return passages multiplied by a gain ramp."""
-    if ramp == (1.0, 1.0):
-        return passages
-    gain = ramp_of(ramp, block)[:, 0]
-    return [replace(passage, weights=passage.weights * gain[passage.begin :]) for passage in passages]
+        read(self.voices.lengths(position, block))
+        return faded(self.voices.play(position, block), bar.gate, block)

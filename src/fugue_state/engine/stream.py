@@ -12,50 +12,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
 import numpy as np
 
 from fugue_state.arrays import Array
 from fugue_state.audio.io import resample
-from fugue_state.audio.mix import pan
 from fugue_state.audio.rate import Converter
+from fugue_state.engine.voice import Made, Passage
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Reading, Stream, StreamState
 from fugue_state.piece.event import Event
 
 RISE = 0.12  # share of the way to a higher gain covered in one block; a lower gain is reached within the block
 LONGEST = 4096  # the most frames inverted as a whole: more would take gigabytes of memory
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A generated event: mel (M, T), activations (U, steps), envelope (N,) at the file's rate, and gain.
-
-    The `trail` saves work when the event is generated again with other strengths.
-    """
-
-    event: Event
-    mel: Array
-    activations: Array
-    envelope: Array
-    gain: float
-    trail: Trail = field(default_factory=Trail)
-
-
-@dataclass(frozen=True, eq=False)
-class Passage:
-    """A part of a voice, from its sample `start`, that is heard from sample `begin` of a block on; weights (N,)."""
-
-    voice: StreamedVoice
-    start: int
-    weights: Array
-    begin: int = 0
-
-    def add_to(self, mix: Array) -> None:
-        """Add it to a block (N, 2)."""
-        sound = self.voice.sound(self.start, len(self.weights)) * self.weights
-        mix[self.begin :] += pan(sound, self.voice.event.pan)
 
 
 class _Converted:
@@ -203,11 +172,7 @@ class StreamedVoice:
     @property
     def firing(self) -> Array:
         """How strongly units (U,) fire now, under its envelope."""
-        activations, envelope = self._made.activations, self._made.envelope
-        steps = activations.shape[1]
-        gain = envelope[self._age : self._age + len(envelope) // steps].max(initial=0.0)
-        firing: Array = activations[:, self._now * steps // self._made.mel.shape[1]] * gain
-        return firing
+        return self._made.firing(self._now, self._age)
 
     @property
     def _now(self) -> int:

@@ -1,9 +1,7 @@
-"""Offline playing: voices inverted as a whole, and blocks of events that are all known beforehand.
+"""Offline playing: voices inverted as a whole, of events that are all known beforehand.
 
-How a block comes to be: every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores
-some time before it is due (`Coming`). A block adds up the parts of voices that fall in it, tones the mix and puts it
-into the room (`Instrument.step`). What one block leaves to the next is a `State`; a `ResumePoint` is what is kept of it
-on the disk, to go on from after a break.
+Every event is generated, inverted and shaped by itself (`Instrument.voice`), on all cores some time before it is due
+(`Coming`). A `ResumePoint` is what is kept on the disk after a block, to go on from after a break.
 """
 
 from __future__ import annotations
@@ -20,42 +18,71 @@ from fugue_state.arrays import Array
 from fugue_state.audio.compiled import cores
 from fugue_state.audio.io import resample
 from fugue_state.audio.loudness import event_lufs
-from fugue_state.audio.mix import add_at, pan
-from fugue_state.engine.chain import Chain, Ringing
+from fugue_state.engine.chain import Block, Chain, PlannedBlock, Ringing
 from fugue_state.engine.level import Envelopes, held_db
+from fugue_state.engine.voice import Made, Passage, Voices
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.event import Event, generated
+from fugue_state.piece.event import Event, observed
 from fugue_state.score.model import Score
 
 EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
+AS_IT_IS = np.float32(1.0)  # weight of samples that are shaped already
 
 
-@dataclass(frozen=True, eq=False)
 class WholeVoice:
-    """A rendered event: stereo samples (N, 2)."""
+    """An event inverted as a whole: its samples (N,), with envelope and gain, are known before it begins."""
 
-    event: Event
-    samples: Array
+    settled = True
+
+    def __init__(self, made: Made, samples: Array) -> None:
+        self._made, self._samples = made, samples
+        self._position = 0
 
     @property
-    def ends(self) -> int:
-        """The sample after its last one."""
-        return self.event.onset + len(self.samples)
+    def event(self) -> Event:
+        """The event it plays."""
+        return self._made.event
 
+    @property
+    def over(self) -> bool:
+        """Whether it has ended or was dropped."""
+        return self._position >= len(self._samples)
 
-@dataclass(frozen=True)
-class State:
-    """Everything that one block hands on to the next."""
+    def drop(self) -> None:
+        """Cut off the rest of it."""
+        self._samples = self._samples[: self._position]
 
-    position: int
-    voices: tuple[WholeVoice, ...]
-    ringing: Ringing
+    def play(self, count: int, begin: int = 0) -> Passage:
+        """Advance by `count` samples, which are heard from sample `begin` of a block on."""
+        start, left = self._position, max(0, len(self._samples) - self._position)
+        self._position += count
+        return Passage(self, start, np.broadcast_to(AS_IT_IS, min(count, left)), begin)
+
+    def sound(self, start: int, count: int) -> Array:
+        """Return its samples (count,) from `start` on."""
+        return self._samples[start : start + count]
+
+    @property
+    def column(self) -> Array:
+        """The column (M,) of the mel that sounds now."""
+        return self._made.mel[:, self._now]
+
+    @property
+    def firing(self) -> Array:
+        """How strongly units (U,) fire now, under its envelope."""
+        return self._made.firing(self._now, self._position)
+
+    @property
+    def _now(self) -> int:
+        """The frame of the mel that sounds now."""
+        frames: int = self._made.mel.shape[1]
+        return min(self._position * frames // max(1, len(self._made.envelope)), frames - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class ResumePoint:
-    """Where playing can go on: a state, its voices told by their events.
+    """Where playing can go on: what still rings in the room, and which voices.
 
     `handed` events had begun before `position`; of these, none before number `first` still rings.
     """
@@ -66,87 +93,30 @@ class ResumePoint:
     ringing: Ringing
 
 
-@dataclass(frozen=True, eq=False)
-class Block:
-    """Sound (N, 2) from sample `position` on.
-
-    `stems`, where asked for, are (N, 2 S): dry, reverb, then (if there are several voices) each voice, dry. Dry and
-    reverb add up to `samples`, the voices add up to dry.
-    """
-
-    position: int
-    samples: Array
-    stems: Array | None = None
-
-
 class Instrument:
-    """A memory played according to a score: events become voices, which are mixed, toned and put into a room."""
+    """A memory played according to a score: makes voices of events, and the chain that they go through."""
 
     def __init__(self, memory: Memory, score: Score, *, stems: bool = False) -> None:
-        self.memory = memory
+        self.memory, self.score = memory, score
+        self.chain = Chain(score, stems=stems)
         self._rate, self._loudness = score.file.sample_rate_hz, score.loudness
-        self._chain, self._envelopes = Chain(score), Envelopes(self._rate)
-        self._stems = stems
-        voices = len(score.voices)
-        self._apart = voices if stems and voices > 1 else 0  # voices that are also mixed by themselves
-
-    def start(self) -> State:
-        """Return the state before the first block."""
-        return State(0, (), self._chain.silence(2 + 2 * self._apart))
-
-    def resume(self, place: ResumePoint, voices: Iterable[WholeVoice]) -> State:
-        """Return the state at a place; `voices` are those begun before it that may still ring."""
-        return State(place.position, _ringing(voices, place.position), place.ringing)
-
-    def step(self, samples: int, voices: Iterable[WholeVoice], state: State) -> tuple[Block, State]:
-        """Play one block of so many samples, in which these voices begin.
-
-        Raises InputError for a voice that begins in the past, or whose number is out of range.
-        """
-        new = tuple(voices)
-        self._check([voice.event for voice in new], state.position)
-        all_ = state.voices + new
-        dry, wet, ringing = self._chain(self._mixed(all_, state.position, samples), state.ringing)
-        stems = np.concatenate([dry[:, :2], wet, dry[:, 2:]], axis=1) if self._stems else None
-        end = state.position + samples
-        return Block(state.position, dry[:, :2] + wet, stems), State(end, _ringing(all_, end), ringing)
-
-    def _check(self, events: list[Event], position: int) -> None:
-        late = [event.onset for event in events if event.onset < position]
-        if late:
-            raise InputError(f"an event at sample {late[0]} came after sample {position} was played")
-        strange = [event.voice for event in events if self._apart and not 0 <= event.voice < self._apart]
-        if strange:
-            raise InputError(f"an event of voice {strange[0]}; there are voices 0 to {self._apart - 1}")
-
-    def _mixed(self, voices: tuple[WholeVoice, ...], position: int, samples: int) -> Array:
-        """Sum what sounds from `position` on (N, 2 or more): the mix, then each voice that is kept apart."""
-        dry = np.zeros((samples, 2 + 2 * self._apart), dtype=np.float32)
-        for voice in voices:
-            add_at(dry[:, :2], position, voice.samples, voice.event.onset)
-            if self._apart:
-                begin = 2 + 2 * voice.event.voice
-                add_at(dry[:, begin : begin + 2], position, voice.samples, voice.event.onset)
-        return dry
+        self._envelopes = Envelopes(self._rate)
 
     def voice(self, event: Event) -> WholeVoice:
-        """Render an event; the result does not depend on other events."""
-        sound = self.memory.invert(generated(self.memory, event)[None])[0]
-        placed = resample(sound, self.memory.spec.sample_rate_hz, self._rate)
-        return WholeVoice(event, pan(self._shaped(event, placed), event.pan))
+        """Make a voice of an event; it does not depend on other events.
 
-    def _shaped(self, event: Event, sound: Array) -> Array:
-        """Apply to a sound (N,) its envelope, its level, and the gain that holds its loudness."""
-        gain, taken_db = self._envelopes(len(sound), event.envelope)
-        shaped = sound * gain
+        Raises InputError for an event of a voice that the score does not have.
+        """
+        voices = len(self.score.voices)
+        if not 0 <= event.voice < voices:
+            raise InputError(f"an event of voice {event.voice}; there are voices 0 to {voices - 1}")
+        mel, activations = observed(self.memory, event)
+        sound = resample(self.memory.invert(mel[None])[0], self.memory.spec.sample_rate_hz, self._rate)
+        envelope, taken_db = self._envelopes(len(sound), event.envelope)
+        shaped = sound * envelope
         lufs = event_lufs(shaped, self._rate) if self._loudness.hold else 0.0
-        level_db = held_db(event.level_db, lufs, taken_db, self._loudness)
-        return shaped * np.float32(10.0 ** (level_db / 20.0))
-
-
-def _ringing(voices: Iterable[WholeVoice], position: int) -> tuple[WholeVoice, ...]:
-    """Return the voices that still sound after `position`."""
-    return tuple(voice for voice in voices if voice.ends > position)
+        gain = np.float32(10.0 ** (held_db(event.level_db, lufs, taken_db, self._loudness) / 20.0))
+        return WholeVoice(Made(event, mel, activations, envelope, float(gain)), shaped * gain)
 
 
 class Coming:
@@ -179,6 +149,55 @@ class Coming:
             voice.cancel()
 
 
+class Planner:
+    """Plans the blocks of events that are all known beforehand, and knows where to go on after each."""
+
+    def __init__(self, instrument: Instrument, coming: Coming, place: ResumePoint | None) -> None:
+        memory, score = instrument.memory, instrument.score
+        self._coming, self._n_mels = coming, memory.spec.n_mels
+        self._voices: Voices[WholeVoice] = Voices(score)
+        self._asked = np.ones(memory.units, dtype=np.float32)  # the strengths that the newest event was made with
+        self._handed = 0
+        self._sounding: deque[Event] = deque()  # from the oldest that still rings
+        self.position = 0
+        if place is not None:
+            self._go_on(place)
+
+    def _go_on(self, place: ResumePoint) -> None:
+        """Bring the voices to where they were at a place."""
+        self._take_in(self._coming.take(place.handed - place.first))
+        for voice in self._voices.all:
+            voice.play(place.position - voice.event.onset)
+        self._voices.leave()
+        self.position, self._handed = place.position, place.handed
+
+    def _take_in(self, voices: list[WholeVoice]) -> None:
+        self._voices.all += voices
+        self._handed += len(voices)
+        self._sounding.extend(voice.event for voice in voices)
+        for voice in self._voices.reached()[-1:]:
+            self._asked = voice.event.strengths
+
+    def advance(self, length: int) -> PlannedBlock:
+        """Plan the next block; InputError for an event that begins before it."""
+        position = self.position
+        due = self._coming.before(position + length)
+        late = [voice.event.onset for voice in due if voice.event.onset < position]
+        if late:
+            raise InputError(f"an event at sample {late[0]} came after sample {position} was played")
+        self._take_in(due)
+        shown = self._voices.show(self._asked, self._n_mels)
+        self.position += length
+        return PlannedBlock(position, length, self._voices.play(position, length), *shown)
+
+    def place(self, ringing: Ringing) -> ResumePoint:
+        """Return where to go on after the blocks planned so far, with what rings in the room."""
+        oldest = self._voices.all[0].event if self._voices.all else None
+        while self._sounding and self._sounding[0] is not oldest:
+            self._sounding.popleft()
+        return ResumePoint(self.position, self._handed, self._handed - len(self._sounding), ringing)
+
+
 def play(instrument: Instrument, events: Iterable[Event], samples: int, block: int) -> Iterator[Block]:
     """Play events that are all known beforehand: `samples` samples, in blocks of `block`.
 
@@ -196,25 +215,15 @@ def play_on(
     """
     if block < 1:
         raise InputError(f"a block holds at least 1 sample, got {block}")
-    state, handed = instrument.start(), 0
-    sounding: deque[Event] = deque()  # from the oldest that still rings
     waiting = iter(events) if place is None else islice(events, place.first, None)
+    ringing = instrument.chain.silence() if place is None else place.ringing
     with ThreadPoolExecutor(cores()) as pool:
         coming = Coming(instrument.voice, waiting, pool)
         try:
-            if place is not None:
-                before = coming.take(place.handed - place.first)
-                state, handed = instrument.resume(place, before), place.handed
-                sounding.extend(voice.event for voice in before)
-            while state.position < samples:
-                length = min(block, samples - state.position)
-                due = tuple(coming.before(state.position + length))
-                handed += len(due)
-                sounding.extend(voice.event for voice in due)
-                heard, state = instrument.step(length, due, state)
-                oldest = state.voices[0].event if state.voices else None
-                while sounding and sounding[0] is not oldest:
-                    sounding.popleft()
-                yield heard, ResumePoint(state.position, handed, handed - len(sounding), state.ringing)
+            planner = Planner(instrument, coming, place)
+            while planner.position < samples:
+                planned = planner.advance(min(block, samples - planner.position))
+                heard, ringing = instrument.chain(planned, ringing)
+                yield heard, planner.place(ringing)
         finally:
             coming.stop()

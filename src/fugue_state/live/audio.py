@@ -22,7 +22,8 @@ from fugue_state.live.taking import Records, Takings
 from fugue_state.live.wish import PLAY, Wish
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import Performance, PlayedBlock  # take long to import
+    from fugue_state.engine.chain import Block  # takes long to import
+    from fugue_state.engine.performance import Performance
 
 MUTED = " and is muted; Recall all brings it back"
 
@@ -46,10 +47,9 @@ class BlockClock(threading.Thread):
         self.performance = performance
         self.running = False
         self._hear = hear
-        self._values: Mapping[str, Any] = dict(performance.values)  # that were told last
         self._care = Care(complain)
         self._inbox = Inbox()
-        self._pace = Pace(config, self._values[QUALITY], complain)
+        self._pace = Pace(config, performance.values[QUALITY], complain)
         self._takings = Takings(self._care)
         self._units_per_s = config.units_per_s
         self._told = 0  # when units were told of last
@@ -133,13 +133,13 @@ class BlockClock(threading.Thread):
         at, performance = self._here(), self.performance
         units = self._units(at, wanted=bool(asked))
         if not self.running:
-            return Report(at, performance, self._told_values(), asked, units)
+            return Report(at, performance, self._values(), asked, units)
         start = performance.position
         sounding, samples = self._faded_in(*self._played())
         self._takings.keep(performance, start, samples)
         self._at = self._here()
         self._care.safely("keeping time", lambda: self._pace.keep(performance, time.perf_counter() - begin), None)
-        return Report(at, performance, self._told_values(), asked, units, samples, sounding)
+        return Report(at, performance, self._values(), asked, units, samples, sounding)
 
     def _units(self, at: int, *, wanted: bool) -> Units | None:
         """Return a copy of the units if it is wanted or due: a score forgets by itself, too."""
@@ -150,14 +150,13 @@ class BlockClock(threading.Thread):
         self._told = at if units is not None else self._told
         return units
 
-    def _told_values(self) -> Mapping[str, Any]:
-        """Return a copy of what is set now."""
-        self._values = self._care.safely("telling of values", lambda: dict(self.performance.values), self._values)
-        return self._values
+    def _values(self) -> Mapping[str, Any] | None:
+        """Return a copy of what is set now; None if that fails."""
+        return self._care.safely("telling of values", lambda: dict(self.performance.values), None)
 
     def _faded_in(
-        self, sounding: PlayedBlock | None, samples: npt.NDArray[np.float32]
-    ) -> tuple[PlayedBlock | None, npt.NDArray[np.float32]]:
+        self, sounding: Block | None, samples: npt.NDArray[np.float32]
+    ) -> tuple[Block | None, npt.NDArray[np.float32]]:
         """Blend a block with what is left of another performance, whose blocks may be longer or shorter."""
         if self._tail is not None:
             count = min(len(samples), len(self._tail))
@@ -196,7 +195,7 @@ class BlockClock(threading.Thread):
             self.running = True
         return ""
 
-    def _played(self) -> tuple[PlayedBlock | None, npt.NDArray[np.float32]]:
+    def _played(self) -> tuple[Block | None, npt.NDArray[np.float32]]:
         """Play a block; one that fails leads from what was heard to silence, and time goes on."""
         performance, care = self.performance, self._care
         after = self._here() + performance.block

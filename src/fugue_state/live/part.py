@@ -26,7 +26,10 @@ OF_UNITS = OF_LAYERS | {"/unit/<n>/<k>/strength": "brushed", "/unit/<n>/<k>/free
 
 @dataclass
 class Part:
-    """A performance as the last block left it: only the clock may look at the performance itself."""
+    """A performance as the clock told of it last: only the clock may look at the performance itself.
+
+    `values` and `units` are notes of what was set then; the performance alone keeps what is set.
+    """
 
     memory: Any
     performance: Performance
@@ -63,8 +66,8 @@ class Part:
 
     def follow(self, report: Report) -> dict[str, Any]:
         """Take over how a block left the performance, and return what is new, as it is told."""
-        new = {path: written(value) for path, value in report.values.items() if self.values.get(path) != value}
-        self.values = report.values
+        was, self.values = self.values, self.values if report.values is None else report.values
+        new = {path: written(value) for path, value in self.values.items() if was.get(path) != value}
         if report.units is None or len(report.units.strengths) != self.memory.units:  # another memory just set in
             return new
         before, self.units = self.units, report.units

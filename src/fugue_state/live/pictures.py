@@ -14,7 +14,7 @@ from fugue_state.config import LiveConfig
 from fugue_state.live.protocol import brightness, bytes_of, column
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import PlayedBlock  # takes long to import
+    from fugue_state.engine.chain import Block  # takes long to import
 
 QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
 
@@ -46,9 +46,9 @@ class Pictures:
         """Forget which units were gone: something else plays."""
         self._gone = None
 
-    def see(self, sounding: PlayedBlock, at: int, rate: int, layers: Sequence[slice]) -> None:
+    def see(self, sounding: Block, at: int, rate: int, layers: Sequence[slice]) -> None:
         """Show what is due of a block at a sample, whose units lie in `layers`."""
-        self._tell_lost(at, sounding.strengths, layers)
+        self._tell_lost(at, sounding.seen.strengths, layers)
         if self._due("frame", at * self._config.frames_per_s / rate):
             self._show_frame(at, sounding)
         if self._due("meter", at * self._config.meters_per_s / rate):
@@ -63,18 +63,18 @@ class Pictures:
         self._shown[kind] = int(number)
         return True
 
-    def _show_frame(self, at: int, sounding: PlayedBlock) -> None:
+    def _show_frame(self, at: int, sounding: Block) -> None:
         self._show(
             "frame",
             at_sample=at,
-            strengths=bytes_of(sounding.strengths),
-            activations=brightness(sounding.activations),
+            strengths=bytes_of(sounding.seen.strengths),
+            activations=brightness(sounding.seen.activations),
             mel=column(sounding.mel),
-            chord=sounding.chord,
+            chord=sounding.seen.chord,
         )
 
-    def _show_meter(self, at: int, sounding: PlayedBlock, layers: Sequence[slice]) -> None:
-        remembered = [round(float(sounding.strengths[units].mean()), 4) for units in layers]
+    def _show_meter(self, at: int, sounding: Block, layers: Sequence[slice]) -> None:
+        remembered = [round(float(sounding.seen.strengths[units].mean()), 4) for units in layers]
         peak_db = round(20.0 * math.log10(max(self._peak, QUIETEST)), 2)
         lufs = round(max(sounding.lufs, QUIETEST_LUFS), 2)
         self._show("meter", at_sample=at, peak_db=peak_db, lufs=lufs, remembered=remembered)

@@ -13,7 +13,8 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.live.wish import Wish
 
 if TYPE_CHECKING:
-    from fugue_state.engine.performance import Performance, PlayedBlock  # take long to import
+    from fugue_state.engine.chain import Block  # takes long to import
+    from fugue_state.engine.performance import Performance
 
 
 @dataclass(frozen=True)
@@ -34,14 +35,15 @@ class Units:
 class Report:
     """What a block brought: the wishes, each with why it failed, or ""; what is set; and the sound, if any.
 
-    `units` are given after a wish, and now and then without one. `samples` are None while nothing plays, `sounding`
-    also if the sound failed. `at` is the first sample, counted through replays.
+    `values` are None if they could not be told. `units` are given after a wish, and now and then without one.
+    `samples` are None while nothing plays, `sounding` also if the sound failed. `at` is the first sample, counted
+    through replays.
     """
 
     at: int
     performance: Performance
-    values: Mapping[str, Any]
+    values: Mapping[str, Any] | None
     asked: tuple[tuple[Wish, str], ...] = ()
     units: Units | None = None
     samples: npt.NDArray[np.float32] | None = None
-    sounding: PlayedBlock | None = None
+    sounding: Block | None = None

@@ -29,8 +29,7 @@ from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.audio.riff import Marker
 from fugue_state.config import CHECKPOINT_S
-from fugue_state.engine.performance import played
-from fugue_state.engine.whole import Instrument, play_on
+from fugue_state.engine.playing import blocks, length_of
 from fugue_state.errors import InputError, unknown
 from fugue_state.files import belonging, output_path
 from fugue_state.measure.sound import SoundCheck
@@ -47,7 +46,6 @@ from fugue_state.output.part import (
     working,
 )
 from fugue_state.output.provenance import MEASURED, START, provenance, read_provenance, write_json
-from fugue_state.piece.conductor import block_of
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
@@ -116,7 +114,6 @@ def render(
     files = check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
     names, rate = files.stems, score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
-    live = score.resolution == "block"
     start = recorded_from(score) if from_record else 0
     how = provenance(score, memory, files.recipe.parent) | ({START: start} if start else {})
     about = how | {"stems": list(names), "block": block}
@@ -137,7 +134,7 @@ def render(
             then()
             return _measured(files)
         marked = [Marker(m.sample - start, m.label) for m in markers(piece) if m.sample >= start]
-        lufs = _record_live(piece, part, track, start) if live else _record(piece, part, block, track, stems=stems)
+        lufs = _record(piece, part, block, track, start, stems=stems)
         staged, frames = files.within(folder), score.samples - start
         writers = partial(_writers, staged, score, how, marked, frames)
         meter, check = _master(part, lufs, writers, score, frames, block, track)
@@ -281,34 +278,19 @@ def _writers(
         yield io.Writer(path, form.sample_rate_hz, frames=frames, subtype=subtype, comment=comment, markers=marked)
 
 
-def _record_live(piece: Piece, part: Part, track: Track, start: int) -> float:
-    """Play a take into the working folder, from sample `start` on; return its loudness in LUFS."""
-    score, heard = piece.score, 0
-    meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
-    for sounding in track(played(piece), -(-score.samples // block_of(piece)), "playing"):
-        samples = sounding.samples[max(0, start - heard) : score.samples - heard]
-        heard += len(sounding.samples)
-        if not len(samples):
-            continue
-        part.add(samples)
-        meter.add(samples)
-    meter.finish()
-    return meter.integrated_lufs
-
-
-def _record(piece: Piece, part: Part, block: int, track: Track, *, stems: bool) -> float:
-    """Play the rest of the piece into the working folder; return the loudness of the whole in LUFS."""
-    score = piece.score
-    instrument = Instrument(piece.memory, score, stems=stems)
-    meter = LoudnessMeter(score.file.sample_rate_hz, peak=False)
+def _record(piece: Piece, part: Part, block: int, track: Track, start: int, *, stems: bool) -> float:
+    """Play the rest of the piece, but for what comes before `start`, into the working folder; return its LUFS."""
+    meter = LoudnessMeter(piece.score.file.sample_rate_hz, peak=False)
     for kept in part.blocks(block):
         meter.add(kept[:, :2])
-    left = score.samples - (part.place.position if part.place else 0)
-    played = play_on(instrument, piece.events(), score.samples, block, part.place)
-    for heard, place in track(played, -(-left // block), "playing"):
+    left = piece.score.samples - (part.place.position if part.place else 0)
+    played = blocks(piece, block, stems=stems, place=part.place)
+    for heard, place in track(played, -(-left // length_of(piece, block)), "playing"):
         apart = () if heard.stems is None else (heard.stems,)
-        part.add(np.concatenate([heard.samples, *apart], axis=1), place)
-        meter.add(heard.samples)
+        sound = np.concatenate([heard.samples, *apart], axis=1)[max(0, start - heard.position) :]
+        if len(sound):
+            part.add(sound, place)
+            meter.add(sound[:, :2])
     part.finish()
     meter.finish()
     return meter.integrated_lufs

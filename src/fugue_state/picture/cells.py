@@ -12,7 +12,7 @@ from fugue_state.config import FULL_ACTIVATION
 from fugue_state.look.cell import CALMEST_CHANGE, CONTRAST, DIM, FILLED, FLARE_S, FOUND_S, LOST_S, MARK, ROUND, STEPS
 from fugue_state.look.theme import Theme, rgb
 from fugue_state.picture.frame_layout import UnitGrid
-from fugue_state.picture.watch import Seen
+from fugue_state.piece.seen import Seen
 
 
 class Cells:

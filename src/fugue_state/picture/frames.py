@@ -15,8 +15,9 @@ from fugue_state.look.theme import Theme, Weight, find_theme, font
 from fugue_state.picture.cells import Cells, Shapes, block
 from fugue_state.picture.frame_layout import Box, UnitGrid, edges, fitting, lay_out
 from fugue_state.picture.heard import RANGE_DB, Heard, loudest
-from fugue_state.picture.watch import Seen, Watch
+from fugue_state.picture.watch import Watch
 from fugue_state.piece.piece import Piece
+from fugue_state.piece.seen import Seen
 from fugue_state.score.times import told
 
 Pixels = npt.NDArray[np.uint8]

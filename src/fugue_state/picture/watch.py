@@ -16,19 +16,7 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.piece import Piece
-
-
-@dataclass(frozen=True, eq=False)
-class Seen:
-    """Strengths (U,) within 0..1, activations (U,) of at least 0, and the chord that sounds.
-
-    Activations are of about the same size in every layer, as batch norm leaves them: a median of .27, seldom
-    above 1.
-    """
-
-    chord: str | None
-    strengths: Strengths
-    activations: Array
+from fugue_state.piece.seen import Seen, reached, seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,25 +54,15 @@ class Watch:
         """Return what is seen at a time; times must be asked for in order."""
         while self._next is not None and self._next.start_s <= time_s:
             self._sounding.append(self._next)
-            if self._forgets(self._next.event):
+            if reached(self._piece.score, self._next.event):
                 self._strengths = self._next.event.strengths
             self._next = next(self._coming, None)
         while self._move is not None and self._move[0] <= time_s:
             self._strengths = self._move[1]
             self._move = next(self._moves, None)
         self._sounding = [one for one in self._sounding if time_s < one.start_s + one.length_s]
-        firing = [one.at(time_s) for one in self._sounding]
-        quiet = np.zeros(len(self._strengths), dtype=np.float32)
-        return Seen(self._chord(), self._strengths, np.maximum.reduce([quiet, *firing]))
-
-    def _chord(self) -> str | None:
-        """Return the newest chord that forgetting reaches, or else the newest of all."""
-        forgetting = [one for one in self._sounding if self._forgets(one.event)]
-        newest = (forgetting or self._sounding)[-1:]
-        return newest[0].event.chord if newest else None
-
-    def _forgets(self, event: Event) -> bool:
-        return self._piece.score.voices[event.voice].forgets
+        sounding = [(one.event, one.at(time_s)) for one in self._sounding]
+        return seen(self._piece.score, sounding, self._strengths)
 
     def _observed(self, events: Iterator[Event]) -> Iterator[_Sounding]:
         spec, rate = self._piece.memory.spec, self._piece.score.file.sample_rate_hz

@@ -13,11 +13,11 @@ import numpy.typing as npt
 from fugue_state.arrays import Array
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import HUSH_S, SEED_MAX, QualityName
+from fugue_state.config import HUSH_S, QualityName
 from fugue_state.errors import InputError
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
-from fugue_state.piece.line import Onset, merged
+from fugue_state.piece.line import Onset
 from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change
 from fugue_state.score.paths import PATHS, Value, check, find, written
@@ -105,30 +105,30 @@ class Conductor:
         self.block = block_of(piece) if block is None else block
         self.position = 0
         self.log = Log()
-        self.values = self._defaults()
         self._hand = piece.hand()
+        self._own = self._defaults()  # the value of every control that reaches no units; the hand has the others
         adaptive = score.forgetting.adaptive
         governor = Governor(adaptive) if adaptive else None
         self._timeline = piece.timeline(governor)
         self._listen = piece.listening(governor, self._timeline)
         self._played = 0  # samples of the piece itself, without pauses
         self._coming = _Ahead(self._onsets(0.0))
-        self._fades = _Fades(float(self.values["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
+        self._fades = _Fades(float(self._own["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
         times = [(score.clock.seconds(change.at), change) for change in score.changes]
         self._due = _Ahead(iter(sorted(times, key=lambda one: one[0])))
         self._take_due()
 
     def _defaults(self) -> dict[str, Any]:
-        """Return the initial value of every control, except those of single units."""
-        found: dict[str, Any] = {}
-        for path in PATHS:
-            if path.recorded and path.kind not in {"trigger", "bytes"} and "<k>" not in path.pattern:
-                for number in range(1, 1 + (len(self._piece.memory.layers) if "<n>" in path.pattern else 1)):
-                    found[path.pattern.replace("<n>", str(number))] = path.default
-        plan = self._score.forgetting
-        found |= {path: plan.order for path in found if path.endswith("/order")}
+        """Return the initial value of every control that reaches no units."""
+        own = [path for path in PATHS if path.recorded and not path.pattern.startswith(REACHING_UNITS)]
+        found: dict[str, Any] = {path.pattern: path.default for path in own if path.kind != "trigger"}
         return found | {"/seed": self._score.seed, "/quality": self._score.quality}
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The value of every control, except those of single units."""
+        return {**self._hand.values, **self._own}
 
     @property
     def strengths(self) -> Strengths:
@@ -146,7 +146,7 @@ class Conductor:
     @property
     def frozen(self) -> npt.NDArray[np.bool_]:
         """Mask (U,) of the units that are frozen."""
-        return self._hand.frozen.copy()
+        return self._hand.frozen
 
     def change(self, path: str, value: Value = None) -> None:
         """Move a control from the next block on; InputError if it cannot be moved."""
@@ -162,9 +162,13 @@ class Conductor:
             change = Change(at=self.position / self.rate, path=path, value=written(value))
             self._hand.play(change, self._planned)
         self.log.add(self.position, path, value)
-        self._show(path, value)
+        if path in self._own:
+            self._own[path] = value
         if path == "/hush":
+            self._own["/play"] = 0
             self._fades.hush()
+        elif path == "/play" and value:
+            self._fades.unhush()
         elif path == "/seed":
             self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # onsets are rounded
         elif path == "/rest":
@@ -182,28 +186,16 @@ class Conductor:
         """Return the changes that restore the present state after this control is moved; InputError as in `change`."""
         if path.startswith(REACHING_UNITS):
             return self._hand.back(path)
-        return [(path, self.values[path])] if path in self.values else []
+        return [(path, self._own[path])] if path in self._own else []
 
     def carry_on(self, before: Conductor) -> None:
         """Take over another conductor's controls as far as this memory knows them; freeze is not taken over."""
         self._fades.gain = before._fades.gain
+        values = self.values
         for path, value in before.values.items():
-            known = path in self.values and (path != "/chord" or value in self._piece.memory.labels)
-            if known and path != "/freeze" and value != self.values[path] and not self.needs(path, value):
+            known = path in values and (path != "/chord" or value in self._piece.memory.labels)
+            if known and path != "/freeze" and value != values[path] and not self.needs(path, value):
                 self.change(path, value)
-
-    def _show(self, path: str, value: Value) -> None:
-        """Update the value of a control, and of those that it moves along."""
-        if path in self.values:
-            self.values[path] = value or (self._score.forgetting.order if path.endswith("/order") else value)
-        if path.endswith("/recall"):
-            under = path.removesuffix("recall")
-            moved = [key for key in self.values if key.startswith(under) and key.endswith(("/forget", "/freeze"))]
-            self.values |= dict.fromkeys((key for key in moved if key != "/freeze"), 0)
-        elif path == "/hush":
-            self.values["/play"] = 0
-        elif path == "/play" and value:
-            self._fades.unhush()
 
     def _take_due(self) -> None:
         """Apply the changes whose time has come."""
@@ -214,28 +206,19 @@ class Conductor:
     def _onsets(self, begin_s: float) -> Coming:
         """Yield the coming onsets of all voices, with latents drawn by the present seed."""
         # The generator must not refer to the conductor: a cycle would keep a swapped-out memory alive.
-        seed, piece = self.values["/seed"], self._piece
-
-        def numbered(number: int) -> Coming:
-            own = None if seed == piece.score.seed else (seed + number) % (SEED_MAX + 1)
-            line = piece.line(number, own)
-            for onset, z in line.latents(piece.last_s, begin_s, math.inf):
-                yield onset, number, z
-
-        voices = range(len(piece.lines))
-        return merged(map(numbered, voices))
+        return self._piece.onsets(self._own["/seed"], begin_s, math.inf)
 
     def step(self) -> Bar:
         """Advance by one block."""
-        playing, frozen, quality = bool(self.values["/play"]), bool(self.values["/freeze"]), self.values["/quality"]
+        playing, frozen, quality = bool(self._own["/play"]), bool(self._own["/freeze"]), self._own["/quality"]
         rests, self._rests = self._rests, False
         # During a hush the piece goes on until it is silent, and events may still begin.
-        gate, gain, silenced = self._fades.step(playing=playing, volume=float(self.values["/volume"]))
+        gate, gain, silenced = self._fades.step(playing=playing, volume=float(self._own["/volume"]))
         moving = max(gate) > 0.0 and not frozen
         strengths = self.strengths
         events = self._events(strengths) if moving else ()
         if silenced:
-            self.values["/freeze"] = 0
+            self._own["/freeze"] = 0
         self.position += self.block
         self._played += self.block if moving else 0
         self._take_due()
@@ -248,7 +231,7 @@ class Conductor:
             onset, number, z = due
             self._coming.go_on()
             event = self._piece.event(onset, number, z, strengths)
-            chord = self.values["/chord"]
+            chord = self._own["/chord"]
             named = {"chord": chord, "label": chord} if chord else {}
             event = replace(event, onset=event.onset - self._played + self.position, **named)
             self._listen(event, onset.time_s)

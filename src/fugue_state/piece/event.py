@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EnvelopeConfig
@@ -34,12 +32,6 @@ class Event:
     voice: int = 0
     level_db: float = 0.0
     bend: Bend | None = None
-
-
-def generated(memory: Memory, event: Event) -> Array:
-    """Generate an event: its mel (M, T)."""
-    made = memory.generate(event.latent[None], event.label, event.strengths, event.frames, event.bend)
-    return np.asarray(made[0])
 
 
 def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:

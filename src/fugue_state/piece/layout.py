@@ -108,16 +108,26 @@ class Layout:
 
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
         """Return a hand that plays these changes, each with its time in seconds."""
-        return Hand(changes, self.memory.layers, self.orders.base(), self.orders.inside)
+        orders, name = self.orders, self.score.forgetting.order
+        return Hand(changes, self.memory.layers, orders.base(), orders.inside, name)
 
-    def _merged(self) -> Iterator[tuple[Onset, int, Array]]:
-        """Yield the onsets of all lines by time, each with its voice's number and its latent."""
+    def onsets(
+        self, seed: int | None = None, begin_s: float = 0.0, end_s: float | None = None
+    ) -> Iterator[tuple[Onset, int, Array]]:
+        """Yield the onsets of all lines by time, each with its voice's number and its latent.
+
+        They go from `begin_s` to `end_s`, by default the end of the piece. Another `seed` than the score's draws other
+        latents.
+        """
 
         def numbered(line: Line) -> Iterator[tuple[Onset, int, Array]]:
-            for onset, z in line.latents(self.last_s):
+            for onset, z in line.latents(self.last_s, begin_s, end_s):
                 yield onset, line.number, z
 
-        return merged(map(numbered, self.lines))
+        lines = self.lines
+        if seed is not None and seed != self.score.seed:
+            lines = tuple(self.line(line.number, (seed + line.number) % (SEED_MAX + 1)) for line in lines)
+        return merged(map(numbered, lines))
 
     def timeline(self, governor: Governor | None = None) -> Timeline:
         """Return the strengths over time; with an adaptive forgetting, as the governor has decided."""
@@ -165,7 +175,7 @@ class Layout:
     def _frozen(self, strengths: Strengths | None) -> Source | None:
         """Return what sounds when units freeze, or first after that; None if no voice that forgets ever sounds."""
         at_s = self.score.clock.seconds(self.score.forgetting.frozen_at)
-        forgetting = (one for one in self._merged() if self.lines[one[1]].voice.forgets)
+        forgetting = (one for one in self.onsets() if self.lines[one[1]].voice.forgets)
         found = next(forgetting, None)
         if found is None:
             return None

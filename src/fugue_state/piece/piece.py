@@ -48,7 +48,7 @@ class Piece(Layout):
         governor = self._decided or (Governor(adaptive) if adaptive else None)
         timeline = self.timeline(governor)
         listening = self.listening(governor, timeline) if governor is not self._decided else None
-        for onset, number, z in self._merged():
+        for onset, number, z in self.onsets():
             event = self.event(onset, number, z, self.strengths(timeline, onset.time_s))
             if listening is not None:
                 listening(event, onset.time_s)

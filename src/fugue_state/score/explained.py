@@ -1,4 +1,4 @@
-"""Scores for editing by hand: keys with their defaults, explained in comments."""
+"""Writes scores that people edit by hand: comments name further keys, their defaults and what they do."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic_core import to_jsonable_python
 from fugue_state.score.model import Score, Step
 from fugue_state.settings import Settings, kinds
 
-LISTED = ("voices", "cues")  # lists whose entries are written as tables
-COLUMN = 32  # column at which comments begin
-LONGEST_LINE = 100  # characters up to which a list is written on one line
-# The keys that are most likely to be changed, by table.
+LISTED = ("voices", "cues")  # each entry of these lists becomes a table of its own
+COLUMN = 32  # comments begin here
+LONGEST_LINE = 100  # characters; a longer list takes a line for each entry
+# The keys, by table, that people change most often. A score shows them even if they are not set.
 OFFERED: dict[str, tuple[str, ...]] = {
     "": ("title", "memory", "duration_s", "tempo_bpm", "seed", "quality"),
     "voices": ("chords", "latents", "pan", "spread"),
@@ -27,9 +27,10 @@ OFFERED: dict[str, tuple[str, ...]] = {
 }
 CUE = {"do": "recall", "at": "75 %", "over": "10 %"}
 ABOUT = (
-    "# What stands behind a # is the default: take the # away and change it.\n"
-    "# `fugue score new --every-key` explains all there are."
+    "# A line such as `# seed = 0` shows a default. To change it, remove the # and edit the value.\n"
+    "# `fugue score new --every-key` lists and explains every key."
 )
+EVERY = "# These are all keys with their defaults. A score only needs those that it changes."
 
 
 def beginning() -> Score:
@@ -44,12 +45,12 @@ def beginning() -> Score:
 
 
 def editable(score: Score) -> str:
-    """Return a score as TOML: what differs from the defaults and, commented out, the keys most likely to be changed."""
+    """Return a score as TOML: what differs from the defaults and, as comments, the keys that people change most."""
     return "\n".join([ABOUT, *_written(Score, (), score.model_dump(mode="json", exclude_defaults=True))]) + "\n"
 
 
 def _written(kind: type[Settings], path: tuple[str, ...], values: dict[str, Any]) -> Iterator[str]:
-    """Write a table: first its plain keys, then the tables in it."""
+    """Yield the lines of a table: first its plain keys, then the tables in it."""
     offered = OFFERED.get(".".join(path), ())
     for key, field in kind.model_fields.items():
         if key in values and not _is_table(key, field):
@@ -63,7 +64,7 @@ def _written(kind: type[Settings], path: tuple[str, ...], values: dict[str, Any]
 
 
 def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> Iterator[str]:
-    """Write the tables of a key; offered tables are written even if empty, so that their keys have a place."""
+    """Yield the lines of a key's tables; an offered table appears even if empty, since its keys belong there."""
     inner, name = next(kinds(field.annotation)), ".".join(path)
     if key in LISTED:
         for one in value or ([{}] if name in OFFERED else []):
@@ -75,13 +76,13 @@ def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> It
 
 
 def _is_table(key: str, field: FieldInfo) -> bool:
-    """Return whether a key is written as tables; lists of many small ones are written as arrays."""
+    """Return whether a key becomes tables; a list of many small tables becomes an array instead."""
     many = get_origin(field.annotation) is tuple
     return any(kinds(field.annotation)) and (key in LISTED or not many)
 
 
 def _value(value: Any) -> str:
-    """Return a value in TOML notation; short lists and all inline tables take one line."""
+    """Return a value in TOML. A short list takes one line, and so does every inline table."""
     if isinstance(value, dict):
         inside = ", ".join(f"{_key(key)} = {_value(inner)}" for key, inner in value.items())
         return f"{{ {inside} }}" if inside else "{}"
@@ -97,12 +98,12 @@ def _key(key: str) -> str:
 
 
 def template() -> str:
-    """Return a score in which every key is explained, with its default."""
-    return "\n".join(["# A score holds what differs from these defaults.", *_explained(Score, ())]) + "\n"
+    """Return a score that explains every key and gives its default."""
+    return "\n".join([EVERY, *_explained(Score, ())]) + "\n"
 
 
 def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
-    """Explain the keys of settings: plain ones first, then tables."""
+    """Yield lines that explain the keys of settings: first the plain ones, then the tables."""
     tables = []
     for key, field in kind.model_fields.items():
         inner = next(kinds(field.annotation), None)

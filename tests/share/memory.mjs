@@ -31,6 +31,11 @@ const deeds = {
   async load({ path }) {
     memory = await Memory.load(readFileSync(WASM), readFileSync(path));
   },
+  async unloaded({ name, path, wasm = [] }) {
+    const bytes = wasm.length ? Uint8Array.from(wasm) : readFileSync(WASM);
+    const said = await Memory.load(bytes, readFileSync(path)).then(() => "", (error) => error.message);
+    out.set(name, Uint8Array.from(Buffer.from(said)));
+  },
   read({ name }) {
     for (const [key, { data }] of arrays) out.set(`${name}.${key}`, Float64Array.from(data));
   },

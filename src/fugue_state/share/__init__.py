@@ -1,0 +1,1 @@
+"""A piece in one file that plays in any browser."""

@@ -1,1 +1,1 @@
-"""A piece in one file that plays in any browser."""
+"""Shares a piece: memory, score and instrument in one HTML file that plays without anything else."""

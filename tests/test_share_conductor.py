@@ -156,6 +156,7 @@ def compare(
     packed = parcel(piece)
     found = play(packed, memory, blocks, hands, block)
     conductor = Conductor(Piece(packed.score, memory), block)
+    conductor.measure()
     events = 0
     for number, one in enumerate(found["bars"]):
         said: list[Any] = []
@@ -211,7 +212,7 @@ SCORES: dict[str, dict[str, Any]] = {
             {"do": "recall", "at": "60 %", "over": 2, "order": "layerwise", "pace": "exponential", "steepness": -3},
             {"do": "forget", "at": "70 %", "over": "1 bar", "scope": "deconv2", "pace": "steps", "steps": 5},
             {"do": "hold", "at": "72 %", "over": 0.5},
-            {"do": "forget", "at": "85 %", "pace": "points", "points": [[0.2, 0.5], [0.2, 0.6], [0.8, 0.7]]},
+            {"do": "forget", "at": "85 %", "pace": "points", "points": [[0.2, 0.5], [0.3, 0.6], [0.8, 0.7]]},
             {"do": "hold", "at": "95 %"},
         ],
     },

@@ -15,6 +15,8 @@ import numpy as np
 import pytest
 
 from fugue_state.audio.loudness import LoudnessMeter
+from fugue_state.audio.reverb import room
+from fugue_state.audio.tone import Tilt
 from fugue_state.config import SEED_MAX, AtlasConfig, MelSpec, ModelConfig
 from fugue_state.engine.performance import Performance
 from fugue_state.engine.whole import Instrument, WholeVoice
@@ -35,10 +37,12 @@ from fugue_state.score.text import load_score
 from fugue_state.settings import checked
 from fugue_state.share import loudness, plan
 from fugue_state.share import parcel as parcels
+from fugue_state.share.bends import described
 from fugue_state.share.parcel import Parcel, parcel
 from fugue_state.tensors import save_tensors
 
 from .conftest import untrained
+from .test_vocoder import tiny_net
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="no Node")
@@ -154,6 +158,14 @@ def _compare_bar(bar: Any, one: dict[str, Any], memory: Memory) -> None:
         np.testing.assert_allclose([other["pan"], other["levelDb"]], [event.pan, event.level_db], atol=CLOSE)
 
 
+def _compare_bend(packed: Parcel, piece: Piece) -> None:
+    told, arrays = described(piece.bend)
+    assert json.loads(packed.text)["bend"] == told
+    assert {name for name in packed.arrays if name.startswith("bend.")} == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(packed.arrays[name], array)
+
+
 def compare(
     piece: Piece, play: Callable[..., dict[str, Any]], blocks: int = 200, hands: Hands | None = None, block: int = 4096
 ) -> tuple[Parcel, dict[str, Any], Conductor]:
@@ -161,7 +173,9 @@ def compare(
     memory, hands = piece.memory, hands or {}
     packed = parcel(piece)
     found = play(packed, memory, blocks, hands, block)
-    conductor = Conductor(Piece(packed.score, memory), block)
+    reference = Piece(packed.score, memory)
+    _compare_bend(packed, reference)
+    conductor = Conductor(reference, block)
     conductor.measure()
     events = 0
     for number, one in enumerate(found["bars"]):
@@ -227,6 +241,10 @@ SCORES: dict[str, dict[str, Any]] = {
             order="list", units=["deconv3", "deconv1:1-20"], fade_s=1.3, replacement="frozen", frozen_at=2,
             bends=[{"units": "deconv2:1-8", "gain": 2}],
         )
+    },
+    "frozen while a hand plays": {
+        "forgetting": forgetting(replacement="frozen", frozen_at=3, fade_s=1),
+        "changes": [{"at": 1, "path": "/forget", "value": 0.5}],
     },
     "even": {"forgetting": {"order": "saliency", "pace": "even", "to": 0.8, "locks": ["deconv4"], "reverse": True}},
     "adaptive": {
@@ -439,3 +457,28 @@ def test_an_adaptive_forgetting_listens_to_so_much(memory: Memory, monkeypatch: 
     decided = json.loads(packed.text)["decided"]
     assert len(decided["times"]) == 6
     assert decided["drives"][-1] == 0.0
+
+
+def test_the_sound_is_described(memory: Memory) -> None:
+    plain = json.loads(parcel(Piece(score(), memory), hands=False).text)["sound"]
+    assert not plain["learned"]
+    assert plain["tone"] is None
+    assert plain["quality"] == "live"
+    voiced = Memory(memory.generator, memory.header, net=tiny_net(memory.spec))
+    asked = score(tone={"tilt_db": -6}, voices=[{}, {"forgets": False}], reverb={"rt60_s": 2, "wet_db": -3})
+    packed = parcel(Piece(asked, voiced), hands=False)
+    sound = json.loads(packed.text)["sound"]
+    assert sound["learned"]
+    assert [voice["forgets"] for voice in sound["voices"]] == [True, False]
+    assert (sound["wet_db"], sound["block"], sound["rate_hz"]) == (-3.0, 1024, 44_100)
+    tilt = Tilt(asked.tone, 44_100).coefficients
+    assert tilt == (sound["tone"]["now"], sound["tone"]["before"], sound["tone"]["back"])
+    impulse, whole = packed.arrays["room.impulse"], room(asked.reverb, 44_100, asked.seed)
+    assert len(impulse) < len(whole)
+    assert ((impulse - whole[: len(impulse)]) ** 2).sum() < 1e-6
+    assert (whole[len(impulse) :] ** 2).sum() < 3e-6
+    unvoiced = parcel(Piece(asked, voiced), hands=False, vocoder=False)
+    assert not json.loads(unvoiced.text)["sound"]["learned"]
+    assert any("without its vocoder" in notice for notice in unvoiced.notices)
+    other = parcel(Piece(score(inverter="joint"), voiced), hands=False)
+    assert any("inverter = 'joint'" in notice for notice in other.notices)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -42,12 +40,10 @@ from fugue_state.share.parcel import Parcel, parcel
 from fugue_state.tensors import save_tensors
 
 from .conftest import untrained
+from .node import needs_node, run_node
 from .test_vocoder import tiny_net
 
-NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="no Node")
-SCRIPT = Path(__file__).parent / "share" / "conductor.mjs"
-ENGINE = Path(parcels.__file__).parent / "engine"
+pytestmark = needs_node
 CLOSE = 1e-6
 LABELS = ("Am", "Bb", "C", "Dm", "Em", "F", "G", "F*2")
 Hands = Mapping[int, Sequence[tuple[Any, ...]]]
@@ -117,7 +113,6 @@ def play(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         (tmp_path / "piece.json").write_text(packed.text, encoding="utf-8")
         save_tensors(tmp_path / "arrays.safetensors", packed.arrays, {})
         job = {
-            "engine": ENGINE.as_uri(),
             "piece": str(tmp_path / "piece.json"),
             "arrays": str(tmp_path / "arrays.safetensors"),
             "labels": memory.labels,
@@ -128,8 +123,7 @@ def play(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "out": str(tmp_path / "out.json"),
         }
         (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        run = subprocess.run([str(NODE), SCRIPT, tmp_path / "job.json"], capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
+        run_node("conductor.mjs", str(tmp_path / "job.json"))
         found: dict[str, Any] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
         return found
 

@@ -39,6 +39,7 @@ from fugue_state.look.theme import FONTS, Theme, find_theme
 from fugue_state.score.model import Score
 
 STATIC = "live/static"
+SHARED = "look/page"  # what other pages use, too
 JSON = "application/json"
 GONE = (WebSocketDisconnect, RuntimeError)  # of a socket that went while it was told something
 
@@ -65,7 +66,7 @@ class Pages:
             Route("/takes/{name}", self._take),
             Route("/static/theme.css", self._colours),
             Mount("/static/fonts", StaticFiles(directory=self._folder / FONTS)),
-            Mount("/static", StaticFiles(directory=self._folder / STATIC, check_dir=False)),
+            Mount("/static", StaticFiles(packages=[("fugue_state", STATIC), ("fugue_state", SHARED)])),
             WebSocketRoute("/ws/control", self._control),
             WebSocketRoute("/ws/audio", self._audio),
         ]

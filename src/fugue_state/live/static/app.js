@@ -2,11 +2,12 @@
 
 import { Banks } from "./banks.js";
 import { Brush, choices } from "./brush.js";
+import { clock } from "./clock.js";
 import { Control } from "./control.js";
 import { button, Controls, fill, rove } from "./controls.js";
 import { Grid } from "./grid.js";
 import { listen, told } from "./keys.js";
-import { clock, Log } from "./log.js";
+import { Log } from "./log.js";
 import { Mel } from "./mel.js";
 import { Midi } from "./midi.js";
 import { Notices, refusal } from "./notices.js";

@@ -25,6 +25,11 @@ class Tilt:
         self._ahead = (root + turn) / scale, (turn - root) / scale
         self._back = (root * turn - 1.0) / scale
 
+    @property
+    def coefficients(self) -> tuple[float, float, float] | None:
+        """Weights of the present sample, of the one before and of the last result; None if nothing changes."""
+        return None if self._flat else (*self._ahead, self._back)
+
     def silence(self, channels: int = 2) -> Wide:
         """Return the state before any sound (channels,)."""
         return np.zeros(channels)

@@ -29,6 +29,11 @@ class Chain:
         self._convolver = Convolver(room(score.reverb, rate, score.seed))
         self._wet = np.float32(10.0 ** (score.reverb.wet_db / 20.0))
 
+    @property
+    def tone(self) -> tuple[float, float, float] | None:
+        """The tone control's coefficients, for whoever filters elsewhere; None if it changes nothing."""
+        return self._tilt.coefficients
+
     def silence(self, channels: int = 2) -> Ringing:
         """Return the state before any sound."""
         return Ringing(self._tilt.silence(channels), self._convolver.silence())

@@ -47,7 +47,7 @@ def fake_page(
     *,
     title: str = "Untold",
     credits_: tuple[str, ...] = ("Someone",),
-    end_s: float | None = None,
+    samples: int | None = None,
     kernels: bytes = KERNELS,
     **piece: Any,
 ) -> Path:
@@ -55,9 +55,10 @@ def fake_page(
     folders = fake_folders(tmp_path)
     monkeypatch.setattr(page, "_folders", lambda: folders)
     tensors = save(TENSORS)
-    payloads = Payloads(kernels, tensors, tensors, json.dumps(piece))
+    told = {"sound": {"rate_hz": 44_100, "full_activation": 0.28}, "samples": samples, **piece}
+    payloads = Payloads(kernels, tensors, tensors, json.dumps(told))
     path = tmp_path / "page.html"
-    path.write_text(assembled(payloads, About(title, credits_, "fake", end_s), config or PageConfig()), "utf-8")
+    path.write_text(assembled(payloads, About(title, credits_, "fake"), config or PageConfig()), "utf-8")
     return path
 
 

@@ -207,7 +207,7 @@ def test_a_locked_page_has_no_hands(page: Shared) -> None:
 
 
 def test_a_take_ends_in_silence_and_plays_again(page: Shared) -> None:
-    page.play(end_s=1.0)
+    page.play(samples=44_100)
     page.state("ended")
     assert page.text("#start-note") == "The take is over."
     page.until(lambda: page.run(LISTEN) < 1e-4)

@@ -488,6 +488,7 @@ class PageConfig(Settings):
     theme: ThemeName = Field(DEFAULT_THEME, description="night (dark) or paper (light).")
     title: str = Field("", max_length=120, description="Title of the page; default: the score's.")
     locked: bool = Field(default=False, description="Nobody may take over: the piece only plays.")
+    vocoder: bool = Field(default=True, description="The memory's vocoder travels, too.")
 
 
 class LiveConfig(Settings):

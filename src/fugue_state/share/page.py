@@ -16,12 +16,19 @@ from string import Template
 from typing import Any
 
 import numpy as np
+from safetensors.numpy import save
 
-from fugue_state.config import FULL_ACTIVATION, LiveConfig, PageConfig
+from fugue_state.config import LiveConfig, PageConfig
 from fugue_state.look.theme import Theme, find_theme, font_file, rgb, stylesheet
+from fugue_state.memory.checkpoint import memory_bytes
+from fugue_state.memory.memory import Memory
+from fugue_state.piece.piece import Piece
+from fugue_state.progress import Track, untracked
 from fugue_state.share.bundle import bundle
+from fugue_state.share.parcel import parcel
 
 SHARED, OWN, ENGINE = "look/page", "share/page", "share/engine"
+KERNELS = "kernels.wasm"
 UNTITLED = "Fugue State"
 FONT = re.compile(r'url\("/static/fonts/Inter-(Light|Regular)\.otf"\)')
 SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "I16": 2, "U16": 2}  # of numbers, in bytes
@@ -49,12 +56,11 @@ class Payloads:
 
 @dataclass(frozen=True)
 class About:
-    """What a page says of a piece: title and credits, the memory's name, and at which second it ends, if it does."""
+    """What a page says of a piece: title and credits, and the memory's name."""
 
     title: str
     credits: tuple[str, ...]
     memory: str
-    end_s: float | None
 
     def told(self, config: PageConfig) -> dict[str, Any]:
         """Return what the page's script reads."""
@@ -62,8 +68,6 @@ class About:
         settings = {
             "locked": config.locked,
             "memory": self.memory,
-            "end_s": self.end_s,
-            "full_activation": FULL_ACTIVATION,
             "frames_per_s": live.frames_per_s,
             "units_per_s": live.units_per_s,
             "pace": {name: getattr(live, name) for name in PACE},
@@ -73,6 +77,36 @@ class About:
     def named(self, config: PageConfig) -> str:
         """Return the title of the page."""
         return config.title or self.title or UNTITLED
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The page of a piece as HTML, and what is to be said of it to whoever shares it."""
+
+    text: str
+    notices: tuple[str, ...]
+
+
+def page(piece: Piece, config: PageConfig | None = None, *, track: Track = untracked, cores: int = 1) -> Shared:
+    """Return the page of a piece; a score is calibrated for it on `cores` threads.
+
+    Raises InputError for a room that is too large for a page, AudioError for one that cannot be read.
+    """
+    config = config or PageConfig()
+    sent = parcel(piece, hands=not config.locked, vocoder=config.vocoder, track=track, cores=cores)
+    kernels = (_folder(ENGINE) / KERNELS).read_bytes()
+    payloads = Payloads(kernels, carried(piece.memory, vocoder=config.vocoder), save(dict(sent.arrays)), sent.text)
+    about = About(piece.score.title, piece.score.credits, sent.score.memory)
+    return Shared(assembled(payloads, about, config), sent.notices)
+
+
+def carried(memory: Memory, *, vocoder: bool) -> bytes:
+    """Return what travels of a memory: its networks in half precision, and of its header what they need."""
+    header = memory.header.model_copy(update={"data": (), "metrics": {}, "vocoder": None})
+    if not vocoder or memory.header.vocoder is None:
+        return memory_bytes(memory.generator, header)
+    learned = memory.header.vocoder.model_copy(update={"data": (), "metrics": {}})
+    return memory_bytes(memory.generator, header.model_copy(update={"vocoder": learned}), memory.net)
 
 
 def deflated(data: bytes) -> str:

@@ -9,7 +9,7 @@ import { inflated, tensors } from "./unpack.js";
 
 /**
  * @typedef {{kernels: string, memory: string, arrays: string, piece: string}} Payloads each as text
- * @typedef {{payloads: Payloads, settings: import("./session.js").Settings}} Load
+ * @typedef {{payloads: Payloads, settings: import("./session.js").Settings & {memory: string}}} Load
  */
 
 const tell = (message) => postMessage(message);
@@ -26,9 +26,11 @@ async function open({ payloads, settings }) {
   const memory = await Memory.load(wasm, weights);
   const arrays = readTensors(packed).tensors;
   const about = { name: settings.memory, layers: memory.layers, chords: memory.labels, units: memory.units };
+  const { rate_hz: rate, full_activation } = piece.sound;
+  const end_s = piece.samples === null ? null : piece.samples / rate;
   const begin = () => new Performance(piece, arrays, memory);
   const keep = ({ log, position }) => takeText(piece, log, position);
-  return new Session(begin, about, settings, tell, keep);
+  return new Session(begin, about, { ...settings, end_s, full_activation }, tell, keep);
 }
 
 /** @type {Promise<Session | null>} */ let session;

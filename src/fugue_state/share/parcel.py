@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
@@ -34,7 +33,6 @@ from fugue_state.engine.performance import RUNAWAY
 from fugue_state.engine.player import RESTS
 from fugue_state.engine.stream import RISE
 from fugue_state.errors import InputError
-from fugue_state.memory.bends import Bend
 from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.conductor import block_of
@@ -44,6 +42,7 @@ from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Change, MadeFor, Score, Voice
 from fugue_state.score.text import dump_score
 from fugue_state.settings import placed
+from fugue_state.share.bends import Arrays, described
 from fugue_state.share.loudness import gain_db, take_gain_db
 from fugue_state.share.plan import (
     KeptOrders,
@@ -58,8 +57,6 @@ from fugue_state.share.plan import (
 
 FORMAT = 1
 Values = dict[str, Any]
-Arrays = dict[str, npt.NDArray[Any]]
-Describe = Callable[[Bend], tuple[Values, Arrays]]
 LEVEL_DB = (-60.0, 12.0)  # of a voice
 VOLUME_DIGITS = 4
 MISSED_DB = 0.1  # what need not be told
@@ -78,7 +75,6 @@ class Parcel:
 
 def parcel(
     piece: Piece,
-    describe: Describe,
     *,
     hands: bool = True,
     vocoder: bool = True,
@@ -99,7 +95,7 @@ def parcel(
     take = piece.score.resolution == "block"
     gain = take_gain_db(piece, track) if take else gain_db(piece, governor, track)
     laid.score, louder = _at_level(laid.score, gain, take=take)
-    orders = KeptOrders()
+    orders, (bend, maps) = KeptOrders(), described(laid.bend)
     values = _played(laid, orders, hands=hands) | {
         "text": dump_score(_written(laid.score, piece.memory)),
         "samples": laid.score.samples if take else None,
@@ -107,14 +103,12 @@ def parcel(
         "decided": told_decisions(laid, governor),
         "orders": orders.ends,
         "sound": sound,
-        "bend": None,
+        "bend": bend,
     }
-    arrays["orders"] = orders.array
-    if laid.bend is not None:
-        values["bend"], bend = describe(laid.bend)
-        arrays |= bend
     text = json.dumps(values, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
-    return Parcel(text, arrays, laid.score, (*_notices(piece, vocoder=vocoder), *told, *louder))
+    return Parcel(
+        text, arrays | maps | {"orders": orders.array}, laid.score, (*_notices(piece, vocoder=vocoder), *told, *louder)
+    )
 
 
 def _played(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:

@@ -1,0 +1,372 @@
+"""What a page plays, block by block, is what Python's conductor plays: the same events, strengths, gains and values."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fugue_state.config import SEED_MAX, AtlasConfig, MelSpec, ModelConfig
+from fugue_state.errors import InputError
+from fugue_state.measure.atlas import TRAITS, Atlas
+from fugue_state.measure.describe import triads
+from fugue_state.measure.profile import Profile
+from fugue_state.memory.catalogue import MemoryHeader
+from fugue_state.memory.memory import Memory
+from fugue_state.output.render import samples
+from fugue_state.piece.conductor import Conductor
+from fugue_state.piece.piece import Piece
+from fugue_state.score.model import Score
+from fugue_state.score.shipped import shipped_scores
+from fugue_state.score.text import load_score
+from fugue_state.settings import checked
+from fugue_state.share import parcel as parcels
+from fugue_state.share.parcel import Parcel, parcel
+from fugue_state.tensors import save_tensors
+
+from .conftest import untrained
+
+NODE = shutil.which("node")
+pytestmark = pytest.mark.skipif(NODE is None, reason="no Node")
+SCRIPT = Path(__file__).parent / "share" / "conductor.mjs"
+ENGINE = Path(parcels.__file__).parent / "engine"
+CLOSE = 1e-6
+LABELS = ("Am", "Bb", "C", "Dm", "Em", "F", "G", "F*2")
+Hands = Mapping[int, Sequence[tuple[Any, ...]]]
+BASE: dict[str, Any] = {
+    "memory": "tiny",
+    "duration_s": 6.0,
+    "tempo_bpm": 150,
+    "seed": 4,
+    "voices": [{"chords": ["Am", "C", "G"], "event_s": 1.4}],
+    "forgetting": {"order": "random", "pace": "linear"},
+    "loudness": {"hold": False},
+    "reverb": {"rt60_s": 0.3},
+}
+QUIET_DB = -3.5
+MEASURE = Profile.of
+
+
+def memory_with(labels: tuple[str, ...]) -> Memory:
+    header = MemoryHeader(
+        name="tiny", mel=MelSpec(), model=ModelConfig(feature_maps=4, latent_size=16, labels=labels), steps=1
+    )
+    return Memory(untrained(header.model), header)
+
+
+@pytest.fixture(scope="module")
+def memory() -> Memory:
+    return memory_with(LABELS)
+
+
+@pytest.fixture(autouse=True)
+def _measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What takes long is measured once, drawn at random (the atlas), or set (the gain of a score)."""
+    monkeypatch.setattr(parcels, "gain_db", lambda *_: QUIET_DB)
+    monkeypatch.setattr(Profile, "of", _profile)
+    monkeypatch.setattr(Atlas, "of", _atlas)
+
+
+@cache
+def _profile_of(memory: Memory) -> Profile:
+    return MEASURE(memory)
+
+
+def _profile(memory: Memory, *_: object, **__: object) -> Profile:
+    return _profile_of(memory)
+
+
+def _atlas(memory: Memory, *_: object, **__: object) -> Atlas:
+    """An atlas of which every other latent is as bright as the one before."""
+    config, rng = AtlasConfig(), np.random.default_rng(1)
+    chord = rng.integers(0, len(triads(memory.labels)), config.count)
+    return Atlas(memory, config, chord, np.repeat(rng.standard_normal((config.count // 2, len(TRAITS))), 2, axis=0))
+
+
+def score(**changes: Any) -> Score:
+    return checked(Score, BASE | changes)
+
+
+def forgetting(**changes: Any) -> dict[str, Any]:
+    return {"order": "random", "pace": "linear"} | changes
+
+
+@pytest.fixture
+def play(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Play a parcel's bars in JavaScript."""
+
+    def played(packed: Parcel, memory: Memory, blocks: int, hands: Hands, block: int) -> dict[str, Any]:
+        (tmp_path / "piece.json").write_text(packed.text, encoding="utf-8")
+        save_tensors(tmp_path / "arrays.safetensors", packed.arrays, {})
+        job = {
+            "engine": ENGINE.as_uri(),
+            "piece": str(tmp_path / "piece.json"),
+            "arrays": str(tmp_path / "arrays.safetensors"),
+            "labels": memory.labels,
+            "latentSize": memory.header.model.latent_size,
+            "block": block,
+            "blocks": blocks,
+            "hands": {number: [list(map(_as_json, move)) for move in moves] for number, moves in hands.items()},
+            "out": str(tmp_path / "out.json"),
+        }
+        (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
+        run = subprocess.run([str(NODE), SCRIPT, tmp_path / "job.json"], capture_output=True, text=True, check=False)
+        assert run.returncode == 0, run.stderr
+        found: dict[str, Any] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+        return found
+
+    return played
+
+
+def _as_json(value: object) -> object:
+    return {"bytes": list(value)} if isinstance(value, bytes) else value
+
+
+def _compare_bar(bar: Any, one: dict[str, Any], memory: Memory) -> None:
+    np.testing.assert_allclose(one["strengths"], bar.strengths, atol=CLOSE)
+    np.testing.assert_allclose([one["gate"], one["gain"]], [bar.gate, bar.gain], atol=CLOSE)
+    for key in ("frozen", "quality", "rests", "silenced"):
+        assert one[key] == getattr(bar, key), key
+    assert len(one["events"]) == len(bar.events)
+    for event, other in zip(bar.events, one["events"], strict=True):
+        label = None if event.label is None else memory.labels[memory.label_index(event.label)]
+        assert other["label"] == label
+        for key in ("onset", "chord", "frames", "voice"):
+            assert other[key] == getattr(event, key), key
+        assert other["envelope"] == event.envelope.model_dump()
+        assert (other["bend"] is None) == (event.bend is None)
+        np.testing.assert_allclose(other["latent"], event.latent, atol=CLOSE)
+        np.testing.assert_allclose(other["strengths"], event.strengths, atol=CLOSE)
+        np.testing.assert_allclose([other["pan"], other["levelDb"]], [event.pan, event.level_db], atol=CLOSE)
+
+
+def compare(
+    piece: Piece, play: Callable[..., dict[str, Any]], blocks: int = 200, hands: Hands | None = None, block: int = 4096
+) -> tuple[Parcel, dict[str, Any], Conductor]:
+    """Play a piece on both sides and compare every bar."""
+    memory, hands = piece.memory, hands or {}
+    packed = parcel(piece)
+    found = play(packed, memory, blocks, hands, block)
+    conductor = Conductor(Piece(packed.score, memory), block)
+    events = 0
+    for number, one in enumerate(found["bars"]):
+        said: list[Any] = []
+        for path, *value in hands.get(number, []):
+            try:
+                back = [[way, _as_json(before)] for way, before in conductor.back(path)]
+                conductor.change(path, *value)
+                said.append(back)
+            except InputError:
+                said.append("refused")
+        assert one["said"] == said, number
+        bar = conductor.step()
+        events += len(bar.events)
+        _compare_bar(bar, one, memory)
+        assert one["values"] == conductor.values
+        assert one["position"] == conductor.position
+        assert one["playedS"] == conductor.played_s
+    assert events
+    np.testing.assert_allclose(found["strengths"], conductor.strengths, atol=CLOSE)
+    np.testing.assert_allclose(found["brushed"], conductor.brushed, atol=CLOSE)
+    assert found["frozen"] == conductor.frozen.astype(int).tolist()
+    assert found["log"] == list(conductor.log.since(0))
+    return packed, found, conductor
+
+
+SCORES: dict[str, dict[str, Any]] = {
+    "the default": {},
+    "two voices, one of which keeps everything": {
+        "voices": [
+            {"chords": ["Am*1.5", "-", "F"], "swing": 0.3, "level_db": -4, "pan": -0.4},
+            {"chords": ["C@7", {"chord": "G", "seed": 5, "pan": 1, "level_db": -2}], "forgets": False, "start": "bar 2",
+             "until": "90 %", "beats": 0.75},
+        ],
+        "loudness": {"hold": False, "plan": [["10 %", -2], ["70 %", 0], ["100 %", -9]]},
+    },
+    "walks and variation": {
+        "voices": [
+            {"chords": ["Am", "C"], "latents": "walk", "wander": 0.3, "variation": 0.2},
+            {"chords": ["F"], "latents": "fresh", "latent_seed": 77},
+            {"chords": ["G", "Em"], "latents": "path", "towards_seed": 9},
+        ],
+        "seed": SEED_MAX,
+    },
+    "chosen by how they sound": {
+        "voices": [{"chords": ["Am", "-", "G"], "like": {"bright": 0.8, "level": 0.3}, "latents": "fresh"}]
+    },
+    "cues of all kinds": {
+        "duration_s": 24,
+        "forgetting": forgetting(to=0.7, until="40 %", pace="sigmoid", steepness=6, start=1),
+        "cues": [
+            {"do": "hold", "at": 3, "over": 1.5},
+            {"do": "jump", "to": 0.2, "at": "55 %"},
+            {"do": "recall", "at": "60 %", "over": 2, "order": "layerwise", "pace": "exponential", "steepness": -3},
+            {"do": "forget", "at": "70 %", "over": "1 bar", "scope": "deconv2", "pace": "steps", "steps": 5},
+            {"do": "hold", "at": "72 %", "over": 0.5},
+            {"do": "forget", "at": "85 %", "pace": "points", "points": [[0.2, 0.5], [0.2, 0.6], [0.8, 0.7]]},
+            {"do": "hold", "at": "95 %"},
+        ],
+    },
+    "a fade and a bend": {
+        "forgetting": forgetting(
+            order="list", units=["deconv3", "deconv1:1-20"], fade_s=1.3, replacement="frozen", frozen_at=2,
+            bends=[{"units": "deconv2:1-8", "gain": 2}],
+        )
+    },
+    "even": {"forgetting": {"order": "saliency", "pace": "even", "to": 0.8, "locks": ["deconv4"], "reverse": True}},
+    "adaptive": {
+        "forgetting": {"order": "random", "adaptive": {"rate": 0.3, "clarity": 0.4}, "fade_s": 0.5, "start": 0.7}
+    },
+    "adaptive, paused and played on": {
+        "resolution": "block", "master": {"normalize": False}, "played_s": 9,
+        "forgetting": {"order": "random", "adaptive": {"rate": 0.3, "clarity": 0.4}},
+        "changes": [{"at": 1, "path": "/play", "value": 0}, {"at": 2.2, "path": "/play", "value": 1}],
+    },
+    "changes by hand": {
+        "changes": [
+            {"at": 1, "path": "/layer/1/forget", "value": 0.3},
+            {"at": 1.5, "path": "/layer/2/order", "value": "layerwise"},
+            {"at": 2, "path": "/layer/2/forget", "value": 0.5},
+            {"at": 3, "path": "/unit/3/2/strength", "value": 0},
+            {"at": 4, "path": "/recall"},
+            {"at": "80 %", "path": "/forget", "value": 0.4},
+        ],
+    },
+    "a take": {
+        "resolution": "block", "master": {"normalize": False}, "played_s": 30,
+        "changes": [
+            {"at": 0.1, "path": "/volume", "value": 0.6},
+            {"at": 0.5, "path": "/freeze", "value": 1},
+            {"at": 1.5, "path": "/freeze", "value": 0},
+            {"at": 2, "path": "/layer/3/freeze", "value": 1},
+            {"at": 2.5, "path": "/play", "value": 0},
+            {"at": 4, "path": "/play", "value": 1},
+            {"at": 4.5, "path": "/seed", "value": 12},
+            {"at": 5, "path": "/chord", "value": '"F*2"'},
+            {"at": 6, "path": "/hold/2", "value": "AP//gAEBAQEB/w0AAAAAAA=="},
+            {"at": 7, "path": "/hush"},
+            {"at": 9, "path": "/play", "value": 1},
+            {"at": 9.5, "path": "/quality", "value": "draft"},
+        ],
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SCORES)
+def test_every_bar_is_the_same(name: str, memory: Memory, play: Callable[..., dict[str, Any]]) -> None:
+    packed, _, _ = compare(Piece(score(**SCORES[name]), memory), play)
+    assert len(packed.text) < 100_000
+
+
+@pytest.mark.parametrize("name", sorted(shipped_scores()))
+def test_the_shipped_scores_are_played_the_same(name: str, memory: Memory, play: Callable[..., dict[str, Any]]) -> None:
+    shipped = load_score(shipped_scores()[name])
+    piece = Piece(shipped.model_copy(update={"memory": "tiny"}), memory)
+    compare(piece, play, blocks=math.ceil(shipped.duration_s * 1.1 * 44_100 / 40_000), block=40_000)
+
+
+def test_a_memory_without_labels_is_played_the_same(play: Callable[..., dict[str, Any]]) -> None:
+    piece = Piece(score(voices=[{}, {"chords": ["Am", "-"], "latents": "fresh"}]), memory_with(()))
+    compare(piece, play, hands={20: [("/chord", "Am"), ("/seed", 8)]})
+
+
+def _drawn(memory: Memory, seed: int) -> Hands:
+    """Changes drawn at random, some of them impossible."""
+    rng = np.random.default_rng(seed)
+    orders = ["", "random", "saliency", "cluster", "frequency", "activation", "layerwise", "list", "no such"]
+    units = list(memory.layers.values())
+    hands: dict[int, list[tuple[Any, ...]]] = {}
+    for _ in range(160):
+        layer = int(rng.integers(1, 7))
+        count = units[min(layer, len(units)) - 1]
+        share = float(rng.choice([0.0, 1.0, round(float(rng.random()), 3), -0.1], p=[0.3, 0.2, 0.45, 0.05]))
+        switch = int(rng.integers(2))
+        grid = bytes(rng.integers(0, 256, count, dtype=np.uint8))
+        hold = bytes(rng.integers(0, 256, count, dtype=np.uint8) * rng.integers(0, 2, count, dtype=np.uint8))
+        unit = int(rng.integers(1, count + 2))
+        moves: list[tuple[Any, ...]] = [
+            ("/forget", share), (f"/layer/{layer}/forget", share), (f"/layer/{layer}/lock", switch), ("/recall",),
+            (f"/layer/{layer}/order", str(rng.choice(orders))), (f"/layer/{layer}/freeze", switch),
+            (f"/unit/{layer}/{unit}/strength", share), (f"/unit/{layer}/{unit}/freeze", switch), ("/volume", share),
+            (f"/grid/{layer}", grid), (f"/hold/{layer}", hold), (f"/layer/{layer}/recall",), ("/freeze", switch),
+            ("/hush",), ("/play", 1), ("/play", switch), ("/seed", int(rng.integers(5))), ("/rest",),
+            ("/quality", str(rng.choice(["draft", "live", "final"]))), ("/chord", str(rng.choice(["", "Am", "H"]))),
+            ("/mark", "a note"), ("/nothing", 1), ("/volume",), ("/freeze", 0.5), (f"/grid/{layer}", b"\x01"),
+        ]  # fmt: skip
+        hands.setdefault(int(rng.integers(200)), []).append(moves[int(rng.integers(len(moves)))])
+    return hands
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_whatever_hands_do_every_bar_is_the_same(
+    seed: int, memory: Memory, play: Callable[..., dict[str, Any]]
+) -> None:
+    asked = score(
+        duration_s=20, forgetting=forgetting(fade_s=0.2 * (seed % 2)), cues=[{"do": "recall", "at": 9, "over": 4}]
+    )
+    compare(Piece(asked, memory), play, hands=_drawn(memory, seed))
+
+
+def test_the_take_that_a_page_writes_is_read_and_rendered(
+    memory: Memory, play: Callable[..., dict[str, Any]], tmp_path: Path
+) -> None:
+    title = 'Say "so"\n\\ \x7f 夜'
+    asked = score(title=title, cues=[{"do": "forget", "at": 2, "over": 1}], forgetting=forgetting(to=0))
+    hands: Hands = {
+        3: [("/forget", 0.25), ("/grid/5", b"\x00\xff"), ("/chord", '"F*2"')],
+        9: [("/recall",), ("/seed", 7), ("/volume", 1), ("/layer/1/order", "cluster")],
+    }
+    packed, found, conductor = compare(Piece(asked, memory), play, blocks=20, hands=hands)
+    path = tmp_path / "take.toml"
+    path.write_text(found["take"], encoding="utf-8")
+    take = load_score(path)
+    assert take.title == title
+    assert take.played_s == pytest.approx(20 * 4096 / 44_100)
+    rate = take.file.sample_rate_hz
+    log = [
+        {"at": round(take.clock.seconds(one.at) * rate), "path": one.path, "value": one.value} for one in take.changes
+    ]
+    assert log == list(conductor.log.since(0))
+    assert [type(one.value) for one in take.changes if one.path in {"/seed", "/volume", "/forget"}] == [
+        float, float, int, float
+    ]  # fmt: skip
+    assert take.model_copy(update={"changes": (), "played_s": None}) == packed.score.model_copy(update={"changes": ()})
+    heard = samples(Piece(take, memory))
+    assert heard.shape == (20 * 4096, 2)
+    assert np.abs(heard).max() > 1e-4
+
+
+def test_nothing_of_the_machine_travels(memory: Memory, tmp_path: Path) -> None:
+    import soundfile
+
+    room = tmp_path / "secret-room.wav"
+    soundfile.write(room, np.eye(1, 500).T * np.ones((1, 2)), 44_100)
+    packed = parcel(Piece(score(memory=str(tmp_path / "mine.safetensors"), reverb={"impulse": str(room)}), memory))
+    assert str(tmp_path) not in packed.text
+    assert "secret" not in packed.text
+    assert "secret" not in repr(packed.score)
+    assert packed.arrays["room.impulse"].shape[1] == 2
+    assert packed.arrays["room.impulse"][0].max() == 1.0
+    assert any("recording travels" in notice for notice in packed.notices)
+    assert any("'tiny'" in notice for notice in packed.notices)
+
+
+def test_a_room_that_is_too_large_is_refused(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parcels, "SHARED_ROOM_BYTES", 10_000)
+    with pytest.raises(InputError, match=r"reverb: a room of 0\.\d s takes 0\.\d MB.*at most 0\.01 MB"):
+        parcel(Piece(score(), memory))
+
+
+def test_a_page_without_hands_measures_nothing_for_them(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    piece = Piece(score(), memory)
+    monkeypatch.setattr(Profile, "of", lambda *_, **__: pytest.fail("measured"))
+    packed = parcel(piece, hands=False)
+    assert set(json.loads(packed.text)["hand"]["inside"]) == {"random", "layerwise", "list"}

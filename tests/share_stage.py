@@ -31,13 +31,13 @@ TENSORS: dict[str, npt.NDArray[Any]] = {
 
 
 def fake_folders(tmp_path: Path) -> list[Path]:
-    """The folders of a page's modules, the engine's replaced by fakes as far as they compute."""
+    """The folders of the engine's modules, replaced by fakes as far as they compute."""
     folder = tmp_path / "fake-engine"
     if not folder.exists():
         folder.mkdir()
         for path in [page._folder(page.ENGINE) / name for name in OURS] + sorted(FAKES.glob("*.js")):
             shutil.copy(path, folder)
-    return [page._folder(page.SHARED), page._folder(page.OWN), folder]
+    return [folder, page._folder(page.SHARED), page._folder(page.OWN)]
 
 
 def fake_page(
@@ -53,7 +53,8 @@ def fake_page(
 ) -> Path:
     """Write a page that plays a piece on the test double."""
     folders = fake_folders(tmp_path)
-    monkeypatch.setattr(page, "_folders", lambda: folders)
+    found = page._folders
+    monkeypatch.setattr(page, "_folders", lambda script: folders if script == "worker" else found(script))
     tensors = save(TENSORS)
     told = {"sound": {"rate_hz": 44_100, "full_activation": 0.28}, "samples": samples, **piece}
     payloads = Payloads(kernels, tensors, tensors, json.dumps(told))

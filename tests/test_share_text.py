@@ -122,12 +122,11 @@ def test_circles_and_what_is_missing_are_refused(tmp_path: Path) -> None:
     (tmp_path / "b.js").write_text("export const b = 1;\n", "utf-8")
     with pytest.raises(InputError, match=r"nothing\.js:1: a\.js does not export c"):
         bundle("nothing.js", folders)
-    with pytest.raises(InputError, match=r"gone\.js:3: nowhere\.js is there 0 times"):
+    with pytest.raises(InputError, match=r"gone\.js:3: nowhere\.js is in none of"):
         bundle("gone.js", folders)
-    (tmp_path / "again").mkdir()
-    (tmp_path / "again" / "a.js").write_text("export const a = 2;\n", "utf-8")
-    with pytest.raises(InputError, match=r"entry\.js:1: a\.js is there 2 times"):
-        bundle("entry.js", [*folders, tmp_path / "again"])
+    (tmp_path / "before").mkdir()
+    (tmp_path / "before" / "a.js").write_text("export const a = 'of the first folder';\n", "utf-8")
+    assert "of the first folder" in bundle("entry.js", [tmp_path / "before", *folders])
 
 
 @in_node

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fugue_state.errors import InputError, counted
+from fugue_state.errors import InputError
 
 NAME = r"[A-Za-z_$][\w$]*"
 COMMENT = re.compile(r"/\*.*?\*/|^\s*//[^\n]*", re.DOTALL | re.MULTILINE)
@@ -35,10 +35,10 @@ class Module:
 
 
 def bundle(entry: str, folders: Sequence[Path]) -> str:
-    """Return a script that does what the module `entry` does, with all that it imports, found in these folders.
+    """Return a script that does what the module `entry` does, with all that it imports.
 
-    Raises InputError for a file that is not there, or there twice; for a form that is not understood, a name that is
-    imported and not exported, and modules that import each other.
+    Each file is taken from the first of these folders that has it. Raises InputError for a file that none has, a form
+    that is not understood, a name that is imported and not exported, and modules that import each other.
     """
     modules = list(_sorted(entry, folders, {}, ()))
     names = {module.path.name: f"m{i}_{CALLED.sub('_', module.path.stem)}" for i, module in enumerate(modules)}
@@ -71,11 +71,10 @@ def _sorted(
 
 
 def _found(name: str, folders: Iterable[Path], line: str) -> Path:
-    found = [folder / name for folder in folders if (folder / name).is_file()]
-    if len(found) != 1:
-        places = ", ".join(str(folder) for folder in folders)
-        raise InputError(f"{line or 'entry'}: {name} is there {counted(len(found), 'time')}, once is right ({places})")
-    return found[0]
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise InputError(f"{line or 'entry'}: {name} is in none of {', '.join(map(str, folders))}")
 
 
 def _read(path: Path) -> Module:

@@ -29,6 +29,7 @@ from fugue_state.share.parcel import parcel
 
 SHARED, OWN, ENGINE = "look/page", "share/page", "share/engine"
 KERNELS = "kernels.wasm"
+SCRIPTS = {"script": "page", "worker": "worker", "worklet": "worklet"}  # the modules that they begin with
 UNTITLED = "Fugue State"
 FONT = re.compile(r'url\("/static/fonts/Inter-(Light|Regular)\.otf"\)')
 SIZES = {"F64": 8, "I64": 8, "F32": 4, "I32": 4, "U32": 4, "F16": 2, "I16": 2, "U16": 2}  # of numbers, in bytes
@@ -136,7 +137,7 @@ def assembled(payloads: Payloads, about: About, config: PageConfig) -> str:
     told = json.dumps(about.told(config), ensure_ascii=False).replace("<", "\\u003c")
     data = [_data("about-piece", "application/json", told)]
     data += [_data(name, "application/octet-stream;base64", text) for name, text in payloads.told().items()]
-    scripts = {name: in_script(bundle(f"{file}.js", _folders())) for name, file in SCRIPTS.items()}
+    scripts = {name: in_script(bundle(f"{file}.js", _folders(name))) for name, file in SCRIPTS.items()}
     styles = _styles(theme)
     return Template(_read(OWN, "index.html")).substitute(
         scripts,
@@ -146,9 +147,6 @@ def assembled(payloads: Payloads, about: About, config: PageConfig) -> str:
         payloads="\n    ".join(data),
         policy=_policy(scripts["script"], styles),
     )
-
-
-SCRIPTS = {"script": "page", "worker": "worker", "worklet": "worklet"}
 
 
 def in_script(text: str) -> str:
@@ -180,8 +178,9 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
-def _folders() -> list[Path]:
-    return [_folder(name) for name in (SHARED, OWN, ENGINE)]
+def _folders(script: str) -> list[Path]:
+    """Return where the modules of a script are: in its own folder, and in the one that all pages share."""
+    return [_folder(ENGINE if script == "worker" else OWN), _folder(SHARED)]
 
 
 def _folder(name: str) -> Path:

@@ -51,6 +51,10 @@ GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
 PLAYED_VOLUME = 0.25  # -12 dB at the start, to leave headroom
 HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memory
 LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
+# A piece in a page of its own.
+SHARED_ROOM_BYTES = 4_000_000  # the most that its room may take
+SHARED_LISTENED = 2000  # chords that an adaptive forgetting listens to beforehand
+SHARED_HEARD = 240  # chords that are rendered to find out how loud the piece is
 # Frequency regions in which a unit is heard: below, between and above the borders.
 REGIONS = ("bass", "body", "air")
 REGION_BORDERS_HZ = (200.0, 2000.0)
@@ -476,6 +480,14 @@ class FilmConfig(Settings):
 
 # Buffered sound between the engine and the ear, by name.
 BUFFERS_MS = {"live": 60.0, "safe": 150.0, "studio": 400.0}
+
+
+class PageConfig(Settings):
+    """How a piece is shared as a page."""
+
+    theme: ThemeName = Field(DEFAULT_THEME, description="night (dark) or paper (light).")
+    title: str = Field("", max_length=120, description="Title of the page; default: the score's.")
+    locked: bool = Field(default=False, description="Nobody may take over: the piece only plays.")
 
 
 class LiveConfig(Settings):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fugue_state.errors import InputError
@@ -9,6 +11,14 @@ from fugue_state.score.model import Adaptive
 
 CLARITY_STEP = 0.1  # `reaction` counts per this much clarity
 NEWEST = 0.3  # weight of the newest sound in the running clarity
+
+
+class Decided(NamedTuple):
+    """How far forgetting has come at a time in seconds, and its speed from then on, as a share of the largest one."""
+
+    time_s: float
+    share: float
+    drive: float
 
 
 class Governor:
@@ -23,14 +33,19 @@ class Governor:
         self._times_s = [0.0]
         self._shares = [0.0]
         self._clarity: float | None = None
-        self._drive = 0.0
+        self._drives = [0.0]
+
+    @property
+    def decided(self) -> list[Decided]:
+        """Everything it has decided, from the beginning on."""
+        return list(map(Decided, self._times_s, self._shares, self._drives))
 
     def share(self, time_s: float) -> float:
         """Return how far forgetting is at a time; after the newest sound it continues at the speed decided then."""
         last_s, last = self._times_s[-1], self._shares[-1]
         if time_s <= last_s:
             return float(np.interp(time_s, self._times_s, self._shares))
-        return min(1.0, max(0.0, last + self._config.rate * self._drive * (time_s - last_s)))
+        return min(1.0, max(0.0, last + self._config.rate * self._drives[-1] * (time_s - last_s)))
 
     def hear(self, time_s: float, clarity: float, level_db: float, sounding: int) -> None:
         """Decide from a sound: its chord's clarity, its level (dB) relative to intact, how many sound at once.
@@ -49,4 +64,4 @@ class Governor:
             drive *= 1.0 + config.density * max(0, sounding - 1)
         if level_db < config.quiet_db:
             drive = -1.0
-        self._drive = min(1.0, max(-1.0, drive))
+        self._drives.append(min(1.0, max(-1.0, drive)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -18,6 +19,21 @@ EVEN_REST = 0.05  # share of the time for the rest of the path, once the sound m
 
 Shape = Callable[[float], float]
 Distances = Callable[[list[float]], Wide]
+
+
+@dataclass(frozen=True)
+class Points:
+    """A shape made of straight lines through points: times, and the shares done by then, both from 0 to 1."""
+
+    times: Sequence[float]
+    shares: Sequence[float]
+
+    def __call__(self, time: float) -> float:
+        """Return the share done at a time."""
+        return float(np.interp(time, self.times, self.shares))
+
+
+STRAIGHT = Points((0.0, 1.0), (0.0, 1.0))
 
 
 def shape_of(course: Course) -> Shape:
@@ -51,7 +67,7 @@ def _share(course: Course, time: float) -> float:
     return time
 
 
-def even_shape(distances: Distances) -> Shape:
+def even_shape(distances: Distances) -> Points:
     """Return the shape along which a distance grows evenly with time.
 
     `distances` measures how far from intact the sound is at shares (n,) of the path. Shares are taken closer together
@@ -76,11 +92,11 @@ def even_shape(distances: Distances) -> Shape:
     # Rounded, so that rounding errors of a measurement do not matter.
     grown = np.round(gone(), 6)
     if grown[-1] == 0.0:
-        return lambda time: time
+        return STRAIGHT
     furthest = int(grown.argmax())
     rising = 1.0 if furthest == len(shares) - 1 else 1.0 - EVEN_REST
     # Of shares at the same distance only the last is kept: inaudible stretches take no time.
     kept = [i for i in range(furthest) if grown[i + 1] > grown[i]]
-    times = [*(rising * grown[kept] / grown[-1]), rising, 1.0]
+    times = [*(rising * grown[kept] / grown[-1]).tolist(), rising, 1.0]
     reached = [*(shares[i] for i in kept), shares[furthest], 1.0]
-    return lambda time: float(np.interp(time, times, reached))
+    return Points(times, reached)

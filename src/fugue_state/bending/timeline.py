@@ -7,7 +7,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from fugue_state.bending.orders import Order
 from fugue_state.bending.schedule import Shape, shape_of
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import OrderName
-from fugue_state.score.cues import Cue, CueSpan, spans
+from fugue_state.score.cues import Course, Cue, CueSpan, spans
 from fugue_state.score.model import Forgetting, Score
 from fugue_state.settings import Place
 
@@ -68,14 +68,27 @@ def along(begin: Strengths, order: Order, to: float, direction: int = 0) -> Path
     return strengths
 
 
+class Way(NamedTuple):
+    """Which units a move forgets or recalls, whatever it starts from: the arguments of `along`."""
+
+    order: Order
+    to: float
+    direction: int
+
+
 @dataclass(frozen=True)
 class Move:
-    """A path that takes `length_s` from `start_s` on, not counting its pauses (start, length)."""
+    """A path that takes `length_s` from `start_s` on, not counting its pauses (start, length).
+
+    `way` and `course` are what `path` and `shape` were made from.
+    """
 
     start_s: float
     length_s: float
     path: Path
     shape: Shape
+    way: Way
+    course: Course
     pauses: tuple[tuple[float, float], ...] = ()
 
     def elapsed_s(self, time_s: float) -> float:
@@ -133,7 +146,7 @@ def compose(
     holds = [span for span in spans(score.cues, score.clock) if span.cue.do == "hold"]
     moves: list[Move] = []
     begun = _Begun(units, moves)
-    ways: list[tuple[Order, float, int]] = []
+    ways: list[Way] = []
     going = lru_cache(GOING)(lambda number: along(begun(number), *ways[number]))
     forgetting: Move | None = None
     for plan, after in zip(plans, [*plans[1:], None], strict=True):
@@ -146,7 +159,7 @@ def compose(
         begun.starts_s.append(plan.start_s)
         adaptive = plan.place == FORGETTING and score.forgetting.adaptive is not None
         shape = _shape(plan, path, even, partial(_listened, listened, length_s) if adaptive else None)
-        moves.append(Move(plan.start_s, length_s, path, shape, pauses))
+        moves.append(Move(plan.start_s, length_s, path, shape, ways[-1], plan.course, pauses))
         forgetting = moves[-1] if plan.place == FORGETTING else forgetting
     return Timeline(units, tuple(moves), score.forgetting.fade_s, forgetting)
 
@@ -217,7 +230,7 @@ def _go(going: Callable[[int], Path], number: int, share: float) -> Strengths:
     return going(number)(share)
 
 
-def _way(score: Score, plan: _Plan, orders: Orders) -> tuple[Order, float, int]:
+def _way(score: Score, plan: _Plan, orders: Orders) -> Way:
     """Return a plan's order, the fraction forgotten at its end, and its direction, whatever it starts from."""
     base, course = score.forgetting, plan.course
     if isinstance(course, Forgetting):
@@ -231,4 +244,4 @@ def _way(score: Score, plan: _Plan, orders: Orders) -> tuple[Order, float, int]:
     order = orders(said.order or base.order, reverse=said.reverse, units=said.units, scope=scope, place=plan.place)
     if own and course is not base and recall != course.reverse:
         order = order[::-1]  # recall the latest forgotten first
-    return order, to, direction
+    return Way(order, to, direction)

@@ -8,7 +8,7 @@ from functools import lru_cache, partial
 
 import numpy as np
 
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Wide
 from fugue_state.audio.compiled import in_threads, one_thread
 from fugue_state.audio.loudness import SILENT_LUFS, event_lufs, k_weighting
 from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
@@ -65,6 +65,16 @@ class Level:
         self._line = np.zeros(2), np.zeros(2)  # peakiness (dB) at both ends, and the offset (LU) there
         if self._loudness.hold:
             self._measure(piece, stream, at_once)
+
+    @property
+    def weights(self) -> Array:
+        """The K-weighting of each band's power (M,)."""
+        return self._weights
+
+    @property
+    def line(self) -> tuple[Wide, Wide]:
+        """The offset that is added to an estimate: how peaky bands are (dB) at two ends, and the offsets (LU) there."""
+        return self._line
 
     def _measure(self, piece: Layout, stream: Stream, at_once: int) -> None:
         mels = list(_heard(piece))

@@ -152,13 +152,18 @@ class Atlas:
         Raises InputError for a chord that is unknown or does not occur, an unknown trait, a quantile
         outside 0..1, or more latents than there are.
         """
-        wanted, seed = _checked(traits), asked.whole("seed", seed, 0, math.inf)
-        among = np.arange(len(self)) if chord is None else self._sounding(chord)
+        seed = asked.whole("seed", seed, 0, math.inf)
+        among, distance = self.distances(chord=chord, **traits)
         self._check_count(count, len(among), f" of chord {chord}" if chord else "")
-        among = np.random.default_rng(seed).permutation(among)
+        shuffled = np.random.default_rng(seed).permutation(len(among))
+        return [self[int(i)] for i in among[shuffled[np.argsort(distance[shuffled], kind="stable")[:count]]]]
+
+    def distances(self, *, chord: str | None = None, **traits: float | None) -> tuple[Whole, Wide]:
+        """Return the numbers (n,) of all latents of a chord, and how far each is from a description as in `choose`."""
+        wanted = _checked(traits)
+        among = np.arange(len(self)) if chord is None else self._sounding(chord)
         columns = [list(TRAITS).index(name) for name in wanted]
-        distance = np.linalg.norm(self._quantiles[among][:, columns] - list(wanted.values()), axis=1)
-        return [self[int(i)] for i in among[np.argsort(distance, kind="stable")[:count]]]
+        return among, np.linalg.norm(self._quantiles[among][:, columns] - list(wanted.values()), axis=1)
 
     @staticmethod
     def _check_count(count: int, most: int, of: str = "") -> None:

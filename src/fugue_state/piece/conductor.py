@@ -108,9 +108,9 @@ class Conductor:
         self.values = self._defaults()
         self._hand = piece.hand()
         adaptive = score.forgetting.adaptive
-        governor = Governor(adaptive) if adaptive else None
-        self._timeline = piece.timeline(governor)
-        self._listen = piece.listening(governor, self._timeline)
+        self.governor = Governor(adaptive) if adaptive else None
+        self._timeline = piece.timeline(self.governor)
+        self._listen = piece.listening(self.governor, self._timeline)
         self._played = 0  # samples of the piece itself, without pauses
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self.values["/volume"]), math.ceil(HUSH_S * self.rate / self.block))

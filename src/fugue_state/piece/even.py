@@ -7,14 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from fugue_state.arrays import Wide
-from fugue_state.bending.schedule import Shape, even_shape, shape_of
+from fugue_state.bending.schedule import STRAIGHT, Points, even_shape
 from fugue_state.bending.timeline import Path
 from fugue_state.config import EVENT_BATCH
 from fugue_state.measure.curve import distances
 from fugue_state.memory.bends import Bend
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.line import Line
-from fugue_state.score.cues import Course
 from fugue_state.settings import Place
 
 
@@ -23,14 +22,14 @@ class EvenPace:
 
     def __init__(self, memory: Memory, lines: Sequence[Line], bend: Bend | None) -> None:
         self._memory, self._lines, self._bend = memory, lines, bend
-        self._shapes: dict[Place, Shape] = {}
+        self._shapes: dict[Place, Points] = {}
 
-    def __call__(self, path: Path, place: Place) -> Shape:
+    def __call__(self, path: Path, place: Place) -> Points:
         """Return the even shape for the path at a place of the score: how far along it is at each share of its time."""
         if place not in self._shapes:
             turns = [turn for line in self._lines if line.voice.forgets for turn in line.turns if not turn.step.rest]
             if not turns or np.array_equal(path(0.0), path(1.0)):  # nothing forgets, or the path goes nowhere
-                return shape_of(Course())
+                return STRAIGHT
             z = np.stack([turn.latents[0] for turn in turns[:EVENT_BATCH]])
             labels = [turn.label for turn in turns[:EVENT_BATCH] if turn.label is not None]
 

@@ -47,8 +47,8 @@ class Layout:
         asked.kind("memory", memory, Memory, "Memory.load reads one")
         check_made_for(score, memory)
         self.score, self.memory = score, memory
-        self._described = Described(memory, score.memory, track, say)
-        self.orders = Orders(score, memory, self._described)
+        self.described = Described(memory, score.memory, track, say)
+        self.orders = Orders(score, memory, self.described)
         self.lines = tuple(self.line(number) for number in range(len(score.voices)))
         last_s = max((onset.time_s for line in self.lines for onset in line.onsets()), default=None)
         if last_s is None:
@@ -104,7 +104,7 @@ class Layout:
 
     def line(self, number: int, latent_seed: int | None = None) -> Line:
         """Lay out a voice, optionally with another seed for its latents."""
-        return Line(self.score, number, self.memory, self._described, latent_seed)
+        return Line(self.score, number, self.memory, self.described, latent_seed)
 
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
         """Return a hand that plays these changes, each with its time in seconds."""

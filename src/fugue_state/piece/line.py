@@ -93,10 +93,15 @@ class Line:
             return label, self._described[step.entry : step.entry + 1]
         if step.seed is not None:
             return label, memory.latents(1, step.seed)
-        if not step.rest and (self.voice.like or (step.chord and not labels)):
+        if self.draws(step):
             found = described.atlas.choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
             return label, np.stack([place.z for place in found])
         return label, self._latents[index : index + 1]
+
+    def draws(self, step: Step) -> bool:
+        """Return whether a step's latents are chosen from the atlas by how they sound."""
+        fixed = step.rest or step.entry is not None or step.seed is not None
+        return not fixed and bool(self.voice.like or (step.chord and not self._memory.labels))
 
     @cached_property
     def _described(self) -> Array:

@@ -2,6 +2,7 @@
 
 import { Chain } from "./chain.js";
 import { Conductor } from "./conductor.js";
+import { dying } from "./dying.js";
 import { Limiter } from "./limiter.js";
 import { LoudnessMeter } from "./loudness.js";
 import { Player } from "./player.js";
@@ -108,15 +109,4 @@ export class Performance {
     for (const voice of voices) voice.fire(activations);
     return { chord: newest.event.chord, strengths: newest.event.strengths, activations, mel: newest.column };
   }
-}
-
-/** Samples that fade out a sound (2 N) that broke off: its end, reversed and faded. @param {Float32Array} last */
-function dying(last) {
-  const count = last.length / 2;
-  const out = new Float32Array(last.length);
-  for (let n = 0; n < count; n++) {
-    const gain = count > 1 ? 1 - n / (count - 1) : 1;
-    for (let channel = 0; channel < 2; channel++) out[2 * n + channel] = gain * last[2 * (count - 1 - n) + channel];
-  }
-  return out;
 }

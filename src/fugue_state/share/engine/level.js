@@ -1,5 +1,7 @@
 /** How loud an event is, the gain that holds its loudness, and its envelope. */
 
+const NEPERS = Math.LN10 / 20; // in a dB
+
 /**
  * A gain (N,): attack, hold, an exponential decay, and a release that ends at 0; and by how many dB it lowers a
  * steady sound.
@@ -55,7 +57,7 @@ export class Level {
       for (let t = 0; t < frames; t++) {
         const above = Math.min(1, Math.max(-1, mel[m * frames + t])) + 1;
         const level_db = above * (this.range_db / 2) + this.floor_db;
-        const band = Math.max(0, 10 ** (level_db / 20) - this.floor);
+        const band = Math.max(0, Math.exp(NEPERS * level_db) - this.floor);
         power[t] += this.weights[m] * band * band;
         amplitudes[t] += band;
         squares += band * band;

@@ -3,7 +3,7 @@
  * a non-negative factorization with a fixed dictionary.
  */
 
-import { binsOf, filterbank } from "./mel.js";
+import { binsOf, filterbank } from "./melbank.js";
 
 const DENSE_HZ = 1000; // below, there are PER_BIN atoms per bin
 const PER_BIN = 2;
@@ -15,7 +15,7 @@ const sinc = (x) => (x === 0 ? 1 : Math.sin(Math.PI * x) / (Math.PI * x));
 
 /**
  * The lobes from the lowest bin to just above the highest band.
- * @param {import("./mel.js").MelSpec} spec @returns {[number, number][][]} of each its bins and heights there
+ * @param {import("./melbank.js").MelSpec} spec @returns {[number, number][][]} of each its bins and heights there
  */
 function atomsOf(spec) {
   const bins = binsOf(spec);
@@ -40,7 +40,7 @@ const total = (values) => values.reduce((sum, value) => Math.fround(sum + value)
 
 /** Finds the lobes of one frame after the other. */
 export class Lobes {
-  /** @param {import("./kernels.js").Kernels} kernels @param {import("./mel.js").MelSpec} spec */
+  /** @param {import("./kernels.js").Kernels} kernels @param {import("./melbank.js").MelSpec} spec */
   constructor(kernels, spec) {
     this._kernels = kernels;
     this.spec = spec;

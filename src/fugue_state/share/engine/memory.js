@@ -36,7 +36,7 @@ export class Memory {
     const { model, mel } = header;
     this.kernels = kernels;
     this.name = header.name;
-    /** @type {import("./mel.js").MelSpec} */
+    /** @type {import("./melbank.js").MelSpec} */
     this.spec = { ...mel, floor_db: mel.ceiling_db - mel.range_db };
     this.labels = model.labels;
     this.latentSize = model.latent_size;

@@ -5,7 +5,7 @@
  */
 
 import { turns } from "./kernels.js";
-import { hann, unitGain } from "./mel.js";
+import { hann, unitGain } from "./melbank.js";
 import { Random } from "./random.js";
 
 // The Gaussian nearest to a Hann window of length L has the time-frequency ratio .25645 L^2.
@@ -32,7 +32,7 @@ const AT_ONCE = 16; // frames that are read together, so that room stays small
 
 /** What streams of one memory share: the spec's window and tables, in the memory of the kernels. */
 export class Tables {
-  /** @param {import("./kernels.js").Kernels} kernels @param {import("./mel.js").MelSpec} spec */
+  /** @param {import("./kernels.js").Kernels} kernels @param {import("./melbank.js").MelSpec} spec */
   constructor(kernels, spec) {
     this.window = kernels.put(hann(spec.n_fft));
     this.turns = kernels.put(turns(spec.n_fft));

@@ -2,7 +2,7 @@
 
 import { resized } from "./generator.js";
 import { Linear } from "./kernels.js";
-import { binsOf } from "./mel.js";
+import { binsOf } from "./melbank.js";
 
 const MAPS = ["enter", "leave", "above", "near", "context", "deepen", "shallow", "correct"]; // outside the blocks
 
@@ -76,7 +76,7 @@ class CausalBlock {
 export class MagnitudeNet {
   /**
    * @param {import("./kernels.js").Kernels} kernels @param {Object} config as in the memory's header
-   * @param {import("./mel.js").MelSpec} spec @param {Map<string, import("./tensors.js").Tensor>} tensors
+   * @param {import("./melbank.js").MelSpec} spec @param {Map<string, import("./tensors.js").Tensor>} tensors
    */
   constructor(kernels, config, spec, tensors) {
     this._kernels = kernels;
@@ -186,7 +186,7 @@ export class MagnitudeNet {
 
 /** Takes the place of a network where there is none: returns the guess unchanged. */
 export class Unlearned {
-  /** @param {import("./kernels.js").Kernels} kernels @param {import("./mel.js").MelSpec} spec */
+  /** @param {import("./kernels.js").Kernels} kernels @param {import("./melbank.js").MelSpec} spec */
   constructor(kernels, spec) {
     this._kernels = kernels;
     this.config = { entry: 2, look_ahead: 1 };

@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.config import SEED_MAX, AtlasConfig, MelSpec, ModelConfig
+from fugue_state.engine.performance import Performance
+from fugue_state.engine.whole import Instrument, WholeVoice
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import TRAITS, Atlas
 from fugue_state.measure.describe import triads
@@ -23,11 +26,14 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.output.render import samples
 from fugue_state.piece.conductor import Conductor
+from fugue_state.piece.event import Event
 from fugue_state.piece.piece import Piece
+from fugue_state.progress import untracked
 from fugue_state.score.model import Score
 from fugue_state.score.shipped import shipped_scores
 from fugue_state.score.text import load_score
 from fugue_state.settings import checked
+from fugue_state.share import loudness, plan
 from fugue_state.share import parcel as parcels
 from fugue_state.share.parcel import Parcel, parcel
 from fugue_state.tensors import save_tensors
@@ -156,6 +162,7 @@ def compare(
     packed = parcel(piece)
     found = play(packed, memory, blocks, hands, block)
     conductor = Conductor(Piece(packed.score, memory), block)
+    conductor.measure()
     events = 0
     for number, one in enumerate(found["bars"]):
         said: list[Any] = []
@@ -211,7 +218,7 @@ SCORES: dict[str, dict[str, Any]] = {
             {"do": "recall", "at": "60 %", "over": 2, "order": "layerwise", "pace": "exponential", "steepness": -3},
             {"do": "forget", "at": "70 %", "over": "1 bar", "scope": "deconv2", "pace": "steps", "steps": 5},
             {"do": "hold", "at": "72 %", "over": 0.5},
-            {"do": "forget", "at": "85 %", "pace": "points", "points": [[0.2, 0.5], [0.2, 0.6], [0.8, 0.7]]},
+            {"do": "forget", "at": "85 %", "pace": "points", "points": [[0.2, 0.5], [0.3, 0.6], [0.8, 0.7]]},
             {"do": "hold", "at": "95 %"},
         ],
     },
@@ -370,3 +377,65 @@ def test_a_page_without_hands_measures_nothing_for_them(memory: Memory, monkeypa
     monkeypatch.setattr(Profile, "of", lambda *_, **__: pytest.fail("measured"))
     packed = parcel(piece, hands=False)
     assert set(json.loads(packed.text)["hand"]["inside"]) == {"random", "layerwise", "list"}
+
+
+def heard_lufs(played: Score, memory: Memory, length_s: float) -> float:
+    """The loudness of what is played live."""
+    performance = Performance(played, memory)
+    meter = LoudnessMeter(performance.rate, peak=False)
+    while performance.position < length_s * performance.rate:
+        meter.add(performance.next().samples)
+    meter.finish()
+    return meter.integrated_lufs
+
+
+@pytest.mark.parametrize("lufs", [-30.0, -14.0])
+def test_a_page_is_as_loud_as_the_file(lufs: float, memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parcels, "gain_db", loudness.gain_db)
+    asked = score(duration_s=8, loudness={}, forgetting=forgetting(to=0), master={"loudness_lufs": lufs})
+    packed = parcel(Piece(asked, memory), hands=False)
+    assert heard_lufs(packed.score, memory, 8) == pytest.approx(lufs, abs=0.5)
+    assert packed.score.changes[0].path == "/volume"
+    assert not any("quieter" in notice for notice in packed.notices)
+    as_it_is = parcel(Piece(score(master={"normalize": False}), memory), hands=False)
+    assert as_it_is.score.changes[0].value == 1.0
+
+
+def test_a_take_keeps_its_volume(memory: Memory) -> None:
+    asked: dict[str, Any] = {"resolution": "block", "played_s": 6, "loudness": {}, "forgetting": forgetting(to=0)}
+    kept = parcel(Piece(score(**asked, master={"normalize": False}), memory), hands=False)
+    assert kept.score.changes == ()
+    assert kept.score.voices == score().voices
+    brought = parcel(Piece(score(**asked, master={"loudness_lufs": -28}), memory), hands=False)
+    assert brought.score.changes == ()
+    assert heard_lufs(brought.score, memory, 6) == pytest.approx(-28, abs=0.5)
+
+
+def test_what_voices_cannot_reach_is_told(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parcels, "gain_db", lambda *_: 14.5)
+    packed = parcel(Piece(score(voices=[{}, {"level_db": -7}]), memory), hands=False)
+    assert [voice.level_db for voice in packed.score.voices] == [12.0, 5.0]
+    assert "the page is 2.5 dB quieter than the file: its voices cannot be louder" in packed.notices
+
+
+def test_of_a_long_piece_little_is_rendered(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    onsets: list[int] = []
+
+    def silent(_: object, event: Event) -> WholeVoice:
+        onsets.append(event.onset)
+        return WholeVoice(event, np.zeros((100, 2), dtype=np.float32))
+
+    monkeypatch.setattr(Instrument, "voice", silent)
+    asked = score(duration_s=7200, tempo_bpm=600, voices=[{"chords": ["Am"]}, {"chords": ["C"], "beats": 0.5}])
+    piece = Piece(asked, memory)
+    assert loudness.gain_db(piece, None, untracked) == 0.0  # silence keeps its level
+    assert 200 <= len(onsets) <= 300
+
+
+def test_an_adaptive_forgetting_listens_to_so_much(memory: Memory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "SHARED_LISTENED", 5)
+    packed = parcel(Piece(score(forgetting={"order": "random", "adaptive": {}}), memory), hands=False)
+    assert any("listens to the first 5 chords" in notice for notice in packed.notices)
+    decided = json.loads(packed.text)["decided"]
+    assert len(decided["times"]) == 6
+    assert decided["drives"][-1] == 0.0

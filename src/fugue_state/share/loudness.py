@@ -25,9 +25,10 @@ from fugue_state.progress import Track
 
 WHOLE_S = 90.0  # a piece up to this long is rendered whole, ...
 PARTS, PART_S, BEFORE_S = 6, 10.0, 8.0  # ... of a longer one so many parts; what rings from before begins this early
-SHORTEST_S = 1.0
+SHORTEST_S = 0.5
 TAKE_S = 30.0  # of a take, from its first sound on
 CORRECTIONS, CLOSE_ENOUGH_LU = 6, 0.1
+DIGITS = 2  # of a gain in dB
 BLOCK_S = 1.0
 
 
@@ -69,10 +70,11 @@ def _parts(piece: Layout) -> Iterator[tuple[float, float, float]]:
     """Yield the parts to render: from where, the beginning of what counts, its end, in seconds."""
     whole_s = piece.score.length_s
     count, part_s, before_s = (1, whole_s, 0.0) if whole_s <= WHOLE_S else (PARTS, PART_S, BEFORE_S)
-    chords = _rate(piece) * count * (part_s + before_s)
-    if chords > SHARED_HEARD:  # a dense piece needs less of it
-        count, share = PARTS, SHARED_HEARD / (_rate(piece) * PARTS * (PART_S + BEFORE_S))
-        part_s, before_s = (max(SHORTEST_S, min(1.0, share) * length) for length in (PART_S, BEFORE_S))
+    rate = _rate(piece)
+    if rate * count * (part_s + before_s) > SHARED_HEARD:  # of a dense piece less is enough
+        share = min(1.0, SHARED_HEARD / (rate * PARTS * (PART_S + BEFORE_S)))
+        part_s, before_s = min(whole_s, max(SHORTEST_S, share * PART_S)), share * BEFORE_S
+        count = min(PARTS, max(1, int(SHARED_HEARD / (rate * (part_s + before_s)))))
     for number in range(count):
         begin_s = max(0.0, (number + 0.5) / count * whole_s - part_s / 2.0)
         yield max(0.0, begin_s - before_s), begin_s, min(whole_s, begin_s + part_s)
@@ -91,11 +93,7 @@ def _rendered(piece: Layout, memory: Memory, timeline: Timeline, from_s: float, 
     """Return the sound (N, 2) of a part, before it is mastered."""
     rate = piece.score.file.sample_rate_hz
     first, begin, end = (round(time_s * rate) for time_s in (from_s, begin_s, end_s))
-    events = (
-        replace(event, onset=event.onset - first)
-        for event in _events(piece, timeline, from_s, end_s)
-        if event.onset >= first
-    )
+    events = (replace(event, onset=event.onset - first) for event in _events(piece, timeline, from_s, end_s))
     blocks = play(Instrument(memory, piece.score), events, end - first, round(BLOCK_S * rate))
     return np.concatenate([block.samples for block in blocks])[begin - first :]
 
@@ -121,7 +119,7 @@ def _wanted_db(piece: Layout, sound: Array) -> float:
             break
         gain += missing
         before = _lufs(piece, sound, gain)
-    return gain
+    return round(gain, DIGITS)
 
 
 def _lufs(piece: Layout, sound: Array, gain: float) -> float:

@@ -39,7 +39,7 @@ from fugue_state.piece.conductor import block_of
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
-from fugue_state.score.model import Change, MadeFor, Score, Voice
+from fugue_state.score.model import Change, MadeFor, Score
 from fugue_state.score.text import dump_score
 from fugue_state.settings import placed
 from fugue_state.share.bends import Arrays, described
@@ -166,20 +166,16 @@ def _at_level(score: Score, gain: float, *, take: bool) -> tuple[Score, list[str
     A score is turned down by its volume, from the first block on. Voices are turned up; a take's are turned down, too,
     so that the volume stays as it was played.
     """
-    louder = gain if take else max(0.0, gain)
-    voices = tuple(_louder(voice, louder) for voice in score.voices)
-    missed = max(abs(new.level_db - old.level_db - louder) for new, old in zip(voices, score.voices, strict=True))
-    told = [f"the page is {missed:.1f} dB off the loudness of the file: its voices cannot be louder"]
+    wanted = gain if take else max(0.0, gain)
+    levels_db = [voice.level_db for voice in score.voices]
+    louder = max(LEVEL_DB[0] - min(levels_db), min(LEVEL_DB[1] - max(levels_db), wanted))
+    voices = tuple(voice.model_copy(update={"level_db": voice.level_db + louder}) for voice in score.voices)
+    told = [f"the page is {wanted - louder:.1f} dB quieter than the file: its voices cannot be louder"]
     score = score.model_copy(update={"voices": voices})
     if not take:
         volume = Change(at=0.0, path="/volume", value=round(10.0 ** (min(0.0, gain) / 20.0), VOLUME_DIGITS))
         score = score.model_copy(update={"changes": (volume, *score.changes)})
-    return score, told if missed > MISSED_DB else []
-
-
-def _louder(voice: Voice, gain: float) -> Voice:
-    least, most = LEVEL_DB
-    return voice.model_copy(update={"level_db": min(most, max(least, voice.level_db + gain))})
+    return score, told if wanted - louder > MISSED_DB else []
 
 
 def _sound(piece: Layout, reverb: ReverbConfig, *, vocoder: bool, cores: int) -> tuple[Values, Arrays]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -271,9 +272,9 @@ def test_an_engine_that_fails_is_told_of_and_can_begin_again(page: Shared) -> No
 
 def test_without_worklets_blocks_are_scheduled(page: Shared) -> None:
     page.play(without="worklets")
-    page.until(lambda: page.run("return fugue.sound.report.sample") > 30_000)
+    page.until(lambda: page.run("return (fugue.sound.report.sample ?? 0) > 30_000"))
     assert page.run("return fugue.sound.node.constructor.name") == "Scheduled"
-    page.until(lambda: page.run("return fugue.scene.shown?.at_sample") > 20_000)
+    page.until(lambda: page.run("return fugue.scene.shown?.at_sample > 20_000"))
 
 
 def test_sound_that_the_browser_refuses_waits_for_a_press(page: Shared) -> None:
@@ -296,10 +297,13 @@ def test_a_device_at_another_rate_plays_it_all(page: Shared) -> None:
     page.sounds()
     assert page.run("return fugue.sound.context.sampleRate") == 96_000
     page.until(lambda: page.run(LISTEN) > 0.2)
-    before = page.run("return [fugue.sound.report.sample, fugue.sound.report.time]")
-    page.until(lambda: page.run("return fugue.sound.report.time") > before[1] + 1.0)
-    after = page.run("return [fugue.sound.report.sample, fugue.sound.report.time]")
-    assert (after[0] - before[0]) / (after[1] - before[1]) == pytest.approx(44_100, rel=0.02)
+    page.run(
+        "globalThis.paces = []; const { port } = fugue.sound.node; const take = port.onmessage;"
+        "port.onmessage = (event) => { const [one, other] = [fugue.sound.report, event.data]; take(event);"
+        "  if (one.sample && other.sample) paces.push((other.sample - one.sample) / (other.time - one.time)); };"
+    )
+    page.until(lambda: page.run("return paces.length > 40"))
+    assert statistics.median(page.run("return paces")) == pytest.approx(44_100, rel=0.01)
 
 
 def test_it_goes_on_in_a_tab_that_is_put_aside(page: Shared) -> None:
@@ -309,7 +313,7 @@ def test_it_goes_on_in_a_tab_that_is_put_aside(page: Shared) -> None:
     other = page.browser.current_window_handle
     time.sleep(3.0)
     page.browser.switch_to.window(own)
-    assert page.run("return fugue.sound.report.sample") > 3 * 44_100 * 0.8
+    assert page.run("return fugue.scene.mel.next") > 30  # pictures that came meanwhile
     page.browser.switch_to.window(other)
     page.browser.close()
     page.browser.switch_to.window(own)

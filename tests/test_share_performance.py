@@ -18,7 +18,6 @@ from fugue_state.memory.catalogue import find_memory
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
-from fugue_state.share.bends import described
 from fugue_state.share.parcel import Parcel, parcel
 
 from .share_stage import NODE
@@ -30,7 +29,7 @@ SCRIPT = Path(__file__).parent / "share" / "performance.mjs"
 
 def sent(score: Score, memory: Memory, path: Path, folder: Path) -> Parcel:
     """Write what travels of a piece into a folder."""
-    made = parcel(Piece(score, memory), described)
+    made = parcel(Piece(score, memory))
     (folder / "piece.json").write_text(made.text, "utf-8")
     save_file(made.arrays, folder / "arrays.safetensors")
     shutil.copy(path, folder / "memory.safetensors")

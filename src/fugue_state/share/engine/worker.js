@@ -12,6 +12,8 @@ import { inflated, tensors } from "./unpack.js";
  * @typedef {{payloads: Payloads, settings: import("./session.js").Settings & {memory: string}}} Load
  */
 
+const WARM = 12; // blocks that are played for nobody, since what runs for the first time runs slowly
+
 const tell = (message) => postMessage(message);
 
 /** @param {Load} load @returns {Promise<Session>} */
@@ -30,7 +32,10 @@ async function open({ payloads, settings }) {
   const end_s = piece.samples === null ? null : piece.samples / rate;
   const begin = () => new Performance(piece, arrays, memory);
   const keep = ({ log, position }) => takeText(piece, log, position);
-  return new Session(begin, about, { ...settings, end_s, full_activation }, tell, keep);
+  const session = new Session(begin, about, { ...settings, end_s, full_activation }, tell, keep);
+  const unheard = begin();
+  for (let i = 0; i < WARM; i++) unheard.next();
+  return session;
 }
 
 /** @type {Promise<Session | null>} */ let session;

@@ -28,6 +28,7 @@ from fugue_state.live.protocol import Credit, Format, RefusedError
 from fugue_state.live.wishes import Wishes
 from fugue_state.score.paths import check
 
+from .browsing import FAINT, LISTEN
 from .fake_performance import FakePerformance, fake_memory
 from .live_stage import Stage, render
 
@@ -43,17 +44,6 @@ SMALL = {"deconv1": 64, "deconv2": 32}
 CHORDS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
 RATE, BLOCK = 44_100, 1024
 TONE_HZ = 441.0
-# A microphone in the audio graph.
-LISTEN = """
-    if (!fugue.ear) {
-      fugue.ear = fugue.sound.context.createAnalyser();
-      fugue.ear.fftSize = 8192;
-      fugue.sound.node.connect(fugue.ear);
-    }
-    const heard = new Float32Array(8192);
-    fugue.ear.getFloatTimeDomainData(heard);
-    return Math.sqrt(heard.reduce((sum, x) => sum + x * x, 0) / heard.length);
-"""
 
 
 @pytest.fixture(scope="module")
@@ -1336,29 +1326,6 @@ def test_when_the_server_is_gone_the_sound_goes_on_and_comes_back(page: Page) ->
     windows = [max(map(abs, sound[i : i + 480])) for i in range(int(0.3 * 48_000), len(sound) - 480, 480)]
     assert min(windows) > 0.15
     assert step(sound) < 2 * 0.5 * 6.2832 * TONE_HZ / 48_000
-
-
-# Words that stand out too little (WCAG 1.4.3): as painted, as browsers mix colours in ways that axe cannot read.
-FAINT = """
-    const pen = Object.assign(document.createElement('canvas'), { width: 1, height: 1 }).getContext('2d');
-    const painted = (...colours) => {
-      pen.clearRect(0, 0, 1, 1);
-      for (const colour of colours) { pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1); }
-      return [...pen.getImageData(0, 0, 1, 1).data];
-    };
-    const light = (colours) => painted(...colours).slice(0, 3).map((v) => v / 255)
-      .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
-      .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-    const grounds = (one) => (one ? [...grounds(one.parentElement), getComputedStyle(one).backgroundColor] : []);
-    const words = [...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && !one.disabled
-      && [...one.childNodes].some((node) => node.nodeType === Node.TEXT_NODE && node.data.trim()));
-    return words.map((one) => {
-      const style = getComputedStyle(one);
-      const [ink, ground] = [light([...grounds(one), style.color]), light(grounds(one))];
-      const ratio = (Math.max(ink, ground) + 0.05) / (Math.min(ink, ground) + 0.05);
-      return [ratio, parseFloat(style.fontSize) >= 24 ? 3 : 4.5, one.outerHTML.slice(0, 90)];
-    }).filter(([ratio, least]) => ratio < least);
-"""
 
 
 def test_no_serious_barrier_is_found(page: Page) -> None:

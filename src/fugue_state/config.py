@@ -486,6 +486,15 @@ class FilmConfig(Settings):
 BUFFERS_MS = {"live": 60.0, "safe": 150.0, "studio": 400.0}
 
 
+class PageConfig(Settings):
+    """How a piece is shared as a page."""
+
+    theme: ThemeName = Field(DEFAULT_THEME, description="night (dark) or paper (light).")
+    title: str = Field("", max_length=120, description="Title of the page; default: the score's.")
+    locked: bool = Field(default=False, description="Nobody may take over: the piece only plays.")
+    vocoder: bool = Field(default=True, description="The memory's vocoder travels, too.")
+
+
 class LiveConfig(Settings):
     """How a memory is played live: network addresses, and limits for clients."""
 

@@ -27,7 +27,7 @@ class Tilt:
 
     @property
     def coefficients(self) -> tuple[float, float, float] | None:
-        """What the present and the previous input, and the previous output, count for; None if it changes nothing."""
+        """Weights of the present sample, of the one before and of the last result; None if nothing changes."""
         return None if self._flat else (*self._ahead, self._back)
 
     def silence(self, channels: int = 2) -> Wide:

@@ -32,6 +32,7 @@ COMMANDS = {
     "resynth": ("sounding", "resynth", "Send any sound through a memory's mel and back."),
     "sample": ("sounding", "sample", "Write single intact chords of a memory, and a sheet of them."),
     "score": ("composing", "score_group", "Write, check and show scores."),
+    "share": ("sharing", "share", "Share a piece as one HTML file that plays in a browser."),
     "train": ("learning", "train", "Train a memory on sounds."),
     "vocoder": ("learning", "vocoder", "Train a vocoder (mels to sound) and add it to a memory."),
 }

@@ -303,8 +303,8 @@ def _render(
         raise InputError(f"{portrait} would be portrait and poster at once; choose another name for --poster")
     files = check_outputs(out, score, **kept)
     _check_sound(score, out, of)
-    piece = _piece(score, of, named=named)
-    note_letters(*_names(piece))
+    piece = laid_out(score, of, named=named)
+    note_letters(*names_of(piece))
 
     def picture() -> None:
         made = provenance(piece.score, piece.memory, portrait.parent)
@@ -383,13 +383,13 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
     with terminable():
         score = reopened(sound)
         found = traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
-        piece = _piece(found, None)
-        note_letters(*_names(piece))
+        piece = laid_out(found, None)
+        note_letters(*names_of(piece))
         _film(sound, piece, settings, config)
     say(f"look at {settings['film']}")
 
 
-def _names(piece: Piece) -> list[str]:
+def names_of(piece: Piece) -> list[str]:
     """Return what pictures of a piece may name."""
     score, memory = piece.score, piece.memory
     named = [score.title, *score.credits, *(voice.name for voice in score.voices)]
@@ -450,7 +450,7 @@ def render_score(
     has played in a folder beside it, NAME.wav.part.
     """
     portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
-    written = _instead(score, memory=model, quality=quality)
+    written = instead(score, memory=model, quality=quality)
     if from_record:
         _check_from_record(written, settings)
     _render(written, out, portrait, settings | {"from_record": from_record}, of=score, named=model is not None)
@@ -512,9 +512,9 @@ def _write(out: Path, text: str) -> None:
 @of_another_memory
 def score_check(score: Path, model: str | None) -> None:
     """Check whether SCORE can be played by its memory. Names the line and the key of any error."""
-    written = _instead(score, memory=model)
+    written = instead(score, memory=model)
     _check_room(written, score)
-    piece = _piece(written, score, named=model is not None)
+    piece = laid_out(written, score, named=model is not None)
     holds = f"{counted(len(piece.score.voices), 'voice')}, {counted(len(piece.score.cues), 'cue')}"
     about = f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {holds}"
     say(f"{about}, for {piece.memory.header.name}: it can be played")
@@ -530,7 +530,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
     """Show SCORE over time: chords, what each layer remembers, cues, planned level."""
     check_picture(out, force)
     check_used(out is not None, "without -o", "theme")
-    piece = _piece(_instead(score, memory=model), score, named=model is not None)
+    piece = laid_out(instead(score, memory=model), score, named=model is not None)
     from fugue_state.output.provenance import provenance
     from fugue_state.picture.plan import overview_figure, table
     from fugue_state.picture.summary import overview
@@ -538,11 +538,11 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
     if out is None:
         click.echo("\n".join(table(piece, overview(piece))))
     else:
-        note_letters(*_names(piece))
+        note_letters(*names_of(piece))
         draw(overview_figure(piece, theme), out, provenance(piece.score, piece.memory, out.parent))
 
 
-def _instead(score: Path, **changes: Any) -> Score:
+def instead(score: Path, **changes: Any) -> Score:
     """Load a score, with what was asked for instead of what it says."""
     from fugue_state.memory.catalogue import shipped_memories
     from fugue_state.memory.traced import traced
@@ -557,7 +557,7 @@ def _instead(score: Path, **changes: Any) -> Score:
     return loaded.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 
-def _piece(score: Score, of: Path | None, *, named: bool = False) -> Piece:
+def laid_out(score: Score, of: Path | None, *, named: bool = False) -> Piece:
     """Lay a score out for its memory, which may be `named` besides; `of` is the file it was written in."""
     from fugue_state.memory.memory import Memory
     from fugue_state.piece.piece import Piece

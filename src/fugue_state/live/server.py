@@ -37,10 +37,11 @@ from fugue_state.live.protocol import RefusedError, read_audio, write
 from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query
 from fugue_state.live.session import Session
 from fugue_state.look import cell
-from fugue_state.look.theme import FONTS, Theme, find_theme
+from fugue_state.look.theme import FONTS, Theme, find_theme, stylesheet
 from fugue_state.score.model import Score
 
 STATIC = "live/static"
+SHARED = "look/page"  # what other pages use, too
 JSON = "application/json"
 GONE = (WebSocketDisconnect, RuntimeError)  # of a socket that went while it was told something
 
@@ -68,7 +69,7 @@ class Pages:
             Route("/static/theme.css", self._colours),
             Route("/static/cell.js", self._numbers),
             Mount("/static/fonts", StaticFiles(directory=self._folder / FONTS)),
-            Mount("/static", StaticFiles(directory=self._folder / STATIC, check_dir=False)),
+            Mount("/static", StaticFiles(packages=[("fugue_state", STATIC), ("fugue_state", SHARED)])),
             WebSocketRoute("/ws/control", self._control),
             WebSocketRoute("/ws/audio", self._audio),
         ]
@@ -196,14 +197,6 @@ async def _turn_away(socket: WebSocket, why: str) -> None:
     with contextlib.suppress(*GONE):
         await socket.send_text(write("bye", reason=why))
         await socket.close(CLOSED)
-
-
-def stylesheet(theme: Theme) -> str:
-    """Return the colours of a theme as CSS variables: --ground, --ink, ... --layer-1 ..., --level-1 ..."""
-    plain = {name: getattr(theme, name) for name in ("ground", "ink", "faint", "glow", "flare", "scar")}
-    lists = {"layer": theme.layers, "level": theme.levels}
-    plain |= {f"{name}-{i}": colour for name, colours in lists.items() for i, colour in enumerate(colours, 1)}
-    return ":root {\n" + "".join(f"  --{name}: {colour};\n" for name, colour in plain.items()) + "}\n"
 
 
 class Server(uvicorn.Server):

@@ -89,6 +89,14 @@ def find_theme(name: str = DEFAULT_THEME) -> Theme:
     return THEMES[name]
 
 
+def stylesheet(theme: Theme) -> str:
+    """Return the colours of a theme as CSS variables: --ground, --ink, ... --layer-1 ..., --level-1 ..."""
+    plain = {name: getattr(theme, name) for name in ("ground", "ink", "faint", "glow", "flare", "scar")}
+    lists = {"layer": theme.layers, "level": theme.levels}
+    plain |= {f"{name}-{i}": colour for name, colours in lists.items() for i, colour in enumerate(colours, 1)}
+    return ":root {\n" + "".join(f"  --{name}: {colour};\n" for name, colour in plain.items()) + "}\n"
+
+
 def rgb(colour: str) -> Wide:
     """Return a colour (#rrggbb) as three values within 0..1."""
     return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255.0

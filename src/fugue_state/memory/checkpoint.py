@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
 
 from fugue_state.arrays import Array
 from fugue_state.errors import CheckpointError, shown
@@ -35,8 +36,11 @@ VOCODER_PREFIX = "vocoder."
 
 def write_tensors(path: Path, kind: str, header: Settings, tensors: Tensors) -> None:
     """Write tensors with a header that names their kind and format; all or nothing."""
-    text = json.dumps({"kind": kind, "format": FORMAT, "header": header.model_dump(mode="json")})
-    save_tensors(path, tensors, {HEADER: text})
+    save_tensors(path, tensors, _envelope(kind, header))
+
+
+def _envelope(kind: str, header: Settings) -> dict[str, str]:
+    return {HEADER: json.dumps({"kind": kind, "format": FORMAT, "header": header.model_dump(mode="json")})}
 
 
 def read_tensors(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, npt.NDArray[Any]]]:
@@ -56,10 +60,20 @@ def save_memory(
 
     `half` stores half precision, except for the running statistics.
     """
+    write_tensors(path, MEMORY_KIND, header, _tensors(generator, net, half=half))
+
+
+def memory_bytes(generator: Generator, header: MemoryHeader, net: MagnitudeNet | None = None) -> bytes:
+    """Return what `save_memory` writes in half precision; of the tensors, those that something depends on."""
+    needed = {name: np.asarray(t, order="C") for name, t in _tensors(generator, net, half=True).items() if t.ndim}
+    return save(needed, _envelope(MEMORY_KIND, header))
+
+
+def _tensors(generator: Generator, net: MagnitudeNet | None, *, half: bool) -> Tensors:
     tensors = dict(generator.tensors)
     if net is not None:
         tensors |= {VOCODER_PREFIX + name: tensor for name, tensor in net.tensors.items()}
-    write_tensors(path, MEMORY_KIND, header, {name: _halved(name, t) if half else t for name, t in tensors.items()})
+    return {name: _halved(name, t) if half else t for name, t in tensors.items()}
 
 
 def _halved(name: str, tensor: npt.NDArray[Any]) -> npt.NDArray[Any]:

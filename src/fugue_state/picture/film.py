@@ -109,6 +109,22 @@ def still(
     return path
 
 
+def poster(piece: Piece, out: str | Path, config: FilmConfig | None = None, *, force: bool = False) -> Path:
+    """Write the units of a piece as its first chord sounds as PNG and return its path; no sound is needed.
+
+    Raises InputError if the output cannot be written or the frame is too small for the memory.
+    """
+    from PIL import Image
+
+    config = config or FilmConfig()
+    path = output_path(out, force=force, suffixes=(STILL,))
+    frames = Frames(piece, None, config, round(min(ALIVE_S, piece.score.length_s / 2) * config.fps))
+    frames.draw()
+    with replacing(path) as beside:
+        Image.fromarray(frames.rgb()).save(beside, format="PNG")
+    return path
+
+
 @contextmanager
 def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
     """Open the sound of a piece; InputError if its length or rate differs."""

@@ -66,9 +66,10 @@ def fitting(text: str, size: int, room: float, weight: Weight = "Regular") -> in
     return size if wide <= room else max(1, math.floor(size * room / wide))
 
 
-def lay_out(width: int, height: int, layers: dict[str, int]) -> FrameLayout:
+def lay_out(width: int, height: int, layers: dict[str, int], mel_share: float = MEL_SHARE) -> FrameLayout:
     """Place a memory's layers in a frame, in as many lines as make their cells largest.
 
+    At least `mel_share` of the frame's height is left for the spectrogram.
     Raises InputError if the cells would be too small.
     """
     unit = min(width, height) / 1080
@@ -76,7 +77,7 @@ def lay_out(width: int, height: int, layers: dict[str, int]) -> FrameLayout:
     inside = width - 2 * margin
     top = margin + _even((HEADER + SPACE) * unit)
     foot = height - margin - _even(CAPTION * unit)
-    tallest = foot - _even(height * MEL_SHARE) - _even(SPACE * unit) - top
+    tallest = foot - _even(height * mel_share) - _even(SPACE * unit) - top
     shapes = {name: _rows(units) for name, units in layers.items()}
     chosen = max(
         (_fit(split, shapes, inside, tallest, unit) for split in _splits(list(layers))),

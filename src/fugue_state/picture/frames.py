@@ -13,7 +13,7 @@ from fugue_state.look.planes import Planes, words, ycbcr
 from fugue_state.look.text import shortened
 from fugue_state.look.theme import Theme, Weight, find_theme, font
 from fugue_state.picture.cells import Cells, Shapes, block
-from fugue_state.picture.frame_layout import Box, UnitGrid, edges, fitting, lay_out
+from fugue_state.picture.frame_layout import MEL_SHARE, Box, UnitGrid, edges, fitting, lay_out
 from fugue_state.picture.heard import RANGE_DB, Heard, loudest
 from fugue_state.picture.watch import Watch
 from fugue_state.piece.piece import Piece
@@ -44,21 +44,22 @@ class Run(NamedTuple):
 class Frames:
     """Draws the frames of a piece one after the other, from number `first` on; each is shown for 1 / fps seconds.
 
-    A frame shows the moment at its middle, so that picture and sound are never more than half a frame apart.
-    InputError if the frame is too small for the memory.
+    A frame shows the moment at its middle, so that picture and sound are never more than half a frame apart. Where
+    nothing is `heard` there is no spectrogram, and no card covers the units. InputError if the frame is too small for
+    the memory.
     """
 
-    def __init__(self, piece: Piece, heard: Heard, config: FilmConfig, first: int = 0) -> None:
+    def __init__(self, piece: Piece, heard: Heard | None, config: FilmConfig, first: int = 0) -> None:
         width, height = config.pixels
         self._piece, self._config, self._number = piece, config, first
         self._theme = find_theme(config.theme)
-        self._layout = lay_out(width, height, piece.memory.layers)
+        self._layout = lay_out(width, height, piece.memory.layers, 0.0 if heard is None else MEL_SHARE)
         self._planes = Planes(width, height, self._theme.ground)
         self._shown = self._planes
         self._watch = Watch(piece)
         self._cells = Cells(list(piece.memory.layers.values()), self._theme, self._watch.at(self._middle_s))
         self._shapes = {grid.pitch: Shapes(grid.pitch) for grid in self._layout.grids}
-        self._strip = Strip(self._layout.mel, heard, config.fps, self._theme, first)
+        self._strip = None if heard is None else Strip(self._layout.mel, heard, config.fps, self._theme, first)
         self._written: dict[Box, object] = {}
         for grid in self._layout.grids:
             self._line(grid.name, [Run(grid.layer, self._layout.small, self._theme.faint)])
@@ -80,10 +81,12 @@ class Frames:
         self._draw_words(seen)
         for number, (grid, part) in enumerate(edges(self._layout.grids)):
             self._draw_grid(grid, part, number, seen)
-        self._strip.draw(self._planes)
-        self._shown = self._with_card()
+        self._shown = self._planes
+        if self._strip is not None:
+            self._strip.draw(self._planes)
+            self._shown = self._with_card()
+            self._strip.move()
         self._number += 1
-        self._strip.move()
         return self._shown.pixels
 
     def _draw_words(self, seen: Seen) -> None:

@@ -59,7 +59,7 @@ def take_gain_db(piece: Layout, track: Track) -> float:
     heard: list[Array] = []
     for _ in track(range(blocks), blocks, "measuring loudness"):
         played = performance.next()
-        if heard or played.chord is not None:
+        if heard or played.seen.chord is not None:
             heard.append(played.samples)
         if len(heard) == most:
             break

@@ -29,7 +29,7 @@ from fugue_state.config import (
     ReverbConfig,
 )
 from fugue_state.engine.level import Level
-from fugue_state.engine.performance import RUNAWAY
+from fugue_state.engine.monitor import RUNAWAY
 from fugue_state.engine.player import RESTS
 from fugue_state.engine.stream import RISE
 from fugue_state.errors import InputError

@@ -1,32 +1,26 @@
 /** The page: what the server says goes to its parts, what hands do goes to the server. */
 
 import { Banks } from "./banks.js";
-import { Brush } from "./brush.js";
-import { decode, encode } from "./bytes.js";
-import { Cells } from "./cells.js";
+import { Brush, choices } from "./brush.js";
+import { clock } from "./clock.js";
 import { Control } from "./control.js";
-import { Controls, fill, rove } from "./controls.js";
+import { button, Controls, fill, rove } from "./controls.js";
 import { Drawer } from "./drawer.js";
-import { Faders } from "./faders.js";
 import { Grid } from "./grid.js";
-import { KEYS, listen } from "./keys.js";
-import { clock, Log } from "./log.js";
+import { listen, told } from "./keys.js";
+import { Log } from "./log.js";
 import { Mel } from "./mel.js";
 import { Midi } from "./midi.js";
 import { Notices, refusal } from "./notices.js";
+import { Scene } from "./scene.js";
+import { Server } from "./source.js";
 import { Sound } from "./audio.js";
 import { ofBrowser, ofTab } from "./storage.js";
 import { Table } from "./table.js";
 
-const QUEUE = 256; // frames that wait to be heard
-const LATE_S = 3; // a frame further from what is heard than this is shown at once
 const LATE_NOTE_S = 10; // a note on something longer ago says when that was
 const PLAYING = new Set(["playing", "frozen", "replaying"]);
 const PAUSED_MS = 1000; // before the page asks for a press
-const HINT_MS = 10_000; // between two hints
-const APART = 8; // units of a layer that a brush sets one by one in any case
-const WORDS_MS = 200; // between two changes of the words that follow the sound
-const SAME = 1 / 256; // strengths that differ by less are the same byte
 
 const $ = (selector) => document.querySelector(selector);
 /** What the log says of values; units that go and come back are told one by one. */
@@ -43,33 +37,26 @@ const sockets = `${location.protocol === "https:" ? "wss" : "ws"}://${location.h
 const watching = query.has("view");
 const control = new Control(`${sockets}/control${location.search}`, { name: nameOfPage(), view: watching });
 const controls = new Controls(control);
-const sound = new Sound(`${sockets}/audio${location.search}`);
+const sound = new Sound(new Server(`${sockets}/audio${location.search}`));
 const grid = new Grid($("#grid"));
-const brush = new Brush(grid, stroke);
-const mel = new Mel($("#mel"));
+const scene = new Scene(control, controls, sound, grid, new Mel($("#mel")));
+const brush = new Brush(grid, (...stroke) => scene.stroke(...stroke));
 const log = new Log($("#log"));
 const notices = new Notices($("#notice"));
 const banks = new Banks($("#banks"), controls, () => Number($("#morph input").value));
 const midi = new Midi(controls, banks);
 const drawer = new Drawer($("#hands"), $("#drawer button"));
 const table = new Table($("#table"), (unit, kind) => {
+  const { cells } = scene;
   const forget = cells.now(unit) > 0;
-  stroke([unit], kind === "freeze" ? "freeze" : forget ? "forget" : "recall", 1, !cells.frozen[unit]);
+  scene.stroke([unit], kind === "freeze" ? "freeze" : forget ? "forget" : "recall", 1, !cells.frozen[unit]);
 });
 
-/** @type {Cells | null} */ let cells = null;
-/** @type {Faders | null} */ let faders = null;
-/** @type {any[]} */ let frames = [];
-/** @type {any} */ let shown = null; // the frame that is heard
-/** @type {any} */ let stats = {};
-let rate = 44_100;
-let latency = 0; // samples, of the server
 let state = "reconnecting";
 let warned = false; // that the browser keeps nothing
 let pressed = false; // before there was a memory to play
 let silent = false; // without sound on this page, by choice
 let recording = false;
-let hinted = -HINT_MS;
 let memory = ""; // by its name
 /** @type {number[]} */ let stored = [];
 /** @type {Record<string, string[]>} */ let takes = {}; // and what files there are of each
@@ -85,27 +72,9 @@ function nameOfPage() {
 // What the server says.
 
 control.addEventListener("welcome", ({ detail: welcome }) => {
-  ({ rate, takes, recording, rendering } = welcome);
-  latency = welcome.latency_samples;
-  let start = 0;
-  const layers = welcome.memory.layers.map(([name, units], number) => {
-    const layer = { name, number, start, units };
-    start += units;
-    return layer;
-  });
-  cells = new Cells(layers, decode(welcome.grid.strengths), decode(welcome.grid.brushed));
-  cells.frozen.set(decode(welcome.grid.frozen).map((value) => (value ? 1 : 0)));
-  grid.show(cells);
-  mel.clear();
-  frames = [];
-  shown = null;
-  faders = new Faders($("#faders"), layers);
-  showChords(welcome.memory.chords);
+  ({ takes, recording, rendering } = welcome);
   memory = welcome.memory.name;
   showMemories(welcome.memories);
-  for (const [path, value] of Object.entries(welcome.values)) change(path, value, 0);
-  controls.showAll();
-  controls.watchOnly(welcome.view);
   stored = welcome.banks;
   banks.show(stored, welcome.armed ?? 0);
   log.open(welcome.session);
@@ -131,33 +100,14 @@ control.addEventListener("link", ({ detail: open }) => {
 
 control.addEventListener("refused", ({ detail: { why, path } }) => note(refusal(why, path), "warning"));
 
-control.addEventListener("patch", ({ detail: { changes, at_sample: at } }) => {
-  for (const [path, value] of Object.entries(changes)) change(path, value, at);
-});
-
-control.addEventListener("ack", ({ detail: { path, at_sample: at } }) => {
-  for (const unit of expected(path)) cells.due[unit] = from(at);
-});
-
-control.addEventListener("nack", ({ detail: { code, message, path } }) => {
-  if (code === "too_fast") return; // it is sent again
-  for (const unit of expected(path)) cells.due[unit] = 0;
-  controls.refuse(path);
-  note(message, "warning");
-});
-
-control.addEventListener("frame", ({ detail: frame }) => {
-  frames.push(frame);
-  if (frames.length > QUEUE) frames.shift();
-  mel.add(decode(frame.mel), frame.at_sample);
+control.addEventListener("nack", ({ detail: { code, message } }) => {
+  if (code !== "too_fast") note(message, "warning"); // that is sent again
 });
 
 control.addEventListener("meter", ({ detail: { peak_db: peak, lufs } }) => {
   showLevel("peak", peak);
   showLevel("lufs", lufs);
 });
-
-control.addEventListener("stats", ({ detail }) => (stats = detail));
 
 control.addEventListener("notice", ({ detail: { level, text } }) => {
   note(text, level);
@@ -167,98 +117,24 @@ control.addEventListener("notice", ({ detail: { level, text } }) => {
 control.addEventListener("bye", ({ detail: { reason } }) => note(reason, "warning"));
 
 control.addEventListener("event", ({ detail: event }) => {
-  const at = event.at_sample / rate;
+  const at = event.at_sample / scene.rate;
   if (event.what === "state") showState(event.state);
   else if (event.what === "bank") followBank(event);
   else if (event.what === "take") followTake(event);
   else if (event.what === "mark") logMark(at, event.text);
-  else log.count(at, event.what, cells.layers[event.layer - 1].name, event.units.length);
+  else log.count(at, event.what, scene.cells.layers[event.layer - 1].name, event.units.length);
 });
 
-/** A value has changed at a sample. @param {string} path @param {any} value @param {number} at */
-function change(path, value, at) {
-  const layer = layerOf(path);
-  const unit = unitOf(path);
-  if (path.startsWith("/grid/")) follow(layer, decode(value), (unit, left) => (cells.brushed[unit] = left));
-  else if (path.startsWith("/strengths/")) follow(layer, decode(value), (unit, left) => told(unit, left, at));
-  else if (path.startsWith("/frozen/")) cells.frozen.set(decode(value).map((level) => (level ? 1 : 0)), layer.start);
-  else if (unit === undefined) {
-    controls.follow(path, value);
-    if (path === "/hush") sound.hush();
-    if (shown && LOGGED.has(path)) log.add(at / rate, LOGGED.get(path)(value));
-  }
-}
-
-/** From which sample on a change counts as heard: 0 stands for what is heard. @param {number} at */
-function from(at) {
-  return Math.max(1, at);
-}
-
-/** A strength that is asked for from a sample on, if that is new. */
-function told(unit, strength, at) {
-  if (Math.abs(cells.asked[unit] - strength) > SAME) cells.ask(unit, strength, from(at));
-}
-
-/** Take over a layer from the server, but for units that this page has asked for meanwhile. */
-function follow(layer, levels, take) {
-  for (const [i, level] of levels.entries()) {
-    const unit = layer.start + i;
-    if (cells.due[unit] !== Infinity) take(unit, level / 255);
-  }
-}
-
-/** Units of a path that wait to be answered. @param {string} path */
-function* expected(path) {
-  const layer = layerOf(path);
-  const one = unitOf(path);
-  const whole = path.startsWith("/grid/") ? [layer.start, layer.start + layer.units] : [one, one + 1];
-  for (let unit = whole[0]; unit < whole[1]; unit++) if (cells.due[unit] === Infinity) yield unit;
-}
-
-/** The unit that a path is about. @param {string} path */
-function unitOf(path) {
-  const found = /^\/unit\/\d+\/(\d+)\//.exec(path);
-  return found ? layerOf(path).start + Number(found[1]) - 1 : undefined;
-}
-
-/** The layer that a path is about. @param {string} path */
-function layerOf(path) {
-  const found = /^\/(?:layer|unit|grid|strengths|frozen)\/(\d+)/.exec(path);
-  return found ? cells?.layers[Number(found[1]) - 1] : undefined;
-}
+scene.addEventListener("moved", ({ detail: { path, value, at } }) => {
+  if (path === "/hush") sound.hush();
+  if (scene.shown && LOGGED.has(path)) log.add(at / scene.rate, LOGGED.get(path)(value));
+});
 
 // What hands do.
 
-/** Use a brush on units. @param {number[]} units @param {import("./brush.js").Kind} kind @param {number} amount */
-function stroke(units, kind, amount, freezing) {
-  if (controls.view) return;
-  for (const layer of cells.layers) {
-    const touched = units.filter((unit) => unit >= layer.start && unit < layer.start + layer.units);
-    if (!touched.length) continue;
-    const path = (unit, what) => `/unit/${layer.number + 1}/${unit - layer.start + 1}/${what}`;
-    if (kind === "freeze") {
-      for (const unit of touched) {
-        const on = freezing ? 1 : 0;
-        if (controls.set(path(unit, "freeze"), [on])) cells.frozen[unit] = on;
-      }
-      continue;
-    }
-    const by = kind === "forget" ? -amount : amount;
-    const changed = touched.filter((unit) => cells.brush(unit, by));
-    // Where other hands play, each by itself: a whole layer would take back what they do meanwhile.
-    if (changed.length > APART && !(stats.clients > 1)) {
-      const levels = cells.brushed.slice(layer.start, layer.start + layer.units).map((left) => Math.round(255 * left));
-      controls.set(`/grid/${layer.number + 1}`, [encode(Uint8Array.from(levels))]);
-    } else {
-      for (const unit of changed) controls.set(path(unit, "strength"), [cells.brushed[unit]]);
-    }
-  }
-  const inVain = kind === "recall" && units.every((unit) => cells.brushed[unit] === 1 && cells.now(unit) === 0);
-  if (inVain && performance.now() - hinted > HINT_MS) {
-    hinted = performance.now();
-    note("a fader or the score has forgotten these: brushes bring back what brushes took", "info");
-  }
-}
+scene.addEventListener("vain", () => {
+  note("a fader or the score has forgotten these: brushes bring back what brushes took", "info");
+});
 
 controls.addEventListener("pressed", ({ detail: path }) => {
   if (path === "/hush") sound.hush();
@@ -268,7 +144,7 @@ controls.addEventListener("pressed", ({ detail: path }) => {
 async function open() {
   try {
     if (await sound.start()) {
-      $("#veil").hidden = cells !== null;
+      $("#veil").hidden = scene.cells !== null;
       ofTab.set("sounded", "yes");
       return true;
     }
@@ -304,7 +180,7 @@ sound.addEventListener("change", () => {
 
 /** Play, as soon as there is a memory. */
 function begin() {
-  pressed = cells === null;
+  pressed = scene.cells === null;
   $("#start").disabled = pressed;
   $("#veil").hidden = !pressed;
   if (pressed) $("#start-note").textContent = "The memory is loading; it sounds as soon as it is there.";
@@ -313,8 +189,7 @@ function begin() {
 
 function mark() {
   if (controls.view) return;
-  const at = (shown?.at_sample ?? 0) / rate;
-  log.add(at, "mark").focus();
+  log.add(scene.time_s, "mark").focus();
 }
 
 function record() {
@@ -330,7 +205,7 @@ function learn() {
   note("MIDI learn: press a control here, then move one of the device. L ends it.", "info");
 }
 
-listen({
+const actions = {
   play: () => controls.toggle("/play"),
   hush: () => controls.set("/hush"),
   undo: () => controls.set("/undo"),
@@ -344,7 +219,8 @@ listen({
   arm: (bank) => banks.tap(bank),
   store: (bank) => banks.store(bank),
   fire: () => banks.fire(),
-});
+};
+listen(actions);
 
 $("#start").addEventListener("click", start);
 $("#watch").addEventListener("click", () => {
@@ -354,7 +230,7 @@ $("#watch").addEventListener("click", () => {
 $("#record").addEventListener("click", record);
 $("#mark").addEventListener("click", mark);
 $("#log-save").addEventListener("click", () => log.save());
-$("#table-open").addEventListener("click", () => cells && table.open(cells));
+$("#table-open").addEventListener("click", () => scene.cells && table.open(scene.cells));
 $("#help-open").addEventListener("click", () => $("#help").showModal());
 $("#midi-open").addEventListener("click", () => $("#midi").showModal());
 $("#midi-learn").addEventListener("click", learn);
@@ -369,15 +245,9 @@ $("#takes-open").addEventListener("click", () => {
 });
 $("#log").addEventListener("change", ({ target }) => {
   const at = Number(target.closest("li").dataset.at);
-  const late = (shown?.at_sample ?? 0) / rate - at > LATE_NOTE_S;
+  const late = scene.time_s - at > LATE_NOTE_S;
   if (target.value) controls.set("/mark", [`${late ? `${clock(at)} ` : ""}${target.value}`]);
 });
-for (const button of document.querySelectorAll("[data-brush]")) {
-  button.addEventListener("click", () => brush.choose(button.dataset.brush));
-}
-$("#brush-size input").addEventListener("input", ({ target }) => brush.resize(Number(target.value) - brush.size));
-$("#brush-amount input").addEventListener("input", ({ target }) => (brush.amount = Number(target.value)));
-brush.field.addEventListener("brush", showBrush);
 midi.addEventListener("changed", showMidi);
 midi.addEventListener("learned", ({ detail: key }) => {
   document.querySelector(".learns")?.classList.remove("learns");
@@ -410,29 +280,7 @@ function showState(word) {
 
 function showRecording() {
   $("#record").ariaPressed = String(recording);
-  $("#record").textContent = recording ? `Stop ${clock(stats.recording_s ?? 0)}` : "Record";
-}
-
-function showChords(chords) {
-  const buttons = ["", ...chords].map((name) => {
-    const button = press(name || "As composed", "/chord", name);
-    button.ariaPressed = "false";
-    button.tabIndex = name ? -1 : 0;
-    return button;
-  });
-  $("#chords").replaceChildren(...(chords.length ? buttons : []));
-  $("#chords").hidden = !chords.length;
-}
-
-function showBrush() {
-  for (const button of document.querySelectorAll("[data-brush]")) {
-    const on = button.dataset.brush === brush.kind;
-    button.ariaChecked = String(on);
-    button.tabIndex = on ? 0 : -1;
-  }
-  const size = $("#brush-size input");
-  size.value = String(brush.size);
-  fill(size);
+  $("#record").textContent = recording ? `Stop ${clock(scene.stats.recording_s ?? 0)}` : "Record";
 }
 
 /** @param {"peak" | "lufs"} name @param {number | null} level in dB */
@@ -449,7 +297,7 @@ function followBank({ did, bank }) {
   banks.follow(did, bank);
   midi.pads(stored, banks.armed);
   if (did === "armed") controls.follow("/ab", 0);
-  if (shown && did === "fired") note(`bank ${bank} fired`, "");
+  if (scene.shown && did === "fired") note(`bank ${bank} fired`, "");
 }
 
 function followTake({ did, take, takes: all, share, recording: goes }) {
@@ -487,13 +335,10 @@ function showShare(share) {
   $("#takes-list progress").value = share;
 }
 
-/** A button that sets a path to a value. */
 function press(words, path, value) {
-  const button = document.createElement("button");
-  button.textContent = words;
-  Object.assign(button.dataset, { path, value });
-  button.disabled = controls.view;
-  return button;
+  const made = button(words, path, value);
+  made.disabled = controls.view;
+  return made;
 }
 
 function download(file, words) {
@@ -529,37 +374,27 @@ function logMark(at, text) {
 
 /** Write a line in the log; what went wrong is shown and spoken at once, too. */
 function note(text, level) {
-  if (!cells) {
+  if (!scene.cells) {
     $("#start-note").textContent = text;
     return;
   }
   if (["warning", "error"].includes(level) && !notices.say(text)) return;
-  log.add((shown?.at_sample ?? 0) / rate, text, level);
+  log.add(scene.time_s, text, level);
 }
 
 /** Say once that the browser keeps nothing. */
 function sayWhatIsNotKept() {
-  if (warned || !cells || !ofBrowser.refused) return;
+  if (warned || !scene.cells || !ofBrowser.refused) return;
   warned = true;
   note("The browser keeps nothing for this page: save the log before you leave or reload it.", "info");
 }
 
-/** Words that follow the sound, now and then. @param {number | null} heard */
-function showWords(heard) {
-  if (!cells) return;
-  const counts = cells.layers.map((layer) => cells.remembered(layer));
-  $("#remembered b").textContent = String(faders.count(counts, cells.layers));
-  grid.count(cells.layers.map(({ units }, i) => `${Math.round(counts[i])} of ${units}`));
-  const chord = shown?.chord ?? "";
-  if ($("#chord").textContent !== chord) {
-    $("#chord").textContent = chord;
-    $("#chord").style.setProperty("--length", String(Math.max(1, chord.length)));
-  }
+scene.addEventListener("words", ({ detail: { heard } }) => {
   brush.describe();
   table.refresh();
   showRecording();
   showStatus(heard);
-}
+});
 
 function soundWord(report, heard) {
   if (!report) return "sound off";
@@ -570,7 +405,8 @@ function soundWord(report, heard) {
 
 function showStatus(heard) {
   const { report } = sound;
-  const total = Math.round((1000 * latency) / rate + sound.latency_ms);
+  const { rate, shown, stats } = scene;
+  const total = Math.round((1000 * scene.latency) / rate + sound.latency_ms);
   const load = Math.round(100 * (stats.load ?? 0));
   const [lost, late] = [report?.underruns ?? 0, stats.underruns ?? 0];
   const degraded = stats.quality === "draft";
@@ -591,47 +427,13 @@ function showStatus(heard) {
   if ($("#status").innerHTML !== joined) $("#status").innerHTML = joined;
 }
 
-// The picture, in step with the sound.
-
-let last = performance.now();
-let said = 0;
-
-/** @param {number} now */
-function tick(now) {
-  const seconds = Math.min(0.1, (now - last) / 1000);
-  last = now;
-  const heard = sound.heard(now);
-  if (cells) {
-    while (frames.length && due(frames[0].at_sample, heard)) show(frames.shift());
-    const sample = heard ?? shown?.at_sample ?? 0;
-    cells.step(seconds, sample);
-    grid.paint();
-    mel.paint(sample, rate);
-  }
-  if (now - said > WORDS_MS) {
-    said = now;
-    showWords(heard);
-  }
-  requestAnimationFrame(tick);
-}
-
-/** Whether a frame is to be shown: when it is heard, or at once where nothing is. */
-function due(at, heard) {
-  return heard === null || at <= heard || at > heard + LATE_S * rate;
-}
-
-function show(frame) {
-  shown = frame;
-  cells.hear(decode(frame.strengths), decode(frame.activations));
-}
-
 /** Say where the page works, if it cannot work here. */
 function greet() {
-  $("#keys").innerHTML = KEYS.map(([key, what]) => `<dt>${key}</dt><dd>${what}</dd>`).join("");
+  $("#keys").innerHTML = told(actions);
   for (const range of document.querySelectorAll("input[type=range]")) fill(range);
   for (const root of ["#brushes", "#chords", "#banks"]) rove($(root), "button");
   rove($("#log"), "input");
-  showBrush();
+  choices(brush);
   showMidi();
   if (isSecureContext) return;
   $("#banner").textContent =
@@ -643,7 +445,8 @@ function greet() {
 }
 
 greet();
-requestAnimationFrame(tick);
 
 /** For the console, and for tests that listen to the sound. */
-Object.assign(globalThis, { fugue: { control, controls, sound, grid, brush, banks, midi, log, drawer, cells: () => cells } });
+Object.assign(globalThis, {
+  fugue: { control, controls, sound, grid, brush, banks, midi, log, drawer, cells: () => scene.cells },
+});

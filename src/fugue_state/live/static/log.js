@@ -1,15 +1,10 @@
 /** The bending log: what happened when, each line with a note that may be written and kept. */
 
+import { clock } from "./clock.js";
 import { ofBrowser } from "./storage.js";
 
 const KEPT = 200;
 const TOGETHER_S = 4; // units of a layer that go within this time of each other share a line
-
-/** @param {number} seconds */
-export function clock(seconds) {
-  const whole = Math.max(0, Math.floor(seconds));
-  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
-}
 
 export class Log {
   /** @param {HTMLOListElement} root */

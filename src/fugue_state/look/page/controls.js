@@ -161,3 +161,11 @@ export function rove(root, each) {
   });
   settle(all().find((element) => element.tabIndex === 0) ?? all()[0]);
 }
+
+/** A button that sets a path to a value. @param {string} words @param {string} path @param {string} value */
+export function button(words, path, value) {
+  const made = document.createElement("button");
+  made.textContent = words;
+  Object.assign(made.dataset, { path, value });
+  return made;
+}

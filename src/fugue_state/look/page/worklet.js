@@ -256,7 +256,7 @@ class Player extends AudioWorkletProcessor {
     return true;
   }
 
-  /** Tell the page what is heard, and the feed how much was played. */
+  /** Tell the page what is heard, and the feed how much was played and shall wait. */
   report(frames) {
     while (this.marks.length > 1 && this.marks[1].at <= this.live.at) this.marks.shift();
     const [mark] = this.marks;
@@ -268,7 +268,7 @@ class Player extends AudioWorkletProcessor {
       underruns: this.underruns,
       holding: this.gone,
     });
-    this.feed?.postMessage({ played: this.live.at });
+    this.feed?.postMessage({ played: this.live.at, cushion: this.cushion * this.rate });
   }
 }
 

@@ -1,5 +1,7 @@
 /** Hands on the grid: brushes by pointer and by keys, and what is said of the unit under the cursor. */
 
+import { fill } from "./controls.js";
+
 const KINDS = ["forget", "recall", "freeze"];
 const LARGEST = 9;
 const STRIDE = 4; // pixels between the places of a stroke
@@ -186,4 +188,25 @@ export class Brush {
     const to = Math.min(band.columns - 1, Math.round((column * from.pitch) / band.pitch));
     return band.layer.start + Math.min(band.layer.units - 1, (row ? band.rows - 1 : 0) * band.columns + to);
   }
+}
+
+/** Let a page's buttons and faders choose the brush, its size and its strength. @param {Brush} brush */
+export function choices(brush) {
+  const buttons = [...document.querySelectorAll("[data-brush]")];
+  const size = document.querySelector("#brush-size input");
+  const show = () => {
+    for (const button of buttons) {
+      const on = button.dataset.brush === brush.kind;
+      button.ariaChecked = String(on);
+      button.tabIndex = on ? 0 : -1;
+    }
+    size.value = String(brush.size);
+    fill(size);
+  };
+  for (const button of buttons) button.addEventListener("click", () => brush.choose(button.dataset.brush));
+  size.addEventListener("input", () => brush.resize(Number(size.value) - brush.size));
+  const amount = document.querySelector("#brush-amount input");
+  amount.addEventListener("input", () => (brush.amount = Number(amount.value)));
+  brush.field.addEventListener("brush", show);
+  show();
 }

@@ -1,13 +1,21 @@
 /**
- * Sound: the audio context, its worklet and its feed, and which sample of the stream is heard now. A browser may pause
+ * Sound: the audio context, its player and its source, and which sample of the stream is heard now. A browser may pause
  * a context (a call, a locked screen, a tab put aside): it is resumed as soon as that is possible, at any press at the
  * latest. Dispatches `change` when that happens.
  */
 
 /**
- * What the worklet tells: which sample of the stream, of so many a second, it plays at a time of the context.
+ * What the player tells: which sample of the stream, of so many a second, it plays at a time of the context.
  * @typedef {{sample: number | null, rate: number, time: number}} Moment
  * @typedef {Moment & {cushion_ms: number, underruns: number, holding: boolean}} Report
+ */
+
+/**
+ * Where sound comes from: `node` makes what plays it, `open` sends its blocks to a port from then on.
+ * @typedef {Object} Source
+ * @property {(context: AudioContext) => Promise<AudioWorkletNode>} node
+ * @property {(player: MessagePort) => Promise<void>} open
+ * @property {(expected: boolean) => void} expect says whether sound is to be expected, so that its end counts as a loss
  */
 
 const STALE_S = 0.5;
@@ -15,14 +23,13 @@ const REFUSED_MS = 400; // a resume that is refused stays pending until a press
 const WAKING = ["pointerdown", "pointerup", "keydown", "visibilitychange", "pageshow", "focus"];
 
 export class Sound extends EventTarget {
-  /** @param {string} address of the audio socket */
-  constructor(address) {
+  /** @param {Source} source */
+  constructor(source) {
     super();
-    this.address = address;
+    this.source = source;
     /** @type {AudioContext | null} */ this.context = null;
     /** @type {AudioWorkletNode | null} */ this.node = null;
     /** @type {Report | null} */ this.report = null;
-    /** @type {Worker | null} */ this.feed = null;
     this.expected = false;
   }
 
@@ -54,13 +61,10 @@ export class Sound extends EventTarget {
 
   /** @param {AudioContext} context */
   async #connect(context) {
-    if (!context.audioWorklet) throw new Error("the browser allows it only to https and to localhost");
-    await context.audioWorklet.addModule(new URL("worklet.js", import.meta.url));
+    const node = await this.source.node(context);
     const { port1, port2 } = new MessageChannel();
-    this.feed = await opened(new Worker(new URL("feed.js", import.meta.url), { type: "module" }));
-    this.feed.postMessage({ address: this.address, player: port2 }, [port2]);
+    await this.source.open(port2);
     this.expect(this.expected);
-    const node = new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [2] });
     node.port.postMessage({ feed: port1 }, [port1]);
     node.port.onmessage = ({ data }) => (this.report = data);
     node.connect(context.destination);
@@ -87,7 +91,7 @@ export class Sound extends EventTarget {
   /** Say whether sound is to be expected, so that its end counts as a loss. @param {boolean} expected */
   expect(expected) {
     this.expected = expected;
-    this.feed?.postMessage({ expected });
+    this.source.expect(expected);
   }
 
   /** Let go of what is held while the server is away. */
@@ -113,13 +117,12 @@ export class Sound extends EventTarget {
   }
 }
 
-/** A worker once it works; an error if its script cannot be had. @param {Worker} worker @returns {Promise<Worker>} */
-function opened(worker) {
-  return new Promise((done, fail) => {
-    worker.onmessage = () => done(worker);
-    worker.onerror = () => {
-      worker.terminate();
-      fail(new Error("the server does not answer"));
-    };
-  });
+/**
+ * What plays a stream in a thread of its own. @param {AudioContext} context @param {URL | string} script of the worklet
+ * @returns {Promise<AudioWorkletNode>}
+ */
+export async function player(context, script) {
+  if (!context.audioWorklet) throw new Error("the browser allows it only to https and to localhost");
+  await context.audioWorklet.addModule(script);
+  return new AudioWorkletNode(context, "player", { numberOfInputs: 0, outputChannelCount: [2] });
 }

@@ -1,0 +1,56 @@
+/** What the engine of a shared page makes of the numbers on standard input, as JSON; Python compares. */
+
+import { readFileSync } from "node:fs";
+
+const engine = new URL("../../src/fugue_state/share/engine/", import.meta.url);
+const load = (name) => import(new URL(name, engine));
+const { Chain } = await load("chain.js");
+const { Converter } = await load("filters.js");
+const { envelope, Level } = await load("level.js");
+const { Limiter } = await load("limiter.js");
+const { LoudnessMeter } = await load("loudness.js");
+
+const asked = JSON.parse(readFileSync(0, "utf8"));
+const floats = (values) => Float32Array.from(values);
+const cut = (values, sizes) => {
+  let at = 0;
+  return sizes.map((size) => floats(values).slice(at, (at += size)));
+};
+const joined = (parts) => parts.flatMap((part) => [...part]);
+
+const does = {
+  chain({ sound, impulse, blocks, sizes }) {
+    const chain = new Chain(sound, floats(impulse));
+    return joined(
+      cut(blocks, sizes).map((block) => {
+        chain.apply(block);
+        return block;
+      }),
+    );
+  },
+  limiter({ ceiling, rate, look_ahead_s, blocks, sizes }) {
+    const limiter = new Limiter(ceiling, rate, look_ahead_s);
+    return joined(cut(blocks, sizes).map((block) => limiter.apply(block)));
+  },
+  converter({ from, to, sound, count }) {
+    const converter = new Converter(from, to);
+    const begin = converter.first(0);
+    const out = new Float32Array(count);
+    converter.convert(floats([...new Array(-begin).fill(0), ...sound]), begin, 0, out);
+    return { out: [...out], needed: converter.needed(count), first: converter.first(count) };
+  },
+  level({ level, weights, spec, mel, frames, level_db, length, rate, config }) {
+    const { gain, taken_db } = envelope(length, rate, config);
+    const made = new Level(level, floats(weights), spec).gain(floats(mel), frames, level_db, gain, taken_db);
+    return { envelope: [...gain], taken_db, gain: made };
+  },
+  meter({ rate, blocks, sizes }) {
+    const meter = new LoudnessMeter(rate);
+    return cut(blocks, sizes).map((block) => {
+      meter.add(block);
+      return meter.momentary_lufs;
+    });
+  },
+};
+
+process.stdout.write(JSON.stringify(does[asked.do](asked)));

@@ -17,6 +17,7 @@ from fugue_state.audio.reverb import room
 from fugue_state.audio.tone import Tilt
 from fugue_state.config import SEED_MAX, AtlasConfig, MelSpec, ModelConfig
 from fugue_state.engine.performance import Performance
+from fugue_state.engine.voice import Made
 from fugue_state.engine.whole import Instrument, WholeVoice
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import TRAITS, Atlas
@@ -435,7 +436,8 @@ def test_of_a_long_piece_little_is_rendered(memory: Memory, monkeypatch: pytest.
 
     def silent(_: object, event: Event) -> WholeVoice:
         onsets.append(event.onset)
-        return WholeVoice(event, np.zeros((100, 2), dtype=np.float32))
+        silence = np.zeros(100, dtype=np.float32)
+        return WholeVoice(Made(event, silence[None], silence[None], silence, 1.0), silence)
 
     monkeypatch.setattr(Instrument, "voice", silent)
     asked = score(duration_s=7200, tempo_bpm=600, voices=[{"chords": ["Am"]}, {"chords": ["C"], "beats": 0.5}])

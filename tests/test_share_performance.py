@@ -61,9 +61,13 @@ def compare(
             performance.change(*change)
         block = performance.next()
         expected.append(block.samples)
-        assert (one["position"], one["chord"], one["overloaded"]) == (block.position, block.chord, block.overloaded)
-        assert one["strengths"] == pytest.approx(float(block.strengths.sum(dtype=np.float64)), abs=1e-3)
-        assert one["fires"] == pytest.approx(float(block.activations.sum(dtype=np.float64)), rel=1e-3, abs=1e-3)
+        assert (one["position"], one["chord"], one["overloaded"]) == (
+            block.position,
+            block.seen.chord,
+            block.overloaded,
+        )
+        assert one["strengths"] == pytest.approx(float(block.seen.strengths.sum(dtype=np.float64)), abs=1e-3)
+        assert one["fires"] == pytest.approx(float(block.seen.activations.sum(dtype=np.float64)), rel=1e-3, abs=1e-3)
         assert one["mel"] == pytest.approx(float(block.mel.sum(dtype=np.float64)), abs=1e-2)
     sound = np.concatenate(expected)
     assert np.abs(sound).max() > 0.01

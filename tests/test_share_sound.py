@@ -17,12 +17,15 @@ from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.mix import envelope
 from fugue_state.audio.rate import Converter
 from fugue_state.config import LIVE_LOOK_AHEAD_S, EnvelopeConfig, ReverbConfig, ToneConfig
-from fugue_state.engine.chain import Chain
+from fugue_state.engine.chain import Chain, PlannedBlock
+from fugue_state.engine.voice import Passage
+from fugue_state.piece.seen import Seen
 from fugue_state.score.model import Score
 
 NODE = shutil.which("node")
 pytestmark = pytest.mark.skipif(NODE is None, reason="there is no node")
 RATE = 44_100
+SILENT = Seen(None, np.ones(1, dtype=np.float32), np.zeros(1, dtype=np.float32))
 
 
 def ask(**values: Any) -> Any:
@@ -42,6 +45,16 @@ def noise(count: int, loud: float = 0.3, seed: int = 0) -> Array:
     return made.astype(np.float32)
 
 
+class Sounding(Passage):
+    """A passage that is this sound (N, 2)."""
+
+    def __init__(self, sound: Array) -> None:
+        object.__setattr__(self, "own", sound)
+
+    def add_to(self, mix: Array) -> None:
+        mix += self.own  # type: ignore[attr-defined]
+
+
 @pytest.mark.parametrize("tilt_db", [0.0, -4.0])
 def test_chain_sounds_as_in_python(tilt_db: float) -> None:
     score = Score.model_validate(
@@ -52,8 +65,8 @@ def test_chain_sounds_as_in_python(tilt_db: float) -> None:
     sizes = [1024, 1, 700, 4096, 3179]
     ringing, expected = chain.silence(), []
     for block in np.split(sound, np.cumsum(sizes)[:-1]):
-        dry, wet, ringing = chain(block, ringing)
-        expected.append(dry + wet)
+        made, ringing = chain(PlannedBlock(0, len(block), [Sounding(block)], SILENT, SILENT.activations), ringing)
+        expected.append(made.samples)
     tone = chain.tone
     impulse = np.zeros((rate, 2), dtype=np.float32)
     impulse[0] = 1.0

@@ -54,8 +54,9 @@ class _Sources:
 def bundle(entry: str, folders: Sequence[Path], made: Mapping[str, str] | None = None) -> str:
     """Return a script that does what the module `entry` does, with all that it imports.
 
-    Each file is taken from the first of these folders that has it, or from `made`: texts by the name of a file. Raises InputError for a file that none has, a form
-    that is not understood, a name that is imported and not exported, and modules that import each other.
+    Each file is taken from the first of these folders that has it, or from `made`: texts by the name of a file.
+    Raises InputError for a file that none has, a form that is not understood, a name that is imported and not exported,
+    and modules that import each other.
     """
     modules = list(_sorted(entry, _Sources(folders, made or {}), {}, ()))
     names = {module.path.name: f"m{i}_{CALLED.sub('_', module.path.stem)}" for i, module in enumerate(modules)}

@@ -1,4 +1,4 @@
-/** The page: what the server says goes to its parts, what hands do goes to the server. */
+/** The page: passes messages of the server to its parts, and what performers do to the server. */
 
 import { Banks } from "./banks.js";
 import { Brush } from "./brush.js";
@@ -18,18 +18,18 @@ import { Sound } from "./audio.js";
 import { ofBrowser, ofTab } from "./storage.js";
 import { Table } from "./table.js";
 
-const QUEUE = 256; // frames that wait to be heard
-const LATE_S = 3; // a frame further from what is heard than this is shown at once
-const LATE_NOTE_S = 10; // a note on something longer ago says when that was
+const QUEUE = 256; // most frames that wait until they are heard
+const LATE_S = 3; // a frame that is further ahead of the sound than this is shown at once
+const LATE_NOTE_S = 10; // a note on something longer ago includes its time
 const PLAYING = new Set(["playing", "frozen", "replaying"]);
-const PAUSED_MS = 1000; // before the page asks for a press
+const PAUSED_MS = 1000; // paused for so long, the page asks for a press
 const HINT_MS = 10_000; // between two hints
-const APART = 8; // units of a layer that a brush sets one by one in any case
-const WORDS_MS = 200; // between two changes of the words that follow the sound
+const APART = 8; // a brush sets up to so many units of a layer one by one
+const WORDS_MS = 200; // between two updates of the texts that follow the sound
 const SAME = 1 / 256; // strengths that differ by less are the same byte
 
 const $ = (selector) => document.querySelector(selector);
-/** What the log says of values; units that go and come back are told one by one. */
+/** Lines of the log for changed values; forgotten and recalled units have events of their own. */
 const LOGGED = new Map([
   ["/chord", (name) => `chord ${name || "as composed"}`],
   ["/seed", (seed) => `seed ${seed}`],
@@ -60,29 +60,29 @@ const table = new Table($("#table"), (unit, kind) => {
 /** @type {Cells | null} */ let cells = null;
 /** @type {Faders | null} */ let faders = null;
 /** @type {any[]} */ let frames = [];
-/** @type {any} */ let shown = null; // the frame that is heard
+/** @type {any} */ let shown = null; // the frame that is heard now
 /** @type {any} */ let stats = {};
 let rate = 44_100;
-let latency = 0; // samples, of the server
+let latency = 0; // of the server, in samples
 let state = "reconnecting";
-let warned = false; // that the browser keeps nothing
-let pressed = false; // before there was a memory to play
-let silent = false; // without sound on this page, by choice
+let warned = false; // whether the page has said that the browser stores nothing
+let pressed = false; // Start was pressed before the memory was loaded
+let silent = false; // this page has no sound, by choice
 let recording = false;
 let hinted = -HINT_MS;
 let memory = ""; // by its name
 /** @type {number[]} */ let stored = [];
-/** @type {Record<string, string[]>} */ let takes = {}; // and what files there are of each
-/** @type {string | null} */ let rendering = null; // the take that is
+/** @type {Record<string, string[]>} */ let takes = {}; // the file endings of each
+/** @type {string | null} */ let rendering = null; // the take that is being rendered
 
-/** A name that stays with this tab, so that others see who did what. */
+/** A name that this tab keeps, so that others see who did what. */
 function nameOfPage() {
   const name = ofTab.get("name") ?? `page ${Math.random().toString(36).slice(2, 6)}`;
   ofTab.set("name", name);
   return name;
 }
 
-// What the server says.
+// Messages of the server.
 
 control.addEventListener("welcome", ({ detail: welcome }) => {
   ({ rate, takes, recording, rendering } = welcome);
@@ -115,7 +115,7 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
   document.title = `${welcome.memory.name} · Fugue State`;
   if (!sound.context) $("#start-note").textContent = "its memory, under your hands";
   if (pressed) begin();
-  // After a reload some browsers go on at once; others wait for a press.
+  // After a reload some browsers start the sound at once; others wait for a press.
   else if (!sound.context && ofTab.get("sounded")) open();
   brush.point(0);
 });
@@ -161,7 +161,7 @@ control.addEventListener("stats", ({ detail }) => (stats = detail));
 
 control.addEventListener("notice", ({ detail: { level, text } }) => {
   note(text, level);
-  if (level === "warning") controls.follow("/memory", memory); // it may not have come
+  if (level === "warning") controls.follow("/memory", memory); // the memory may have been refused
 });
 
 control.addEventListener("bye", ({ detail: { reason } }) => note(reason, "warning"));
@@ -175,7 +175,7 @@ control.addEventListener("event", ({ detail: event }) => {
   else log.count(at, event.what, cells.layers[event.layer - 1].name, event.units.length);
 });
 
-/** A value has changed at a sample. @param {string} path @param {any} value @param {number} at */
+/** A value changed at a sample. @param {string} path @param {any} value @param {number} at */
 function change(path, value, at) {
   const layer = layerOf(path);
   const unit = unitOf(path);
@@ -189,17 +189,17 @@ function change(path, value, at) {
   }
 }
 
-/** From which sample on a change counts as heard: 0 stands for what is heard. @param {number} at */
+/** The sample at which a change is heard; at least 1, because 0 means that it is heard already. @param {number} at */
 function from(at) {
   return Math.max(1, at);
 }
 
-/** A strength that is asked for from a sample on, if that is new. */
+/** Note a strength asked for from a sample on, if it is new. */
 function told(unit, strength, at) {
   if (Math.abs(cells.asked[unit] - strength) > SAME) cells.ask(unit, strength, from(at));
 }
 
-/** Take over a layer from the server, but for units that this page has asked for meanwhile. */
+/** Take over a layer's values from the server, except for units whose change this page still waits for. */
 function follow(layer, levels, take) {
   for (const [i, level] of levels.entries()) {
     const unit = layer.start + i;
@@ -207,7 +207,7 @@ function follow(layer, levels, take) {
   }
 }
 
-/** Units of a path that wait to be answered. @param {string} path */
+/** The units of a path whose change is not answered yet. @param {string} path */
 function* expected(path) {
   const layer = layerOf(path);
   const one = unitOf(path);
@@ -227,7 +227,7 @@ function layerOf(path) {
   return found ? cells?.layers[Number(found[1]) - 1] : undefined;
 }
 
-// What hands do.
+// What performers do.
 
 /** Use a brush on units. @param {number[]} units @param {import("./brush.js").Kind} kind @param {number} amount */
 function stroke(units, kind, amount, freezing) {
@@ -245,7 +245,7 @@ function stroke(units, kind, amount, freezing) {
     }
     const by = kind === "forget" ? -amount : amount;
     const changed = touched.filter((unit) => cells.brush(unit, by));
-    // Where other hands play, each by itself: a whole layer would take back what they do meanwhile.
+    // If others play, each unit by itself: sending the whole layer would undo what they do meanwhile.
     if (changed.length > APART && !(stats.clients > 1)) {
       const levels = cells.brushed.slice(layer.start, layer.start + layer.units).map((left) => Math.round(255 * left));
       controls.set(`/grid/${layer.number + 1}`, [encode(Uint8Array.from(levels))]);
@@ -283,7 +283,7 @@ async function start() {
   if (await open()) begin();
 }
 
-/** Whatever starts to play waits until this page can be heard, or is refused; who only watches has chosen silence. */
+/** What starts to play first opens the sound, or is refused; after "watch without sound" it needs none. */
 controls.allows = (path, args, by) => {
   const starts = ["/play", "/replay"].includes(path) && args[0];
   if (!starts || sound.node || silent || !control.open) return true;
@@ -395,7 +395,7 @@ document.addEventListener(
   true,
 );
 
-// What is shown.
+// What the page shows.
 
 function showState(word) {
   state = word;
@@ -403,7 +403,7 @@ function showState(word) {
   document.body.dataset.state = paused ? "paused" : word;
   const words = paused ? "sound paused" : controls.view ? "watching" : word;
   if ($("#state").textContent !== words) $("#state").textContent = words;
-  // While the server is away, what was expected before still is.
+  // While the server is away, the expectation stays as it was.
   if (word !== "reconnecting") sound.expect(PLAYING.has(word));
   if (word !== "replaying") controls.follow("/replay", "");
 }
@@ -481,7 +481,7 @@ function showTakes() {
   if (!lines.length) $("#takes-list").textContent = "None yet: Record keeps every movement and the sound.";
 }
 
-/** How much of a take is rendered. @param {number} share */
+/** Show the share of a take that is rendered. @param {number} share 0..1 */
 function showShare(share) {
   if (!$("#takes-list progress")) showTakes();
   $("#takes-list progress").value = share;
@@ -522,12 +522,12 @@ function showMidi() {
 }
 
 function logMark(at, text) {
-  // A mark of this page has its line already.
+  // A mark made on this page has a line already.
   const own = [...log.root.querySelectorAll("input")].some((input) => input.value === text);
   if (!own) log.add(at, `mark: ${text}`);
 }
 
-/** Write a line in the log; what went wrong is shown and spoken at once, too. */
+/** Write a line in the log; warnings and errors are also shown and spoken at once. */
 function note(text, level) {
   if (!cells) {
     $("#start-note").textContent = text;
@@ -537,14 +537,14 @@ function note(text, level) {
   log.add((shown?.at_sample ?? 0) / rate, text, level);
 }
 
-/** Say once that the browser keeps nothing. */
+/** Say once that the browser stores nothing. */
 function sayWhatIsNotKept() {
   if (warned || !cells || !ofBrowser.refused) return;
   warned = true;
   note("The browser keeps nothing for this page: save the log before you leave or reload it.", "info");
 }
 
-/** Words that follow the sound, now and then. @param {number | null} heard */
+/** Update the texts that follow the sound. @param {number | null} heard */
 function showWords(heard) {
   if (!cells) return;
   const counts = cells.layers.map((layer) => cells.remembered(layer));
@@ -591,7 +591,7 @@ function showStatus(heard) {
   if ($("#status").innerHTML !== joined) $("#status").innerHTML = joined;
 }
 
-// The picture, in step with the sound.
+// The picture, in time with the sound.
 
 let last = performance.now();
 let said = 0;
@@ -615,7 +615,7 @@ function tick(now) {
   requestAnimationFrame(tick);
 }
 
-/** Whether a frame is to be shown: when it is heard, or at once where nothing is. */
+/** Whether to show a frame: when it is heard, or at once if nothing is heard. */
 function due(at, heard) {
   return heard === null || at <= heard || at > heard + LATE_S * rate;
 }
@@ -625,7 +625,7 @@ function show(frame) {
   cells.hear(decode(frame.strengths), decode(frame.activations));
 }
 
-/** Say where the page works, if it cannot work here. */
+/** Set the page up; if sound is impossible at this address, say where it works. */
 function greet() {
   $("#keys").innerHTML = KEYS.map(([key, what]) => `<dt>${key}</dt><dd>${what}</dd>`).join("");
   for (const range of document.querySelectorAll("input[type=range]")) fill(range);

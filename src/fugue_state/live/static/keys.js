@@ -1,6 +1,6 @@
-/** The keys of the whole page; fields that are written into, and buttons reached by Tab, keep theirs. */
+/** The keys of the whole page. Text fields, and buttons reached by Tab, keep their own keys. */
 
-/** What each key does, as the help says it. */
+/** The keys and their descriptions, for the help. */
 export const KEYS = [
   ["Space", "play, pause"],
   ["F", "brush: forget"],

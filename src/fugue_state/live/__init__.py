@@ -1,1 +1,1 @@
-"""The memory played live: sockets, OSC, takes and the page; nothing musical."""
+"""Live playing: the server with its sockets, OSC, takes and the page. It holds no musical logic."""

@@ -1,4 +1,4 @@
-"""What people ask for that is no control of the sound: banks, undo, takes, memories."""
+"""Requests that are not controls of the sound: banks, undo, takes, memories."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from fugue_state.score.paths import Value, find
 
 
 class Acts:
-    """Does what people ask for beside moving the sound, each in its room, unless what goes on in another forbids it.
+    """Carries out requests that do not move the sound, and refuses those that something else forbids at the moment.
 
-    `render(name)` begins to render a take.
+    `render(name)` starts to render a take.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class Acts:
         self._render = render
 
     def do(self, wish: Wish) -> None:
-        """Do a wish; a ping does nothing, nor does a subscription of a page. RefusedError if it cannot be done."""
+        """Carry out a wish; RefusedError if that is impossible. A ping or a page's subscription needs nothing done."""
         known, numbers = find(wish.path)
         number, value, by = numbers[0] if numbers else 0, wish.value, wish.by
         acts: dict[str, Callable[[], None]] = {
@@ -62,7 +62,7 @@ class Acts:
         self._playable_desk().arm(number, self._programme.part.bank(), by, self._programme.player.at)
 
     def fire(self, number: int, seconds: float, by: str) -> None:
-        """Go to a bank in some seconds, or at once while nothing plays."""
+        """Move to a bank within some seconds, or at once while nothing plays."""
         part, player = self._programme.part, self._programme.player
         length = round(seconds * part.performance.rate) if player.running else 0
         self._playable_desk().fire(number, part.bank(), by, player.at, length)

@@ -1,4 +1,4 @@
-"""All that can be named of a memory, as a tree, and the addresses that a pattern of OSC 1.0 stands for."""
+"""The tree of all addresses of a memory, and the matching of OSC 1.0 patterns against it."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from fugue_state.score.paths import BANKS, PATHS, Path
 
 ROOT = "/fugue"
 SPECIAL = frozenset("*?[]{}")
-# Of which starts within a name it makes which ends, both as bits: bit i stands before the i-th character.
+# Maps possible start positions in a name to possible end positions. Bit i is the position before character i.
 Token = Callable[[str, int], int]
 
 
 @dataclass
 class Node:
-    """A part of addresses: a control, or what has parts of its own."""
+    """A node of the tree: a control, a container of other nodes, or both."""
 
     address: str
     known: Path | None = None
@@ -27,7 +27,7 @@ class Node:
 
 @lru_cache(maxsize=8)
 def tree(sizes: tuple[int, ...]) -> Node:
-    """Return the tree of all addresses, for layers of so many units."""
+    """Return the tree of all addresses; `sizes` are the numbers of units of the layers."""
     top = Node("/")
     for known in PATHS:
         *above, last = f"{ROOT}{known.pattern}".split("/")[1:]
@@ -41,8 +41,8 @@ def tree(sizes: tuple[int, ...]) -> Node:
 
 
 def _parts(node: Node, part: str, sizes: Sequence[int]) -> list[Node]:
-    """Return what a part of a pattern of the table stands for below a node, made if it is not there yet."""
-    if part == "<k>":  # of a layer, whose number comes before
+    """Return the child nodes that one part of a path in the table stands for; missing ones are made."""
+    if part == "<k>":  # units of the layer whose number precedes
         names: Iterable[object] = range(1, sizes[int(node.address.rpartition("/")[2]) - 1] + 1)
     elif part in {"<n>", "<b>"}:
         names = range(1, (BANKS if part == "<b>" else len(sizes)) + 1)
@@ -52,12 +52,12 @@ def _parts(node: Node, part: str, sizes: Sequence[int]) -> list[Node]:
 
 
 def is_pattern(address: str) -> bool:
-    """Say whether an address may stand for several."""
+    """Return whether an address contains wildcards."""
     return not SPECIAL.isdisjoint(address)
 
 
 def matching(pattern: str, sizes: tuple[int, ...]) -> list[Node]:
-    """Return all controls that a pattern stands for, in their order; InputError for none, too many, or no pattern."""
+    """Return all controls that a pattern matches, in order; InputError for none, too many or a malformed pattern."""
     if len(pattern) > OSC_PATTERN.most:
         raise InputError(OSC_PATTERN.passed(len(pattern)))
     nodes = [tree(sizes)]
@@ -78,12 +78,12 @@ def matching(pattern: str, sizes: tuple[int, ...]) -> list[Node]:
 
 
 def fits(pattern: str, name: str) -> bool:
-    """Say whether a part of a pattern stands for a name; InputError for a bracket that does not close."""
+    """Return whether a part of a pattern matches a name; InputError for an unclosed bracket."""
     return _fits(_tokens(pattern), name)
 
 
 def _fits(tokens: Sequence[Token], name: str) -> bool:
-    """Follow all ways through a pattern at once: no pattern takes longer than its length times the name's."""
+    """Follow all alternatives of a pattern at once, so the time is at most the product of both lengths."""
     places = 1
     for token in tokens:
         if not (places := token(name, places)):
@@ -117,12 +117,12 @@ def _tokens(pattern: str) -> list[Token]:
 
 
 def _any(name: str, places: int) -> int:
-    """Go from the first place to all after it."""
+    """Allow any position from the first one on."""
     return (2 << len(name)) - (places & -places)
 
 
 def _one(takes: Callable[[str], bool]) -> Token:
-    """Take one character."""
+    """Match one character."""
 
     def token(name: str, places: int) -> int:
         return sum(2 << i for i, character in enumerate(name) if places >> i & 1 and takes(character))
@@ -131,7 +131,7 @@ def _one(takes: Callable[[str], bool]) -> Token:
 
 
 def _either(words: frozenset[str]) -> Token:
-    """Take one of some words."""
+    """Match one of some words."""
 
     def token(name: str, places: int) -> int:
         ends = 0
@@ -145,7 +145,7 @@ def _either(words: frozenset[str]) -> Token:
 
 
 def _class(inside: str) -> Callable[[str], bool]:
-    """Return whether a character is one of those in brackets: a-c is a range, ! at the start means any other."""
+    """Return whether brackets match a character: a-c is a range, a leading ! negates."""
     others = inside.startswith("!")
     listed = inside[1:] if others else inside
     taken: set[str] = set()

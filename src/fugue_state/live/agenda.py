@@ -1,4 +1,4 @@
-"""What is to be done, in its order: at once or at its time, and only so much of it in a turn of the loop."""
+"""Jobs to be done at once or at a set time, a limited number in each turn of the loop."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 from fugue_state.limits import OSC_AHEAD_S, OSC_EACH_TURN, OSC_WAITING, OSC_WAITING_EACH
 from fugue_state.live.protocol import RefusedError
 
-Job = Callable[[], "Iterable[Job] | None"]  # what a job leads to is done right after it
+Job = Callable[[], "Iterable[Job] | None"]  # jobs that a job leads to come right after it
 
 
 @dataclass(order=True)
 class Entry:
-    """A job of someone, and when it is due; of the same time, first come is first done."""
+    """Someone's job and when it is due; jobs due at the same time keep their order."""
 
     due: float
     place: tuple[int, int]
@@ -27,7 +27,7 @@ class Entry:
 
 
 class Agenda:
-    """Does jobs in the order of their times, by the clock on the wall; so many wait at most, of each and of all."""
+    """Does jobs in the order of their times, by the wall clock; limits how many wait, per sender and in all."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, clock: Callable[[], float] = time.time) -> None:
         self._loop, self._clock = loop, clock
@@ -40,12 +40,12 @@ class Agenda:
 
     @property
     def _now(self) -> float:
-        """The time, which stands still when the clock is put back."""
+        """The wall clock's time; it stands still if the clock is set back."""
         self._latest = max(self._latest, self._clock())
         return self._latest
 
     def add(self, job: Job, who: Hashable, when: float = 0.0) -> None:
-        """Do a job at a time, or at once; RefusedError if that is too far ahead, or too much waits already."""
+        """Do a job at a time, or at once; RefusedError if it is too far ahead or too many jobs wait."""
         now = self._now
         if when - now > OSC_AHEAD_S.most:
             raise RefusedError("bad_value", OSC_AHEAD_S.passed(round(when - now)))
@@ -58,7 +58,7 @@ class Agenda:
             self._work()
 
     def close(self) -> None:
-        """Do nothing more."""
+        """Drop all jobs."""
         self._entries.clear()
         if self._next is not None:
             self._next.cancel()
@@ -68,7 +68,7 @@ class Agenda:
         self._waiting[entry.who] += 1
 
     def _work(self) -> None:
-        """Do what is due, as much as a turn allows, and wait for the rest."""
+        """Do as many due jobs as one turn allows, then wait for the next."""
         if self._next is not None:
             self._next.cancel()
         now = self._now
@@ -77,7 +77,7 @@ class Agenda:
                 if not self._entries or self._entries[0].due > now:
                     break
                 self._do(heapq.heappop(self._entries))
-        finally:  # a job that fails ends nothing but itself
+        finally:  # a failing job must not stop the others
             self._soon = bool(self._entries) and self._entries[0].due <= now
             if self._soon:
                 self._next = self._loop.call_soon(self._work)

@@ -1,4 +1,4 @@
-"""Work beside the clock: in a process of its own, since Python's threads wait for each other."""
+"""Work in a separate process, because Python's threads would slow down the clock."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from typing import Any, Generic, TypeVar
 
 from fugue_state.errors import FugueError, InputError, OutputError, why
 
-NICE = 10  # less urgent than what plays
+NICE = 10  # lower priority than playing
 TOLD, MADE, RAISED = "told", "made", "raised"
 Made = TypeVar("Made")
 
 
 def aside(work: Callable[..., Made], *given: Any) -> Made:
-    """Do something in another process and wait for what it returns or raises; a FugueError, whatever goes wrong."""
+    """Run something in another process and wait for its result; any failure raises a FugueError."""
     return Aside(work, *given).result()
 
 
 class Aside(Generic[Made]):
-    """Something that is done in another process while `result` waits for it.
+    """A task in another process; `result` waits for it.
 
-    With `hear`, the work is given a function `tell` as well: what it tells on the way is heard.
+    With `hear`, the task also gets a function `tell`; whatever it passes to `tell` arrives at `hear`.
     """
 
     def __init__(self, work: Callable[..., Made], *given: Any, hear: Callable[[Any], None] | None = None) -> None:
@@ -39,7 +39,7 @@ class Aside(Generic[Made]):
         self._process = context.Process(target=_do, args=(self._there, hear is not None, work, *given), daemon=True)
 
     def result(self) -> Made:
-        """Return what it returns or raise what it raises; OutputError if its process is ended or cannot be made."""
+        """Return the task's result or raise its error; OutputError if the process dies or cannot be started."""
         try:
             self._start()
         except OutputError:
@@ -72,7 +72,7 @@ class Aside(Generic[Made]):
                 raise OutputError(f"no process could be made for it ({why(error)})") from None
 
     def end(self) -> None:
-        """Let it clean up and end, if it is not over; if it has not begun, it does not begin."""
+        """Ask a running task to clean up and end; one that has not started never starts."""
         with self._starting:
             self._ended = True
             if self._process.is_alive():
@@ -80,34 +80,34 @@ class Aside(Generic[Made]):
 
 
 def _do(there: Connection, tells: bool, work: Callable[..., Any], *given: Any) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server ends in order, and waits
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that nothing half-written is left
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C itself and waits for this task
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that no half-written file is left
     tell = {"tell": lambda what: there.send((TOLD, what))} if tells else {}
     try:
         there.send((MADE, work(*given, **tell)))
     except FugueError as error:
         _send(there, error)
-    except Exception as error:  # noqa: BLE001 - raised again by who waits, as a line
+    except Exception as error:  # noqa: BLE001 - `result` raises it again as one line
         there.send((RAISED, OutputError(why(error))))
 
 
 def _send(there: Connection, error: FugueError) -> None:
-    """Send an error, or what it says if it holds what no other process can have."""
+    """Send an error, or only its message if it cannot be pickled."""
     try:
         there.send((RAISED, error))
-    except Exception:  # noqa: BLE001 - whatever the things that it holds raise when they are to be sent
+    except Exception:  # noqa: BLE001 - pickling may raise anything
         there.send((RAISED, (InputError if isinstance(error, InputError) else OutputError)(why(error))))
 
 
 def be_patient() -> None:
-    """Let this thread be less urgent than others, where the system can tell them apart."""
+    """Lower the priority of this thread, where the system allows it."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)
 
 
 def _leave_room(process: int | None) -> None:
-    """Let a process that has just begun have what nobody else wants, where the system can tell them apart."""
+    """Give a new process only idle time, where the system allows it."""
     if sys.platform == "linux" and process is not None:
         with contextlib.suppress(OSError):
             os.sched_setscheduler(process, os.SCHED_IDLE, os.sched_param(0))

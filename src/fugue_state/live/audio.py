@@ -1,4 +1,4 @@
-"""The clock: plays block after block on a thread of its own, at the pace they are heard."""
+"""The clock: a thread that plays block after block in real time."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ MUTED = " and is muted; Recall all brings it back"
 class BlockClock(threading.Thread):
     """Drives a performance by the clock: `ask` from any thread, `hear` is told of every block on this one.
 
-    It waits, armed, until `/play` is asked for; then it plays a block each time one is due. What is asked for
-    between two blocks is done before the next, of each path the newest value. Nothing that fails ends it: `complain`
-    is told, a sound that fails or is not a number fades to silence, and the next block is played.
+    It waits until `/play` is asked for, then plays a block each time one is due. Wishes that arrive between two blocks
+    are done before the next, only the newest of each path. No failure ends it: `complain` is told, sound that fails or
+    is NaN fades to silence, and the next block is played.
     """
 
     def __init__(
@@ -52,11 +52,11 @@ class BlockClock(threading.Thread):
         self._pace = Pace(config, performance.values[QUALITY], complain)
         self._takings = Takings(self._care)
         self._units_per_s = config.units_per_s
-        self._told = 0  # when units were told of last
-        self._offset = 0  # from the position of the performance to the sample that is heard
+        self._told = 0  # sample at which units were told last
+        self._offset = 0  # to be added to the performance's position to get the sample that is heard
         self._at = performance.position
-        self._last = np.zeros((performance.block, 2), dtype=np.float32)  # what was heard last
-        self._tail: npt.NDArray[np.float32] | None = None  # of another performance
+        self._last = np.zeros((performance.block, 2), dtype=np.float32)  # the block heard last
+        self._tail: npt.NDArray[np.float32] | None = None  # of a performance that was swapped out
 
     @property
     def at(self) -> int:
@@ -69,7 +69,7 @@ class BlockClock(threading.Thread):
 
     @property
     def stats(self) -> dict[str, Any]:
-        """How it keeps up, as it is told."""
+        """Figures on how it keeps up."""
         health = self._pace.health
         return {
             "load": round(health.load, 3),
@@ -79,18 +79,18 @@ class BlockClock(threading.Thread):
         }
 
     def ask(self, wish: Wish) -> None:
-        """Move a control with the next block."""
+        """Move a control at the next block."""
         self._inbox.ask(wish)
 
     def do(self, job: Callable[[], None], failed: Failed | None = None) -> None:
-        """Do something before the next block, on the clock's thread, in turn with what is asked for.
+        """Run a job before the next block, on the clock's thread, in order with the wishes.
 
-        If it fails, `failed` is told on that thread, or else everyone.
+        If it fails, `failed` is called on that thread; without it, everyone is told.
         """
         self._inbox.do(job, failed)
 
     def stop(self) -> None:
-        """End after the present block and what is still to be done."""
+        """End after the current block and the jobs that still wait."""
         self._inbox.close()
 
     def change_to(self, performance: Performance) -> None:
@@ -108,7 +108,7 @@ class BlockClock(threading.Thread):
         self._takings.record(recorder)
 
     def end_take(self, recorder: Records, *, at_once: bool = False) -> None:
-        """Complete a take; one that has nothing yet has a block, unless it ends `at_once` or nothing plays.
+        """Complete a take. If it is still empty, it gets one block first, unless it ends `at_once` or nothing plays.
 
         Only on the clock's thread.
         """
@@ -127,7 +127,7 @@ class BlockClock(threading.Thread):
                 self._care.complain("the clock stopped; nothing can be heard any more")
 
     def _turn(self, items: list[Wish | Job]) -> Report:
-        """Do what was asked for, and play a block."""
+        """Do the wishes and jobs, then play a block."""
         begin = time.perf_counter()
         asked = self._follow(items)
         at, performance = self._here(), self.performance
@@ -142,7 +142,7 @@ class BlockClock(threading.Thread):
         return Report(at, performance, self._values(), asked, units, samples, sounding)
 
     def _units(self, at: int, *, wanted: bool) -> Units | None:
-        """Return a copy of the units if it is wanted or due: a score forgets by itself, too."""
+        """Return a copy of the units if wanted or due; a score also changes them by itself."""
         performance = self.performance
         if not wanted and (at - self._told) * self._units_per_s < performance.rate:
             return None
@@ -168,7 +168,7 @@ class BlockClock(threading.Thread):
         return sounding, samples
 
     def _follow(self, items: list[Wish | Job]) -> tuple[tuple[Wish, str], ...]:
-        """Do what was asked, in its order; return what became of it."""
+        """Do wishes and jobs in order; return the wishes, each with its error or an empty string."""
         asked = []
         for item in items:
             if isinstance(item, Wish):
@@ -179,7 +179,7 @@ class BlockClock(threading.Thread):
         return tuple(asked)
 
     def _change(self, wish: Wish) -> str:
-        """Move a control; return why it cannot be."""
+        """Move a control; return the reason if that is impossible."""
         performance = self.performance
         wish.origin = performance.origin
         try:

@@ -1,4 +1,4 @@
-"""What hands did and have set, so that it can be undone, stored in banks, and moved between them."""
+"""The history of gestures, for undo, and the banks of strengths, with moves between them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fugue_state.live.protocol import levels
 from fugue_state.live.wish import Move
 from fugue_state.score.paths import HOLD, Value, find
 
-# What an undo brings back; transport and volume are no part of it.
+# The controls that undo restores; transport and volume are not among them.
 UNDONE = {
     "/forget", "/recall", "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",
     "/layer/<n>/freeze", "/unit/<n>/<k>/strength", "/unit/<n>/<k>/freeze", "/grid/<n>", HOLD, "/seed", "/chord",
@@ -28,7 +28,7 @@ def _numbers(layers: Mapping[str, int]) -> range:
 
 @dataclass(frozen=True)
 class Bank:
-    """Strengths that are kept: the faders, and of each layer what the brush left, a byte a unit."""
+    """Stored strengths: the faders, and what the brush left of each layer, one byte per unit."""
 
     faders: Mapping[str, float]
     brushed: Mapping[str, bytes]
@@ -43,7 +43,7 @@ class Bank:
 
 @dataclass
 class Gesture:
-    """Moves that belong together: what takes them back, and what does them again."""
+    """Moves that belong together: those that undo them and those that redo them."""
 
     key: str
     at: int
@@ -52,7 +52,7 @@ class Gesture:
 
 
 class History:
-    """Gestures that can be undone and done again; moves of one control, near in time, are one."""
+    """Gestures that can be undone and redone; moves of one control shortly after each other are one gesture."""
 
     def __init__(self, longest: int, near: int) -> None:
         self._done: deque[Gesture] = deque(maxlen=longest)
@@ -60,7 +60,7 @@ class History:
         self._near = near
 
     def add(self, key: str, at: int, move: Move, back: Iterable[Move]) -> None:
-        """Note a move at a sample, and what would take it back, last first; one that changed nothing is none."""
+        """Note a move at a sample with the moves that undo it, last first; a move that changed nothing is ignored."""
         back = list(back)
         if not back or find(move[0])[0].pattern not in UNDONE:
             return
@@ -75,7 +75,7 @@ class History:
         gesture.again[move[0]] = move[1]
 
     def undo(self) -> list[Move] | None:
-        """Return the moves that take the last gesture back; None if there is none."""
+        """Return the moves that undo the last gesture; None if there is none."""
         if not self._done:
             return None
         self._undone.append(self._done.pop())
@@ -90,20 +90,20 @@ class History:
 
 
 def gesture_key(author: str, path: str) -> str:
-    """Return what the moves of one gesture have in common: who, and which control; a brush is one control."""
+    """Return what the moves of one gesture share: who made them and which control; a brush counts as one control."""
     pattern = find(path)[0].pattern
     return f"{author} {'brush' if pattern in BRUSHED else path}"
 
 
 class Morph:
-    """The way from some strengths to others."""
+    """A move from some strengths to others."""
 
     def __init__(self, start: Bank, end: Bank) -> None:
         self._faders = {p: (start.faders[p], v) for p, v in end.faders.items() if start.faders[p] != v}
         self._brushed = {p: (start.brushed[p], v) for p, v in end.brushed.items() if start.brushed[p] != v}
 
     def leave(self, path: str) -> None:
-        """Leave what a hand has taken over as the hand has it."""
+        """Leave out a control that a hand has taken over."""
         known, numbers = find(path)
         if known.pattern == "/recall":
             self._faders, self._brushed = {}, {}
@@ -116,7 +116,7 @@ class Morph:
             self._faders.pop(path, None)
 
     def at(self, share: float) -> list[Move]:
-        """Return the moves that lead to a share of the way, 0..1."""
+        """Return the moves that lead to a position on the way, 0..1."""
         moves: list[Move] = [(path, a + share * (b - a)) for path, (a, b) in self._faders.items()]
         for path, (a, b) in self._brushed.items():
             one, other = np.frombuffer(a, np.uint8).astype(np.float32), np.frombuffer(b, np.uint8)

@@ -1,4 +1,4 @@
-"""How the clock goes on, whatever fails."""
+"""Keeps the clock going whatever fails."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Failed = Callable[[Exception], None]
 
 
 class Care:
-    """Does things that may fail, and tells `complain` once of each that does, until it works again."""
+    """Does things that may fail and tells `complain` of each failure once, until it works again."""
 
     def __init__(self, complain: Callable[[str], None]) -> None:
         self.complain = complain
@@ -23,7 +23,7 @@ class Care:
     ) -> Made:
         """Return what `act` returns; if it fails, tell `failed`, or everyone once, and return `otherwise`.
 
-        Here everything is caught: whatever is wrong with a memory, a take or a wish, the clock goes on.
+        Every error is caught: whatever is wrong with a memory, a take or a wish, the clock goes on.
         """
         try:
             made = act()
@@ -43,7 +43,7 @@ class Care:
         self._failing.add(what)
 
     def works(self, what: str) -> None:
-        """Note that something works, so that its next failure is told."""
+        """Note that something works, so that its next failure is reported."""
         self._failing.discard(what)
 
     def fails(self, *what: str) -> bool:

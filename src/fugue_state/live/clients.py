@@ -1,4 +1,4 @@
-"""Those who play and those who watch: what they are told, and how fast they may speak."""
+"""Clients: the messages that wait for them, and limits on how fast they may send."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _numbers = itertools.count(1)
 
 
 class Bucket:
-    """Lets so many through in a second, and some more at once."""
+    """A rate limit: so many messages per second, and some more in a burst."""
 
     def __init__(self, per_s: float, at_once: float) -> None:
         self._per_s, self._most = per_s, at_once
@@ -27,11 +27,11 @@ class Bucket:
 
     @property
     def is_empty(self) -> bool:
-        """Whether none more could pass when one last came."""
+        """Whether the last message found the limit reached."""
         return self._left < 1.0
 
     def take(self, count: float = 1.0) -> bool:
-        """Say whether one more may pass, or one that counts for so many."""
+        """Return whether one more message may pass; it counts as `count` messages."""
         now = time.monotonic()
         self._left = min(self._most, self._left + (now - self._seen) * self._per_s)
         self._seen = now
@@ -56,9 +56,9 @@ class Client:
 
 
 class PageClient(Client):
-    """A control socket: what it is told waits in order; of frames and meters only the newest.
+    """A page's control socket: messages wait in order, of frames and meters only the newest.
 
-    One who does not read is let go.
+    A client that does not read is disconnected.
     """
 
     def __init__(self, config: LiveConfig) -> None:
@@ -75,7 +75,7 @@ class PageClient(Client):
         self.say(write(kind, **values))
 
     def say(self, text: str) -> None:
-        """Tell them something that must not be missed."""
+        """Queue a message that must not be missed."""
         if self._gone:
             return
         now = time.monotonic()
@@ -86,13 +86,13 @@ class PageClient(Client):
         self._any.set()
 
     def show(self, kind: str, text: str) -> None:
-        """Tell them something that what comes later replaces."""
+        """Queue a message that the next of its kind replaces."""
         if not self._gone:
             self._newest[kind] = text
             self._any.set()
 
     def leave(self, why: str) -> None:
-        """Let them go: they are told so, and nothing more."""
+        """Disconnect them: they are told so, and nothing more."""
         if self._gone:
             return
         self._waiting.append((time.monotonic(), write("bye", reason=why)))
@@ -101,7 +101,7 @@ class PageClient(Client):
         self._any.set()
 
     async def next(self) -> str | None:
-        """Return what to send next; None when they are let go."""
+        """Return the next message to send; None once they are disconnected."""
         while not self._waiting and not self._newest:
             if self._gone:
                 return None
@@ -113,9 +113,9 @@ class PageClient(Client):
 
 
 class Listener:
-    """An audio socket: it gets as many blocks as it gave credit for; what waits too long is left out.
+    """An audio socket: it gets as many blocks as it gave credit for; if too many wait, the oldest are dropped.
 
-    One who gives none for long is let go.
+    A listener that gives no credit for long is disconnected.
     """
 
     def __init__(self, config: LiveConfig) -> None:
@@ -129,13 +129,13 @@ class Listener:
         self._any = asyncio.Event()
 
     def give(self, credit: Credit) -> None:
-        """Take so many more blocks."""
+        """Accept credit for more blocks."""
         self._credit += credit.blocks
         self._form = credit.format
         self._any.set()
 
     def push(self, at: int, samples: npt.NDArray[np.float32], rate: int) -> None:
-        """Hand on a block that begins at a sample."""
+        """Queue a block that begins at a sample."""
         self._blocks.append((at, samples, rate))
         if len(self._blocks) > self._most:
             self._blocks.popleft()
@@ -143,7 +143,7 @@ class Listener:
         self._any.set()
 
     async def next(self) -> bytes | None:
-        """Return the next block to send, as soon as there is one and credit for it; None if there is none for long."""
+        """Wait for a block and the credit to send it; None if that takes too long."""
         try:
             async with asyncio.timeout(None if self._credit else IDLE_S.most) as idle:
                 while not self._blocks or not self._credit:

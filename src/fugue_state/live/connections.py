@@ -1,4 +1,4 @@
-"""Connections: how many there are, how long they may keep others waiting, and what is said of those that go wrong."""
+"""Connections: limits on their number and idle time, and the log of those that fail."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ FULL = {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM}
 
 
 class _Slow(asyncio.Protocol):
-    """A connection that is cut if nothing is read of what was sent."""
+    """A connection that is cut if the client does not read."""
 
     transport: asyncio.Transport
     loop: asyncio.AbstractEventLoop
     _cut: asyncio.TimerHandle | None = None
 
     def pause_writing(self) -> None:
-        """Wait, but not for ever."""
+        """Wait for the client to read, but not for ever."""
         super().pause_writing()
         self._cut = self.loop.call_later(SLOW_S.most, self.transport.abort)
 
@@ -48,11 +48,11 @@ class _Slow(asyncio.Protocol):
 
 
 class Socket(_Slow, WebSocketsSansIOProtocol):
-    """A web socket that is cut if nothing is read."""
+    """A web socket that is cut if the client does not read."""
 
 
 class Connection(_Slow, H11Protocol):
-    """A connection for requests: it waits for one only so long, and gives up its place when all are taken."""
+    """A connection for requests: it is closed if none comes for long, or earlier if all places are taken."""
 
     _deadline: asyncio.TimerHandle | None = None
 
@@ -67,11 +67,11 @@ class Connection(_Slow, H11Protocol):
 
     @property
     def waits(self) -> bool:
-        """Whether no request is being answered."""
+        """Whether it is idle, answering no request."""
         return self.cycle is None or self.cycle.response_complete
 
     def give_up(self) -> None:
-        """Leave the place to others."""
+        """Give up the place."""
         self.connections.discard(self)
         self.transport.abort()
 
@@ -85,7 +85,7 @@ class Connection(_Slow, H11Protocol):
             self._deadline.cancel()
 
     def handle_events(self) -> None:
-        """Answer what came; from a whole request on nobody is waited for."""
+        """Answer data that came; the waiting time ends with a whole request."""
         before = self.cycle
         super().handle_events()
         if self.cycle is not before:
@@ -107,7 +107,7 @@ class Connection(_Slow, H11Protocol):
         super().connection_lost(exc)
 
     def send_400_response(self, msg: str) -> None:
-        """Say that a request is none, and nothing more: what came before it is not answered any further."""
+        """Answer that a request is malformed, and close: earlier requests get no further answer."""
         if self.cycle is not None and not self.cycle.response_complete:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -118,7 +118,7 @@ class Connection(_Slow, H11Protocol):
 
 
 class SaidOnce(logging.Filter):
-    """Lets a line pass once a minute, and what a client did wrong without a traceback."""
+    """Lets each line of the log pass once a minute, and a client's mistakes without a traceback."""
 
     def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
         super().__init__()
@@ -126,7 +126,7 @@ class SaidOnce(logging.Filter):
         self._said: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Say whether a line is news."""
+        """Return whether a line is to be logged."""
         if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
             record.exc_info = None
         if record.exc_info:
@@ -140,7 +140,7 @@ class SaidOnce(logging.Filter):
 
 
 def troubled(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Tell of an error of the loop: in one line, if the system takes no more connections."""
+    """Log an error of the loop; in one line if the system accepts no more connections."""
     error = context.get("exception")
     if isinstance(error, OSError) and error.errno in FULL:
         logging.getLogger(LOG).warning("no more connections can be taken for now (%s)", error.strerror)

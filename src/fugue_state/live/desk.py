@@ -1,4 +1,4 @@
-"""The desk: banks of strengths, the way from one to another, and what undo and redo ask for."""
+"""The desk: banks of strengths, morphs between them, undo and redo."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Asks(Protocol):
 
 @dataclass(frozen=True)
 class Going:
-    """A morph on its way: where it began, how many samples it takes, in whose name, and as which gesture."""
+    """A running morph: where it began, how many samples it takes, in whose name, and as which gesture."""
 
     morph: Morph
     start: int
@@ -31,7 +31,7 @@ class Going:
 
 
 class Desk:
-    """Keeps banks and goes from one to another.
+    """Keeps banks and morphs from one to another.
 
     It says what it did by `tell(kind, **values)`, and moves controls by `ask(moves, by, gesture)`.
     """
@@ -50,13 +50,13 @@ class Desk:
         self._tell_bank(number, "stored", by, at)
 
     def arm(self, number: int, now: Bank, by: str, at: int) -> None:
-        """Choose the bank that A/B leads to, from the strengths there are now."""
+        """Choose the bank that A/B leads to, starting from the current strengths."""
         self._stored(number)
         self.armed, self._ab = number, (number, now)
         self._tell_bank(number, "armed", by, at)
 
     def fire(self, number: int, now: Bank, by: str, at: int, length: int) -> None:
-        """Go from the strengths there are now to a bank, within so many samples."""
+        """Morph from the current strengths to a bank within so many samples."""
         bank = self._stored(number)
         gesture = f"bank {next(self._fired)}"
         self._going = Going(Morph(now, bank), at, length, f"bank {number}", gesture)
@@ -65,7 +65,7 @@ class Desk:
         self._tell_bank(number, "fired", by, at)
 
     def step(self, at: int) -> None:
-        """Go as far towards a bank as is right at a sample."""
+        """Advance the running morph to a sample."""
         if self._going is None:
             return
         going = self._going
@@ -75,19 +75,19 @@ class Desk:
             self._going = None
 
     def between(self, share: float) -> None:
-        """Go to a place between the strengths when a bank was armed and that bank."""
+        """Move to a position between the strengths at the time a bank was armed and that bank."""
         if self._ab is None:
             raise RefusedError("not_now", "no bank is armed to go to")
         number, start = self._ab
         self._ask(Morph(start, self._stored(number)).at(share), "a/b", f"a/b {number}")
 
     def undo(self, history: History) -> None:
-        """Take back the last gesture."""
+        """Undo the last gesture."""
         self.halt()
         self._again(history.undo(), "undo")
 
     def redo(self, history: History) -> None:
-        """Do the gesture again that was taken back last."""
+        """Redo the gesture that was undone last."""
         self.halt()
         self._again(history.redo(), "redo")
 
@@ -97,12 +97,12 @@ class Desk:
         self._ask(moves, what)
 
     def let_go(self, path: str) -> None:
-        """Leave a control to the hand that has taken it."""
+        """Leave a control out of the morph: a hand has taken it."""
         if self._going is not None:
             self._going.morph.leave(path)
 
     def halt(self) -> None:
-        """Go no further towards a bank."""
+        """Stop the running morph."""
         self._going = None
 
     def clear(self) -> None:

@@ -1,4 +1,4 @@
-"""Who may come in: which names are this server's, which pages are its own, and who knows the token."""
+"""Access: which host names are this server's, which pages may connect, and who knows the token."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"cache-control", b"no-cache"),
 )
-CLOSED = 1008  # a socket that breaks the rules
+CLOSED = 1008  # for a socket that breaks the rules
 NAME = re.compile(r"[^\s/?#@\\%]+")
 
 
 def plain_name(name: str) -> str:
-    """Return a host's name as it is compared: lower case, without brackets or a last dot, an address in short."""
+    """Return a host's name in the form used for comparing: lower case, no brackets, no final dot, short address."""
     bare = name.strip().removeprefix("[").removesuffix("]").removesuffix(".").lower()
     try:
         return str(ipaddress.ip_address(bare))
@@ -47,14 +47,14 @@ def plain_name(name: str) -> str:
 
 
 def is_address(name: str) -> bool:
-    """Say whether a plain name is an address in numbers."""
+    """Return whether a plain name is a numeric address."""
     with contextlib.suppress(ValueError):
         return bool(ipaddress.ip_address(name))
     return False
 
 
 def is_local(host: str) -> bool:
-    """Say whether an address can only be reached from this machine."""
+    """Return whether an address can be reached only from this machine."""
     name = plain_name(host)
     if name in LOCAL:
         return True
@@ -68,7 +68,7 @@ def is_local(host: str) -> bool:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a page comes from, as browsers say it: https://stage.example:8443."""
+    """The origin of a page, as browsers send it: https://stage.example:8443."""
 
     scheme: str
     name: str
@@ -76,7 +76,7 @@ class Origin:
 
     @classmethod
     def read(cls, text: str) -> Self:
-        """Return the origin that a text names; ValueError for one that names none."""
+        """Read an origin from a text; ValueError if it is none."""
         parts = urlsplit(text)
         if parts.scheme not in PORTS or not NAME.fullmatch(parts.netloc) or parts.path.strip("/") or parts.query:
             raise ValueError(text)
@@ -84,7 +84,7 @@ class Origin:
 
     @classmethod
     def named(cls, text: str) -> Self:
-        """Return the origin that a user names; InputError for a text that names none."""
+        """Read an origin given by the user; InputError if it is none."""
         try:
             found = cls.read(text)
         except ValueError:
@@ -104,7 +104,7 @@ def own_name() -> str:
 
 
 def own_address(host: str) -> str:
-    """Return where others find a server that listens at `host`: for all networks, this machine's address on its own."""
+    """Return the address at which others reach a server that listens at `host`."""
     name = plain_name(host)
     if name not in EVERYWHERE:
         return name
@@ -119,27 +119,27 @@ def own_address(host: str) -> str:
 
 
 def address(host: str, port: int, token: str | None, origin: Origin | None = None) -> str:
-    """Return the address of the page, with the token if there is one; by the way of a proxy if it has an origin."""
+    """Return the address of the page, with the token if there is one; with an origin, that of the proxy."""
     where = origin or Origin("http", own_address(host), port)
     return f"{where}/" + (f"?token={token}" if token else "")
 
 
 class Guard:
-    """Lets in who comes from this server's own pages, or from no page at all, and knows the token if there is one.
+    """Admits requests from this server's own pages or from no page at all, with the token if there is one.
 
-    The Host must be one of this server's: a name that someone else has made point here is refused. Where there is a
-    token, which such a page cannot know, any address in numbers is ours, and this machine's name in any domain. The
-    Origin, which browsers add and pages cannot change, must be the same, or one of those that a user has named.
+    The Host must be a name of this server, so a foreign name that points here is refused. With a token, which a foreign
+    page cannot know, any numeric address is accepted, and this machine's name in any domain. The Origin, which browsers
+    add and pages cannot change, must be the same host, or one that the user has named.
     """
 
     def __init__(self, app: ASGIApp, host: str, token: str | None, origins: Iterable[Origin] = ()) -> None:
         self._app, self._token, self._origins = app, token, frozenset(origins)
         self._names = {*LOCAL, plain_name(host), *(origin.name for origin in self._origins)}
         self._short = own_name() if token else None
-        self._cookie = COOKIE + hashlib.sha256((token or "").encode()).hexdigest()[:8]  # browsers tell no ports apart
+        self._cookie = COOKIE + hashlib.sha256((token or "").encode()).hexdigest()[:8]  # ports share cookies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on what may come in."""
+        """Pass on requests that are admitted."""
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
@@ -184,7 +184,7 @@ class Guard:
             return False
 
     def _tokens(self, scope: Scope, headers: Headers) -> list[str]:
-        """Return what a request says its token is: in the address, or in the cookie."""
+        """Return the token of a request, from its address or its cookie."""
         said = parse_qs(scope["query_string"].decode("latin-1")).get("token", [])
         with contextlib.suppress(CookieError):
             cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
@@ -192,7 +192,7 @@ class Guard:
         return [token for token in said if token.isascii()]
 
     def _cookies(self, scope: Scope) -> tuple[tuple[bytes, bytes], ...]:
-        """Let the page's own requests, which do not say the token, bring it along."""
+        """Set a cookie with the token, for the page's further requests."""
         if self._token is None or scope["type"] != "http" or scope["path"] != "/":
             return ()
         return ((b"set-cookie", f"{self._cookie}={self._token}; HttpOnly; SameSite=Strict; Path=/".encode()),)
@@ -208,7 +208,7 @@ class Guard:
 
 
 def _is_asked_by_us(scope: Scope, headers: Headers) -> bool:
-    """Say whether a request without an Origin is no other page's: it may link here, but ask for nothing else."""
+    """Return whether a request without an Origin may pass: another page may link here but load nothing."""
     if headers.get("sec-fetch-site", "none") in {"none", "same-origin"}:
         return True
     follows = headers.get("sec-fetch-mode") == "navigate" and headers.get("sec-fetch-dest") == "document"

@@ -1,4 +1,4 @@
-"""What waits for the clock: wishes and jobs, put in by any thread and taken out between two blocks."""
+"""The clock's inbox: wishes and jobs, added by any thread and taken out between two blocks."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Callable
 from fugue_state.live.care import Failed
 from fugue_state.live.wish import Wish
 
-Job = tuple[Callable[[], None], Failed | None]  # what is done, and who is told if it fails
+Job = tuple[Callable[[], None], Failed | None]  # the job, and who is told if it fails
 
 
 class Inbox:
-    """Keeps wishes and jobs in their order, of each path only the newest wish since the last job."""
+    """Keeps wishes and jobs in order; of each path, only the newest wish since the last job."""
 
     def __init__(self) -> None:
         self.is_closed = False
-        self.superseded = 0  # wishes that a newer one replaced
+        self.superseded = 0  # number of wishes that a newer one replaced
         self._wake = threading.Condition()
         self._items: list[Wish | Job] = []
-        self._newest: dict[str, Wish] = {}  # of each path, since the last job
+        self._newest: dict[str, Wish] = {}  # the newest wish of each path since the last job
 
     def ask(self, wish: Wish) -> None:
-        """Put in a wish; it answers those who wait for the older one that it replaces, too."""
+        """Add a wish. It replaces an older one of its path, and takes over those who wait for its answer."""
         with self._wake:
             older = self._newest.get(wish.path)
             if older is not None:
@@ -35,20 +35,20 @@ class Inbox:
             self._wake.notify()
 
     def do(self, job: Callable[[], None], failed: Failed | None) -> None:
-        """Put in a job."""
+        """Add a job."""
         with self._wake:
             self._items.append((job, failed))
             self._newest.clear()
             self._wake.notify()
 
     def close(self) -> None:
-        """Let the clock end."""
+        """Make `wait` return None, which ends the clock."""
         with self._wake:
             self.is_closed = True
             self._wake.notify()
 
     def wait(self, due: float | None) -> list[Wish | Job] | None:
-        """Return all that is in it once a block is due, or, if none ever is, once there is something; None at the end.
+        """Return all items when a block is `due`; without a time, as soon as there are any; None at the end.
 
         The time is that of `time.perf_counter`.
         """
@@ -61,7 +61,7 @@ class Inbox:
         return None
 
     def rest(self) -> list[Wish | Job]:
-        """Return what is left at the end."""
+        """Return the items that are left at the end."""
         with self._wake:
             return self._emptied()
 

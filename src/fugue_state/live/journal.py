@@ -1,4 +1,4 @@
-"""The files a take is written into while it is played: a journal of what was done, and the track of its sound."""
+"""The files of a take in the making: a journal of changes and the sound track."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ from fugue_state.live.takes import SUBTYPE
 
 
 class Journal:
-    """Appends lines to a file, whole ones only; those that cannot be written wait in memory.
+    """Appends lines to a file, only whole ones; lines that cannot be written wait in memory.
 
-    `complain` is told once if the file cannot be written, until it can be again.
+    `complain` is told once when the file cannot be written, and again only after it could.
     """
 
     def __init__(self, path: Path, complain: Callable[[str], None]) -> None:
         self._file = path.open("ab", buffering=0)
         self._complain = complain
-        self._lines: list[str] = []  # that are not written yet
+        self._lines: list[str] = []  # lines not written yet
         self._failing = False
 
     def note(self, **values: Any) -> None:
-        """Add a line, which is written later; OutputError if too many wait."""
+        """Add a line to be written later; OutputError if too many wait."""
         if len(self._lines) >= TAKE_WAITING.most:
             raise OutputError(TAKE_WAITING.passed(len(self._lines)))
         self._lines.append(json.dumps(values, separators=(",", ":"), allow_nan=False))
 
     def keep(self, until: int, *, safe: bool) -> None:
-        """Write all lines, and how far it was played; once that fails, only what is to be safe is tried."""
-        if not self._failing:  # or these alone would fill the memory
+        """Write all lines, and the sample played so far. After a failure it tries again only when `safe` is set."""
+        if not self._failing:  # otherwise such lines alone would fill the memory
             self.note(until=until)
         elif not safe:
             return
@@ -54,7 +54,7 @@ class Journal:
             self._failing = False
 
     def write(self, *, safe: bool = True) -> None:
-        """Write all lines or none, and wait until they are on the disk if they are to be safe; OSError if it fails."""
+        """Write all lines or none; if `safe`, wait until they are on the disk. OSError if it fails."""
         where = self._file.tell()
         data = "".join(f"{line}\n" for line in self._lines).encode()
         try:
@@ -74,7 +74,7 @@ class Journal:
 
 
 class Track:
-    """Writes sound into a file; if the disk is full or too slow it ends, and `complain` is told so."""
+    """Writes sound into a file; it ends if the disk is full or too slow, and tells `complain`."""
 
     def __init__(self, complain: Callable[[str], None]) -> None:
         self.rate = 1
@@ -85,7 +85,7 @@ class Track:
         self._file: soundfile.SoundFile | None = None
 
     def give(self, samples: npt.NDArray[np.float32], most_s: float) -> npt.NDArray[np.float32] | None:
-        """Count a block that is to be written; None once more seconds wait than may, and ever after."""
+        """Count a block to be written and return it; None once too many seconds wait, and from then on."""
         self._deaf = self._deaf or self._given - self.written > most_s * self.rate
         self._given += len(samples)
         return None if self._deaf else samples
@@ -109,7 +109,7 @@ class Track:
             self._complain(f"the sound of the take ends here ({said}); what is played is still kept")
 
     def flush(self) -> None:
-        """Hand all that was written to the system."""
+        """Flush all that was written to the system."""
         if self._file is not None:
             self._file.flush()
 

@@ -1,4 +1,4 @@
-"""Subscriptions by OSC: who is told of everything, for how long, and how an address proves that it receives."""
+"""Subscriptions by OSC: who gets all changes, for how long, and how an address proves that it receives."""
 
 from __future__ import annotations
 
@@ -16,22 +16,23 @@ from fugue_state.live.guard import is_local
 from fugue_state.live.protocol import RefusedError
 
 Address = tuple[str, int]
-ROUND_S = 30  # for which the same number proves; the round before counts, too
+ROUND_S = 30  # how long a number is valid; that of the round before is accepted, too
 
 
 @dataclass
 class Lease:
-    """Until when an address is told of everything, and when it last proved that it receives."""
+    """Until when an address is subscribed, and when it last proved that it receives."""
 
     until: float
     proved: float
 
 
 class Leases:
-    """Who is told of everything.
+    """The subscribed addresses.
 
-    The sender of a datagram can be forged, so an address first has to say a number that was sent to it. Nothing is kept
-    of those who have not: the number follows from the address and the time. On this machine nobody can forge.
+    The sender of a datagram can be forged, so an address must first send back a number that was sent to it. The number
+    follows from address and time, so nothing is stored for addresses that have not answered. Addresses of this machine
+    need no proof.
     """
 
     def __init__(self, lease_s: float, now: Callable[[], float] = time.monotonic) -> None:
@@ -45,17 +46,17 @@ class Leases:
         return lease is not None and lease.until > self._now()
 
     def targets(self) -> list[Address]:
-        """Return all who are told of everything now."""
+        """Return all addresses that are subscribed now."""
         now = self._now()
         return [target for target, lease in self._leases.items() if lease.until > now]
 
     def challenge(self, target: Address, ago: int = 0) -> int:
-        """Return the number by which an address proves in this round, or some rounds ago, that it receives."""
+        """Return the number that an address must send back in this round, or had to some rounds ago."""
         said = f"{target[0]} {target[1]} {int(self._now() // ROUND_S) - ago}".encode()
         return int.from_bytes(hmac.digest(self._secret, said, hashlib.sha256)[:4]) >> 1
 
     def take(self, target: Address, answer: int | None) -> bool:
-        """Tell an address of everything from now on; False if it has to prove first that it receives.
+        """Subscribe an address; False if it must first prove that it receives.
 
         Raises RefusedError if there are too many subscriptions, or too many wrong answers.
         """
@@ -86,7 +87,7 @@ class Leases:
 
 
 def is_own(target: Address, port: int) -> bool:
-    """Say whether an address is this machine's own port: what is sent there comes back."""
+    """Return whether an address is the server's own port, so that messages to it would come back."""
     if target[1] != port:
         return False
     if is_local(target[0]):
@@ -94,7 +95,7 @@ def is_own(target: Address, port: int) -> bool:
     kind = socket.AF_INET6 if ":" in target[0] else socket.AF_INET
     try:
         with socket.socket(kind, socket.SOCK_DGRAM) as probe:
-            probe.connect(target)  # sends nothing, and says from where it would
+            probe.connect(target)  # sends nothing, but shows the local address that would be used
             return bool(probe.getsockname()[0] == target[0])
     except OSError:
         return True

@@ -1,4 +1,4 @@
-"""OSC: controls in by UDP, answers and changes out."""
+"""OSC over UDP: receives controls, sends answers and changes."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ from fugue_state.live.protocol import RefusedError
 from fugue_state.live.session import Session
 from fugue_state.score.paths import Path, Value, check, find, pressed
 
-TELLS_GONE = 64  # units, of those that go at once
-MOST_ALLOWED = 65_536  # bytes to one who has not proved that they receive, after all that they sent
+TELLS_GONE = 64  # most units of one event that are sent
+MOST_ALLOWED = 65_536  # most bytes that may be owed to an address that has not proved that it receives
 LONGEST_ERROR = 200  # characters
-# What may be sent without a value, and then is no question. Buttons send 0 when they are let go: then nothing is done.
+# Paths that act without a value instead of being queried. Buttons send 0 on release, which does nothing.
 BUTTONS: dict[str, tuple[Value, ...]] = {"/bank/<b>/fire": (), "/mark": ("",)}
 SUBSCRIBE = "/subscribe"
 
 
 class Sender(Client):
-    """Someone who sends OSC; answers go to their machine, at the port they asked for.
+    """A sender of OSC; answers go to its machine, to the port it asked for.
 
-    Who sent a datagram can be forged. Where an address has not proved that it receives, no more goes there than a few
-    times what came from there.
+    The sender of a datagram can be forged. An address that has not proved that it receives gets only a few times as
+    many bytes as came from it.
     """
 
     def __init__(self, door: OscDoor, address: Address) -> None:
@@ -44,25 +44,25 @@ class Sender(Client):
         self.address = address
         self.answers = (address[0], door.session.config.osc_reply_port)
         self._door = door
-        self._allowed = 0.0  # bytes to an address that has not proved that it receives
+        self._allowed = 0.0  # bytes that may still be sent without proof
 
     def heard(self, size: int) -> None:
-        """Note that so many bytes came."""
+        """Note the size of a datagram from it."""
         self._allowed = min(self._allowed + size * OSC_UNPROVED.most, MOST_ALLOWED)
 
     def answer(self, kind: str, **values: Any) -> None:
-        """Send what went wrong; what went right is silent."""
+        """Send an error; success is not answered."""
         if kind == "nack":
             self.refuse(values["message"])
 
     def refuse(self, why: str) -> None:
-        """Send what is wrong, as much of it as may be told."""
+        """Send an error message, shortened to the bytes that may be sent."""
         longest = LONGEST_ERROR
         while longest and not self.send("/error", why[:longest]):
             longest //= 2
 
     def send(self, path: str, *values: Any) -> bool:
-        """Send a message; False if it is more than this address may be sent."""
+        """Send a message; False if it exceeds what this address may be sent."""
         data = written(path, values)
         if not is_local(self.answers[0]) and self.answers not in self._door.leases:
             if len(data) > self._allowed:
@@ -90,7 +90,7 @@ def osc_socket(host: str, port: int) -> socket.socket:
 
 
 class OscDoor(asyncio.DatagramProtocol):
-    """Hears OSC and follows it as a client of the session."""
+    """Receives OSC and acts on it as a client of the session."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
@@ -102,33 +102,33 @@ class OscDoor(asyncio.DatagramProtocol):
 
     @classmethod
     async def open(cls, session: Session, listening: socket.socket) -> Self:
-        """Hear what comes to a socket."""
+        """Receive what comes to a socket."""
         loop = asyncio.get_running_loop()
         _, door = await loop.create_datagram_endpoint(lambda: cls(session), sock=listening)
         session.people.followers.append(door.follow)
         return door
 
     def close(self) -> None:
-        """Hear no more."""
+        """Stop receiving."""
         self.session.people.followers.remove(self.follow)
         self._agenda.close()
         self._transport.close()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep where to send."""
+        """Keep the transport, for sending."""
         self._transport = cast("asyncio.DatagramTransport", transport)
         self.port = int(transport.get_extra_info("sockname")[1])
 
     def pause_writing(self) -> None:
-        """Send no more until the system has taken what it was given."""
+        """Stop sending: the system's buffer is full."""
         self._is_full = True
 
     def resume_writing(self) -> None:
-        """Send on."""
+        """Go on sending."""
         self._is_full = False
 
     def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
-        """Follow all messages of a datagram, each at its time, or say what is wrong."""
+        """Act on all messages of a datagram, each at its time, or answer with an error."""
         sender = self._sender((addr[0], addr[1]))
         sender.heard(len(data))
         try:
@@ -150,16 +150,16 @@ class OscDoor(asyncio.DatagramProtocol):
         return sender
 
     def _follow(self, sender: Sender, message: Heard) -> Iterable[Job] | None:
-        """Follow a message, or return what follows from a pattern."""
+        """Act on a message; for a pattern, return the jobs it stands for."""
         if message.address == f"{ROOT}/error":
-            return None  # another server's; to answer would never end
+            return None  # from another server; answering it could go on for ever
         if is_pattern(message.address):
             return self._all(sender, message)
         self._try(sender, message.address, message.args, [])
         return None
 
     def _all(self, sender: Sender, message: Heard) -> Iterable[Job]:
-        """Return all that a pattern asks for; what goes wrong is told once."""
+        """Return the jobs that a pattern stands for; errors are answered only once."""
         session, told = self.session, list[str]()
         if not session.ready:
             sender.refuse("the memory is loading")
@@ -170,7 +170,7 @@ class OscDoor(asyncio.DatagramProtocol):
             sender.refuse(str(error))
             return ()
         chosen = [node for node in nodes if self._is_meant(node, bool(message.args))] or nodes[:1]
-        if not message.args and any(self._is_asked(node) for node in chosen):  # then nothing is pressed by the way
+        if not message.args and any(self._is_asked(node) for node in chosen):  # a query must press nothing
             chosen = [node for node in chosen if self._is_asked(node)]
         return [partial(self._try, sender, node.address, message.args, told) for node in chosen]
 
@@ -179,11 +179,11 @@ class OscDoor(asyncio.DatagramProtocol):
         return known is not None and known.pattern != SUBSCRIBE and not (sets and known.told)
 
     def _is_asked(self, node: Node) -> bool:
-        """Say whether an address has a value to tell."""
+        """Return whether an address has a value that can be queried."""
         return self.session.value(node.address.removeprefix(ROOT)) is not None
 
     def _try(self, sender: Sender, address: str, args: Sequence[Any], told: list[str]) -> None:
-        """Do what a message asks of one address, and tell what is wrong, once for all that belong together."""
+        """Act on a message for one address; answer errors once for all messages of a pattern."""
         if "too_fast" in told:
             return
         try:
@@ -220,7 +220,7 @@ class OscDoor(asyncio.DatagramProtocol):
             sender.send("/pong")
 
     def _subscribe(self, sender: Sender, args: Sequence[Any]) -> None:
-        """Tell someone of everything, once it is sure that they asked for it."""
+        """Subscribe a sender, once it has proved that it receives."""
         self.session.people.let_through(sender)
         try:
             port = int(cast("int", check(SUBSCRIBE, args[:1]))) if args else self.session.config.osc_reply_port
@@ -238,7 +238,7 @@ class OscDoor(asyncio.DatagramProtocol):
             sender.send(told, value)
 
     def _asked(self, path: str, known: Path) -> Any:
-        """Return the value of a control that is asked for."""
+        """Return the value of a queried control."""
         value = self.session.value(path)
         if value is None:
             raise RefusedError("not_now", f"{path} has no value to tell")
@@ -247,13 +247,13 @@ class OscDoor(asyncio.DatagramProtocol):
         return int(value) if known.kind == "int" else value
 
     def send(self, address: Address, data: bytes) -> None:
-        """Send a message; where nobody hears it is lost, and nothing is sent to this port itself."""
+        """Send a message, except to this port itself; if nobody receives, it is lost."""
         if not data or self._is_full or is_own(address, self.port):
             return
         self._transport.sendto(data, address)
 
     def follow(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Send on what all are told, to those who subscribed."""
+        """Forward a message for all clients to the subscribers."""
         targets = self.leases.targets()
         if not targets:
             return
@@ -264,7 +264,7 @@ class OscDoor(asyncio.DatagramProtocol):
 
 
 def written(path: str, values: Iterable[Any]) -> bytes:
-    """Return a message; nothing if one of its values is too large for OSC."""
+    """Return a message as bytes; empty if a value is too large for OSC."""
     builder = OscMessageBuilder(f"{ROOT}{path}")
     try:
         for value in values:
@@ -275,7 +275,7 @@ def written(path: str, values: Iterable[Any]) -> bytes:
 
 
 def _button(known: Path, args: Sequence[Any]) -> tuple[bool, Sequence[Any]]:
-    """Return whether a button that may also say something acts, and what it says."""
+    """Return whether a message to a button with an optional value acts, and the value."""
     if args and isinstance(args[0], int | float) and not args[0]:
         return False, args
     says_nothing = not args or args[0] is True or (known.kind == "string" and isinstance(args[0], int | float))
@@ -283,7 +283,7 @@ def _button(known: Path, args: Sequence[Any]) -> tuple[bool, Sequence[Any]]:
 
 
 def _told(kind: str, values: Mapping[str, Any]) -> Iterator[tuple[Any, ...]]:
-    """Return what the session tells, as OSC says it."""
+    """Translate a message of the session into OSC messages."""
     if kind == "patch":
         for path, value in values["changes"].items():
             yield path, base64.b64decode(value) if find(path)[0].kind == "bytes" else value

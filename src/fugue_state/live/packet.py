@@ -1,4 +1,4 @@
-"""What a datagram of OSC 1.0 says: messages, their values, and when they are meant to be followed."""
+"""Reads datagrams of OSC 1.0: messages, their values, and their times."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ READERS: dict[str, Callable[[bytes, int], tuple[Any, int]]] = {
     "S": osc_types.get_string,
     "b": osc_types.get_blob,
 }
-WITHOUT_BYTES = {"T": True, "F": False, "N": None, "I": True}  # I says "now", as a press does
+WITHOUT_BYTES = {"T": True, "F": False, "N": None, "I": True}  # I (impulse) means "now", like a press
 
 
 class PacketError(ValueError):
-    """A datagram that is not OSC, or says too much."""
+    """A datagram that is not OSC, or holds too much."""
 
 
 @dataclass(frozen=True)
 class Heard:
-    """A message: its address or pattern, its values, and when it is meant, in seconds of the clock; 0 is at once."""
+    """A message: address or pattern, values, and time in seconds of the wall clock (0: at once)."""
 
     address: str
     args: tuple[Any, ...]
@@ -39,7 +39,7 @@ class Heard:
 
 
 def read_packet(data: bytes) -> list[Heard]:
-    """Return all messages of a datagram in their order; PacketError if any of it is wrong."""
+    """Return all messages of a datagram in order; PacketError if anything in it is wrong."""
     if len(data) > OSC_BYTES.most:
         raise PacketError(OSC_BYTES.passed(len(data)))
     heard: list[Heard] = []
@@ -66,7 +66,7 @@ def _messages(data: bytes, when: float, depth: int) -> Iterator[Heard]:
         size, at = osc_types.get_int(data, at)
         if not 0 < size <= len(data) - at:
             raise PacketError(f"a part of {counted(size, 'byte')}, {len(data) - at} are left")
-        # A bundle within another is never meant before it.
+        # A bundle takes effect no earlier than the one around it.
         yield from _messages(data[at : at + size], max(when, time), depth + 1)
         at += size
 
@@ -76,7 +76,7 @@ def _message(data: bytes, when: float) -> Heard:
         raise PacketError("an address begins with /, a bundle with #bundle")
     address, at = osc_types.get_string(data, 0)
     if at >= len(data):
-        return Heard(address, (), when)  # old senders leave out the types where there is no value
+        return Heard(address, (), when)  # old senders omit the type tags if there is no value
     tags, at = osc_types.get_string(data, at)
     if not tags.startswith(","):
         raise PacketError("the types of the values begin with a comma")

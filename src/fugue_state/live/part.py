@@ -1,4 +1,4 @@
-"""What belongs to one performance: its memory, what is set in it, and how that is undone."""
+"""A part: one performance with its memory, its values and its history for undo."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from fugue_state.score.paths import find, written
 if TYPE_CHECKING:
     from fugue_state.engine.performance import Performance  # takes long to import
 
-# What is told of units, by the paths of layers and of single ones.
+# The values of units by their paths: for whole layers, and for single units.
 OF_LAYERS = {"/grid/<n>": "brushed", "/strengths/<n>": "strengths", "/frozen/<n>": "frozen"}
-OF_WHOLE = ("/grid", "/hold")  # controls whose moves are told as these
+OF_WHOLE = ("/grid", "/hold")  # controls that clients see as changes of the paths above
 OF_UNITS = OF_LAYERS | {"/unit/<n>/<k>/strength": "brushed", "/unit/<n>/<k>/freeze": "frozen"}
 
 
@@ -40,21 +40,21 @@ class Part:
 
     @classmethod
     def of(cls, memory: Any, performance: Performance, config: LiveConfig) -> Part:
-        """Return the part that begins with a performance; if it plays, only on the clock's thread."""
+        """Return the part of a performance; if that plays already, call this only on the clock's thread."""
         history = History(config.gestures, round(config.gesture_s * performance.rate))
         values, units = dict(performance.values), Units.of(performance)
         return cls(memory, performance, performance.origin, history, values, units)
 
     def bank(self) -> Bank:
-        """Return the strengths as they are."""
+        """Return the current strengths as a bank."""
         return Bank.of(self.values, self.units.brushed, self.memory.layers)
 
     def layers(self) -> list[slice]:
-        """Return where the units of each layer are among all."""
+        """Return the slice of each layer's units."""
         return [slice(*ends) for ends in pairwise(accumulate(self.memory.layers.values(), initial=0))]
 
     def value(self, path: str) -> Any:
-        """Return the value of a control of units, bytes in base64; None if it has none."""
+        """Return the value of a control of units, bytes as base64; None if it has none."""
         known, numbers = find(path)
         layers = self.layers()
         if known.pattern not in OF_UNITS or not 1 <= numbers[0] <= len(layers):
@@ -79,13 +79,13 @@ class Part:
         return new
 
     def note(self, report: Report) -> None:
-        """Keep what was done in the history, so that it can be undone."""
+        """Add the moves of a block to the history for undo."""
         for wish, wrong in report.asked:
             if not wrong and wish.gesture and wish.origin == self.origin:
                 self.history.add(wish.gesture, report.at, (wish.path, wish.value), wish.back)
 
     def about_memory(self) -> dict[str, Any]:
-        """Return what a newcomer is told of the memory."""
+        """Describe the memory to a new client."""
         memory = self.memory
         return {
             "name": memory.header.name,
@@ -95,5 +95,5 @@ class Part:
         }
 
     def grid(self) -> dict[str, str]:
-        """Return what a newcomer is told of the units."""
+        """Describe the units to a new client."""
         return {name: bytes_of(getattr(self.units, name)) for name in ("strengths", "brushed", "frozen")}

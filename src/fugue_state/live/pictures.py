@@ -1,4 +1,4 @@
-"""The pictures: frames, meters, statistics, and the units that come and go."""
+"""What pages draw: frames, meters, statistics, and events of forgotten and recalled units."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from fugue_state.live.protocol import brightness, bytes_of, column
 if TYPE_CHECKING:
     from fugue_state.engine.chain import Block  # takes long to import
 
-QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # that meters show
+QUIETEST, QUIETEST_LUFS = 1e-6, -70.0  # lowest levels of the meters
 
 
 class Pictures:
-    """Shows what sounds, as often as the settings say.
+    """Describes the sound to clients, as often as the settings say.
 
-    What nobody may miss goes to `tell(kind, **values)`, what the next of its kind replaces to `show(kind, **values)`;
-    `stats` returns the statistics when they are due.
+    `tell(kind, **values)` sends what none may miss, `show(kind, **values)` what the next of its kind replaces. `stats`
+    returns the statistics.
     """
 
     def __init__(
@@ -34,16 +34,16 @@ class Pictures:
         stats: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._config, self._tell, self._show, self._stats = config, tell, show, stats
-        self._shown: dict[str, int] = {}  # the number of the last of each kind
+        self._shown: dict[str, int] = {}  # the last number of each kind
         self._gone: npt.NDArray[np.bool_] | None = None
-        self._peak = 0.0  # since the last meter
+        self._peak = 0.0  # since the last meter message
 
     def hear(self, samples: npt.NDArray[np.float32]) -> None:
-        """Note how loud a block is."""
+        """Note the peak of a block."""
         self._peak = max(self._peak, float(np.abs(samples).max()))
 
     def begin_anew(self) -> None:
-        """Forget which units were gone: something else plays."""
+        """Start anew, because something else plays."""
         self._gone = None
 
     def see(self, sounding: Block, at: int, rate: int, layers: Sequence[slice]) -> None:
@@ -57,7 +57,7 @@ class Pictures:
             self._show("stats", **self._stats())
 
     def _due(self, kind: str, number: float) -> bool:
-        """Return whether a picture of a kind is due whose number has come to this."""
+        """Return whether a message of a kind is due: its count has reached the next whole number."""
         if int(number) == self._shown.get(kind):
             return False
         self._shown[kind] = int(number)
@@ -81,7 +81,7 @@ class Pictures:
         self._peak = 0.0
 
     def _tell_lost(self, at: int, strengths: Strengths, layers: Sequence[slice]) -> None:
-        """Tell which units are gone since the last block, and which are back."""
+        """Tell which units were forgotten since the last block, and which came back."""
         gone, before = strengths <= 0.0, self._gone
         self._gone = gone
         if before is None or len(before) != len(gone) or np.array_equal(before, gone):

@@ -28,7 +28,7 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class House:
-    """What can be played: memories by name, how one is loaded and performed, and how takes are rendered, aside."""
+    """What can be played: the names of memories, and functions that load and perform them and render takes."""
 
     memories: tuple[str, ...]
     load: Callable[[str], Any]
@@ -37,10 +37,10 @@ class House:
 
 
 class Programme:
-    """Swaps memories and replays takes: loads them beside what plays, and changes to them between two blocks.
+    """Swaps memories and replays takes: loads them while playing goes on, then changes between two blocks.
 
-    Whenever another part plays, `begin(keeps_banks)` is called on the loop and told whether banks still fit it. A take
-    starts to play by `ask(moves, by)`, in its own name.
+    At each change `begin(keeps_banks)` is called on the loop; it says whether the banks still fit. A take starts
+    through `ask(moves, by)`, in its own name.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class Programme:
         begin: Callable[[bool], None],
         ask: Callable[[Sequence[Move], str], None],
     ) -> None:
-        self.loading = ""  # the memory or take that is being loaded
-        self.parked: Part | None = None  # what goes on after a replay
+        self.loading = ""  # name of the memory or take being loaded
+        self.parked: Part | None = None  # the part to return to after a replay
         self._config, self._house, self._work = config, house, work
         self._begin, self._ask = begin, ask
         self._replay_end: int | None = None
 
     def open(self, part: Part, player: BlockClock) -> None:
-        """Begin with a part that a clock plays."""
+        """Start with a part and the clock that plays it."""
         self.part, self.player = part, player
 
     @property
     def is_open(self) -> bool:
-        """Whether there is something that can be played."""
+        """Whether something can be played."""
         return hasattr(self, "player")
 
     def check_playable(self) -> None:
@@ -72,12 +72,12 @@ class Programme:
             raise RefusedError("not_now", "a take is replaying; end it first")
 
     def change_memory(self, name: str, ready: Callable[[], None], done: Callable[[], None]) -> None:
-        """Swap the memory: `ready` is called when the new one is loaded, `done` once it plays."""
+        """Swap the memory; `ready` is called when the new one is loaded, `done` once it plays."""
         self._check_loadable("memory", name, self._house.memories)
         self._start(f"memory {name}", self._swap(name, ready, done))
 
     def replay(self, name: str, takes: Path) -> None:
-        """Play a take in the place of what plays."""
+        """Replay a take, and park what plays."""
         self._check_loadable("take", name, listed(takes))
         self._start(name, self._replay(name, takes))
 
@@ -137,7 +137,7 @@ class Programme:
         await self._on_clock(change, changed)
 
     def go_back(self) -> None:
-        """Go on where a replay began; RefusedError if there is none."""
+        """End the replay and return to what played before; RefusedError if there is none."""
         part, self.parked, self._replay_end = self.parked, None, None
         if part is None:
             raise RefusedError("not_now", "no take is replaying")
@@ -146,7 +146,7 @@ class Programme:
         self._change_to(part)
 
     def end_replay(self, at: int) -> None:
-        """Go on where a replay began if a block begins where the take ends."""
+        """End the replay if sample `at` is past the end of the take."""
         if self._replay_end is not None and at >= self._replay_end:
             self.go_back()
 
@@ -155,7 +155,7 @@ class Programme:
         self._begin(keeps_banks)
 
     async def _on_clock(self, job: Callable[[], Made], then: Callable[[Made], None]) -> None:
-        """Do a job between two blocks, and `then` something here, before the block after it is heard of.
+        """Run a job between two blocks, then call `then` on the loop before the next block is reported.
 
         Errors of the job are raised here.
         """

@@ -1,4 +1,4 @@
-"""What is said over the two sockets."""
+"""The messages of the two sockets."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ Format = Literal["pcm16", "float32"]
 AUDIO_HEADER = struct.Struct("<4sBBHIIQ")  # magic, kind, channels, reserved, rate, sequence, first sample
 MAGIC = b"FUG1"
 FORMATS: dict[Format, int] = {"pcm16": 0, "float32": 1}
-MEL_FLOOR = -1.0  # a mel's values lie within -1..1
+MEL_FLOOR = -1.0  # a mel's values are within -1..1
 LONGEST_PATH = 64
-LARGEST_ID = 2**53  # what JavaScript counts to exactly
+LARGEST_ID = 2**53  # JavaScript's numbers are exact up to here
 
 
 class RefusedError(Exception):
-    """A message that is not followed, with its code, why, and the number it had."""
+    """A refused message: code, reason, and the message's number."""
 
     def __init__(self, code: Code, message: str, number: int | None = None) -> None:
         super().__init__(message)
@@ -34,13 +34,13 @@ class RefusedError(Exception):
 
 
 class Message(BaseModel):
-    """What a client says; keys that are not known mean nothing."""
+    """A client's message; unknown keys are ignored."""
 
     model_config = ConfigDict(frozen=True, extra="ignore", strict=True)
 
 
 class Hello(Message):
-    """Who comes, and what they know already."""
+    """The greeting of a client, with the last session and revision it knows."""
 
     type: Literal["hello"]
     session: str | None = Field(None, max_length=64)
@@ -50,7 +50,7 @@ class Hello(Message):
 
 
 class Set(Message):
-    """A control that is moved."""
+    """A request to move a control."""
 
     type: Literal["set"]
     path: str = Field(max_length=LONGEST_PATH)
@@ -60,7 +60,7 @@ class Set(Message):
 
 
 class Credit(Message):
-    """How many more blocks a listener takes, and in which form."""
+    """A listener's credit: how many more blocks it takes, and in which format."""
 
     type: Literal["credit"]
     blocks: int = Field(ge=0, le=10_000)
@@ -72,13 +72,13 @@ AUDIO: TypeAdapter[Credit] = TypeAdapter(Credit)
 
 
 def read_control(text: str | bytes, longest: int) -> Hello | Set:
-    """Read a message of the control socket of up to `longest` bytes; RefusedError for one that is not right."""
+    """Read a message of the control socket, up to `longest` bytes; RefusedError if it is malformed."""
     found: Hello | Set = _read(CONTROL, text, longest)
     return found
 
 
 def read_audio(text: str | bytes, longest: int) -> Credit:
-    """Read a message of the audio socket of up to `longest` bytes; RefusedError for one that is not right."""
+    """Read a message of the audio socket, up to `longest` bytes; RefusedError if it is malformed."""
     found: Credit = _read(AUDIO, text, longest)
     return found
 
@@ -99,7 +99,7 @@ def _read(kind: TypeAdapter[Any], text: str | bytes, longest: int) -> Any:
 
 
 def _number(text: str) -> int | None:
-    """Return the number of a message that is wrong otherwise."""
+    """Return the number of a malformed message, if it has one."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -109,12 +109,12 @@ def _number(text: str) -> int | None:
 
 
 def write(kind: str, **values: Any) -> str:
-    """Return a message of the server."""
+    """Return a message of the server as JSON."""
     return json.dumps({"type": kind, **values}, separators=(",", ":"), allow_nan=False)
 
 
 def tree() -> list[dict[str, Any]]:
-    """Return what `welcome` says of the controls: every path that can be set."""
+    """Return the description of all controls for `welcome`."""
     return [_described(path) for path in PATHS if not path.told]
 
 
@@ -136,7 +136,7 @@ def levels(values: npt.ArrayLike) -> bytes:
 
 
 def brightness(activations: npt.ArrayLike) -> str:
-    """Return activations from 0 on as bytes in base64, the strongest ever nearer to 255."""
+    """Return activations (at least 0) as bytes in base64; the stronger, the closer to 255."""
     return bytes_of(1.0 - np.exp(-np.maximum(np.asarray(activations), 0.0) / FULL_ACTIVATION))
 
 

@@ -16,11 +16,11 @@ from fugue_state.score.paths import Path
 TAGS = {"float": "f", "int": "i", "string": "s", "bytes": "b", "trigger": ""}
 ATTRIBUTES = frozenset({"FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "DESCRIPTION", "RANGE", "VALUE"})
 HOST_INFO = "HOST_INFO"
-MARK = "@@"  # around a path, where its value belongs
+MARK = "@@"  # encloses a path in the text, where its value is inserted
 
 
 class Query:
-    """Answers what a client of OSCQuery asks; the list of everything is made once per change."""
+    """Answers OSCQuery clients; the description of the tree is made once and kept until something changes."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -28,7 +28,7 @@ class Query:
         self._forms: tuple[Node, Set[str], dict[str, list[str]]] | None = None
 
     def host(self, osc_port: int | None) -> bytes:
-        """Return what HOST_INFO says: the name, where OSC is heard (None: nowhere), and what can be asked for."""
+        """Return the answer to HOST_INFO: name, OSC port (None: no OSC), and the supported attributes."""
         host = self._session.config.osc_host
         extensions = {"ACCESS": True, "VALUE": True, "RANGE": True, "DESCRIPTION": True, "LISTEN": False}
         heard: dict[str, Any] = {} if osc_port is None else {"OSC_PORT": osc_port, "OSC_TRANSPORT": "UDP"}
@@ -37,7 +37,7 @@ class Query:
         return _json({"NAME": "Fugue State", **heard, "EXTENSIONS": extensions})
 
     def one(self, address: str, asked: Set[str] = frozenset()) -> bytes | None:
-        """Return what is at an address, or what is asked of it: empty if it has no such thing, None for no address."""
+        """Return the node at an address, or one of its attributes: empty if it has none, None for no such address."""
         node = self._top
         for part in address.strip("/").split("/") if address.strip("/") else ():
             found = node.parts.get(part)
@@ -55,7 +55,7 @@ class Query:
         return _described(node, {} if value is None else {_path(node): int(value) if value is True else value})
 
     def _below(self, node: Node) -> bytes:
-        """Return all that is below an address; what has not changed is not made again."""
+        """Return the description of an address and all below it; the unchanging part is cached."""
         session = self._session
         state = (session.people.rev, id(session.part), session.state, node.address)
         if self._made is None or self._made[0] != state:
@@ -66,7 +66,7 @@ class Query:
         return self._made[1]
 
     def _form(self, node: Node, paths: Set[str]) -> list[str]:
-        """Return what is told below an address, in pieces, and between them the paths whose values belong there."""
+        """Return the description below an address in pieces, and the paths whose values go between them."""
         if self._forms is None or self._forms[0] is not self._top or self._forms[1] != paths:
             self._forms = self._top, paths, {}
         forms = self._forms[2]

@@ -1,4 +1,4 @@
-"""The recorder: writes a take while it is played, so that not more than a second can be lost."""
+"""The recorder: writes a take while it is played; a crash loses at most a second."""
 
 from __future__ import annotations
 
@@ -25,14 +25,13 @@ from fugue_state.score.model import Score
 
 
 class Recorder(threading.Thread):
-    """Writes a take as it is played, on a thread of its own: changes and sound go into `NAME.take/`.
+    """Writes a take as it is played, on its own thread: changes and sound go into `NAME.take/`.
 
-    What was done is written before it is heard in the sound, so that of a take that is broken off all that sounds is
-    known. Every second what there is is made safe. When the disk is full, the sound stops and the changes go on, in
-    memory until there is room again. `stop` completes the take: `NAME.toml`, `NAME.flac` and, with marks, `NAME.txt`.
-    `made_by` says what plays: its provenance, without a score. `complain` is told what goes wrong, `began` the name
-    once the take's beginning is safe, `done` at the end whether it is complete. Whatever goes wrong, what was kept so
-    far is completed.
+    Changes are written before the sound in which they are heard, so an interrupted take knows every change that sounds.
+    Every second all is flushed to the disk. When the disk is full, the sound ends; changes wait in memory until there
+    is room. `stop` completes the take: `NAME.toml`, `NAME.flac` and, with marks, `NAME.txt`. `made_by` is the
+    provenance of what plays, without a score. `complain` gets errors, `began` the name once the beginning is on the
+    disk, `done` at the end whether the take is complete. Whatever goes wrong, what was written so far is completed.
     """
 
     def __init__(
@@ -51,15 +50,15 @@ class Recorder(threading.Thread):
         self._complain, self._began, self._done = complain, began, done
         self._origin = self._until = 0
         self._begun = self._over = False
-        self._early: list[tuple[int, str]] = []  # marks that come before the first block
+        self._early: list[tuple[int, str]] = []  # marks set before the first block
         self._items: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._journal: Journal | None = None
         self._track = Track(complain)
 
     def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
-        """Begin with a block at `start` of a performance: what is played, and what was done since `origin`.
+        """Begin with the block at sample `start`: the score, and the changes made `before`, since `origin`.
 
-        A take counts from there: from where its memory set in.
+        A take counts its samples from `origin`, where its memory took over.
         """
         self._track.rate, self._origin, self._begun = score.file.sample_rate_hz, origin, True
         self._put({"made_by": self._made_by, "score": score, "before": before, "start": start - origin})
@@ -71,7 +70,7 @@ class Recorder(threading.Thread):
         self._put(done)
 
     def mark(self, at: int, text: str) -> None:
-        """Keep a note of a moment, also of one before the first block; on the thread that begins the take."""
+        """Keep a mark at a sample, even before the first block; call it on the thread that begins the take."""
         if self._begun:
             self._put({"at": at - self._origin, "mark": text})
         else:
@@ -86,7 +85,7 @@ class Recorder(threading.Thread):
         self._items.put(None)
 
     def _put(self, item: Any) -> None:
-        """Let something wait to be written; what comes after too much, or after the end, is left out."""
+        """Queue something to be written; dropped after the end, which comes when too much waits."""
         if self._over:
             return
         if self._items.qsize() >= TAKE_WAITING.most:
@@ -123,7 +122,7 @@ class Recorder(threading.Thread):
 
     @contextlib.contextmanager
     def _telling(self, what: str) -> Iterator[None]:
-        """Tell what goes wrong, whatever it is: a thread that dies tells nobody, and others wait for it."""
+        """Report any error: a thread that died would leave others waiting."""
         try:
             yield
         except Exception as error:  # noqa: BLE001 - see above
@@ -131,7 +130,7 @@ class Recorder(threading.Thread):
             self._complain(f"{what} ({said})")
 
     def _open(self, folder: Path, first: dict[str, Any]) -> Journal:
-        """Make the files; the beginning of the journal is on the disk, or OSError is raised."""
+        """Make the files and flush the beginning of the journal to the disk; OSError if that fails."""
         self._journal = journal = Journal(folder / JOURNAL, self._complain)
         first.pop("before").save(folder / BEFORE)
         score = first.pop("score").model_dump(mode="json", exclude_defaults=True)
@@ -141,7 +140,7 @@ class Recorder(threading.Thread):
         return journal
 
     def _write(self, journal: Journal) -> None:
-        """Write what comes; what was done is written before the block in which it is heard."""
+        """Write items as they come; changes precede the block in which they are heard."""
         synced = time.monotonic()
         while (item := self._items.get()) is not None:
             if isinstance(item, Exception):
@@ -170,7 +169,7 @@ class Recorder(threading.Thread):
         return True
 
     def _close(self) -> None:
-        """Let go of the files."""
+        """Close the files."""
         self._track.end()
         if self._journal is not None:
             self._journal.close()

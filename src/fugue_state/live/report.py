@@ -1,4 +1,4 @@
-"""What the clock tells of every block."""
+"""The clock's report of each block."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Units:
-    """What is asked for of all units (U,): strengths, what brushes alone leave, and which are frozen."""
+    """The state of all units (U,): strengths asked for, strengths left by brushes alone, and which are frozen."""
 
     strengths: Strengths
     brushed: Strengths
@@ -27,13 +27,13 @@ class Units:
 
     @classmethod
     def of(cls, performance: Performance) -> Self:
-        """Return a copy of what a performance has now."""
+        """Return a copy of a performance's current state."""
         return cls(performance.strengths.copy(), performance.brushed.copy(), performance.frozen.copy())
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a block brought: the wishes, each with why it failed, or ""; what is set; and the sound, if any.
+    """The result of a block: the wishes done, each with its error or ""; the values; and the sound, if any.
 
     `values` are None if they could not be told. `units` are given after a wish, and now and then without one.
     `samples` are None while nothing plays, `sounding` also if the sound failed. `at` is the first sample, counted

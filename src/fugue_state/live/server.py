@@ -43,13 +43,13 @@ from fugue_state.score.model import Score
 STATIC = "live/static"
 SHARED = "look/page"  # what other pages use, too
 JSON = "application/json"
-GONE = (WebSocketDisconnect, RuntimeError)  # of a socket that went while it was told something
+GONE = (WebSocketDisconnect, RuntimeError)  # raised for a socket that closes while something is sent
 
 
 class Pages:
-    """What is served: page, files, takes, the list of OSC addresses, and the sockets.
+    """The routes: page, files, takes, OSC addresses and the two sockets.
 
-    `osc_port` says where OSC is heard, if it is.
+    `osc_port` returns the port that receives OSC, or None.
     """
 
     def __init__(self, session: Session, theme: Theme, osc_port: Callable[[], int | None]) -> None:
@@ -58,7 +58,7 @@ class Pages:
         self._folder = Path(str(resources.files("fugue_state")))
 
     def routes(self) -> list[Route | Mount | WebSocketRoute]:
-        """Return all that can be asked for."""
+        """Return all routes."""
         return [
             Route("/", self._page),
             Route("/health", self._health),
@@ -75,7 +75,7 @@ class Pages:
         ]
 
     async def _page(self, request: Request) -> Response:
-        """Return the page; all addresses to a client of OSCQuery, which does not ask for HTML as browsers do."""
+        """Return the page, or the OSC addresses to an OSCQuery client, which does not ask for HTML as browsers do."""
         for_people = "text/html" in request.headers.get("accept", "")
         if request.query_params.keys() & {HOST_INFO, *ATTRIBUTES} or (not for_people and self._session.ready):
             return await self._osc(request)
@@ -166,7 +166,7 @@ class Pages:
 async def _talk(
     socket: WebSocket, read: Callable[[str | bytes], Awaitable[None]], tell: Callable[[], Any], bucket: Bucket
 ) -> None:
-    """Read what comes and tell what there is, until one of both ends; whoever says much lets the others have a turn."""
+    """Receive and send until one of both ends; a client that sends much yields to the others."""
 
     async def listen() -> None:
         left = EACH_TURN.most
@@ -200,7 +200,7 @@ async def _turn_away(socket: WebSocket, why: str) -> None:
 
 
 class Server(uvicorn.Server):
-    """Serves a session: opens it while it already answers, and closes it before the sockets.
+    """Serves a session: answers while the session still opens, and closes it before the sockets.
 
     OSC comes to the socket `osc`, if there is one. `problems` are what kept the session from being opened; then the
     server ends.
@@ -253,18 +253,18 @@ class Server(uvicorn.Server):
         return None if self._door is None else self._door.port
 
     def _opened(self, opening: asyncio.Task[None]) -> None:
-        """End if the session could not be opened, whatever the reason."""
+        """End the server if the session could not be opened."""
         problem = None if opening.cancelled() else opening.exception()
         if problem is not None:
             self.problems.append(problem)
             self.should_exit = True
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002 - uvicorn's
-        """End in order, however often it is asked for."""
+        """End in order, even on repeated Ctrl-C."""
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Complete the take and say goodbye before the sockets close."""
+        """Complete the take and say goodbye to clients before the sockets close."""
         self._opening.cancel()
         if self._door is not None:
             self._door.close()
@@ -277,14 +277,14 @@ def bound(host: str, port: int) -> socket.socket:
     host = host.removeprefix("[").removesuffix("]")
     kind = socket.AF_INET6 if ":" in host else socket.AF_INET
     listening = socket.socket(kind)
-    if sys.platform != "win32":  # where it would share the port with another server
+    if sys.platform != "win32":  # there, this option would share the port with another server
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if kind == socket.AF_INET6:
-        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # "::" is all networks, old and new
+        listening.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)  # so that "::" listens on IPv4, too
     try:
         listening.bind((host, port))
         listening.listen()
-    except (OSError, UnicodeError) as error:  # a name whose parts are too long is no OSError
+    except (OSError, UnicodeError) as error:  # UnicodeError: a part of the name is too long
         listening.close()
         why = getattr(error, "strerror", None) or "no name of a machine"
         raise InputError(
@@ -310,7 +310,7 @@ def _takes(folder: Path) -> Iterator[None]:
 def play(score: Score, config: LiveConfig, house: House, tell: Callable[[Sequence[str]], None]) -> None:
     """Serve until Ctrl-C; `tell` is told the addresses of the page, the best one first, once all ports are bound.
 
-    Who comes by the network, or by a proxy at one of the origins of `config`, needs the token in them.
+    Clients from the network, or through a proxy at one of the origins of `config`, need the token in the address.
     Raises InputError for an address that cannot be used, or a score that cannot be played.
     """
     origins = [Origin.named(text) for text in config.origins]

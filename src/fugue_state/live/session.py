@@ -1,4 +1,4 @@
-"""The session: the rooms of a live performance, joined to each other and to the clock; lives on the server's loop."""
+"""The session: connects all parts of a live performance with each other and the clock, on the server's loop."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ if TYPE_CHECKING:
     from fugue_state.engine.performance import Performance  # takes long to import
 
 VOLUME = "/volume"
-GOODBYE_S = 1.0  # in which everyone should have heard that the server ends
+GOODBYE_S = 1.0  # seconds for telling all clients that the server ends
 
 
 class Session:
-    """What several performers and watchers share: joins the rooms, opens and closes them.
+    """The state that all performers and watchers share.
 
-    The `people` are told things, `wishes` are done in their order, the `desk` keeps banks, `tapes` are recorded and
-    `pictures` shown: these rooms know nothing of each other, and speak by functions that they are given. The
-    `programme` says which memory plays, `acts` does what needs several rooms, and `work` goes on beside the loop. The
-    clock reports from its own thread; all else happens on the loop.
+    `people` are the clients, `wishes` their requests, the `desk` keeps banks, `tapes` record takes and `pictures` are
+    what pages draw. These know nothing of each other; they call functions they are given. The `programme` chooses what
+    plays, `acts` does what needs several of them, `work` runs slow tasks. The clock reports from its own thread;
+    everything else happens on the loop.
     """
 
     def __init__(self, config: LiveConfig, house: House) -> None:
@@ -54,10 +54,10 @@ class Session:
         self.pictures = Pictures(config, tell, self.people.show, self._stats)
         self.programme = Programme(config, house, self.work, self._begin, self.wishes.ask)
         self.acts = Acts(self.people, self.desk, self.tapes, self.programme, self._render)
-        self._state = ""  # that was told last
+        self._state = ""  # as told last
 
     async def open(self, score: Score) -> None:
-        """Load the memory of a score and wait, armed, for the first who plays; InputError if it cannot be."""
+        """Load the memory of a score and wait for someone to play; InputError if it cannot be played."""
         self.work.open()
         memory = await asyncio.to_thread(self.house.load, score.memory)
         performance = await asyncio.to_thread(self.house.perform, score, memory)
@@ -75,11 +75,11 @@ class Session:
             performance.change(VOLUME, self.config.volume)
 
     async def recover(self) -> None:
-        """Complete the takes that a killed server left, those that are there now."""
+        """Complete the takes that a killed server left behind."""
         await self.tapes.recover(self.people.notes.extend)
 
     async def close(self) -> None:
-        """End: the take is completed, everyone is told."""
+        """End: complete the take, tell all clients."""
         if self.tapes.recorder is not None:
             self.tapes.stop(at_once=True)
         if self.ready:
@@ -87,7 +87,7 @@ class Session:
             await asyncio.to_thread(self.player.join)
         await self.tapes.close()
         self.work.close()
-        await asyncio.sleep(0)  # for what they still have to tell
+        await asyncio.sleep(0)  # so that pending calls can still run
         self.people.dismiss("the server ends")
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
@@ -111,7 +111,7 @@ class Session:
 
     @property
     def state(self) -> str:
-        """What is going on, in one word."""
+        """The state in one word, as pages show it."""
         if not self.ready:
             return "loading"
         if self.programme.parked is not None:
@@ -126,19 +126,19 @@ class Session:
 
     @property
     def values(self) -> dict[str, Any]:
-        """The present value of every control; nothing plays before the first `/play`."""
+        """The current value of every control; `/play` is 0 until it is first asked for."""
         told = {path: written(value) for path, value in self.part.values.items()}
         return told | {PLAY: int(self.state not in {"armed", "loading"})}
 
     def value(self, path: str) -> Any:
-        """Return the present value of a control, bytes in base64; None where it has none or does not exist."""
+        """Return the current value of a control, bytes as base64; None if it has none or does not exist."""
         if not self.ready or find(path)[0].kind == "trigger":
             return None
         values = self.values
         return values[path] if path in values else self.part.value(path)
 
     def _overview(self) -> Mapping[str, Any] | None:
-        """Return what a newcomer is told; None while nothing can be played."""
+        """Return the content of a welcome; None while nothing can be played."""
         if not self.ready:
             return None
         part, performance = self.part, self.part.performance
@@ -158,10 +158,10 @@ class Session:
             "latency_samples": buffer + performance.latency,
         }
 
-    # What people ask for.
+    # Requests of clients.
 
     def read(self, client: PageClient, text: str | bytes) -> None:
-        """Follow a message of a page, or say why not."""
+        """Act on a message of a page, or answer why not."""
         self.people.read(client, text, self._follow)
 
     def _follow(self, client: Client, message: Set) -> None:
@@ -172,12 +172,12 @@ class Session:
             raise
 
     def set(self, client: Client, path: str, args: Sequence[Any], number: int, by: str | None = None) -> None:
-        """Move a control for someone, who gets the answer; RefusedError if it cannot be."""
+        """Move a control for a client, who gets an answer; RefusedError if it cannot be moved."""
         self.people.let_through(client)
         self.wishes.take(client, path, args, number, by)
 
     def _admit(self, wish: Wish) -> bool:
-        """Return whether a control may be moved now; if the memory is to be measured first, it is moved after that."""
+        """Return whether a control may be moved now. If the memory must be measured first, it is moved later."""
         self.programme.check_playable()
         if self.part.performance.needs(wish.path, wish.value):
             self.work.keep(self._measured(wish))
@@ -186,7 +186,7 @@ class Session:
         return True
 
     async def _measured(self, wish: Wish) -> None:
-        """Measure the memory beside what plays, and then do what needs it."""
+        """Measure the memory while it plays, then do the wish that needs it."""
         part = self.part
         self.people.inform(f"the memory's units are measured for the order {wish.value!r}")
         try:
@@ -196,7 +196,7 @@ class Session:
             self.wishes.do(wish)
         except RefusedError as refused:
             wish.refuse(refused.code, refused.message)
-        except Exception as error:  # noqa: BLE001 - whatever it is, they wait for an answer
+        except Exception as error:  # noqa: BLE001 - whatever it is, the client waits for an answer
             wish.refuse("not_now", why(error))
 
     def _render(self, name: str) -> None:
@@ -209,19 +209,19 @@ class Session:
         self.acts.do(wish)
 
     def _on_clock(self, job: Callable[[BlockClock], None]) -> None:
-        """Do something with the clock between two blocks."""
+        """Run a job on the clock between two blocks."""
         player = self.player
         player.do(lambda: job(player))
 
     def _begin(self, keeps_banks: bool) -> None:
-        """Let everyone see another part; what was told of the one before means nothing any more."""
+        """Show all clients another part; what they know of the previous one no longer holds."""
         if not keeps_banks:
             self.desk.clear()
         self.desk.halt()
         self.pictures.begin_anew()
         self.people.begin_anew()
 
-    # What the clock brings.
+    # Reports of the clock.
 
     def _heard(self, report: Report) -> None:
         self.wishes.note(report.asked)
@@ -243,7 +243,7 @@ class Session:
             self.people.tell("event", what="state", at_sample=report.at, state=self._state)
 
     def _changed(self, report: Report) -> None:
-        """Tell everyone what a block changed, in the names of those who asked for it."""
+        """Tell all clients what a block changed, and who asked for it."""
         self.part.note(report)
         followed = self.part.follow(report)
         done = [wish for wish, wrong in report.asked if not wrong]
@@ -254,7 +254,7 @@ class Session:
             followed = {}
 
     def _stats(self) -> dict[str, Any]:
-        """Return how the engine keeps up."""
+        """Return statistics of the engine and the clients."""
         player, begun = self.player, self.tapes.begun_at
         recorded_s = (player.at - (player.at if begun is None else begun)) / self.part.performance.rate
         return {

@@ -1,4 +1,4 @@
-"""Takes: what was played, kept while it is played, so that not more than a second can be lost."""
+"""Takes on the disk: their files, the folder of one in the making, and the completion of interrupted ones."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from fugue_state.score.text import dump_score, load_score
 from fugue_state.settings import checked, first_problem
 
 BEFORE, JOURNAL, SOUND = "before.jsonl.gz", "take.jsonl", "sound.flac"
-LOCK = "lock"  # held by who makes the take
-OPEN = ".take"  # the ending of a folder in which a take is being made
+LOCK = "lock"  # lock file of the process that makes the take
+OPEN = ".take"  # ending of the folder of a take in the making
 SUBTYPE = "PCM_24"
 NAME = re.compile(r"take-\d{3,6}")
 FINER = "wav"
 FORMS = ("toml", "flac", "txt", FINER)
 MOST_TAKES = 10**6
-LONGEST = 2**53  # samples, that a number in a journal can count to
-LARGEST_COMMENT = 2**22  # bytes of a score that go into the sound file, too
+LONGEST = 2**53  # samples: the largest number allowed in a journal
+LARGEST_COMMENT = 2**22  # bytes: longer scores are not embedded in the sound file
 
 
 def listed(folder: Path) -> dict[str, list[str]]:
@@ -58,29 +58,29 @@ def unused(folder: Path) -> str:
 
 @dataclass(frozen=True)
 class Claim:
-    """A folder in which a take is made, and the lock that says whose it is."""
+    """The folder of a take in the making, and the lock that shows that it is in use."""
 
     folder: Path
     lock: FileLock
 
     def remove(self) -> None:
-        """Remove the folder with all that is in it, the journal first: without one there is nothing to complete."""
+        """Remove the folder and its files, the journal first: without one nothing is left to complete."""
         (self.folder / JOURNAL).unlink(missing_ok=True)
-        if sys.platform == "win32":  # where a file that is open stays
+        if sys.platform == "win32":  # where open files cannot be removed
             self.lock.release()
         shutil.rmtree(self.folder)
 
 
 @contextlib.contextmanager
 def claimed(takes: Path) -> Iterator[Claim]:
-    """Make a folder for a take and hold it, under a name that nobody else has or gets; OSError if it cannot be made.
+    """Make and lock a folder for a take, under a name that is its own; OSError if it cannot be made.
 
-    What holds nothing afterwards goes.
+    If it is empty afterwards, it is removed.
     """
     claim = None
     while claim is None:
         folder = takes / f"{unused(takes)}{OPEN}"
-        with contextlib.suppress(FileExistsError):  # another one was faster
+        with contextlib.suppress(FileExistsError):  # another server was faster
             folder.mkdir()
             claim = _claim(folder)
     try:
@@ -92,11 +92,11 @@ def claimed(takes: Path) -> Iterator[Claim]:
 
 
 def _claim(folder: Path) -> Claim | None:
-    """Hold a new folder; None if it is another server's by now, or its name is used after all."""
+    """Lock a new folder; None if another server has it by now, or if its name is in use after all."""
     claim = Claim(folder, FileLock(folder / LOCK, timeout=0))
     try:
         claim.lock.acquire()
-    except (Timeout, OSError):  # another server takes it for one that was left
+    except (Timeout, OSError):  # another server took it for an abandoned one
         return None
     if (folder / LOCK).is_file() and all(path == folder for path in folder.parent.glob(f"{folder.stem}.*")):
         return claim
@@ -107,15 +107,15 @@ def _claim(folder: Path) -> Claim | None:
 
 
 def unfinished(folder: Path) -> list[Path]:
-    """Return the folders of takes that are not complete, in a folder of takes."""
+    """Return the folders of unfinished takes."""
     return sorted(folder.glob(f"take-*{OPEN}"))
 
 
 def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
-    """Complete takes that a killed server left; return their names, and what is to be told of the others.
+    """Complete takes that a killed server left; return their names, and messages about the others.
 
-    Those that another server is making are left alone; those that hold nothing are removed, as is what was left of
-    one that was complete; those that cannot be completed stay as they are.
+    Takes that another server is making are left alone. Folders that are empty, or whose take is complete, are removed.
+    Takes that cannot be completed stay as they are.
     """
     done, told = [], []
     for left in folders:
@@ -131,22 +131,22 @@ def recover(folders: Sequence[Path]) -> tuple[list[str], list[str]]:
                 Claim(left, lock).remove()
         except Timeout:
             continue
-        except Exception as error:  # noqa: BLE001 - whatever is in one folder, the others are completed
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one, the others are completed
             told.append(f"{left.name} could not be completed ({why(error)})")
     return done, told
 
 
 def _is_complete(folder: Path) -> bool:
-    """Say whether a take was completed, and its server killed as it removed the folder."""
+    """Return whether the take was completed and only the removal of its folder was interrupted."""
     return not (folder / JOURNAL).exists() and folder.with_suffix(".toml").is_file()
 
 
 def _holds_nothing(folder: Path) -> bool:
-    """Say whether nothing was kept of a take before its server was killed; what is damaged may be something."""
+    """Return whether nothing of a take was kept; a damaged file counts as something."""
     journal = folder / JOURNAL
     if {path.name for path in folder.iterdir()} - {BEFORE, JOURNAL, SOUND, LOCK}:
         return False
-    if not (journal.exists() and b"\n" in journal.read_bytes()):  # not even its beginning
+    if not (journal.exists() and b"\n" in journal.read_bytes()):  # its first line is missing
         return not any(map(len, _blocks(folder / SOUND)))
     try:
         first, _, until = _read_journal(journal)
@@ -156,15 +156,15 @@ def _holds_nothing(folder: Path) -> bool:
 
 
 def finish(folder: Path) -> None:
-    """Make score, sound and marks of a take from what was kept of it in `NAME.take/`, which can go then.
+    """Write score, sound and marks of a take from its folder `NAME.take/`, which can be removed afterwards.
 
-    Raises InputError for a journal that is damaged, OutputError where there is no room.
+    Raises InputError for a damaged journal, OutputError if the disk is full.
     """
     first, lines, until = _read_journal(folder / JOURNAL)
     base = checked(Score, first["score"])
     rate = base.file.sample_rate_hz
     sound = folder / SOUND
-    frames = min(sum(map(len, _blocks(sound))), until - first["start"])  # what was done in the rest is not known
+    frames = min(sum(map(len, _blocks(sound))), until - first["start"])  # changes in the rest are not known
     moved: list[Any] = [line for line in lines if "path" in line]
     before: Iterable[Any] = (_line(folder / BEFORE, n, line) for n, line in enumerate(read_log(folder / BEFORE), 1))
     try:
@@ -173,7 +173,7 @@ def finish(folder: Path) -> None:
         raise InputError(f"{folder / JOURNAL}: damaged ({first_problem(error, Change)[1]})") from None
     if until > first["start"]:
         score = score.model_copy(update={"recorded_from_s": first["start"] / rate})
-    checked(Score, score.model_dump(mode="json"))  # what could not be read again would be lost
+    checked(Score, score.model_dump(mode="json"))  # a take that cannot be read would be lost
     target = folder.with_suffix("")
     if frames:
         comment = json.dumps(first["made_by"] | {"score": score.model_dump(mode="json", exclude_defaults=True)})
@@ -188,9 +188,9 @@ def finish(folder: Path) -> None:
 
 
 def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int]:
-    """Return the first line of a journal, what was done and marked, and the sample until which all of it is known.
+    """Return a journal's first line, its changes and marks, and the sample up to which it is complete.
 
-    Its last line may be half there. InputError for one that is damaged otherwise.
+    The last line may be cut off. InputError for any other damage.
     """
     first: dict[str, Any] | None = None
     lines, until = [], 0
@@ -201,7 +201,7 @@ def _read_journal(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], int
             except InputError:
                 if text.endswith(b"\n"):
                     raise
-                break  # its writer was killed
+                break  # the server was killed while writing it
             first = first or line
             until = max(until, line.get("until", line.get("at", line.get("start", 0))))
             if "until" not in line and line is not first:
@@ -219,7 +219,7 @@ def _read_line(path: Path, number: int, line: bytes) -> Any:
 
 
 def _line(path: Path, number: int, found: Any) -> dict[str, Any]:
-    """Return a line of a journal or a log, checked: how a take began, a change, a note, or how far it was played."""
+    """Check a line of a journal or log and return it: the first line, a change, a mark or an `until`."""
     kinds = (
         {"made_by": dict, "score": dict, "start": int},
         {"at": int, "path": str, "value": int | float | str},
@@ -236,9 +236,9 @@ def _line(path: Path, number: int, found: Any) -> dict[str, Any]:
 
 
 def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:
-    """Yield the blocks (N, 2) of a sound file that may be cut off anywhere: 24 bits, the highest of 32.
+    """Yield the blocks (N, 2) of a sound file that may be cut off anywhere: 24 bits in the upper bits of 32.
 
-    What is no sound of a take ends it: another kind of file, other channels, other samples.
+    Anything that is not a take's sound ends it: another file type, other channels or formats.
     """
     with contextlib.suppress(av.FFmpegError), av.open(sound, format="flac", metadata_errors="replace") as file:
         for frame in file.decode(audio=0):
@@ -248,7 +248,7 @@ def _blocks(sound: Path) -> Iterator[npt.NDArray[np.int32]]:
 
 
 def _copy_sound(sound: Path, target: Path, frames: int, rate: int, comment: str) -> None:
-    """Copy the beginning of a sound that may be cut off, bit by bit, into one that is whole and says what made it."""
+    """Copy the first `frames` of a sound that may be cut off, bit by bit, into a complete file with a comment."""
     with replacing(target) as beside, soundfile.SoundFile(beside, "w", rate, 2, SUBTYPE, format="FLAC") as file:
         if comment:
             file.comment = comment
@@ -258,9 +258,9 @@ def _copy_sound(sound: Path, target: Path, frames: int, rate: int, comment: str)
 
 
 def render_finer(take: Path, tell: Callable[[float], None]) -> None:
-    """Render a take as NAME.wav beside it, better than it could be heard at once; `tell` is told the share played.
+    """Render a take at final quality to NAME.wav beside it; `tell` gets the share played, 0..1.
 
-    Raises FugueError if it cannot be rendered or is there already.
+    Raises FugueError if it cannot be rendered or the file exists.
     """
     from fugue_state.audio.compiled import one_thread
     from fugue_state.memory.memory import Memory

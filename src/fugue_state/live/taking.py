@@ -1,4 +1,4 @@
-"""Takes as the clock sees them: what it hands to those who record."""
+"""What the clock hands to recorders."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 
 class Records(Protocol):
-    """Where a take goes."""
+    """A recorder, as the clock sees it."""
 
     def begin(self, score: Score, before: Log, origin: int, start: int) -> None:
-        """Begin with a block at `start` of a performance: what is played, and what was done since `origin`."""
+        """Begin with the block at sample `start`: the score, and the changes made `before`, since `origin`."""
 
     def change(self, done: KeptChange) -> None:
         """Keep a change, at a sample counted from the origin."""
@@ -35,15 +35,15 @@ class Records(Protocol):
 
 @dataclass(eq=False)
 class Taking:
-    """A take that is being recorded: how much of the performance's log it has; None before its first block."""
+    """A take in the making: how much of the performance's log it has; None before its first block."""
 
     recorder: Records
     kept: int | None = None
-    ending: bool = False  # with its first block
+    ending: bool = False  # after its first block
 
 
 class Takings:
-    """Hands blocks and changes to all recorders; one that fails is stopped."""
+    """Hands blocks and changes to all recorders, and stops one that fails."""
 
     def __init__(self, care: Care) -> None:
         self._care = care
@@ -54,7 +54,7 @@ class Takings:
         self._takings.append(Taking(recorder))
 
     def end(self, recorder: Records, *, soon: bool) -> None:
-        """Complete a take; if `soon`, one that has nothing yet has a block before."""
+        """Complete a take; if `soon`, an empty one gets one block first."""
         for taking in [taking for taking in self._takings if taking.recorder is recorder]:
             if taking.kept is None and soon:
                 taking.ending = True
@@ -71,7 +71,7 @@ class Takings:
         taking.recorder.stop()
 
     def keep(self, performance: Performance, start: int, samples: npt.NDArray[np.float32]) -> None:
-        """Hand on a block that began at `start`, with the first one all that went before."""
+        """Hand on a block that began at `start`; with a take's first block, also all earlier changes."""
         for taking in self._takings[:]:
             hand_on = partial(_hand_on, taking, performance, start, samples)
             kept = self._care.safely("recording", hand_on, otherwise=False)

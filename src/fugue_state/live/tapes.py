@@ -1,4 +1,4 @@
-"""The tapes: takes are recorded, marked, rendered, and completed after a server was killed."""
+"""The tapes: recording, marking, rendering and recovering takes."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ OnClock = Callable[[Callable[[BlockClock], None]], None]
 class Tapes:
     """Records takes and renders them, one at a time.
 
-    It says what it does by `tell(kind, **values)`, which is told the sample that `now` returns, and lets `on_clock` do
-    its jobs between two blocks. `on_loop` returns a function for other threads.
+    It reports by `tell(kind, **values)`. `now` returns the current sample, `on_clock` runs a job between two blocks,
+    and `on_loop` makes a function that other threads can call.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Tapes:
         self.folder = Path(config.takes)
         self.recorder: Recorder | None = None
         self.finishing: set[Recorder] = set()
-        self.begun_at: int | None = None  # the sample at which the beginning of the take was on the disk
+        self.begun_at: int | None = None  # the sample at which the take's beginning was safe on the disk
         self._rendering: tuple[str, Aside[None], asyncio.Task[None]] | None = None
         self._config, self._tell, self._now = config, tell, now
         self._on_clock, self._on_loop = on_clock, on_loop
 
     def overview(self) -> dict[str, Any]:
-        """Return what a newcomer is told of takes."""
+        """Return what a welcome says about takes."""
         return {
             "recording": self.recorder is not None,
             "takes": listed(self.folder),
@@ -73,7 +73,7 @@ class Tapes:
         self._tell_take("armed", "")
 
     def _began(self, name: str) -> None:
-        """Say that a take is recorded: its beginning is on the disk."""
+        """Tell that a take is being recorded: its beginning is on the disk."""
         self.begun_at = self._now()
         self._tell_take("recording", name)
 
@@ -86,19 +86,19 @@ class Tapes:
 
     def _taken(self, recorder: Recorder, finished: bool) -> None:
         self.finishing.discard(recorder)
-        if self.recorder is recorder:  # it ended by itself
+        if self.recorder is recorder:  # it ended without `stop`
             self.stop(at_once=True)
         self._tell_take("kept" if finished else "failed", recorder.take)
 
     def mark(self, text: str, by: str) -> None:
-        """Note a moment, in the take if one is being recorded."""
+        """Mark the current moment, also in the take if one is being recorded."""
         recorder = self.recorder
         if recorder is not None:
             self._on_clock(lambda clock: recorder.mark(clock.performance.position, text))
         self._tell("event", what="mark", at_sample=self._now(), text=text, by=by)
 
     async def recover(self, note: Callable[[list[str]], None]) -> None:
-        """Complete the takes that a killed server left; `note` what came of it for those who come later."""
+        """Complete the takes that a killed server left; `note` gets the messages for later clients."""
         if not (left := unfinished(self.folder)):
             return
         try:
@@ -115,7 +115,7 @@ class Tapes:
             self._tell_take("completed", name)
 
     def render(self, name: str, render: Callable[..., None], keep: Keep) -> None:
-        """Let another process `render` a take while `keep` lets us wait for it; RefusedError if it cannot be done."""
+        """Render a take in another process; `keep` holds the task that waits for it. RefusedError if that fails."""
         takes = listed(self.folder)
         check_known("take", name, takes)
         if self._rendering is not None:
@@ -138,7 +138,7 @@ class Tapes:
             self._tell_take(did, name)
 
     async def close(self) -> None:
-        """Wait until all takes are complete, and render no further."""
+        """Wait until all takes are complete, and stop rendering."""
         for recorder in list(self.finishing):
             await asyncio.to_thread(recorder.join)
         if self._rendering is not None:
@@ -155,6 +155,6 @@ class Tapes:
 
 
 def check_known(what: str, name: str, known: Collection[str]) -> None:
-    """Refuse a name that is not on a list: nothing else that a client says may lead to a file."""
+    """Refuse a name that is not listed, so that clients cannot reach other files."""
     if name not in known:
         raise RefusedError("bad_value", str(unknown(what, name, known)))

@@ -1,4 +1,4 @@
-"""What somebody wants: a wish names a control and a value, and who waits for the answer.
+"""A wish: a control, a value, and the clients who wait for the answer.
 
 Four words for what hands do. A *move* is a control and a value, nothing more. A *wish* is a move that somebody asked
 for and that is not done yet. A *gesture* is the moves that one undo takes back together. A *change* is a move that was
@@ -14,7 +14,7 @@ from fugue_state.live.clients import Client
 from fugue_state.score.paths import Value
 
 Move = tuple[str, Value]
-PLAY = "/play"  # the wish that lets the clock begin
+PLAY = "/play"  # starts the clock
 
 
 @dataclass(eq=False)
@@ -35,6 +35,6 @@ class Wish:
     origin: int = 0
 
     def refuse(self, code: str, why: str) -> None:
-        """Tell everyone who waits that it was not done."""
+        """Tell all waiting clients that it was not done."""
         for client, number in self.waiting:
             client.answer("nack", id=number, code=code, message=why)

@@ -1,4 +1,4 @@
-"""The wishes: what people ask for is done in its order, and each of them gets an answer."""
+"""The wishes of clients: done in order, each with an answer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from fugue_state.live.protocol import RefusedError
 from fugue_state.live.wish import Move, Wish
 from fugue_state.score.paths import Value, check, find, pressed
 
-# What depends on how everything is, and so on what was asked for before.
+# Wishes that depend on the current state, and so on earlier wishes.
 ORDERED = {"/bank/<b>/store", "/bank/<b>/arm", "/bank/<b>/fire", "/undo", "/redo"}
 
 
 class Wishes:
-    """Checks what people ask for, does it in its order, and answers once it is done.
+    """Checks wishes, does them in order, and answers when they are done.
 
-    What moves the sound goes to the clock by `send`, if `admit` says so; all else is done by `act`, which may `ask`
-    for moves of its own: then the answer waits for them. `acknowledge(client, number, at)` tells someone that theirs
-    is done; `now` returns the present sample, or None as long as nothing can be played.
+    Moves of the sound go to the clock by `send`, if `admit` allows it. All others are done by `act`, which may `ask`
+    for moves itself; the answer then waits for those. `acknowledge(client, number, at)` answers a client; `now` returns
+    the current sample, or None as long as nothing can be played.
     """
 
     def __init__(
@@ -37,11 +37,11 @@ class Wishes:
         self._most, self._now = most, now
         self._send, self._act, self._admit, self._acknowledge = send, act, admit, acknowledge
         self._asked = self._answered = 0
-        self._later: deque[Wish] = deque()  # in their order, after what they depend on
-        self._led: deque[tuple[int, Wish]] = deque()  # with the number of the last move that each asked for
+        self._later: deque[Wish] = deque()  # wishes in order, waiting for those they depend on
+        self._led: deque[tuple[int, Wish]] = deque()  # answers, each with the number of the last move it waits for
 
     def take(self, client: Client, path: str, args: Sequence[Any], number: int, by: str | None = None) -> None:
-        """Do what someone asks for, now or in its turn; RefusedError if it cannot be done."""
+        """Do a client's wish, now or in its turn; RefusedError if it cannot be done."""
         acts, value = _checked(client, path, args)
         now = self._now()
         if now is None:
@@ -59,11 +59,11 @@ class Wishes:
             self.do(wish)
 
     def _must_wait(self, wish: Wish) -> bool:
-        """Return whether a wish depends on an earlier one that is not done yet."""
+        """Return whether a wish must wait for an earlier one."""
         return self._asked != self._answered and find(wish.path)[0].pattern in ORDERED
 
     def do(self, wish: Wish) -> None:
-        """Do what was asked for; RefusedError if it cannot be done."""
+        """Do a wish; RefusedError if it cannot be done."""
         if not find(wish.path)[0].recorded:
             asked = self._asked
             self._act(wish)
@@ -75,7 +75,7 @@ class Wishes:
             self._pass_on(wish)
 
     def ask(self, moves: Iterable[Move], by: str, gesture: str = "") -> None:
-        """Ask the clock for moves that nobody waits for, in somebody's name."""
+        """Ask the clock for moves in a client's name, without an answer."""
         for path, value in moves:
             self._pass_on(Wish(path, value, by, gesture))
 
@@ -85,11 +85,11 @@ class Wishes:
         self._send(wish)
 
     def note(self, done: Iterable[tuple[Wish, str]]) -> None:
-        """Note how far the clock has come."""
+        """Note which moves the clock has done."""
         self._answered = max([self._answered, *(wish.number for wish, _ in done)])
 
     def answer(self, done: Iterable[tuple[Wish, str]], at: int) -> None:
-        """Tell those who wait what became of their wishes, each with why it failed, or ""."""
+        """Answer the clients of wishes that are done, each with its error or ""."""
         for wish, wrong in done:
             if wrong:
                 wish.refuse("bad_value", wrong)
@@ -103,7 +103,7 @@ class Wishes:
             self._acknowledge(client, number, at)
 
     def go_on(self) -> None:
-        """Do the wishes that waited and need wait no more."""
+        """Do waiting wishes whose turn has come."""
         while self._later and not self._must_wait(self._later[0]):
             wish = self._later.popleft()
             try:
@@ -113,7 +113,7 @@ class Wishes:
 
 
 def _checked(client: Client, path: str, args: Sequence[Any]) -> tuple[bool, Value]:
-    """Return whether a message asks for anything, and the value; RefusedError for one that is wrong."""
+    """Return whether a message acts, and its value; RefusedError for a wrong one."""
     try:
         find(path)
     except InputError as error:

@@ -1,4 +1,4 @@
-"""Work that goes on beside the loop, and how it comes back to it."""
+"""Slow work beside the loop, and calls back onto the loop."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fugue_state.live.aside import be_patient
 
 
 class Work:
-    """Lets work go on beside the loop; whatever goes wrong with it is told to `warn`."""
+    """Runs work beside the loop and reports its errors to `warn`."""
 
     def __init__(self, warn: Callable[[str], None]) -> None:
         self._warn = warn
@@ -21,15 +21,15 @@ class Work:
         self._loader = ThreadPoolExecutor(1, initializer=be_patient)
 
     def open(self) -> None:
-        """Belong to the loop that runs now."""
+        """Use the running loop."""
         self.loop = asyncio.get_running_loop()
 
     def close(self) -> None:
-        """Begin nothing more that takes its time."""
+        """Accept no more work."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     def keep(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Let work go on until it is done; if it fails, say so: nobody else reads the errors of a task."""
+        """Run work to its end and report its errors, which nobody else would see."""
         task = self.loop.create_task(self._carefully(work))
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
@@ -38,18 +38,18 @@ class Work:
     async def _carefully(self, work: Coroutine[Any, Any, None]) -> None:
         try:
             await work
-        except Exception as error:  # noqa: BLE001 - whatever it is, what plays plays on
+        except Exception as error:  # noqa: BLE001 - whatever it is, playing goes on
             self._warn(f"{why(error)}; what plays plays on")
 
     async def load(self, work: Callable[..., Any], *given: Any) -> Any:
-        """Do something that takes its time, less urgently than what plays; return what it returns."""
+        """Run something slow at a lower priority than playing, and return its result."""
         return await self.loop.run_in_executor(self._loader, work, *given)
 
     def on_loop(self, hear: Callable[[Any], None]) -> Callable[[Any], None]:
-        """Return a function that any thread may call, and that calls `hear` on the loop."""
+        """Return a function that any thread can call; it calls `hear` on the loop."""
 
         def tell(told: Any) -> None:
-            with contextlib.suppress(RuntimeError):  # the loop has ended: nobody is there any more
+            with contextlib.suppress(RuntimeError):  # the loop has ended, so nobody listens
                 self.loop.call_soon_threadsafe(hear, told)
 
         return tell

@@ -1,4 +1,4 @@
-/** The page: what the server says goes to its parts, what hands do goes to the server. */
+/** The page: passes messages of the server to its parts, and what performers do to the server. */
 
 import { Banks } from "./banks.js";
 import { Brush, choices } from "./brush.js";
@@ -23,7 +23,7 @@ const PLAYING = new Set(["playing", "frozen", "replaying"]);
 const PAUSED_MS = 1000; // before the page asks for a press
 
 const $ = (selector) => document.querySelector(selector);
-/** What the log says of values; units that go and come back are told one by one. */
+/** Lines of the log for changed values; forgotten and recalled units have events of their own. */
 const LOGGED = new Map([
   ["/chord", (name) => `chord ${name || "as composed"}`],
   ["/seed", (seed) => `seed ${seed}`],
@@ -53,23 +53,23 @@ const table = new Table($("#table"), (unit, kind) => {
 });
 
 let state = "reconnecting";
-let warned = false; // that the browser keeps nothing
-let pressed = false; // before there was a memory to play
-let silent = false; // without sound on this page, by choice
+let warned = false; // whether the page has said that the browser stores nothing
+let pressed = false; // Start was pressed before the memory was loaded
+let silent = false; // this page has no sound, by choice
 let recording = false;
 let memory = ""; // by its name
 /** @type {number[]} */ let stored = [];
-/** @type {Record<string, string[]>} */ let takes = {}; // and what files there are of each
-/** @type {string | null} */ let rendering = null; // the take that is
+/** @type {Record<string, string[]>} */ let takes = {}; // the file endings of each
+/** @type {string | null} */ let rendering = null; // the take that is being rendered
 
-/** A name that stays with this tab, so that others see who did what. */
+/** A name that this tab keeps, so that others see who did what. */
 function nameOfPage() {
   const name = ofTab.get("name") ?? `page ${Math.random().toString(36).slice(2, 6)}`;
   ofTab.set("name", name);
   return name;
 }
 
-// What the server says.
+// Messages of the server.
 
 control.addEventListener("welcome", ({ detail: welcome }) => {
   ({ takes, recording, rendering } = welcome);
@@ -84,7 +84,7 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
   document.title = `${welcome.memory.name} · Fugue State`;
   if (!sound.context) $("#start-note").textContent = "its memory, under your hands";
   if (pressed) begin();
-  // After a reload some browsers go on at once; others wait for a press.
+  // After a reload some browsers start the sound at once; others wait for a press.
   else if (!sound.context && ofTab.get("sounded")) open();
   brush.point(0);
 });
@@ -111,7 +111,7 @@ control.addEventListener("meter", ({ detail: { peak_db: peak, lufs } }) => {
 
 control.addEventListener("notice", ({ detail: { level, text } }) => {
   note(text, level);
-  if (level === "warning") controls.follow("/memory", memory); // it may not have come
+  if (level === "warning") controls.follow("/memory", memory); // the memory may have been refused
 });
 
 control.addEventListener("bye", ({ detail: { reason } }) => note(reason, "warning"));
@@ -130,7 +130,7 @@ scene.addEventListener("moved", ({ detail: { path, value, at } }) => {
   if (scene.shown && LOGGED.has(path)) log.add(at / scene.rate, LOGGED.get(path)(value));
 });
 
-// What hands do.
+// What performers do.
 
 scene.addEventListener("vain", () => {
   note("a fader or the score has forgotten these: brushes bring back what brushes took", "info");
@@ -159,7 +159,7 @@ async function start() {
   if (await open()) begin();
 }
 
-/** Whatever starts to play waits until this page can be heard, or is refused; who only watches has chosen silence. */
+/** What starts to play first opens the sound, or is refused; after "watch without sound" it needs none. */
 controls.allows = (path, args, by) => {
   const starts = ["/play", "/replay"].includes(path) && args[0];
   if (!starts || sound.node || silent || !control.open) return true;
@@ -265,7 +265,7 @@ document.addEventListener(
   true,
 );
 
-// What is shown.
+// What the page shows.
 
 function showState(word) {
   state = word;
@@ -273,7 +273,7 @@ function showState(word) {
   document.body.dataset.state = paused ? "paused" : word;
   const words = paused ? "sound paused" : controls.view ? "watching" : word;
   if ($("#state").textContent !== words) $("#state").textContent = words;
-  // While the server is away, what was expected before still is.
+  // While the server is away, the expectation stays as it was.
   if (word !== "reconnecting") sound.expect(PLAYING.has(word));
   if (word !== "replaying") controls.follow("/replay", "");
 }
@@ -329,7 +329,7 @@ function showTakes() {
   if (!lines.length) $("#takes-list").textContent = "None yet: Record keeps every movement and the sound.";
 }
 
-/** How much of a take is rendered. @param {number} share */
+/** Show the share of a take that is rendered. @param {number} share 0..1 */
 function showShare(share) {
   if (!$("#takes-list progress")) showTakes();
   $("#takes-list progress").value = share;
@@ -367,12 +367,12 @@ function showMidi() {
 }
 
 function logMark(at, text) {
-  // A mark of this page has its line already.
+  // A mark made on this page has a line already.
   const own = [...log.root.querySelectorAll("input")].some((input) => input.value === text);
   if (!own) log.add(at, `mark: ${text}`);
 }
 
-/** Write a line in the log; what went wrong is shown and spoken at once, too. */
+/** Write a line in the log; warnings and errors are also shown and spoken at once. */
 function note(text, level) {
   if (!scene.cells) {
     $("#start-note").textContent = text;
@@ -382,7 +382,7 @@ function note(text, level) {
   log.add(scene.time_s, text, level);
 }
 
-/** Say once that the browser keeps nothing. */
+/** Say once that the browser stores nothing. */
 function sayWhatIsNotKept() {
   if (warned || !scene.cells || !ofBrowser.refused) return;
   warned = true;

@@ -1,4 +1,4 @@
-/** Sixteen banks: hold to store, tap to arm, tap again to fire, within the morph time. */
+/** Sixteen banks: hold to store, tap to arm, tap again to fire; the morph time says how long firing takes. */
 
 const COUNT = 16;
 const HOLD_MS = 600;
@@ -11,7 +11,7 @@ export class Banks {
     this.controls = controls;
     this.morph = morph;
     this.armed = 0;
-    this.firing = 0; // until the server has said that it was fired
+    this.firing = 0; // until the server confirms
     this.buttons = Array.from({ length: COUNT }, (_, i) => {
       const button = document.createElement("button");
       button.textContent = String(i + 1);
@@ -66,8 +66,8 @@ export class Banks {
   }
 
   /**
-   * Fire a bank; the armed one only once, however often it is pressed before the server has answered.
-   * @param {number} [bank] the armed one unless said otherwise @param {string} [by]
+   * Fire a bank. The armed one is fired only once, however often it is pressed before the server answers.
+   * @param {number} [bank] default: the armed one @param {string} [by]
    */
   fire(bank, by) {
     const path = `/bank/${bank ?? this.armed}/fire`;
@@ -76,7 +76,7 @@ export class Banks {
     this.controls.set(path, [this.morph()], by);
   }
 
-  /** Which banks hold something, and which is armed. @param {number[]} banks @param {number} armed */
+  /** Show which banks are stored and which is armed. @param {number[]} banks @param {number} armed */
   show(banks, armed) {
     this.armed = armed;
     for (const [i, button] of this.buttons.entries()) {
@@ -87,7 +87,7 @@ export class Banks {
     }
   }
 
-  /** Follow what happened to a bank. @param {"stored" | "armed" | "fired"} did @param {number} bank */
+  /** Update after something happened to a bank. @param {"stored" | "armed" | "fired"} did @param {number} bank */
   follow(did, bank) {
     if (did === "fired") this.firing = 0;
     this.armed = did === "armed" ? bank : did === "fired" && bank === this.armed ? 0 : this.armed;

@@ -1,20 +1,20 @@
 /**
- * The control socket: what is set goes out, what changed comes in. What stands somewhere (a fader, a brush) is sent
- * as it stands, the newest value only, and caught up with after a break. What is pressed happens once, now, or is
- * refused: it never comes true later, and is never sent again.
+ * The control socket: sends changes and receives those of others. For a control with a position (a fader, a brush) only
+ * the newest value is sent, also after a lost connection. A press is sent once and at once, or refused; it is never
+ * sent later or again.
  *
  * Dispatches each message of the server under its type, `link` when the connection comes or goes, and `refused`.
  */
 
 const FLUSH_MS = 16;
-const EACH_FLUSH = 12; // messages; a wide brush waits its turn
+const EACH_FLUSH = 12; // most messages per flush; the rest of a wide brush waits
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
 const STANDS = /^\/(forget|volume|ab|grid\/\d+|layer\/\d+\/forget|unit\/\d+\/\d+\/strength)$/;
-const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]); // needs no network
+const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]); // reached without a network
 
 /**
- * @typedef {"away" | "unknown" | "too fast"} Why something that was pressed is refused; unknown: it was under way
+ * @typedef {"away" | "unknown" | "too fast"} Why a press is refused; unknown: it was sent, but not answered
  * @typedef {{path: string, args: unknown[], by?: string}} Change
  * @typedef {{change: Change, stands: boolean, turn: number}} Waiting
  */
@@ -35,9 +35,9 @@ export class Control extends EventTarget {
     /** @type {WebSocket | null} */ this.socket = null;
     /** @type {Map<string, Waiting>} */ this.queue = new Map();
     /** @type {Map<number, Waiting>} */ this.sent = new Map();
-    /** @type {Map<string, number>} the newest turn of each path that stands */ this.newest = new Map();
+    /** @type {Map<string, number>} the newest turn of each path with a position */ this.newest = new Map();
     setInterval(() => this.#flush(), FLUSH_MS);
-    // What is sent without a network waits in the system and would come true when the network is back.
+    // The system would keep what is sent without a network, and deliver it when the network is back.
     addEventListener("offline", () => {
       if (!LOCAL.has(location.hostname)) this.#drop();
     });
@@ -47,7 +47,7 @@ export class Control extends EventTarget {
   /**
    * Ask for a change; false if it is refused.
    * @param {string} path @param {unknown[]} [args] @param {string} [by]
-   * @param {boolean} [stands] whether it says where something stands, or was pressed
+   * @param {boolean} [stands] whether the path has a position, or is pressed
    */
   set(path, args = [], by, stands = STANDS.test(path)) {
     if (!this.open && !stands) {
@@ -64,7 +64,7 @@ export class Control extends EventTarget {
     return true;
   }
 
-  /** Whether something of a path waits to be sent or answered. @param {string} path */
+  /** Whether a change of a path waits to be sent or answered. @param {string} path */
   waits(path) {
     return [...this.queue.values(), ...this.sent.values()].some(({ change }) => change.path === path);
   }
@@ -93,7 +93,7 @@ export class Control extends EventTarget {
     };
   }
 
-  /** The connection is gone, or given up: say so, and try again. */
+  /** The connection is lost or given up: dispatch that, and connect again. */
   #drop() {
     if (!this.socket) return;
     this.socket.close();
@@ -109,7 +109,7 @@ export class Control extends EventTarget {
     this.wait = Math.min(LONGEST_WAIT_MS, 2 * this.wait);
   }
 
-  /** Send again what stands, in its turn, unless something newer has been sent. @param {Waiting[]} ones */
+  /** Queue positions again, in their order, unless a newer one was sent. @param {Waiting[]} ones */
   #again(ones) {
     for (const one of ones) {
       if (one.turn === this.newest.get(one.change.path)) this.queue.set(one.change.path, one);
@@ -127,7 +127,7 @@ export class Control extends EventTarget {
     if (message.type === "welcome") {
       this.session = message.session;
       this.wait = FIRST_WAIT_MS;
-      this.open = true; // for what the welcome itself leads to
+      this.open = true; // listeners of the welcome may set values
       for (const [key, { change }] of this.queue) if (message.values[key] === change.args[0]) this.queue.delete(key);
     }
     if (message.rev != null) this.rev = message.rev;

@@ -1,12 +1,12 @@
 /**
- * Brings sound from the server to the worklet, in a thread of its own so that drawing never delays it. Asks for as
- * many blocks as have been played; asks again, less and less often, when the server is gone.
+ * Passes sound from the server to the worklet, in its own thread, so that drawing cannot delay it. Asks for as many
+ * blocks as were played. When the server is gone, it tries again, less and less often.
  */
 
 const MAGIC = "FUG1";
 const HEADER = 24;
-const CREDIT = 32; // blocks that may be under way
-const STALLED_MS = 300; // without a block, after which the server counts as gone
+const CREDIT = 32; // most blocks on their way
+const STALLED_MS = 300; // so long without a block, and the server counts as gone
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
 
@@ -31,7 +31,7 @@ function decode(message) {
   return { first: Number(view.getBigUint64(16, true)), rate: view.getUint32(8, true), samples };
 }
 
-/** The sound has stopped coming though it should: the worklet holds what it has. */
+/** Sound is expected but missing: the worklet holds what it has. */
 function lose() {
   if (expected && !gone) player.postMessage({ gone: true });
   gone = true;

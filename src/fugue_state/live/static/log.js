@@ -1,10 +1,10 @@
-/** The bending log: what happened when, each line with a note that may be written and kept. */
+/** The bending log: what happened when; each line has an editable note. */
 
 import { clock } from "./clock.js";
 import { ofBrowser } from "./storage.js";
 
 const KEPT = 200;
-const TOGETHER_S = 4; // units of a layer that go within this time of each other share a line
+const TOGETHER_S = 4; // units of a layer that go within this time share a line
 
 export class Log {
   /** @param {HTMLOListElement} root */
@@ -16,7 +16,7 @@ export class Log {
     addEventListener("pagehide", () => this.#keep());
   }
 
-  /** Begin the log of a session, or go on with it. @param {string} session */
+  /** Open the log of a session: a new one, or the one kept in the browser. @param {string} session */
   open(session) {
     if (session === this.session) return;
     this.session = session;
@@ -82,7 +82,7 @@ export class Log {
     if (this.session) ofBrowser.set(`log ${this.session}`, JSON.stringify(this.#lines()));
   }
 
-  /** Hand the log over as a file of text. */
+  /** Download the log as a text file. */
   save() {
     const lines = this.#lines().map(({ at, text, note }) => [clock(at), text, note].filter(Boolean).join("\t"));
     const link = document.createElement("a");

@@ -1,9 +1,9 @@
 /**
- * MIDI in the page: controllers, notes and programs set paths; what changes elsewhere goes back out to lights and
- * motor faders. A controller takes over a value only where the value stands, unless told otherwise.
+ * MIDI in the page: controllers, notes and programs set paths; other changes are sent back to lights and motor faders.
+ * A controller takes over a value only once it has reached it (pickup), unless that is turned off.
  *
- * Lights go to the devices that play the page, and to no others: a note sent to a synthesizer would sound. What comes
- * back of them over a loop is not played.
+ * Lights are sent only to devices that play the page, because a note sent to a synthesizer would sound. Messages of the
+ * page that come back over a loop are ignored.
  */
 
 import { ofBrowser } from "./storage.js";
@@ -12,12 +12,12 @@ const NEAR = 0.03;
 const LIGHT_MS = 40; // between two messages to the same light
 const PADS = 36; // the note of the first bank
 const STORE = "midi map";
-// Controllers that mean nothing to a synthesizer; of the others only those go out that came in.
+// Controllers without a meaning to synthesizers. Of the others, only those that came in are sent out.
 const FREE = /^cc:(14|15|2\d|30|31|10[2-9]|11\d)$/;
-const ECHO_MS = 100; // in which a message that was sent comes back, if it does
-const HELD_MS = 400; // after the last movement of a controller: what the server tells then may be older
+const ECHO_MS = 100; // an echo of a sent message comes within this time
+const HELD_MS = 400; // so long after a controller's last movement, the server's values may be older
 
-/** The map that is there at first: `cc:` controller, `note:` key, each to a path. */
+/** The default map: `cc:` controllers and `note:` keys, each with a path. */
 function defaults() {
   const map = { "cc:1": "/forget", "cc:7": "/volume", "cc:64": "/freeze", "cc:120": "/hush", "cc:123": "/hush" };
   for (let layer = 1; layer <= 5; layer++) map[`cc:${19 + layer}`] = `/layer/${layer}/forget`;
@@ -35,11 +35,11 @@ export class Midi extends EventTarget {
     /** @type {Record<string, string>} */ this.map = ofBrowser.read(STORE, isMap) ?? defaults();
     /** @type {MIDIAccess | null} */ this.access = null;
     /** @type {Promise<string> | null} */ this.opening = null;
-    /** Whether lights and motor faders are sent to. */ this.lit = true;
-    /** Whether the page was left; some browsers keep it, to come back to. */ this.left = false;
+    /** Whether lights and motor faders get messages. */ this.lit = true;
+    /** Whether the page was left; some browsers keep it for a return. */ this.left = false;
     /** @type {Map<string, Device>} by their inputs */ this.devices = new Map();
     /** @type {string | null} */ this.learning = null;
-    /** Of each controller: where it stands, and whether it has its path in hand. */
+    /** For each controller: its position, and whether it has picked up its path. */
     this.places = new Map();
     /** @type {Map<string, number>} of each controller and key, what it shows */ this.lights = new Map();
     controls.addEventListener("value", ({ detail }) => this.#changed(detail));
@@ -51,7 +51,7 @@ export class Midi extends EventTarget {
     addEventListener("pageshow", () => (this.left = false));
   }
 
-  /** Ask the browser for MIDI, once however often it is pressed. @returns {Promise<string>} what became of it */
+  /** Ask the browser for MIDI, only once however often it is pressed. @returns {Promise<string>} the result in words */
   open() {
     this.opening ??= this.#open().finally(() => (this.opening = null));
     return this.opening;
@@ -70,7 +70,7 @@ export class Midi extends EventTarget {
     return this.connected;
   }
 
-  /** Listen to every input that is there, and know which output belongs to it. */
+  /** Listen to every input, and find the output that belongs to it. */
   #listen() {
     const there = ([, port]) => port.state !== "disconnected";
     const inputs = [...this.access.inputs].filter(there);
@@ -78,7 +78,7 @@ export class Midi extends EventTarget {
     const before = this.devices;
     this.devices = new Map();
     for (const [id, input] of inputs) {
-      // Of several devices of a kind each has its own.
+      // Several devices of the same kind get one output each.
       const place = outputs.findIndex((output) => kindOf(output) === kindOf(input));
       const [output] = place < 0 ? [null] : outputs.splice(place, 1);
       const known = before.get(id);
@@ -96,7 +96,7 @@ export class Midi extends EventTarget {
     return `Connected: ${inputs.map(({ name }) => name).join(", ")}`;
   }
 
-  /** Put the first map back. */
+  /** Restore the default map. */
   reset() {
     this.#remap(defaults());
   }
@@ -120,7 +120,7 @@ export class Midi extends EventTarget {
     if (!(key in this.map)) return;
     device?.plays(key);
     if (kind !== 0xb0) return;
-    // It stands where a hand has put it, not where it was sent.
+    // It is now where a hand has moved it, no longer where it was sent.
     this.lights.delete(key);
     for (const one of this.devices.values()) one.shown.delete(key);
   }
@@ -147,7 +147,7 @@ export class Midi extends EventTarget {
     if (this.#learn(key)) return;
     const path = this.map[key];
     if (!path) return;
-    // A pedal or button counts by its half; the sound stays frozen no longer than a pedal is held.
+    // A pedal or button is on from the middle up; the sound stays frozen only while a pedal is held.
     if (/\/(freeze|play|lock)$/.test(path)) {
       this.controls.set(path, [value >= 64 ? 1 : 0], "midi", path.endsWith("/freeze") || undefined);
     }
@@ -184,7 +184,7 @@ export class Midi extends EventTarget {
     for (const device of this.devices.values()) device.darken();
   }
 
-  /** Whether lights and motor faders are sent to. @param {boolean} on */
+  /** Turn messages to lights and motor faders on or off. @param {boolean} on */
   light(on) {
     this.lit = on;
     if (!on) this.#darken();
@@ -198,18 +198,18 @@ export class Midi extends EventTarget {
   }
 }
 
-/** What a device shows, if it plays the page: its lights and motor faders. */
+/** The lights and motor faders of a device that plays the page. */
 class Device {
   /** @param {MIDIOutput | null} output that belongs to it */
   constructor(output) {
     this.output = output;
-    /** What has played: single controllers and keys, and whether there are any (`cc`, `note`). */
+    /** What it has played: single controllers and keys, and the kinds `cc` and `note`. */
     this.played = new Set();
     /** @type {Map<string, number>} */ this.shown = new Map();
     /** @type {{message: number[], at: number}[]} */ this.sent = [];
   }
 
-  /** It has moved something here. @param {string} key */
+  /** Note that it has played a key or controller. @param {string} key */
   plays(key) {
     this.played.add(key).add(key.split(":")[0]);
   }
@@ -218,7 +218,7 @@ class Device {
     return this.played.has(key) || ((key.startsWith("note") || FREE.test(key)) && this.played.has(key.split(":")[0]));
   }
 
-  /** Show what is not shown yet. @param {Map<string, number>} lights */
+  /** Send the lights that have changed. @param {Map<string, number>} lights */
   show(lights) {
     for (const [key, value] of lights) {
       const [kind, number] = key.split(":");
@@ -229,7 +229,7 @@ class Device {
     }
   }
 
-  /** Let every key go that was lit: what stays on would sound on for ever. */
+  /** Turn all lit keys off: a note that stays on could sound for ever. */
   darken() {
     for (const [key, level] of this.shown) {
       const [kind, number] = key.split(":");
@@ -244,11 +244,11 @@ class Device {
     try {
       this.output?.send(message);
     } catch {
-      this.shown.clear(); // it was pulled out; the browser tells of it
+      this.shown.clear(); // unplugged; the browser reports it
     }
   }
 
-  /** Whether a message is one of this page's, come back. @param {Uint8Array} data */
+  /** Whether a message is an echo of one that the page sent. @param {Uint8Array} data */
   isEcho(data) {
     const now = performance.now();
     const place = this.sent.findIndex(
@@ -259,7 +259,7 @@ class Device {
   }
 }
 
-/** What a port belongs to: its maker and name, without the way that the port goes. @param {MIDIPort} port */
+/** The device of a port: maker and name, without the words for in and out. @param {MIDIPort} port */
 function kindOf({ manufacturer, name }) {
   return `${manufacturer ?? ""} ${(name ?? "").replace(/\b(midi\s*)?(in|out)(put)?\b/gi, "").trim()}`;
 }

@@ -1,16 +1,16 @@
 /**
- * What the browser keeps for this page. It may refuse (a private window, blocked cookies) or be full: then the page
- * remembers until it is left, and nothing else changes.
+ * The browser's storage for this page. If the browser refuses (a private window, blocked cookies) or its storage is
+ * full, values last until the page is left.
  */
 
-/** Dispatches `refused` when the browser does not keep something. */
+/** Dispatches `refused` when the browser does not store something. */
 class Store extends EventTarget {
   /** @param {"localStorage" | "sessionStorage"} name */
   constructor(name) {
     super();
     this.name = name;
-    /** @type {Map<string, string | null>} what the browser may not have kept; null: let go */ this.own = new Map();
-    /** Whether the browser has refused to keep something. */ this.refused = false;
+    /** @type {Map<string, string | null>} what the browser may not have stored; null: removed */ this.own = new Map();
+    /** Whether the browser has refused to store something. */ this.refused = false;
   }
 
   /** @param {string} key @returns {string | null} */
@@ -18,7 +18,7 @@ class Store extends EventTarget {
     return this.own.has(key) ? this.own.get(key) : this.#ask((area) => area.getItem(key), null);
   }
 
-  /** What was kept as JSON; undefined for what is not there, not JSON, or not as it should be. */
+  /** Read a value stored as JSON; undefined if it is missing, not JSON, or does not fit. */
   read(key, fits) {
     try {
       const found = JSON.parse(this.get(key) ?? "null");
@@ -34,7 +34,7 @@ class Store extends EventTarget {
     this.#ask((area) => area.setItem(key, value), undefined);
   }
 
-  /** Let go of all keys that begin so, but for one. @param {string} start @param {string} but */
+  /** Remove all keys with this beginning, except one. @param {string} start @param {string} but */
   clear(start, but) {
     const known = new Set([...this.own.keys(), ...this.#ask((area) => Object.keys(area), [])]);
     for (const key of known) {
@@ -44,7 +44,7 @@ class Store extends EventTarget {
     }
   }
 
-  /** Ask the browser's store for something; the very name of it may throw. */
+  /** Access the browser's storage; even naming it may throw. */
   #ask(what, otherwise) {
     try {
       return what(globalThis[this.name]);

@@ -1,4 +1,4 @@
-/** The units of a layer as a table: what the grid shows and does, without a picture. */
+/** The units of a layer as a table, which does all that the grid does, without a picture. */
 
 export class Table {
   /** @param {HTMLDialogElement} dialog @param {(unit: number, kind: "turn" | "freeze") => void} act */
@@ -35,7 +35,7 @@ export class Table {
     this.refresh();
   }
 
-  /** Show what has changed since. */
+  /** Update what has changed. */
   refresh() {
     if (!this.dialog.open) return;
     const { start } = this.cells.layers[Number(this.select.value)];

@@ -19,7 +19,7 @@
  */
 
 const STALE_S = 0.5;
-const REFUSED_MS = 400; // a resume that is refused stays pending until a press
+const REFUSED_MS = 400; // a refused resume stays pending until a press, so do not wait longer
 const WAKING = ["pointerdown", "pointerup", "keydown", "visibilitychange", "pageshow", "focus"];
 
 export class Sound extends EventTarget {
@@ -34,13 +34,13 @@ export class Sound extends EventTarget {
   }
 
   /**
-   * Open the way to the speakers; true once sound may play. Browsers refuse it until someone has pressed something.
-   * Who asks while it is being opened waits for that, and asks anew if it was refused: a press may have come between.
+   * Start the sound; true once it may play. Browsers refuse until someone has pressed something. A call during another
+   * one waits for it, and tries again if that was refused, because a press may have come in between.
    * @returns {Promise<boolean>}
    */
   start() {
     if (this.starting) {
-      this.context?.resume().catch(() => {}); // now, within the press
+      this.context?.resume().catch(() => {}); // within the press, as browsers demand
       return this.starting.then((open) => open || this.start());
     }
     this.starting = this.#start().finally(() => (this.starting = null));
@@ -72,14 +72,14 @@ export class Sound extends EventTarget {
     for (const happens of WAKING) addEventListener(happens, () => this.wake(), true);
   }
 
-  /** Whether the browser has paused the sound after it had been opened. */
+  /** Whether the browser has paused the sound since it was started. */
   get paused() {
     return this.node !== null && this.context.state !== "running";
   }
 
-  /** Go on, if the browser has paused the sound and lets it. */
+  /** Resume the sound if the browser has paused it. */
   wake() {
-    // A refusal changes nothing: the next press asks again.
+    // If it is refused, the next press tries again.
     if (this.paused) this.context.resume().catch(() => {});
   }
 
@@ -88,13 +88,13 @@ export class Sound extends EventTarget {
     this.dispatchEvent(new Event("change"));
   }
 
-  /** Say whether sound is to be expected, so that its end counts as a loss. @param {boolean} expected */
+  /** Say whether sound is expected, so that a missing stream counts as lost. @param {boolean} expected */
   expect(expected) {
     this.expected = expected;
     this.source.expect(expected);
   }
 
-  /** Let go of what is held while the server is away. */
+  /** Fade out the loop that is held while the server is away. */
   hush() {
     this.node?.port.postMessage({ hush: true });
   }

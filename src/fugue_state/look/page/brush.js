@@ -1,10 +1,10 @@
-/** Hands on the grid: brushes by pointer and by keys, and what is said of the unit under the cursor. */
+/** Brushes on the grid, by pointer and by keys, and the spoken description of the unit under the cursor. */
 
 import { fill } from "./controls.js";
 
 const KINDS = ["forget", "recall", "freeze"];
 const LARGEST = 9;
-const STRIDE = 4; // pixels between the places of a stroke
+const STRIDE = 4; // pixels between the points of a stroke
 
 /** @typedef {"forget" | "recall" | "freeze"} Kind */
 
@@ -25,7 +25,7 @@ export class Brush {
     this.active = this.field.querySelector("[role=gridcell]");
     this.cursor = grid.root.querySelector(".cursor");
     this.circle = grid.root.querySelector(".circle");
-    /** Strokes by pointer: where each is and which units it has touched. */
+    /** The stroke of each pointer: its position, and the units it has touched. */
     this.strokes = new Map();
     this.#listen();
   }
@@ -56,7 +56,7 @@ export class Brush {
     this.field.dispatchEvent(new Event("brush"));
   }
 
-  /** The brush's radius in pixels: less than a cell at size 1. */
+  /** The brush's radius in pixels; half a cell at size 1. */
   get radius() {
     return (this.size - 0.5) * Math.min(...this.grid.bands.map((band) => band.pitch));
   }
@@ -76,7 +76,7 @@ export class Brush {
     if (under !== null) this.point(under);
     const turned = event.button === 2 || event.altKey;
     const kind = turned && this.kind !== "freeze" ? KINDS[1 - KINDS.indexOf(this.kind)] : this.kind;
-    // A stroke that begins on a frozen unit thaws.
+    // A stroke that begins on a frozen unit releases units.
     const freezing = under === null || !this.grid.cells.frozen[under];
     this.strokes.set(event.pointerId, { x, y, kind, freezing, touched: new Set() });
     this.#stroke(event.pointerId, x, y);
@@ -104,7 +104,7 @@ export class Brush {
     this.circle.style.width = this.circle.style.height = `${2 * this.radius}px`;
   }
 
-  /** Touch what lies between where a stroke was and is; each unit once in a stroke. */
+  /** Apply the brush between a stroke's last point and this one; to each unit only once per stroke. */
   #stroke(id, x, y) {
     const stroke = this.strokes.get(id);
     const steps = Math.ceil(Math.hypot(x - stroke.x, y - stroke.y) / STRIDE) || 1;
@@ -136,7 +136,7 @@ export class Brush {
     this.describe();
   }
 
-  /** Say what the unit under the cursor is like. */
+  /** Describe the unit under the cursor for screen readers. */
   describe() {
     if (!this.grid.cells) return;
     const { band } = this.grid.cell(this.unit);
@@ -180,7 +180,7 @@ export class Brush {
     event.stopPropagation();
   }
 
-  /** The unit of another layer in about this column of its first (0) or last (-1) row. */
+  /** The unit of another layer near this column, in its first (0) or last (-1) row. */
   #into(number, column, row) {
     const from = this.grid.cell(this.unit).band;
     const band = this.grid.bands[number];

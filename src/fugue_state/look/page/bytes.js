@@ -1,4 +1,4 @@
-/** Blobs as they travel in JSON. */
+/** Bytes in JSON, as base64. */
 
 /** @param {Uint8Array} bytes @returns {string} base64 */
 export function encode(bytes) {

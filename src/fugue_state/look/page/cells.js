@@ -1,9 +1,9 @@
-/** How units look over time: their size and brightness, how they flare when lost; the same as in the film. */
+/** The look of units over time: size, brightness, and the flare of a lost unit; the same as in films. */
 
 import { CALMEST_CHANGE, CONTRAST, DIM, FILLED, FLARE_S, FOUND_S, LOST_S } from "./cell.js"; // from look/cell.py
 import { calmer, layerColour, luminance } from "./theme.js";
 
-const STILL_S = 0.6; // of brightness, where motion is to be reduced
+const STILL_S = 0.6; // time constant of brightness with reduced motion
 
 /** @typedef {{name: string, number: number, start: number, units: number}} Layer */
 
@@ -12,29 +12,29 @@ export class Cells {
   constructor(layers, strengths, brushed) {
     this.layers = layers;
     this.asked = Float32Array.from(strengths, (value) => value / 255);
-    this.brushed = Float32Array.from(brushed, (value) => value / 255); // what brushes leave; faders take from that
+    this.brushed = Float32Array.from(brushed, (value) => value / 255); // what brushes leave; faders reduce it further
     this.heard = this.asked.slice();
     this.wanted = new Float32Array(strengths.length).fill(DIM); // brightness
     this.frozen = new Uint8Array(strengths.length);
-    /** The sample at which what was asked for is heard; infinite while the server has not said when; 0 once heard. */
+    /** The sample at which a requested change is heard; infinite until the server answers, 0 once it is heard. */
     this.due = new Float64Array(strengths.length);
     this.size = this.asked.slice();
     this.glow = this.wanted.slice();
     this.flare = new Float32Array(strengths.length);
-    this.lost = new Float32Array(strengths.length); // of each unit's strength, since the last step
+    this.lost = new Float32Array(strengths.length); // how much strength each unit has lost since the last step
     const ground = luminance("ground");
     this.flareLight = Math.abs(luminance("flare") - ground);
     this.lights = layers.map((layer) => Math.abs(luminance(layerColour(layer.number, layers.length)) - ground));
   }
 
-  /** Ask for a strength of a unit. @param {number} unit @param {number} strength @param {number} due */
+  /** Note that a unit's strength was asked for. @param {number} unit @param {number} strength @param {number} due */
   ask(unit, strength, due) {
     this.asked[unit] = strength;
     this.due[unit] = due;
   }
 
   /**
-   * Brush a unit by so much, to be heard when the server has said so; false if that changes nothing.
+   * Brush a unit by an amount, due when the server answers; false if that changes nothing.
    * @param {number} unit @param {number} by
    */
   brush(unit, by) {
@@ -42,13 +42,13 @@ export class Cells {
     const after = Math.min(1, Math.max(0, before + by));
     if (after === before) return false;
     this.brushed[unit] = after;
-    // What faders leave of it is not known where nothing was left to see it by.
+    // If nothing was left of the unit, the share that faders leave of it is unknown.
     const left = this.frozen[unit] ? this.asked[unit] : before ? (this.asked[unit] / before) * after : after;
     this.ask(unit, left, Infinity);
     return true;
   }
 
-  /** What is heard now. @param {Uint8Array} strengths @param {Uint8Array} activations */
+  /** Take over what is heard now. @param {Uint8Array} strengths @param {Uint8Array} activations */
   hear(strengths, activations) {
     for (let u = 0; u < strengths.length; u++) {
       const strength = strengths[u] / 255;
@@ -58,7 +58,7 @@ export class Cells {
     }
   }
 
-  /** Go on by some seconds, up to a sample. @param {number} seconds @param {number} sample */
+  /** Advance by some seconds, up to a sample. @param {number} seconds @param {number} sample */
   step(seconds, sample) {
     const fading = 1 - Math.exp(-seconds / LOST_S);
     const growing = 1 - Math.exp(-seconds / FOUND_S);
@@ -95,7 +95,7 @@ export class Cells {
     return this.size[unit] + away * (away < 0 ? fading : growing);
   }
 
-  /** A unit's strength: as asked for if that is not heard yet. @param {number} unit */
+  /** A unit's strength, or the one asked for if that is not heard yet. @param {number} unit */
   now(unit) {
     return this.due[unit] ? this.asked[unit] : this.heard[unit];
   }
@@ -105,7 +105,7 @@ export class Cells {
     return Math.max(0, (this.wanted[unit] - DIM) / (1 - DIM)) ** (1 / CONTRAST);
   }
 
-  /** How many units of a layer are heard, partly remembered ones in part. @param {Layer} layer */
+  /** The number of remembered units of a layer, as heard; partly remembered ones count in part. @param {Layer} layer */
   remembered({ start, units }) {
     let sum = 0;
     for (let u = start; u < start + units; u++) sum += this.heard[u];

@@ -1,6 +1,6 @@
 /**
- * The table of values: every button, fader and choice with a `data-path` shows its value and sets it. What is being
- * moved by hand is not moved from elsewhere.
+ * The table of values: every button, fader and menu with a `data-path` shows the value of that path and sets it. While
+ * a hand moves a control, others do not.
  */
 
 const HELD_MS = 400; // after the last movement of a hand
@@ -19,14 +19,14 @@ export class Controls extends EventTarget {
     /** @type {Map<string, any>} as the server says */ this.told = new Map();
     /** @type {Map<string, number>} */ this.held = new Map();
     this.view = false;
-    /** Whether something may be set now; if not, whoever says so does it later, or says why not. */
+    /** Whether a path may be set now. A function that returns false must set it later, or say why not. */
     this.allows = (_path, _args, _by) => true;
     document.addEventListener("input", ({ target }) => this.#moved(target));
     document.addEventListener("change", ({ target }) => {
       if (target.type === "number" || target.matches?.("select[data-path]")) this.#chosen(target);
     });
     document.addEventListener("click", ({ target }) => this.#pressed(target.closest("button[data-path]")));
-    // A button that a finger or mouse has pressed does not keep the keyboard: Space stays Play.
+    // A button pressed by finger or mouse does not take the focus, so Space still means Play.
     document.addEventListener("mousedown", (event) => {
       if (event.target.closest("button")) event.preventDefault();
     });
@@ -35,7 +35,7 @@ export class Controls extends EventTarget {
   /**
    * Set a path from this page; false if that is refused.
    * @param {string} path @param {unknown[]} [args] @param {string} [by]
-   * @param {boolean} [stands] where a fader or pedal stands now, whatever becomes of the connection
+   * @param {boolean} [stands] whether it is a position, to be sent also after a lost connection
    */
   set(path, args = [], by, stands) {
     if (this.view || !this.allows(path, args, by)) return false;
@@ -52,7 +52,7 @@ export class Controls extends EventTarget {
     this.#keep(path, value, "server");
   }
 
-  /** Go back to what the server says, for what was asked for is refused. @param {string} path */
+  /** Return to the server's value, after a change was refused. @param {string} path */
   refuse(path) {
     if (!this.told.has(path) || this.control.waits(path)) return;
     for (const element of document.querySelectorAll(`input[type=number][data-path="${path}"]`)) {
@@ -67,7 +67,7 @@ export class Controls extends EventTarget {
     this.dispatchEvent(new CustomEvent("value", { detail: { path, value, by } }));
   }
 
-  /** Turn a switch. @param {string} path */
+  /** Toggle a switch. @param {string} path */
   toggle(path, by) {
     this.set(path, [this.values.get(path) ? 0 : 1], by);
   }
@@ -95,7 +95,7 @@ export class Controls extends EventTarget {
     else this.toggle(path);
   }
 
-  /** Show the value of a path wherever it stands. @param {string} path */
+  /** Show the value of a path in all its elements. @param {string} path */
   show(path) {
     const value = this.values.get(path);
     if (value === undefined) return;
@@ -115,12 +115,12 @@ export class Controls extends EventTarget {
     }
   }
 
-  /** Show all values again, when elements have been made. */
+  /** Show all values again, after elements were added. */
   showAll() {
     for (const path of this.values.keys()) this.show(path);
   }
 
-  /** Whether this page may only watch. @param {boolean} view */
+  /** Set whether this page may only watch. @param {boolean} view */
   watchOnly(view) {
     this.view = view;
     for (const element of document.querySelectorAll("[data-path], #banks button, #record, #mark, #dice")) {
@@ -129,13 +129,13 @@ export class Controls extends EventTarget {
   }
 }
 
-/** Where a range's handle stands, for its colours. @param {HTMLInputElement} range */
+/** Tell the style sheet the position of a range's handle. @param {HTMLInputElement} range */
 export function fill(range) {
   const { min, max, value } = range;
   range.style.setProperty("--at", String((Number(value) - Number(min)) / (Number(max) - Number(min))));
 }
 
-/** Show a choice, though it may be none of those offered. */
+/** Show a value in a field or menu; one that the menu lacks is added. */
 function choose(element, value) {
   if (element.matches("select") && ![...element.options].some((option) => option.value === value)) {
     element.add(new Option(value || "order", value));
@@ -143,7 +143,7 @@ function choose(element, value) {
   element.value = value;
 }
 
-/** One tab stop for many elements; arrows move within. @param {HTMLElement} root @param {string} each a selector */
+/** Make many elements one tab stop; arrows move within. @param {HTMLElement} root @param {string} each a selector */
 export function rove(root, each) {
   const all = () => [...root.querySelectorAll(each)];
   const settle = (current) => {
@@ -154,7 +154,7 @@ export function rove(root, each) {
     const by = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
     const elements = all();
     const place = elements.indexOf(event.target);
-    // In a line of text they move the caret.
+    // In a text field, left and right move the caret.
     if (!by || place < 0 || (event.target.matches("input") && /Left|Right/.test(event.key))) return;
     elements[(place + by + elements.length) % elements.length].focus();
     event.preventDefault();

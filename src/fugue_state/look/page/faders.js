@@ -1,11 +1,11 @@
-/** The master fader and one for each layer, each with its count, its order and its switches. */
+/** The master fader and one for each layer, with count, order and switches. */
 
 import { PHONE } from "./drawer.js";
 import { layerColour } from "./theme.js";
 
 const ORDERS = ["saliency", "activation", "random", "cluster", "frequency"];
 
-/** Round so that 0 and all are only said when they are true. @param {number} value @param {number} all */
+/** Round to a whole number; 0 and `all` only if exact. @param {number} value @param {number} all */
 export function whole(value, all) {
   if (value <= 0) return 0;
   return value >= all ? all : Math.min(all - 1, Math.max(1, Math.round(value)));
@@ -34,13 +34,13 @@ export class Faders {
     this.#turn();
   }
 
-  /** Faders lie on a phone and stand elsewhere. */
+  /** Faders are horizontal on a phone, vertical elsewhere. */
   #turn() {
     const orientation = PHONE.matches ? "horizontal" : "vertical";
     for (const one of this.faders) one.querySelector("input").ariaOrientation = orientation;
   }
 
-  /** Say how much is remembered. @param {number[]} counts of each layer @param {import("./cells.js").Layer[]} layers */
+  /** Show what is remembered. @param {number[]} counts of each layer @param {import("./cells.js").Layer[]} layers */
   count(counts, layers) {
     const all = layers.reduce((sum, { units }) => sum + units, 0);
     const sum = counts.reduce((a, b) => a + b, 0);
@@ -75,6 +75,6 @@ function dress(one, layer, count, path) {
   order.dataset.path = `${path}/order`;
   order.ariaLabel = `Order in ${layer.name}`;
   const none = new Option("order", "", true, true);
-  none.disabled = true; // it only says what the choice is about
+  none.disabled = true; // a label, not a choice
   order.append(none, ...ORDERS.map((name) => new Option(name, name)));
 }

@@ -1,7 +1,7 @@
 /**
- * All units on one canvas, a band of cells for each layer. Shapes as in the film: a square as large as the unit's
- * strength and as bright as it fires, a rising stroke where it is forgotten; here also a ring where it is frozen and
- * a falling hatch where a change was asked for and is not heard yet.
+ * All units on one canvas, one band of cells per layer. Shapes as in films: a square as large as the unit's strength
+ * and as bright as it fires, and a rising stroke for a forgotten unit. The page adds a ring for a frozen unit and a
+ * falling hatch for a change that is not heard yet.
  */
 
 import { FILLED, MARK, ROUND, STEPS } from "./cell.js"; // from look/cell.py
@@ -9,13 +9,13 @@ import { colour, layerColour } from "./theme.js";
 
 const LARGEST_PITCH = 44;
 const CAPTION = 22;
-const GROWTH = 0.25; // how much larger the cells of smaller layers are: by the power of their share
+const GROWTH = 0.25; // cells of smaller layers are larger: by the ratio of units to this power
 
 /** @typedef {import("./cells.js").Layer} Layer */
 /** @typedef {{layer: Layer, rows: number, columns: number, pitch: number, x: number, y: number}} Band */
 
 /**
- * Place a memory's layers below each other, with cells as large as fit.
+ * Arrange a memory's layers below each other, with the largest cells that fit.
  * @param {Layer[]} layers @param {number} width @param {number} height @returns {Band[]}
  */
 export function layOut(layers, width, height) {
@@ -41,7 +41,7 @@ export function layOut(layers, width, height) {
   return bands;
 }
 
-/** A layer's cells in the fewest rows in which they are at least so large; from edge to edge if they can be. */
+/** Arrange a layer's cells in the fewest rows in which they have at least this size, across the full width. */
 function band(layer, least, width) {
   const wanted = Math.min(least, LARGEST_PITCH);
   const rows = Math.ceil(layer.units / Math.max(1, Math.floor(width / wanted)));
@@ -86,13 +86,13 @@ export class Grid {
     this.sprites = this.bands.map(({ layer, pitch }) =>
       drawSprites(Math.floor(pitch * this.scale), colour(layerColour(layer.number, this.bands.length))),
     );
-    /** What each cell looks like on the canvas, to draw only those that change. */
+    /** The look of each cell on the canvas, so that only changed cells are drawn. */
     this.drawn = new Int32Array(this.cells.size.length).fill(-1);
     for (const [i, one] of this.bands.entries()) this.names[i].style.top = `${one.y - CAPTION}px`;
     this.root.dispatchEvent(new Event("arranged"));
   }
 
-  /** Paint what has changed. */
+  /** Paint the cells that have changed. */
   paint() {
     for (const [i, one] of this.bands.entries()) this.#paintBand(one, this.sprites[i]);
   }
@@ -136,7 +136,7 @@ export class Grid {
     }
   }
 
-  /** Where a unit's cell is, in pixels of the page within the grid. @param {number} unit */
+  /** The position of a unit's cell within the grid, in CSS pixels. @param {number} unit */
   cell(unit) {
     const band = this.bands.find(({ layer }) => unit < layer.start + layer.units);
     const i = unit - band.layer.start;
@@ -145,7 +145,7 @@ export class Grid {
     return { band, row, column, x: column * band.pitch, y: band.y + row * band.pitch, pitch: band.pitch };
   }
 
-  /** The unit nearest to a place within its layer's band, or null. @param {number} x @param {number} y */
+  /** The unit at a position, or null. @param {number} x @param {number} y */
   unitAt(x, y) {
     for (const { layer, columns, rows, pitch, y: top } of this.bands) {
       const row = Math.floor((y - top) / pitch);
@@ -156,7 +156,7 @@ export class Grid {
     return null;
   }
 
-  /** The units whose cells' middles are within a radius of a place. @returns {number[]} */
+  /** The units whose cells have their centre within a radius of a position. @returns {number[]} */
   unitsNear(x, y, radius) {
     const found = [];
     for (const { layer, columns, rows, pitch, y: top } of this.bands) {
@@ -183,7 +183,7 @@ const HATCH = STEPS + 4;
 /** @typedef {{pitch: number, strip: HTMLCanvasElement}} Sprites */
 
 /**
- * Draw every form that a cell may take, side by side: squares from nothing to full, then the marks.
+ * Draw all shapes of a cell side by side: squares from empty to full, then the marks.
  * @param {number} pitch in pixels of the canvas @param {string} light @returns {Sprites}
  */
 function drawSprites(pitch, light) {

@@ -1,4 +1,4 @@
-/** The keys of the whole page; fields that are written into, and buttons reached by Tab, keep theirs. */
+/** The keys of the whole page. Text fields, and buttons reached by Tab, keep their own keys. */
 
 /** What each key does, as the help says it, and the action that it needs. */
 const KEYS = [

@@ -1,12 +1,12 @@
-/** What was heard, as a spectrogram that rolls under a playhead; what is on its way stands faintly behind it. */
+/** The spectrogram that rolls under a playhead; sound that is not heard yet is drawn faintly to its right. */
 
 import { colour, rgb, row } from "./theme.js";
 
 const SHOWN_S = 12;
-const HEAD = 0.94; // of the width
-const COLUMNS = 1024; // kept
+const HEAD = 0.94; // position of the playhead, as a share of the width
+const COLUMNS = 1024; // number of columns kept
 const TO_COME = 0.5;
-const WIDEST_S = 0.1; // that a column stands for
+const WIDEST_S = 0.1; // longest time that a column stands for
 
 export class Mel {
   /** @param {HTMLCanvasElement} canvas */
@@ -21,14 +21,14 @@ export class Mel {
     }).observe(canvas);
   }
 
-  /** Forget what was shown, when another stream begins. */
+  /** Clear it, when another stream begins. */
   clear() {
     this.strip = null;
     this.samples = new Float64Array(COLUMNS).fill(-Infinity);
     this.next = 0;
   }
 
-  /** Take a column, lowest band first. @param {Uint8Array} levels @param {number} sample */
+  /** Add a column, lowest band first. @param {Uint8Array} levels @param {number} sample */
   add(levels, sample) {
     if (!this.strip) {
       this.strip = new OffscreenCanvas(COLUMNS, levels.length);
@@ -50,7 +50,7 @@ export class Mel {
     context.fillStyle = colour("ground");
     context.fillRect(0, 0, width, height);
     const head = HEAD * width;
-    const each = width / (SHOWN_S * rate); // pixels a sample
+    const each = width / (SHOWN_S * rate); // pixels per sample
     let right = width;
     for (let i = 1; i <= COLUMNS && right > 0; i++) {
       const place = (this.next - i + COLUMNS) % COLUMNS;
@@ -68,7 +68,7 @@ export class Mel {
   }
 }
 
-/** The colours of levels 0..255 as pixels. */
+/** The colours of levels 0..255, as pixels. */
 function palette() {
   const stops = row("level").map(rgb);
   return Uint32Array.from({ length: 256 }, (_, level) => {

@@ -1,9 +1,9 @@
-/** What a performer has to be told at once: a line that is seen wherever they are, and spoken; and its words. */
+/** Notices: a line that is visible everywhere and spoken by screen readers, and the words for refusals. */
 
 const SHOWN_MS = 8000;
-const AGAIN_MS = 1000; // the same line is not said again sooner
+const AGAIN_MS = 1000; // least time before the same line is said again
 
-/** What is pressed, as the page calls it. */
+/** The names of paths, as on the page. */
 const NAMES = [
   [/^\/bank\/(\d+)\/(store|arm|fire)$/, (bank, did) => `${did[0].toUpperCase()}${did.slice(1)} bank ${bank}`],
   [/^\/layer\/(\d+)\/(lock|freeze|order|recall)$/, (layer, did) => `${did[0].toUpperCase()}${did.slice(1)} layer ${layer}`],
@@ -14,7 +14,7 @@ const NAMES = [
   [/^\/([a-z])([a-z]*)$/, (first, rest) => `${first.toUpperCase()}${rest}`],
 ];
 
-/** What a path is called. @param {string} path */
+/** The name of a path. @param {string} path */
 export function called(path) {
   for (const [form, name] of NAMES) {
     const found = form.exec(path);
@@ -23,7 +23,7 @@ export function called(path) {
   return path;
 }
 
-/** Why something that was pressed is not done. @param {import("./control.js").Why} why @param {string} path */
+/** The sentence for a refused press. @param {import("./control.js").Why} why @param {string} path */
 export function refusal(why, path) {
   const name = `“${called(path)}”`;
   if (why === "unknown") return `The connection broke before the answer came: ${name} may not have been done. Look, then press again.`;
@@ -48,12 +48,12 @@ export class Notices {
     this.said = now;
     if (again) return false;
     this.text = text;
-    // Beside an open dialog nothing is seen or spoken.
+    // Outside an open dialog nothing would be seen or spoken.
     const place = document.querySelector("dialog[open]") ?? document.body;
     if (this.line.parentElement !== place) place.append(this.line);
     this.line.textContent = "";
     clearTimeout(this.timer);
-    // A screen reader says what has changed since the line was there empty.
+    // Screen readers speak a change only if the line was empty before.
     this.timer = setTimeout(() => {
       this.line.textContent = text;
       this.timer = setTimeout(() => (this.line.textContent = ""), SHOWN_MS);

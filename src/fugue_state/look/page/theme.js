@@ -1,4 +1,4 @@
-/** The colours of the theme, as the style sheet has them. */
+/** The colours of the theme, from the style sheet. */
 
 const style = getComputedStyle(document.documentElement);
 
@@ -12,14 +12,14 @@ export function rgb(name) {
   return [1, 3, 5].map((i) => Number.parseInt(colour(name).slice(i, i + 2), 16));
 }
 
-/** All colours of a row, such as "level". @param {string} row @returns {string[]} their names */
+/** The names of all colours in a row, such as "level". @param {string} row @returns {string[]} their names */
 export function row(row) {
   const names = [];
   while (colour(`${row}-${names.length + 1}`)) names.push(`${row}-${names.length + 1}`);
   return names;
 }
 
-/** The name of a layer's colour by its number (from 0) among `count`. */
+/** The name of the colour of layer `number` (from 0) of `count`. */
 export function layerColour(number, count) {
   const names = row("layer");
   return names[Math.round((number * (names.length - 1)) / Math.max(count - 1, 1))];

@@ -1,26 +1,26 @@
 /**
- * Plays the stream at the device's own rate: a ring that the feed fills, a band-limited resampler that follows drift
- * slowly, short fades where sound is missing, and a loop of what was heard last when the server is gone.
+ * Plays the stream at the device's own rate: a ring that the feed fills, a band-limited resampler that slowly follows
+ * drift, short fades around missing sound, and a loop of the last sound while the server is gone.
  */
 
-const CAPACITY = 1 << 17; // frames of the ring; what was played stays in it until overwritten
-const LOOP = 1 << 16; // frames of the loop that is held while the server is gone
+const CAPACITY = 1 << 17; // frames of the ring; played sound stays in it until overwritten
+const LOOP = 1 << 16; // frames of the loop that plays while the server is gone
 const CROSS = 1 << 13; // frames over which the loop fades into itself, and sound into the loop and back
 const TAPS = 32;
 const PHASES = 128;
 const FADE_S = 0.001;
-const HUSH_S = 0.5; // in which a loop fades when it is hushed
-const CUSHION_S = 0.06; // waited for before sound begins
+const HUSH_S = 0.5; // length of the fade of a hushed loop
+const CUSHION_S = 0.06; // seconds of sound in the ring before playing starts
 const LONGEST_CUSHION_S = 0.4;
-const EXCESS_S = 0.12; // more than this above the cushion is skipped
-const DRIFT = 0.002; // the most that the pace may be off, for following the server's clock
-const CALM_S = 10; // without an underrun, after which the cushion shrinks a little
-const SILENCE = 1e-5; // an underrun below this level is not heard, so it is not counted
-const REPORT = 12; // quanta from report to report
+const EXCESS_S = 0.12; // what exceeds the cushion by more than this is skipped
+const DRIFT = 0.002; // most change of speed, to follow the server's clock
+const CALM_S = 10; // so long without an underrun, and the cushion shrinks a little
+const SILENCE = 1e-5; // an underrun in sound below this level is inaudible and not counted
+const REPORT = 12; // quanta between two reports
 
 /**
- * Windowed sincs, one row for each fraction of a frame, and one more to interpolate to.
- * @param {number} cutoff of the slower of both rates' half
+ * Windowed sincs, one row for each fraction of a frame, and one more for interpolation.
+ * @param {number} cutoff as a share of half the stream's rate
  */
 function kernels(cutoff) {
   const table = new Float32Array((PHASES + 1) * TAPS);
@@ -35,7 +35,7 @@ function kernels(cutoff) {
   return table;
 }
 
-/** Something that sounds: where it reads, how loud it is and is going to be. */
+/** A buffer that is played: its samples, reading position and gain. */
 class Voice {
   /** @param {number} frames a power of two */
   constructor(frames) {
@@ -56,7 +56,7 @@ class Voice {
   }
 
   /**
-   * Add to the output, going on by `step` for each sample.
+   * Add to the output, advancing by `step` per sample.
    * @param {Float32Array[]} out @param {number} step @param {Float32Array} table
    */
   play(out, step, table) {
@@ -93,7 +93,7 @@ class Player extends AudioWorkletProcessor {
     this.gone = false; // until the loop has been left again
     this.lost = false; // until the first block after that
     this.written = 0;
-    /** Where in the ring the stream's count was set anew: a gap, or another stream. */
+    /** The places in the ring at which the count of samples jumps: after a gap, or in another stream. */
     this.marks = [{ at: 0, first: 0 }];
     this.underruns = 0;
     this.cushion = CUSHION_S;
@@ -116,7 +116,7 @@ class Player extends AudioWorkletProcessor {
   setRate(rate) {
     this.rate = rate;
     this.smooth = this.cushion * rate;
-    // At the device's own rate nothing is filtered, and without drift nothing changed.
+    // At the device's own rate the kernel filters nothing.
     const cutoff = rate === sampleRate ? 1 : 0.93 * Math.min(1, sampleRate / rate);
     this.table = kernels(cutoff);
   }
@@ -131,7 +131,7 @@ class Player extends AudioWorkletProcessor {
     else this.write(message);
   }
 
-  /** Take a block into the ring. */
+  /** Put a block into the ring. */
   write({ first, rate, samples }) {
     if (rate !== this.rate) this.setRate(rate);
     const [left, right] = this.live.sides;
@@ -139,7 +139,7 @@ class Player extends AudioWorkletProcessor {
     if (this.lost) this.live.at = this.written;
     this.lost = false;
     const frames = samples.length / 2;
-    // A device that sleeps plays nothing: the oldest goes.
+    // A sleeping device plays nothing, so drop the oldest sound.
     if (this.fill + frames > CAPACITY - LOOP - CROSS) this.live.at += frames;
     const last = this.marks[this.marks.length - 1];
     if (first !== last.first + this.written - last.at) {
@@ -154,7 +154,7 @@ class Player extends AudioWorkletProcessor {
     this.written += frames;
   }
 
-  /** Fade out what is still to come and fade in what follows it elsewhere in the stream. */
+  /** Fade between the end of the ring and a block that does not follow it in the stream. */
   splice(samples) {
     const frames = Math.ceil(FADE_S * this.rate);
     for (let i = 0; i < frames; i++) {
@@ -166,7 +166,7 @@ class Player extends AudioWorkletProcessor {
     }
   }
 
-  /** The server is gone: go on with a loop of what was heard last, which fades into itself. */
+  /** The server is gone: play a loop of the last sound, which fades into itself. */
   hold() {
     if (this.gone) return;
     this.gone = true;
@@ -189,7 +189,7 @@ class Player extends AudioWorkletProcessor {
     this.playing = false;
   }
 
-  /** Begin, stop or go on, by what the ring holds. */
+  /** Start, stop or continue, depending on how much the ring holds. */
   decide(need) {
     const short = FADE_S * sampleRate;
     if (this.playing && this.fill < need) {
@@ -209,7 +209,7 @@ class Player extends AudioWorkletProcessor {
     }
   }
 
-  /** Return the level of what was played last. */
+  /** Return the peak of the last samples played. */
   loudness() {
     let peak = 0;
     for (let i = 0; i < 256; i++) {
@@ -218,7 +218,7 @@ class Player extends AudioWorkletProcessor {
     return peak;
   }
 
-  /** Return how far to go for each sample played, so that the cushion stays as it is. */
+  /** Return the step per output sample that keeps the cushion at its size. */
   pace(frames) {
     this.smooth += (this.fill - this.smooth) * (frames / (2 * sampleRate));
     const wanted = this.cushion * this.rate;
@@ -226,7 +226,7 @@ class Player extends AudioWorkletProcessor {
     return (this.rate / sampleRate) * (1 + Math.max(-DRIFT, Math.min(DRIFT, DRIFT * error)));
   }
 
-  /** Skip what is too much, within one quantum. */
+  /** Skip the excess with a cross-fade of one quantum. */
   skip(out, step) {
     const extra = Math.floor(this.fill - this.cushion * this.rate);
     const old = Object.assign(new Voice(1), this.live);

@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 OUT ?= out
 BESIDE ?= -n 3 --dist worksteal # how tests run that disturb nobody: some wait while others compute
 
+# Python modules are compiled once, whatever the surroundings say about __pycache__.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo docs docs-serve notebook test quick lint types imports tests fuzz clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory

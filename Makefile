@@ -24,7 +24,7 @@ notebook: $(VENV)/.dev ## Run the notebook again, from top to bottom
 
 test: lint types imports tests ## Everything that must pass
 
-quick: lint types imports ## What is soon done: no training, no browser, no other process
+quick: lint types imports ## What is soon done: no PyTorch, no browser, no other process
 	$(BIN)/pytest $(BESIDE) -m "not realtime and not heavy"
 
 lint: $(VENV)/.dev
@@ -39,7 +39,8 @@ imports: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest $(BESIDE) -m "not realtime"
-	$(BIN)/pytest -m realtime
+	$(BIN)/pytest $(BESIDE) -m "realtime and not alone"
+	$(BIN)/pytest -m "realtime and alone"
 
 fuzz: $(VENV)/.dev ## Malformed inputs by the thousand: some minutes
 	$(BIN)/python -m fuzz

@@ -25,7 +25,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import MagnitudeNet
 
 RATE = 22_050
-# Files whose tests play in real time or in a browser: they run by themselves, so that nothing makes them late.
+# Files whose tests play in real time or in a browser: they run beside each other, but not beside what computes.
 REALTIME = {
     "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_osc",
     "test_live_sockets", "test_live_takes", "test_page", "test_performance_benchmark", "test_undo",
@@ -40,16 +40,16 @@ HEAVY = {
 }  # fmt: skip
 # What an expression of markers leaves out need not be imported: PyTorch alone takes seconds in every process.
 LEFT_OUT: dict[str, Callable[[str], bool]] = {
-    "realtime": lambda name: name not in REALTIME,
     "not realtime": lambda name: name in REALTIME,
     "not realtime and not heavy": lambda name: name in REALTIME | HEAVY,
+    "realtime and not alone": lambda name: name not in REALTIME,
+    "realtime and alone": lambda name: name not in REALTIME,
 }
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out the files none of whose tests will run."""
-    name = collection_path.stem
-    left_out = LEFT_OUT.get(config.getoption("markexpr"))
+    name, left_out = collection_path.stem, LEFT_OUT.get(config.getoption("markexpr"))
     return True if left_out is not None and name.startswith("test_") and left_out(name) else None
 
 

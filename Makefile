@@ -4,6 +4,9 @@ BIN := $(VENV)/bin
 OUT ?= out
 BESIDE ?= -n 3 --dist worksteal # how tests run that disturb nobody: some wait while others compute
 
+# Python modules are compiled once, whatever the surroundings say about __pycache__.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo docs docs-serve notebook test quick lint types imports tests fuzz clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
@@ -21,7 +24,7 @@ notebook: $(VENV)/.dev ## Run the notebook again, from top to bottom
 
 test: lint types imports tests ## Everything that must pass
 
-quick: lint types imports ## What is soon done: no training, no browser, no other process
+quick: lint types imports ## What is soon done: no PyTorch, no browser, no other process
 	$(BIN)/pytest $(BESIDE) -m "not realtime and not heavy"
 
 lint: $(VENV)/.dev
@@ -36,7 +39,8 @@ imports: $(VENV)/.dev
 
 tests: $(VENV)/.dev
 	$(BIN)/pytest $(BESIDE) -m "not realtime"
-	$(BIN)/pytest -m realtime
+	$(BIN)/pytest $(BESIDE) -m "realtime and not alone"
+	$(BIN)/pytest -m "realtime and alone"
 
 fuzz: $(VENV)/.dev ## Malformed inputs by the thousand: some minutes
 	$(BIN)/python -m fuzz

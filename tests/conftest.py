@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import math
 import sys
@@ -12,6 +13,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 import pytest
+from filelock import FileLock
 
 from fugue_state.arrays import Array
 from fugue_state.audio import io
@@ -23,19 +25,33 @@ from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import MagnitudeNet
 
 RATE = 22_050
-# Files whose tests play in real time or in a browser: they run by themselves, so that nothing makes them late.
+# Files whose tests play in real time or in a browser: they run beside each other, but not beside what computes.
 REALTIME = {
     "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_osc",
     "test_live_sockets", "test_live_takes", "test_page", "test_performance_benchmark", "test_share_page", "test_undo",
 }  # fmt: skip
-# Files whose tests train, start processes, follow documents or use the memories that ship.
+# Files whose tests train, use PyTorch, start processes, follow documents or use the memories that ship.
 HEAVY = {
-    "test_benchmark", "test_cli", "test_clusters", "test_compiled", "test_composing", "test_composition_benchmark",
-    "test_curve", "test_documents", "test_film", "test_fuzz", "test_hearing", "test_lesson", "test_light",
-    "test_neural_benchmark", "test_notebook", "test_pace", "test_pictures", "test_pictures_of_takes",
-    "test_render", "test_run", "test_share_conductor", "test_share_memory", "test_shipped", "test_shipped_scores",
-    "test_site", "test_threads", "test_training",
+    "test_augment", "test_benchmark", "test_card", "test_cli", "test_clusters", "test_compiled", "test_composing",
+    "test_composition_benchmark", "test_curve", "test_documents", "test_examine", "test_film", "test_fuzz",
+    "test_hearing", "test_lesson", "test_light", "test_losses", "test_networks", "test_neural_benchmark",
+    "test_notebook", "test_pace", "test_pictures", "test_pictures_of_takes", "test_render", "test_run", "test_share_command",
+    "test_share_conductor", "test_share_memory", "test_share_performance", "test_shipped",
+    "test_shipped_scores", "test_site", "test_threads", "test_training",
 }  # fmt: skip
+# What an expression of markers leaves out need not be imported: PyTorch alone takes seconds in every process.
+LEFT_OUT: dict[str, Callable[[str], bool]] = {
+    "not realtime": lambda name: name in REALTIME,
+    "not realtime and not heavy": lambda name: name in REALTIME | HEAVY,
+    "realtime and not alone": lambda name: name not in REALTIME,
+    "realtime and alone": lambda name: name not in REALTIME,
+}
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave out the files none of whose tests will run."""
+    name, left_out = collection_path.stem, LEFT_OUT.get(config.getoption("markexpr"))
+    return True if left_out is not None and name.startswith("test_") and left_out(name) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,6 +85,15 @@ def load_benchmark(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 @pytest.fixture(autouse=True)
 def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FUGUE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture(scope="session")
+def librosa(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+    """Librosa. It compiles as it is imported, and two processes that do so at once leave a cache that crashes both."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "librosa.lock"):
+        for name in ("core.pitch", "core.constantq", "core.spectrum", "feature"):
+            importlib.import_module(f"librosa.{name}")
+    return importlib.import_module("librosa")
 
 
 def pluck(midi: float, duration_s: float = 1.5, rate: int = RATE, seed: int = 0) -> Sound:

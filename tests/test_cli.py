@@ -319,6 +319,7 @@ def test_training_refuses_what_cannot_be_learned(tmp_path: Path, make_corpus: Ca
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.usefixtures("librosa")
 def test_sounds_without_labels_are_clustered(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
     root = make_corpus({"Am": 6, "C": 6})
     flat = tmp_path / "flat"
@@ -355,6 +356,7 @@ def test_sounds_without_labels_are_clustered(tmp_path: Path, make_corpus: Callab
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.usefixtures("librosa")
 def test_clusters_take_the_place_of_class_folders_when_asked_for(
     tmp_path: Path, make_corpus: Callable[..., Path]
 ) -> None:

@@ -17,6 +17,8 @@ from fugue_state.learning.clusters import cluster_mels, features
 
 from .conftest import RATE, Sound
 
+pytestmark = pytest.mark.usefixtures("librosa")
+
 SPEC = MelSpec()
 CHORDS = {"Am": (57, 60, 64), "F": (53, 57, 60), "G": (55, 59, 62)}
 EACH = 6

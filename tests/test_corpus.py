@@ -4,11 +4,11 @@ import json
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import soundfile
-from librosa import yin
 
 from fugue_state.audio import io
 from fugue_state.config import ClipConfig, MelSpec, StrumConfig
@@ -201,12 +201,12 @@ def test_a_pitch_is_measured_within_two_cents(midi: float, rate: int) -> None:
 
 
 @pytest.mark.parametrize("midi", PITCHES)
-def test_a_pitch_is_that_of_librosa_s_yin_also_in_noise(midi: float) -> None:
+def test_a_pitch_is_that_of_librosa_s_yin_also_in_noise(midi: float, librosa: ModuleType) -> None:
     noise = np.random.default_rng(0).standard_normal(len(pluck(midi)), dtype=np.float32)
     for level in (0.0, 0.003, 0.01):
         sound = pluck(midi) + level * noise
         part = sound[int(0.1 * RATE) : int(0.9 * RATE)]
-        hz = np.median(yin(part, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=RATE, frame_length=YIN_WINDOW))
+        hz = np.median(librosa.yin(part, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=RATE, frame_length=YIN_WINDOW))
         # Librosa rounds to less: alone it is off by up to 5 cents.
         assert measure_pitch(sound, RATE) == pytest.approx(69.0 + 12.0 * np.log2(hz / 440.0), abs=0.06)
 

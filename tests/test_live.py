@@ -347,6 +347,7 @@ def test_before_hello_nothing_can_be_set(stage: Stage) -> None:
     assert stage.performance.values["/forget"] == 0.0
 
 
+@pytest.mark.alone  # it counts what comes in a second
 def test_meters_frames_and_statistics_come_by_themselves(stage: Stage) -> None:
     with stage.hand() as hand:
         hand.done("/play", 1)

@@ -49,7 +49,8 @@ def raw(stage: Stage, *parts: bytes) -> bytes:
         with contextlib.suppress(ConnectionError):
             for part in parts:
                 line.sendall(part)
-            line.shutdown(socket.SHUT_WR)
+            with contextlib.suppress(OSError):  # the server may have hung up
+                line.shutdown(socket.SHUT_WR)
             while more := line.recv(65_536):
                 heard += more
         return heard

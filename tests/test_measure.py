@@ -2,11 +2,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
-from librosa import note_to_hz
-from librosa.feature import chroma_cqt
 from scipy import stats
 
 from fugue_state.corpus.folder import read_corpus
@@ -50,11 +49,11 @@ def test_every_voicing_is_named_in_any_tuning_at_any_rate_and_level(name: str) -
 
 
 @pytest.mark.parametrize("name", sorted(VOICINGS))
-def test_chroma_is_that_of_librosa(name: str) -> None:
+def test_chroma_is_that_of_librosa(name: str, librosa: ModuleType) -> None:
     sounds = [chord(tuple(strings_of(voicing))) for voicing in VOICINGS[name]] + [pluck(36 + len(name) * 7)]
     for sound in sounds:
-        frames = chroma_cqt(
-            y=sound, sr=RATE, norm=None, fmin=float(note_to_hz("C2")), n_octaves=5, bins_per_octave=36
+        frames = librosa.feature.chroma_cqt(
+            y=sound, sr=RATE, norm=None, fmin=float(librosa.note_to_hz("C2")), n_octaves=5, bins_per_octave=36
         ).sum(axis=1)
         assert chroma(sound, RATE) @ frames / np.linalg.norm(frames) > 0.985
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-import librosa
+from types import ModuleType
+
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from fugue_state.errors import AudioError
 
 
 @pytest.mark.parametrize("name", ["default", "original"])
-def test_filterbank_is_the_common_one(name: str) -> None:
+def test_filterbank_is_the_common_one(name: str, librosa: ModuleType) -> None:
     spec = MelSpec.preset(name)
     theirs = librosa.filters.mel(
         sr=spec.sample_rate_hz,

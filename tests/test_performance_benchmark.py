@@ -11,6 +11,7 @@ import pytest
 from .conftest import load_benchmark
 
 
+@pytest.mark.alone  # it compares loads
 def test_everything_is_measured(
     tiny_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,7 @@ def test_a_stretched_chord_is_the_same_chord(seconds: float) -> None:
     assert np.mean([h == c for h, c in zip(heard, chords, strict=True)]) >= 0.9
 
 
+@pytest.mark.usefixtures("librosa")
 def test_guitar_hears_with_its_own_vocoder() -> None:
     memory = Memory.load("guitar")
     assert memory.own_inverter == "vocoder"

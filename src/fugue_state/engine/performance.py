@@ -42,8 +42,9 @@ class Performance:
         self._score = score.model_copy(update={"resolution": "block", "master": master, "quality": quality})
         with one_thread():
             self._player = Player(Piece(self._score, memory), finer=finer, cores=cores)
+            self._chain = Chain(self._score)
         self.block, self.rate = self._player.conductor.block, self._player.conductor.rate
-        self._chain, self._monitor = Chain(self._score), Monitor(score.master.ceiling_dbtp, self.rate, self.block)
+        self._monitor = Monitor(score.master.ceiling_dbtp, self.rate, self.block)
         self.latency = self._monitor.latency
         self._ringing = self._chain.silence()
         self._begun = 0  # the position at which the current memory took over

@@ -35,5 +35,5 @@ def png(figure: Figure) -> bytes:
     figure.savefig(drawn, dpi=DOTS_PER_INCH, format="rgba")
     width, height = (int(side * DOTS_PER_INCH) for side in figure.get_size_inches())
     image = Image.frombytes("RGBA", (width, height), drawn.getvalue()).convert("RGB")
-    image.quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE).save(written, "PNG")
+    image.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(written, "PNG")
     return written.getvalue()

@@ -14,7 +14,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from fugue_state.audio import io
-from fugue_state.cli import COMMANDS, composing, main
+from fugue_state.cli import ALLOCATED, COMMANDS, composing, main
 from fugue_state.config import MelSpec, VocoderConfig
 from fugue_state.errors import OutputError
 from fugue_state.memory.catalogue import VocoderHeader
@@ -451,3 +451,12 @@ def test_a_folder_without_a_memory_says_what_it_holds(tmp_path: Path, tiny_path:
         (tmp_path / name).mkdir()
         shutil.copy(tiny_path, tmp_path / name / "memory.safetensors")
     assert f"name one that it holds: {tmp_path / 'mine'}, {tmp_path / 'runs'}, {tiny_path}\n" in said(tmp_path)
+
+
+def test_garbage_is_looked_for_rarely_and_not_at_the_end() -> None:
+    code = "import atexit, gc; atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 0))"
+    done = subprocess.run(
+        [sys.executable, "-c", f"{code}; from fugue_state.cli import main; main()", "--version"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == f"{ALLOCATED} True"

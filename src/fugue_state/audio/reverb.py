@@ -9,7 +9,7 @@ import numpy as np
 from scipy import fft, ndimage
 
 from fugue_state.arrays import Array, Spectrum, Wide
-from fugue_state.audio.compiled import compiled, in_threads
+from fugue_state.audio.compiled import compiled, cores, in_threads
 from fugue_state.audio.reading import read_impulse
 from fugue_state.config import ReverbConfig
 from fugue_state.score.places import at_home
@@ -67,7 +67,10 @@ def _synthetic_room(config: ReverbConfig, sample_rate_hz: int, seed: int) -> Arr
         decay = np.exp(sample * (-3.0 * math.log(10.0) / (time_s * sample_rate_hz)))
         return np.asarray(band[:, :length] * decay)
 
-    tail = np.sum(in_threads(ringing, list(times.items())), axis=0)
+    octaves, tail = list(times.items()), np.zeros((2, length))
+    for start in range(0, len(octaves), cores()):  # no more at once than are made at once
+        for band in in_threads(ringing, octaves[start : start + cores()]):
+            tail += band
     silence = np.zeros((round(config.pre_delay_s * sample_rate_hz), 2))
     return np.concatenate([silence, tail.T]).astype(np.float32)
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import errno
+import gc
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any
@@ -38,6 +40,9 @@ COMMANDS = {
 }
 
 
+ALLOCATED = 20_000  # objects, in place of 700: few enough to be looked through while a block plays
+
+
 class Refusal(click.ClickException):
     """What click refuses, in a line like all others."""
 
@@ -63,6 +68,13 @@ def _in_one_line() -> Iterator[None]:
         raise Refusal(f"{said.rstrip('.')} (see {path} --help)") from None
 
 
+def _collect_rarely() -> None:
+    """Look for garbage rarely, and not once more at the end: loading makes none, and to look takes long."""
+    gc.set_threshold(ALLOCATED, 10, 10)
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
+
+
 class Commands(click.Group):
     """A group whose commands are imported when they run, and end in one clear line, whatever was wrong."""
 
@@ -85,6 +97,7 @@ class Commands(click.Group):
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run the program."""
+        _collect_rarely()
         plain_streams()
         hear_the_library()
         return super().main(*args, **extra)

@@ -67,4 +67,4 @@ def _drawn(figure: Figure) -> Image:
     figure.savefig(drawn, dpi=DOTS_PER_INCH, format="rgba")
     width, height = (int(side * DOTS_PER_INCH) for side in figure.get_size_inches())
     image = Image.frombytes("RGBA", (width, height), drawn.getvalue()).convert("RGB")
-    return image.quantize(method=Image.Quantize.MAXCOVERAGE, kmeans=1, dither=Image.Dither.NONE)
+    return image.quantize(method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)

@@ -11,10 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 
+from fugue_state.cli import main
 from fugue_state.config import PageConfig
+from fugue_state.memory.memory import Memory
+from fugue_state.piece.piece import Piece
+from fugue_state.score.model import Score
+from fugue_state.score.text import load_score
+from fugue_state.settings import checked
+from fugue_state.share.page import page as page_of
 
 from .browsing import FAINT, LISTEN
 from .share_stage import fake_page
@@ -157,6 +165,37 @@ def test_a_page_from_a_disk_shows_the_piece_and_plays_at_a_press(page: Shared) -
         page.run("return performance.getEntriesByType('resource').filter((one) => !/^(data|blob):/.test(one.name))")
         == []
     )
+    assert page.log() == []
+
+
+def test_a_piece_plays_in_its_own_engine_and_what_was_done_is_a_take(
+    page: Shared, tmp_path: Path, tiny_path: Path
+) -> None:
+    score = checked(Score, {"title": "Tiny", "quality": "draft", "reverb": {"rt60_s": 0.5}, "forgetting": {"to": 0.0}})
+    path = tmp_path / "tiny.html"
+    path.write_text(page_of(Piece(score, Memory.load(tiny_path))).text, "utf-8")
+    page.browser.get(path.as_uri())
+    page.state("armed")
+    page.click("#start")
+    page.sounds()
+    page.until(lambda: page.run(LISTEN) > 1e-3)
+    page.until(lambda: page.text("#chord"))
+    page.click("#take")
+    page.set_range("/layer/1/forget", 1)
+    page.run("fugue.brush.apply([fugue.scene.cells.layers[1].start], 'forget', 1, false)")
+    page.click("#moment [data-path='/freeze']")
+    page.until(lambda: page.values().get("/freeze") == 1)
+    page.state("frozen")
+    page.click("#keep")
+    kept = page.browser.downloads / "tiny-take.toml"  # type: ignore[attr-defined]
+    page.until(kept.exists)
+    assert {change.path for change in load_score(kept).changes} >= {"/layer/1/forget", "/unit/2/1/strength", "/freeze"}
+    out = tmp_path / "take.wav"
+    done = CliRunner().invoke(main, ["render", str(kept), "-m", str(tiny_path), "-o", str(out)])
+    assert done.exit_code == 0, done.output
+    page.click("#take")
+    page.until(lambda: page.text("#remembered b") == "100")
+    page.state("playing")
     assert page.log() == []
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import math
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.layers import BANDS, EPSILON, Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import MagnitudeNet
+
+# PyTorch's threads wait by spinning: where several processes share few cores they take five times as long.
+os.environ.setdefault("MKL_NUM_THREADS", "1")
 
 RATE = 22_050
 # Files whose tests play in real time or in a browser: they run beside each other, but not beside what computes.

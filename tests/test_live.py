@@ -366,6 +366,7 @@ def test_meters_frames_and_statistics_come_by_themselves(stage: Stage) -> None:
         assert 25 <= sum(m["type"] == "frame" for m in hand.heard) - count <= 31
 
 
+@pytest.mark.alone  # it must hear every block from the first
 def test_another_memory_plays_on_and_a_bad_one_does_not(stage: Stage) -> None:
     with stage.hand() as hand, Ear(stage) as ear:
         hand.done("/play", 1)

@@ -562,15 +562,12 @@ EXPORT(lobes)(
         int k = 0;
         for (; k + 4 <= atoms; k += 4) {
             Four by = largest(at(turn + k), four(1e-2f));
-            if (number < 64) {
-                Four half = __builtin_elementwise_sqrt(by);
-                by = by * half * __builtin_elementwise_sqrt(half);
-            }
+            if (number < 64) by = by * (7.0f * by + 1.0f) / (by + 7.0f);
             put(weight + k, at(weight + k) * by);
         }
         for (; k < atoms; k++) {
             float by = larger(turn[k], 1e-2f);
-            if (number < 64) by *= __builtin_sqrtf(by) * __builtin_sqrtf(__builtin_sqrtf(by));
+            if (number < 64) by *= (7.0f * by + 1.0f) / (by + 7.0f);
             weight[k] *= by;
         }
     }

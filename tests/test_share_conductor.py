@@ -110,7 +110,7 @@ def forgetting(**changes: Any) -> dict[str, Any]:
 def play(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Play a parcel's bars in JavaScript."""
 
-    def played(packed: Parcel, memory: Memory, blocks: int, hands: Hands, block: int) -> dict[str, Any]:
+    def played(packed: Parcel, memory: Memory, blocks: int, hands: Hands, block: int | None) -> dict[str, Any]:
         (tmp_path / "piece.json").write_text(packed.text, encoding="utf-8")
         save_tensors(tmp_path / "arrays.safetensors", packed.arrays, {})
         job = {
@@ -162,7 +162,11 @@ def _compare_bend(packed: Parcel, piece: Piece) -> None:
 
 
 def compare(
-    piece: Piece, play: Callable[..., dict[str, Any]], blocks: int = 200, hands: Hands | None = None, block: int = 4096
+    piece: Piece,
+    play: Callable[..., dict[str, Any]],
+    blocks: int = 200,
+    hands: Hands | None = None,
+    block: int | None = 4096,
 ) -> tuple[Parcel, dict[str, Any], Conductor]:
     """Play a piece on both sides and compare every bar."""
     memory, hands = piece.memory, hands or {}
@@ -344,12 +348,12 @@ def test_the_take_that_a_page_writes_is_read_and_rendered(
         3: [("/forget", 0.25), ("/grid/5", b"\x00\xff"), ("/chord", '"F*2"')],
         9: [("/recall",), ("/seed", 7), ("/volume", 1), ("/layer/1/order", "cluster")],
     }
-    packed, found, conductor = compare(Piece(asked, memory), play, blocks=20, hands=hands)
+    packed, found, conductor = compare(Piece(asked, memory), play, blocks=20, hands=hands, block=None)
     path = tmp_path / "take.toml"
     path.write_text(found["take"], encoding="utf-8")
     take = load_score(path)
     assert take.title == title
-    assert take.played_s == pytest.approx(20 * 4096 / 44_100)
+    assert take.played_s == pytest.approx(20 * 1024 / 44_100)
     rate = take.file.sample_rate_hz
     log = [
         {"at": round(take.clock.seconds(one.at) * rate), "path": one.path, "value": one.value} for one in take.changes
@@ -360,7 +364,7 @@ def test_the_take_that_a_page_writes_is_read_and_rendered(
     ]  # fmt: skip
     assert take.model_copy(update={"changes": (), "played_s": None}) == packed.score.model_copy(update={"changes": ()})
     heard = samples(Piece(take, memory))
-    assert heard.shape == (20 * 4096, 2)
+    assert heard.shape == (20 * 1024, 2)
     assert np.abs(heard).max() > 1e-4
 
 

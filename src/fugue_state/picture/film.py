@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -130,7 +130,7 @@ def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
     """Open the sound of a piece; InputError if its length or rate differs."""
     score = piece.score
     with Heard(sound) as heard:
-        if heard.samples < score.samples and START in read_provenance(sound):
+        if heard.samples < score.samples and _starts_late(sound):
             raise InputError(
                 f"{sound}: starts where its recording began, and a film shows a take as a whole; "
                 "render the take without --from-record"
@@ -141,6 +141,13 @@ def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
                 f"{score.samples} at {score.file.sample_rate_hz} Hz; it was changed since, render it again"
             )
         yield heard
+
+
+def _starts_late(sound: str | Path) -> bool:
+    """Return whether a file says that it starts where the recording of its take began."""
+    with suppress(InputError):  # it does not say how it was made
+        return START in read_provenance(sound)
+    return False
 
 
 def _check_encoders() -> None:

@@ -7,7 +7,7 @@ BESIDE ?= -n 3 --dist worksteal # how tests run that disturb nobody: some wait w
 # Python modules are compiled once, whatever the surroundings say about __pycache__.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo docs docs-serve notebook test quick lint types imports tests fuzz clean
+.PHONY: demo docs site docs-serve notebook test quick lint types imports tests fuzz clean
 
 demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 	mkdir -p $(OUT)/demo
@@ -15,6 +15,11 @@ demo: $(VENV)/.app ## Render the demo piece from the shipped memory
 
 docs: $(VENV)/.docs ## Build the documentation as a site in out/site
 	$(BIN)/mkdocs build --strict --site-dir $(OUT)/site
+
+site: $(VENV)/.docs ## ... with a page that plays the demo piece in the browser, as "Try it"
+	mkdir -p $(OUT)
+	$(BIN)/fugue share guitar -o $(OUT)/forgetting.html --title Forgetting --force
+	TRY_IT=$(OUT)/forgetting.html $(BIN)/mkdocs build --strict --site-dir $(OUT)/site
 
 docs-serve: $(VENV)/.docs ## ... and show it while it is written
 	$(BIN)/mkdocs serve

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -21,6 +22,14 @@ DRAWING = re.compile(r"!\[[^\]]*\]\(images/(pipeline|network|house)\.svg\)")
 ON_SITE = re.compile(r"<!-- site: (.*?) -->", re.DOTALL)
 OFF_SITE = re.compile(r"<!-- off site -->.*?<!-- on -->\n?", re.DOTALL)
 INSTALL = "../README.md#install"
+TRY_IT = "TRY_IT"  # names a shared page, in the environment; the site has it then
+SHARED = "try-it.html"
+
+
+def on_config(config: MkDocsConfig) -> None:
+    """Let the navigation lead to a shared page, if there is one."""
+    if os.environ.get(TRY_IT) and config.nav is not None:
+        config.nav.insert(1, {"Try it": SHARED})
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -37,6 +46,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     }
     for name, text in made.items():
         files.append(File.generated(config, name, content=text.replace("](docs/", "](")))
+    if shared := os.environ.get(TRY_IT):
+        files.append(File.generated(config, SHARED, abs_src_path=str(Path(shared).resolve())))
     for weight in style.WEIGHTS:
         font = font_file(weight)
         files.append(File.generated(config, f"fonts/{font.name}", abs_src_path=str(font)))

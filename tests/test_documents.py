@@ -24,7 +24,7 @@ from .test_corpus import write_notes
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-TUTORIALS = ("first-piece.md", "film.md", "your-own-sounds.md", "composing.md", "performing.md")
+TUTORIALS = ("first-piece.md", "film.md", "your-own-sounds.md", "composing.md", "performing.md", "sharing.md")
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 RUN = ("bash", "console", "python", "toml")
 BLOCK = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.MULTILINE | re.DOTALL)

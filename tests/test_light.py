@@ -32,6 +32,7 @@ COMMANDS = [
     "forget -m {memory} -o piece.wav --duration 2 --film piece.mp4 --size 480x360 --fps 24",
     "score show forget-and-recall -o plan.png",
     "render short.toml -o piece.wav",
+    "share short.toml -o page.html",
     "resynth sound.wav -o again.wav -m {memory}",
     "profile {memory} --latents 2 --observed 4 --plot profile.svg",
     "atlas {memory} --latents 16",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import re
 import subprocess
 import sys
@@ -70,7 +71,10 @@ def parsed(path: Path) -> Html:
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("site")
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
-    built = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    shared = tmp_path_factory.mktemp("shared") / "any.html"
+    shared.write_text('<title>It plays</title><link rel="icon" href="data:,">', encoding="utf-8")
+    environment = os.environ | {hooks.TRY_IT: str(shared)}
+    built = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert built.returncode == 0, built.stderr
     return out
 
@@ -115,6 +119,11 @@ def test_pages_are_found_and_typeface_and_drawings_are_there(site: Path, pages: 
     assert (site / "how-it-works.html").read_text(encoding="utf-8").count('<div class="drawing"><svg') == 2
     for name in fugue_state._HOMES:
         assert f"{fugue_state._HOMES[name]}.{name}" in pages[site / "api" / "index.html"].anchors
+
+
+def test_a_shared_page_is_in_the_navigation_as_it_is(site: Path, pages: dict[Path, Html]) -> None:
+    assert (site / hooks.SHARED).read_text(encoding="utf-8").startswith("<title>It plays")
+    assert any(link.endswith(hooks.SHARED) for link in pages[site / "index.html"].leads)
 
 
 def host_text(path: Path) -> str:

@@ -33,8 +33,8 @@ HEAVY = {
     "test_benchmark", "test_cli", "test_clusters", "test_compiled", "test_composing", "test_composition_benchmark",
     "test_curve", "test_documents", "test_film", "test_fuzz", "test_hearing", "test_lesson", "test_light",
     "test_neural_benchmark", "test_notebook", "test_pace", "test_pictures", "test_pictures_of_takes",
-    "test_render", "test_run", "test_share_memory", "test_shipped", "test_shipped_scores", "test_site", "test_threads",
-    "test_training",
+    "test_render", "test_run", "test_share_conductor", "test_share_memory", "test_shipped", "test_shipped_scores",
+    "test_site", "test_threads", "test_training",
 }  # fmt: skip
 
 

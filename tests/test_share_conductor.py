@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -15,6 +13,8 @@ import numpy as np
 import pytest
 
 from fugue_state.audio.loudness import LoudnessMeter
+from fugue_state.audio.reverb import room
+from fugue_state.audio.tone import Tilt
 from fugue_state.config import SEED_MAX, AtlasConfig, MelSpec, ModelConfig
 from fugue_state.engine.performance import Performance
 from fugue_state.engine.whole import Instrument, WholeVoice
@@ -35,15 +35,15 @@ from fugue_state.score.text import load_score
 from fugue_state.settings import checked
 from fugue_state.share import loudness, plan
 from fugue_state.share import parcel as parcels
+from fugue_state.share.bends import described
 from fugue_state.share.parcel import Parcel, parcel
 from fugue_state.tensors import save_tensors
 
 from .conftest import untrained
+from .node import needs_node, run_node
+from .test_vocoder import tiny_net
 
-NODE = shutil.which("node")
-pytestmark = pytest.mark.skipif(NODE is None, reason="no Node")
-SCRIPT = Path(__file__).parent / "share" / "conductor.mjs"
-ENGINE = Path(parcels.__file__).parent / "engine"
+pytestmark = needs_node
 CLOSE = 1e-6
 LABELS = ("Am", "Bb", "C", "Dm", "Em", "F", "G", "F*2")
 Hands = Mapping[int, Sequence[tuple[Any, ...]]]
@@ -109,11 +109,10 @@ def forgetting(**changes: Any) -> dict[str, Any]:
 def play(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Play a parcel's bars in JavaScript."""
 
-    def played(packed: Parcel, memory: Memory, blocks: int, hands: Hands, block: int) -> dict[str, Any]:
+    def played(packed: Parcel, memory: Memory, blocks: int, hands: Hands, block: int | None) -> dict[str, Any]:
         (tmp_path / "piece.json").write_text(packed.text, encoding="utf-8")
         save_tensors(tmp_path / "arrays.safetensors", packed.arrays, {})
         job = {
-            "engine": ENGINE.as_uri(),
             "piece": str(tmp_path / "piece.json"),
             "arrays": str(tmp_path / "arrays.safetensors"),
             "labels": memory.labels,
@@ -124,8 +123,7 @@ def play(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "out": str(tmp_path / "out.json"),
         }
         (tmp_path / "job.json").write_text(json.dumps(job), encoding="utf-8")
-        run = subprocess.run([str(NODE), SCRIPT, tmp_path / "job.json"], capture_output=True, text=True, check=False)
-        assert run.returncode == 0, run.stderr
+        run_node("conductor.mjs", str(tmp_path / "job.json"))
         found: dict[str, Any] = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
         return found
 
@@ -154,14 +152,28 @@ def _compare_bar(bar: Any, one: dict[str, Any], memory: Memory) -> None:
         np.testing.assert_allclose([other["pan"], other["levelDb"]], [event.pan, event.level_db], atol=CLOSE)
 
 
+def _compare_bend(packed: Parcel, piece: Piece) -> None:
+    told, arrays = described(piece.bend)
+    assert json.loads(packed.text)["bend"] == told
+    assert {name for name in packed.arrays if name.startswith("bend.")} == set(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(packed.arrays[name], array)
+
+
 def compare(
-    piece: Piece, play: Callable[..., dict[str, Any]], blocks: int = 200, hands: Hands | None = None, block: int = 4096
+    piece: Piece,
+    play: Callable[..., dict[str, Any]],
+    blocks: int = 200,
+    hands: Hands | None = None,
+    block: int | None = 4096,
 ) -> tuple[Parcel, dict[str, Any], Conductor]:
     """Play a piece on both sides and compare every bar."""
     memory, hands = piece.memory, hands or {}
     packed = parcel(piece)
     found = play(packed, memory, blocks, hands, block)
-    conductor = Conductor(Piece(packed.score, memory), block)
+    reference = Piece(packed.score, memory)
+    _compare_bend(packed, reference)
+    conductor = Conductor(reference, block)
     conductor.measure()
     events = 0
     for number, one in enumerate(found["bars"]):
@@ -227,6 +239,10 @@ SCORES: dict[str, dict[str, Any]] = {
             order="list", units=["deconv3", "deconv1:1-20"], fade_s=1.3, replacement="frozen", frozen_at=2,
             bends=[{"units": "deconv2:1-8", "gain": 2}],
         )
+    },
+    "frozen while a hand plays": {
+        "forgetting": forgetting(replacement="frozen", frozen_at=3, fade_s=1),
+        "changes": [{"at": 1, "path": "/forget", "value": 0.5}],
     },
     "even": {"forgetting": {"order": "saliency", "pace": "even", "to": 0.8, "locks": ["deconv4"], "reverse": True}},
     "adaptive": {
@@ -331,12 +347,12 @@ def test_the_take_that_a_page_writes_is_read_and_rendered(
         3: [("/forget", 0.25), ("/grid/5", b"\x00\xff"), ("/chord", '"F*2"')],
         9: [("/recall",), ("/seed", 7), ("/volume", 1), ("/layer/1/order", "cluster")],
     }
-    packed, found, conductor = compare(Piece(asked, memory), play, blocks=20, hands=hands)
+    packed, found, conductor = compare(Piece(asked, memory), play, blocks=20, hands=hands, block=None)
     path = tmp_path / "take.toml"
     path.write_text(found["take"], encoding="utf-8")
     take = load_score(path)
     assert take.title == title
-    assert take.played_s == pytest.approx(20 * 4096 / 44_100)
+    assert take.played_s == pytest.approx(20 * 1024 / 44_100)
     rate = take.file.sample_rate_hz
     log = [
         {"at": round(take.clock.seconds(one.at) * rate), "path": one.path, "value": one.value} for one in take.changes
@@ -347,7 +363,7 @@ def test_the_take_that_a_page_writes_is_read_and_rendered(
     ]  # fmt: skip
     assert take.model_copy(update={"changes": (), "played_s": None}) == packed.score.model_copy(update={"changes": ()})
     heard = samples(Piece(take, memory))
-    assert heard.shape == (20 * 4096, 2)
+    assert heard.shape == (20 * 1024, 2)
     assert np.abs(heard).max() > 1e-4
 
 
@@ -439,3 +455,28 @@ def test_an_adaptive_forgetting_listens_to_so_much(memory: Memory, monkeypatch: 
     decided = json.loads(packed.text)["decided"]
     assert len(decided["times"]) == 6
     assert decided["drives"][-1] == 0.0
+
+
+def test_the_sound_is_described(memory: Memory) -> None:
+    plain = json.loads(parcel(Piece(score(), memory), hands=False).text)["sound"]
+    assert not plain["learned"]
+    assert plain["tone"] is None
+    assert plain["quality"] == "live"
+    voiced = Memory(memory.generator, memory.header, net=tiny_net(memory.spec))
+    asked = score(tone={"tilt_db": -6}, voices=[{}, {"forgets": False}], reverb={"rt60_s": 2, "wet_db": -3})
+    packed = parcel(Piece(asked, voiced), hands=False)
+    sound = json.loads(packed.text)["sound"]
+    assert sound["learned"]
+    assert [voice["forgets"] for voice in sound["voices"]] == [True, False]
+    assert (sound["wet_db"], sound["block"], sound["rate_hz"]) == (-3.0, 1024, 44_100)
+    tilt = Tilt(asked.tone, 44_100).coefficients
+    assert tilt == (sound["tone"]["now"], sound["tone"]["before"], sound["tone"]["back"])
+    impulse, whole = packed.arrays["room.impulse"], room(asked.reverb, 44_100, asked.seed)
+    assert len(impulse) < len(whole)
+    assert ((impulse - whole[: len(impulse)]) ** 2).sum() < 1e-6
+    assert (whole[len(impulse) :] ** 2).sum() < 3e-6
+    unvoiced = parcel(Piece(asked, voiced), hands=False, vocoder=False)
+    assert not json.loads(unvoiced.text)["sound"]["learned"]
+    assert any("without its vocoder" in notice for notice in unvoiced.notices)
+    other = parcel(Piece(score(inverter="joint"), voiced), hands=False)
+    assert any("inverter = 'joint'" in notice for notice in other.notices)

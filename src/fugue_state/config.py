@@ -53,7 +53,7 @@ HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memo
 LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
 # A piece in a page of its own.
 SHARED_ROOM_BYTES = 4_000_000  # the most that its room may take
-SHARED_LISTENED = 2000  # chords that an adaptive forgetting listens to beforehand
+SHARED_LISTENED, SHARED_LISTENED_S = 2000, 3600.0  # chords, seconds that an adaptive forgetting hears beforehand
 SHARED_HEARD = 240  # chords that are rendered to find out how loud the piece is
 # Frequency regions in which a unit is heard: below, between and above the borders.
 REGIONS = ("bass", "body", "air")

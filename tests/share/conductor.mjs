@@ -1,12 +1,13 @@
-/** Plays a parcel's bars: `node share_conductor.mjs JOB`, a JSON file; what was played goes to its `out`. */
+/** Plays a parcel's bars: `node conductor.mjs JOB`, a JSON file; what was played goes to its `out`. */
 
 import { readFileSync, writeFileSync } from "node:fs";
 
+import { Conductor } from "../../src/fugue_state/share/engine/conductor.js";
+import { Random } from "../../src/fugue_state/share/engine/random.js";
+import { takeText } from "../../src/fugue_state/share/engine/take.js";
+import { readTensors } from "../../src/fugue_state/share/engine/tensors.js";
+
 const job = JSON.parse(readFileSync(process.argv[2], "utf8"));
-const engine = (name) => import(`${job.engine}/${name}.js`);
-const [{ Conductor }, { Random }, { takeText }, { readTensors }] = await Promise.all(
-  ["conductor", "random", "take", "tensors"].map(engine),
-);
 
 /** What a conductor asks of a memory. */
 const memory = {

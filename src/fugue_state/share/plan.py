@@ -13,7 +13,7 @@ from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.orders import Order
 from fugue_state.bending.schedule import STRAIGHT, Points
 from fugue_state.bending.timeline import Move, Timeline
-from fugue_state.config import SHARED_LISTENED, AtlasConfig, OrderName
+from fugue_state.config import SHARED_LISTENED, SHARED_LISTENED_S, AtlasConfig, OrderName
 from fugue_state.errors import InputError, counted
 from fugue_state.piece.conductor import Bar, Conductor
 from fugue_state.piece.layout import Layout
@@ -195,7 +195,7 @@ def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:
     heard = 0
     for bar in track(_bars(piece, conductor), blocks, "listening"):
         heard += len(bar.events)
-        if heard >= SHARED_LISTENED:
+        if heard >= SHARED_LISTENED or conductor.played_s >= SHARED_LISTENED_S:
             told = f"the adaptive forgetting listens to the first {counted(heard, 'chord')}; then it stays where it is"
             return conductor.governor, [told]
     return conductor.governor, []

@@ -2,7 +2,7 @@
 
 import { below, interpolated, upTo } from "./numbers.js";
 
-const ROOM = 4; // paths that are kept: a fade reaches back to the one before
+const ROOM = 32; // paths that are kept: more than a fade has points
 
 /** @typedef {(share: number) => Float32Array} Path strengths at a share of the way, 0 to 1 */
 

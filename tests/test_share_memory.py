@@ -16,12 +16,13 @@ from fugue_state.config import ACTIVATION_STEPS, MelSpec, VocoderConfig
 from fugue_state.errors import InputError, NotInstalledError
 from fugue_state.memory.bends import Bend, Source
 from fugue_state.memory.catalogue import MemoryHeader, VocoderHeader
-from fugue_state.memory.checkpoint import save_memory
+from fugue_state.memory.checkpoint import save_memory, save_vocoder
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import MagnitudeNet, Reading
 from fugue_state.share import compile as compiling
 from fugue_state.share.bends import described
+from fugue_state.tensors import save_tensors
 
 from .conftest import untrained_net
 from .node import Arrays, ask, needs_node
@@ -403,6 +404,31 @@ def test_what_is_wrong_is_said(memory: Memory, page: Page) -> None:
     }  # fmt: skip
     page.do("refused", name="said", attempts=list(attempts.values()))
     assert page.made()["said"].tobytes().decode().split("\n") == list(attempts)
+
+
+def test_files_that_are_no_memory_are_refused(memory: Memory, page: Page, tmp_path: Path) -> None:
+    own, vocoder = tmp_path / "memory.safetensors", tmp_path / "vocoder.safetensors"
+    assert memory.net is not None
+    save_vocoder(vocoder, memory.net, VocoderHeader(config=NET, mel=memory.spec))
+    contents = own.read_bytes()
+    (tmp_path / "cut").write_bytes(contents[:-100])
+    (tmp_path / "text").write_bytes(b"no memory at all")
+    (tmp_path / "short").write_bytes(b"no")
+    save_tensors(tmp_path / "plain", {"a": np.zeros(2)}, {})
+    expected = {
+        "cut": "the file ends within the tensor vocoder",
+        "text": "this is no safetensors file, or it is damaged",
+        "short": "this is no safetensors file, or it is damaged",
+        "plain": "this is no memory of Fugue State",
+        "vocoder.safetensors": "a memory is needed, this is a vocoder",
+    }
+    for name in expected:
+        page.do("unloaded", name=name, path=str(tmp_path / name))
+    newer = [*b"\0asm\1\0\0\0", 10, 1, 0, 99]  # a section that no browser reads
+    page.do("unloaded", name="newer", path=str(own), wasm=newer)
+    made = page.made()
+    for name, said in {**expected, "newer": "this browser is too old"}.items():
+        assert made[name].tobytes().decode().startswith(said)
 
 
 def test_a_memory_that_ships_is_that_of_python(tmp_path: Path) -> None:

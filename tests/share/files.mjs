@@ -17,8 +17,9 @@ export function writeArrays(path, arrays) {
   const header = {};
   let size = 0;
   for (const [name, values] of arrays) {
-    header[name] = { dtype: KINDS[values.constructor.name], shape: [values.length], data_offsets: [size, size + values.byteLength] };
-    size += values.byteLength;
+    const end = size + values.byteLength;
+    header[name] = { dtype: KINDS[values.constructor.name], shape: [values.length], data_offsets: [size, end] };
+    size = end;
   }
   const text = Buffer.from(JSON.stringify(header));
   const length = Buffer.alloc(8);

@@ -24,12 +24,18 @@ const wish = (task) => ({
 /** The frames (n, M) from one on of a mel (M, T). */
 function framesOf({ mel, from, count }) {
   const { shape: [bands, length], data } = arrays.get(mel);
-  return Float32Array.from({ length: count * bands }, (_, i) => data[(i % bands) * length + from + Math.floor(i / bands)]);
+  const at = (i) => (i % bands) * length + from + Math.floor(i / bands);
+  return Float32Array.from({ length: count * bands }, (_, i) => data[at(i)]);
 }
 
 const deeds = {
   async load({ path }) {
     memory = await Memory.load(readFileSync(WASM), readFileSync(path));
+  },
+  async unloaded({ name, path, wasm = [] }) {
+    const bytes = wasm.length ? Uint8Array.from(wasm) : readFileSync(WASM);
+    const said = await Memory.load(bytes, readFileSync(path)).then(() => "", (error) => error.message);
+    out.set(name, Uint8Array.from(Buffer.from(said)));
   },
   read({ name }) {
     for (const [key, { data }] of arrays) out.set(`${name}.${key}`, Float64Array.from(data));
@@ -54,12 +60,13 @@ const deeds = {
     out.set(`${task.name}.activations`, activations);
   },
   maps(task) {
-    const { latent, label, strengths, frames, bend } = wish(task);
+    const { latent, label, strengths, frames: wished, bend } = wish(task);
+    const frames = wished ?? undefined;
     const seen = (layer, { at, height, width, units }) => {
       out.set(`${task.name}.${layer}`, memory.kernels.read(at, height * width * units));
     };
-    const bends = bend && bend.layers(frames ?? undefined);
-    memory._generator.generate(latent, memory.labelIndex(label), strengths, { frames: frames ?? undefined, bends, seen });
+    const bends = bend && bend.layers(frames);
+    memory._generator.generate(latent, memory.labelIndex(label), strengths, { frames, bends, seen });
   },
   trail(task) {
     const trail = memory.trail();

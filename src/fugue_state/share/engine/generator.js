@@ -78,16 +78,17 @@ class Deconv {
     this._nothing = kernels.zeros(units);
   }
 
-  /** The first maps (4, W, C) of a latent (Z,). @param {number} z where it lies @param {number} label @returns {Maps} */
+  /** The first maps (4, W, C) of a latent (Z,). @param {number} z its address @param {number} label @returns {Maps} */
   first(z, label) {
     const { units, _kernels: kernels } = this;
-    const maps = { at: kernels.take(this._matrix.outputs), height: SIDE, width: this._matrix.outputs / units / SIDE, units };
+    const { outputs } = this._matrix;
+    const maps = { at: kernels.take(outputs), height: SIDE, width: outputs / units / SIDE, units };
     this._matrix.times(z, 1, maps.at);
     kernels.calls.light(maps.at, places(maps), units, this._gain + 4 * units * label, this._shift + 4 * units * label);
     return maps;
   }
 
-  /** Maps twice as high and wide (2 H, 2 W, C), all at least 0. @param {Maps} maps @param {number} label @returns {Maps} */
+  /** Maps twice as high and wide (2 H, 2 W, C), at least 0. @param {Maps} maps @param {number} label @returns {Maps} */
   call(maps, label) {
     const { units, _kernels: kernels } = this;
     const { height, width } = maps;
@@ -183,7 +184,7 @@ export class Generator {
     });
   }
 
-  /** Height and width of each layer's maps for mels of `frames`. @param {number} frames @returns {[number, number][]} */
+  /** Height and width of each layer's maps for a mel's frames. @param {number} frames @returns {[number, number][]} */
   mapSizes(frames) {
     // The first map is resized only after bending, so it keeps its own width.
     return this.layers.map((_, i) => [SIDE << i, firstWidth(i ? frames : this.frames) << i]);

@@ -136,7 +136,8 @@ static inline __attribute__((always_inline)) void line(
     for (; n + 4 <= count; n += 4) {
         int k0 = list ? list[n] : n, k1 = list ? list[n + 1] : n + 1;
         int k2 = list ? list[n + 2] : n + 2, k3 = list ? list[n + 3] : n + 3;
-        const float *p0 = panel + PANEL * k0, *p1 = panel + PANEL * k1, *p2 = panel + PANEL * k2, *p3 = panel + PANEL * k3;
+        const float *p0 = panel + PANEL * k0, *p1 = panel + PANEL * k1;
+        const float *p2 = panel + PANEL * k2, *p3 = panel + PANEL * k3;
         Four r0 = four(x[k0]), r1 = four(x[k1]), r2 = four(x[k2]), r3 = four(x[k3]);
         a += r0 * at(p0); b += r0 * at(p0 + 4);
         c += r1 * at(p1); d += r1 * at(p1 + 4);
@@ -176,8 +177,10 @@ EXPORT(product)(
             continue;
         }
         for (int r = 0; r < rows; r += TILE) {
-            if (list) tile(x + r * inputs, inputs, list, count, panel, first, second, to + r * outputs, outputs, columns);
-            else tile(x + r * inputs, inputs, 0, inputs, panel, first, second, to + r * outputs, outputs, columns);
+            const float *four_rows = x + r * inputs;
+            float *made = to + r * outputs;
+            if (list) tile(four_rows, inputs, list, count, panel, first, second, made, outputs, columns);
+            else tile(four_rows, inputs, 0, inputs, panel, first, second, made, outputs, columns);
         }
     }
 }
@@ -261,8 +264,8 @@ EXPORT(fade)(float *maps, int rows, int units, const float *strength) {
         for (int c = 0; c < units; c++) maps[c] *= strength[c];
 }
 
-// Bend maps (R, C) in place: invert (C,), gain (C,), then strength (C,) of it and the rest of a replacement (1 or R, C).
-// Any of the three may be nothing. `ends` is room for 2 C floats.
+// Bend maps (R, C) in place: invert (C,), gain (C,), then strength (C,) of it and the rest of a replacement, (1, C) or
+// (R, C). Any of the three may be nothing. `ends` is room for 2 C floats.
 EXPORT(bend)(
     float *maps, int rows, int units, const float *invert, const float *gain, const float *strength,
     const float *instead, int instead_rows, float *ends
@@ -680,7 +683,8 @@ EXPORT(follow)(
     }
 }
 
-// The whole spectrum (n_fft,) of a real signal from magnitudes and phases (F,). Every other bin is turned by half a turn: from a frame's centre to the transform's own origin.
+// The whole spectrum (n_fft,) of a real signal from magnitudes and phases (F,). Every other bin is turned by half a
+// turn: from a frame's centre to the transform's own origin.
 EXPORT(polar)(const float *magnitude, const double *phase, int n_fft, float *re, float *im) {
     for (int m = 0; m <= n_fft / 2; m++) {
         double c, s;

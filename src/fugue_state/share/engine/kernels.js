@@ -11,6 +11,7 @@ const TILE = 4; // ... and rows
 
 /** @param {BufferSource} bytes kernels.wasm @returns {Promise<Kernels>} */
 export async function loadKernels(bytes) {
+  if (!WebAssembly.validate(bytes)) throw new Error("this browser is too old: its WebAssembly does not know vectors");
   const { instance } = await WebAssembly.instantiate(bytes, {});
   return new Kernels(instance.exports);
 }

@@ -1,6 +1,6 @@
 /**
- * Magnitudes as sums of window lobes, on the assumption that sound consists of partials (`Lobes` in audio/magnitudes.py):
- * a non-negative factorization with a fixed dictionary.
+ * Magnitudes as sums of window lobes, on the assumption that sound consists of partials (`Lobes` in
+ * audio/magnitudes.py): a non-negative factorization with a fixed dictionary.
  */
 
 import { binsOf, filterbank } from "./melbank.js";
@@ -46,7 +46,8 @@ export class Lobes {
     this.spec = spec;
     const filters = filterbank(spec);
     const bins = binsOf(spec);
-    const seenBy = (lobe, m) => lobe.reduce((sum, [bin, height]) => sum + Math.fround(filters[m * bins + bin] * height), 0);
+    const share = (m, [bin, height]) => Math.fround(filters[m * bins + bin] * height);
+    const seenBy = (lobe, m) => lobe.reduce((sum, part) => sum + share(m, part), 0);
     const every = atomsOf(spec).map((lobe) => {
       const seen = Float64Array.from({ length: spec.n_mels }, (_, m) => seenBy(lobe, m));
       return { lobe, seen, heard: seen.reduce((sum, value) => sum + value, 0) > LEAST };

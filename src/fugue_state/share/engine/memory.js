@@ -52,7 +52,8 @@ export class Memory {
 
   _learn(config, tensors) {
     const own = [...tensors].filter(([name]) => name.startsWith(VOCODER));
-    return new MagnitudeNet(this.kernels, config, this.spec, new Map(own.map(([k, v]) => [k.slice(VOCODER.length), v])));
+    const named = new Map(own.map(([name, tensor]) => [name.slice(VOCODER.length), tensor]));
+    return new MagnitudeNet(this.kernels, config, this.spec, named);
   }
 
   /** Whether it has a vocoder. */
@@ -60,7 +61,7 @@ export class Memory {
     return this._net !== null;
   }
 
-  /** Latents, the same for a seed on every machine. @param {number} count @param {number} seed @returns {Float32Array[]} */
+  /** Latents, those of the seed everywhere. @param {number} count @param {number} seed @returns {Float32Array[]} */
   latents(count, seed) {
     const values = new Random(seed).standardNormal(count * this.latentSize);
     return Array.from({ length: count }, (_, i) => {
@@ -96,7 +97,9 @@ export class Memory {
    *   bend?: Bend | null, trail?: Trail | null, steps?: number}} what
    */
   generate({ latent, label = null, strengths = null, frames = null, bend = null, trail = null, steps = STEPS }) {
-    if (latent.length !== this.latentSize) throw new Error(`a latent has ${this.latentSize} values, got ${latent.length}`);
+    if (latent.length !== this.latentSize) {
+      throw new Error(`a latent has ${this.latentSize} values, got ${latent.length}`);
+    }
     if (strengths && strengths.length !== this.units) {
       throw new Error(`there are ${this.units} strengths, one for each unit, got ${strengths.length}`);
     }

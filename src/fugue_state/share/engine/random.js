@@ -154,7 +154,9 @@ export class Random {
 
   /** A whole number from 0 on, below `count`, which is at least 1. @param {number} count */
   integers(count) {
-    if (!Number.isSafeInteger(count) || count < 1) throw new Error(`a whole number is drawn from 1 or more, got ${count}`);
+    if (!Number.isSafeInteger(count) || count < 1) {
+      throw new Error(`a whole number is drawn from 1 or more, got ${count}`);
+    }
     if (count === 1) return 0;
     if (count === LIMB) return this._next32();
     return count < LIMB ? this._below(count) : this._belowMany(BigInt(count));

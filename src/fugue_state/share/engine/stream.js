@@ -133,7 +133,7 @@ export class Stream {
     return ending([all], Math.max(this.latency, all.length)).slice(0, this.latency);
   }
 
-  /** The sound (T * hop,) of a whole mel (T, M), without the latency. @param {Float32Array} mel @param {number} frames */
+  /** The sound (T * hop,) of a whole mel (T, M), without latency. @param {Float32Array} mel @param {number} frames */
   whole(mel, frames) {
     const { sound, state } = this.step(mel, frames, this.start());
     return joined(sound, this.finish(state)).slice(this.latency);

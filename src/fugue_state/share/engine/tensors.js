@@ -30,7 +30,8 @@ export function readTensors(bytes) {
     if (!read) throw new Error(`the tensor ${name} is of a kind that is not known here, ${dtype}`);
     if (start + end > bytes.length) throw new Error(`the file ends within the tensor ${name}`);
     const at = bytes.byteOffset + start;
-    tensors.set(name, { shape, data: read(bytes.buffer.slice(at + first, at + end)) }); // a copy lies at an even address
+    const copy = bytes.buffer.slice(at + first, at + end); // lies at an even address
+    tensors.set(name, { shape, data: read(copy) });
   }
   return { metadata, tensors };
 }

@@ -71,7 +71,7 @@ class CausalBlock {
 
 /**
  * Improves a first guess of a mel's log magnitudes (in nepers). A global part reads the mel and the lower bins; a local
- * part, the same for every patch of bins, reads the guess around it. Above the highest band a coarse curve continues it.
+ * part, the same for every patch of bins, reads the guess around it. Above the highest band a coarse curve goes on.
  */
 export class MagnitudeNet {
   /**

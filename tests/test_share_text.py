@@ -36,7 +36,10 @@ const settings = { locked: LOCKED, end_s: END, full_activation: 0.28, frames_per
 const about = { name: "fake", layers: new Memory().layers, chords: ["Am", "C"], units: 96 };
 const made = [];
 const begin = () => { made.push(new Performance(PIECE, new Map(), new Memory())); return made.at(-1); };
-const keep = ({ log, position }) => JSON.stringify({ log, position });
+const keep = ({ log, position }) => {
+  if (!position) throw new Error("nothing was played yet");
+  return JSON.stringify({ log, position });
+};
 const session = new Session(begin, about, settings, (message) => said.push(message), keep);
 session.connect(player);
 let number = 0;
@@ -248,6 +251,12 @@ def test_a_take_fades_at_its_end_and_can_be_played_again(tmp_path: Path) -> None
     assert end == 0
     assert again == last == kept == count * 1024
     assert (made, states) == (2, ["playing", "ended", "playing"])
+
+
+@in_node
+def test_nothing_is_kept_before_anything_was_played(tmp_path: Path) -> None:
+    found = session(tmp_path, "session.hear({ type: 'keep' }); out([kinds('take'), kinds('notice')[0].text]);")
+    assert found == [[], "nothing was played yet"]
 
 
 @in_node

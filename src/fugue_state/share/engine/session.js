@@ -124,7 +124,15 @@ export class Session {
   hear(message) {
     if (message.type === "set") this.#set(message);
     else if (message.type === "back") this.#giveBack();
-    else if (message.type === "keep") this.tell({ type: "take", text: this.keep(this.performance) });
+    else if (message.type === "keep") this.#keep();
+  }
+
+  #keep() {
+    try {
+      this.tell({ type: "take", text: this.keep(this.performance) });
+    } catch (error) {
+      this.#notice("warning", error.message);
+    }
   }
 
   /** @param {Wish} wish */

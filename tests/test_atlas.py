@@ -475,8 +475,8 @@ def test_the_command_plays_a_path_and_neighbours(tmp_path: Path, tiny_path: Path
     ("words", "parts"),
     [
         (["--chord", "Hm"], ["unknown chord 'Hm'; did you mean"]),
-        (["--bright", 1.2], ["must be within 0..1, got 1.2", "got 1.2"]),
-        (["--level", "nan"], ["level: a quantile"]),
+        (["--bright", 1.2], ["--bright: 1.2 is not in the range 0<=x<=1"]),
+        (["--level", "nan"], ["--level: nan is not in the range 0<=x<=1"]),
         (["--near", 60], ["no entry 60: it has 0 to 59"]),
         (["--path", "1"], ["like 12,57, not '1'"]),
         (["--path", "1,x"], ["like 12,57, not '1,x'"]),
@@ -485,7 +485,7 @@ def test_the_command_plays_a_path_and_neighbours(tmp_path: Path, tiny_path: Path
         (["--near", 3, "--chord", "Am"], ["--near and --chord cannot"]),
         (["--path", "1,2", "-n", 3], ["--steps"]),
         (["-n", 61], ["1 to 60 can be chosen, not 61"]),
-        (["--latents", 1], ["count", "got 1"]),
+        (["--latents", 1], ["--latents", "got 1"]),
     ],
 )
 def test_wrong_commands_are_one_line_and_make_no_folder(

@@ -12,11 +12,12 @@ from fugue_state.live.protocol import AUDIO_HEADER, MAGIC
 from fugue_state.look import cell
 from fugue_state.score.paths import BANKS
 
-STATIC = resources.files("fugue_state") / "live/static"
+FOLDERS = [resources.files("fugue_state") / folder for folder in ("live/static", "look/page")]
 
 
 def text(name: str) -> str:
-    return (STATIC / name).read_text(encoding="utf-8")
+    [found] = [folder / name for folder in FOLDERS if (folder / name).is_file()]
+    return found.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -167,7 +167,7 @@ def test_mistakes_are_one_line_each(tmp_path: Path, tiny_path: Path) -> None:
     io.write(silent, np.zeros(RATE, np.float32), RATE)
     text.write_text("no sound")
     wrong = {
-        "a.wav: exists already; choose another name or add --force": (good, "-o", good),
+        "a.wav: is read for this; choose another name": (good, "-o", good),
         "missing.wav: no such file": (tmp_path / "missing.wav", "-o", out),
         "silent.wav: silent": (silent, "-o", out),
         "text.wav: not a readable sound file": (text, "-o", out),

@@ -81,6 +81,8 @@ export class Conductor {
     this._hand = new Hand(piece, this._paths, orderOf);
     this._timeline = new Timeline(piece, orderOf, this._units);
     this._bend = memory.bend(piece.bend, arrays);
+    // Made now, for what is made first: while a chord waits, it would be a gap.
+    for (const { frames, forgets } of piece.lines) if (forgets) this._bend?.layers(frames);
     this._atlas = new Atlas(piece.atlas, memory);
     this._played = 0; // samples of the piece itself, without pauses
     this._begin(0);

@@ -441,7 +441,8 @@ def test_of_a_long_piece_little_is_rendered(memory: Memory, monkeypatch: pytest.
     def silent(_: object, event: Event) -> WholeVoice:
         onsets.append(event.onset)
         silence = np.zeros(100, dtype=np.float32)
-        return WholeVoice(Made(event, silence[None], silence[None], silence, 1.0), silence)
+        fires = np.zeros((memory.units, 1), dtype=np.float32)
+        return WholeVoice(Made(event, silence[None], fires, silence, 1.0), silence)
 
     monkeypatch.setattr(Instrument, "voice", silent)
     asked = score(duration_s=7200, tempo_bpm=600, voices=[{"chords": ["Am"]}, {"chords": ["C"], "beats": 0.5}])

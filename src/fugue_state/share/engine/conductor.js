@@ -12,6 +12,7 @@ import { Timeline } from "./timeline.js";
 
 // What a performer does to units, which acts at onsets too.
 const REACHING_UNITS = ["/forget", "/recall", "/layer/", "/unit/", "/grid/", "/hold/"];
+const reachesUnits = (path) => REACHING_UNITS.some((start) => path.startsWith(start));
 
 /**
  * @typedef {import("./paths.js").Value} Value
@@ -74,7 +75,7 @@ export class Conductor {
     this.block = block ?? piece.sound.block;
     this.position = 0;
     /** @type {{at: number, path: string, value: number | string}[]} */ this.log = [];
-    this.values = this._defaults();
+    this._own = this._defaults(); // the value of every control that reaches no units; the hand has the others
     const { data } = arrays.get("orders");
     const orderOf = (number) => data.subarray(number ? piece.orders[number - 1] : 0, piece.orders[number]);
     this._units = piece.layers.reduce((sum, [, units]) => sum + units, 0);
@@ -86,24 +87,26 @@ export class Conductor {
     this._atlas = new Atlas(piece.atlas, memory);
     this._played = 0; // samples of the piece itself, without pauses
     this._begin(0);
-    this._fades = new Fades(this.values["/volume"], Math.ceil((piece.sound.hush_s * this.rate) / this.block));
+    this._fades = new Fades(this._own["/volume"], Math.ceil((piece.sound.hush_s * this.rate) / this.block));
     this._rests = false;
     this._due = [...piece.changes].sort(([one], [other]) => one - other);
     this._done = 0; // of these changes
     this._takeDue();
   }
 
-  /** The initial value of every control, except those of single units. @returns {Object<string, Value>} */
+  /** The initial value of every control that reaches no units. @returns {Object<string, Value>} */
   _defaults() {
-    const { layers, order, seed, sound } = this._piece;
+    const { seed, sound } = this._piece;
     const found = {};
     for (const { pattern, kind, recorded, default: initial } of this._paths.all) {
-      if (!recorded || kind === "trigger" || kind === "bytes" || pattern.includes("<k>")) continue;
-      for (let number = 1; number <= (pattern.includes("<n>") ? layers.length : 1); number++) {
-        found[pattern.replace("<n>", String(number))] = pattern.endsWith("/order") ? order : initial;
-      }
+      if (recorded && kind !== "trigger" && !reachesUnits(pattern)) found[pattern] = initial;
     }
     return { ...found, "/seed": seed, "/quality": sound.quality };
+  }
+
+  /** The value of every control, except those of single units. @returns {Object<string, Value>} */
+  get values() {
+    return { ...this._hand.values, ...this._own };
   }
 
   /** The strengths that are asked for now. */
@@ -135,12 +138,19 @@ export class Conductor {
     if (!this._paths.find(path).known.recorded) throw new InputError(`${path} is no control of the sound`);
     const value = this._paths.check(path, asked);
     if (path === "/chord" && value) this._labelOf(value);
-    if (REACHING_UNITS.some((start) => path.startsWith(start))) this._hand.play(path, value, () => this._planned());
+    if (reachesUnits(path)) this._hand.play(path, value, () => this._planned());
     this.log.push({ at: this.position, path, value: written(value) });
-    this._show(path, value);
-    if (path === "/hush") this._fades.hush();
-    else if (path === "/seed") this._begin((this._played - 0.5) / this.rate); // onsets are rounded
-    else if (path === "/rest") this._rests = true;
+    if (path in this._own) this._own[path] = value;
+    if (path === "/hush") {
+      this._own["/play"] = 0;
+      this._fades.hush();
+    } else if (path === "/play" && value) {
+      this._fades.unhush();
+    } else if (path === "/seed") {
+      this._begin((this._played - 0.5) / this.rate); // onsets are rounded
+    } else if (path === "/rest") {
+      this._rests = true;
+    }
   }
 
   /**
@@ -148,25 +158,8 @@ export class Conductor {
    * @param {string} path @returns {[string, Value][]}
    */
   back(path) {
-    if (REACHING_UNITS.some((start) => path.startsWith(start))) return this._hand.back(path);
-    return path in this.values ? [[path, this.values[path]]] : [];
-  }
-
-  /** Update the value of a control, and of those that it moves along. @param {string} path @param {Value} value */
-  _show(path, value) {
-    const { values } = this;
-    if (path in values) values[path] = value || (path.endsWith("/order") ? this._piece.order : value);
-    if (path.endsWith("/recall")) {
-      const under = path.slice(0, -"recall".length);
-      for (const key of Object.keys(values)) {
-        const moved = key.startsWith(under) && (key.endsWith("/forget") || key.endsWith("/freeze"));
-        if (moved && key !== "/freeze") values[key] = 0;
-      }
-    } else if (path === "/hush") {
-      values["/play"] = 0;
-    } else if (path === "/play" && value) {
-      this._fades.unhush();
-    }
+    if (reachesUnits(path)) return this._hand.back(path);
+    return path in this._own ? [[path, this._own[path]]] : [];
   }
 
   /** Apply the changes whose time has come. */
@@ -181,7 +174,7 @@ export class Conductor {
   /** Begin with the onsets of all voices from a time on, with latents drawn by the present seed. @param {number} beginS */
   _begin(beginS) {
     const piece = this._piece;
-    const seed = this.values["/seed"];
+    const seed = this._own["/seed"];
     const voices = piece.lines.map((_, number) => {
       const own = seed === piece.seed ? null : (seed + number) % (piece.seed_max + 1);
       return new Line(piece, number, this._memory, this._atlas, own).latents(piece.last_s, beginS);
@@ -192,18 +185,18 @@ export class Conductor {
 
   /** Advance by one block. @returns {Bar} */
   step() {
-    const { values } = this;
-    const playing = Boolean(values["/play"]);
-    const frozen = Boolean(values["/freeze"]);
-    const quality = values["/quality"];
+    const own = this._own;
+    const playing = Boolean(own["/play"]);
+    const frozen = Boolean(own["/freeze"]);
+    const quality = own["/quality"];
     const rests = this._rests;
     this._rests = false;
     // During a hush the piece goes on until it is silent, and events may still begin.
-    const { gate, gain, silenced } = this._fades.step(playing, values["/volume"]);
+    const { gate, gain, silenced } = this._fades.step(playing, own["/volume"]);
     const moving = Math.max(...gate) > 0 && !frozen;
     const strengths = this.strengths;
     const events = moving ? this._events(strengths) : [];
-    if (silenced) values["/freeze"] = 0;
+    if (silenced) own["/freeze"] = 0;
     this.position += this.block;
     this._played += moving ? this.block : 0;
     this._takeDue();
@@ -226,7 +219,7 @@ export class Conductor {
   _event({ onset, number, latent }, at, strengths) {
     const line = this._piece.lines[number];
     const turn = line.turns[onset.turn];
-    const chord = this.values["/chord"];
+    const chord = this._own["/chord"];
     return {
       onset: at,
       chord: chord || turn.chord,

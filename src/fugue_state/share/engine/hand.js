@@ -22,6 +22,7 @@ export class Hand {
     this._orderOf = orderOf;
     this._inside = piece.hand.inside;
     this._order = orderOf(piece.hand.base);
+    this._composed = piece.order; // its name
     this._names = piece.layers.map(([name]) => name);
     let start = 0;
     this._layers = piece.layers.map(([, units]) => ({ start, stop: (start += units) }));
@@ -39,6 +40,19 @@ export class Hand {
   /** The strengths that brushes have left. */
   get brushed() {
     return this._brush.slice();
+  }
+
+  /** The value of every control but those of single units. @returns {Object<string, Value>} */
+  get values() {
+    const found = { "/forget": this._master };
+    for (const [i, { start, stop }] of this._layers.entries()) {
+      const all = (mask) => Number(mask.subarray(start, stop).every(Boolean));
+      found[`/layer/${i + 1}/forget`] = this._faders[i];
+      found[`/layer/${i + 1}/lock`] = all(this._locked);
+      found[`/layer/${i + 1}/order`] = this._named[i] || this._composed;
+      found[`/layer/${i + 1}/freeze`] = all(this.frozen);
+    }
+    return found;
   }
 
   /** Apply a change now; InputError if it cannot be. @param {string} path @param {Value} value @param {Planned} planned */

@@ -38,7 +38,7 @@ export class Performance {
   }
 
   get values() {
-    return { ...this.conductor.values };
+    return this.conductor.values;
   }
 
   get strengths() {

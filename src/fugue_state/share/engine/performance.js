@@ -96,7 +96,10 @@ export class Performance {
     return { position, samples, ...seen, peak, lufs: this.meter.momentary_lufs, overloaded: wild };
   }
 
-  /** Chord, strengths, activations and mel column of the newest voice that forgetting reaches. */
+  /**
+   * Chord, strengths, activations and mel column of the newest voice that forgetting reaches; without one, the
+   * strengths that are asked for.
+   */
   #seen(bar) {
     const { memory, player } = this;
     const { voices } = player;
@@ -105,8 +108,9 @@ export class Performance {
       const mel = new Float32Array(memory.spec.n_mels).fill(-1);
       return { chord: null, strengths: bar.strengths, activations, mel };
     }
-    const newest = voices.findLast((voice) => player.reached(voice)) ?? voices.at(-1);
+    const reached = voices.findLast((voice) => player.reached(voice));
+    const newest = reached ?? voices.at(-1);
     for (const voice of voices) voice.fire(activations);
-    return { chord: newest.event.chord, strengths: newest.event.strengths, activations, mel: newest.column };
+    return { chord: newest.event.chord, strengths: reached?.event.strengths ?? bar.strengths, activations, mel: newest.column };
   }
 }

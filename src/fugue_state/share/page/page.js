@@ -4,6 +4,7 @@ import { Sound } from "./audio.js";
 import { Brush, choices } from "./brush.js";
 import { clock } from "./clock.js";
 import { Controls, fill, rove } from "./controls.js";
+import { Drawer } from "./drawer.js";
 import { Engine } from "./engine.js";
 import { FromEngine } from "./source.js";
 import { Grid } from "./grid.js";
@@ -39,6 +40,7 @@ const scene = new Scene(engine, controls, sound, grid, new Mel($("#mel")));
 const brush = new Brush(grid, (...stroke) => scene.stroke(...stroke));
 const notices = new Notices($("#notice"));
 const words = new Words($("#words"));
+const drawer = new Drawer($("#hands"), $("#drawer button"));
 const locked = about.settings.locked;
 let state = "loading";
 let pressed = false; // before the piece was there
@@ -132,13 +134,19 @@ function toggle() {
 /** Take over, or give back. */
 function turn() {
   if (locked || RESTING.has(state)) return;
-  hands = !hands;
-  if (hands) $("#keep").hidden = false;
-  else engine.say({ type: "back" });
-  controls.watchOnly(!hands);
-  document.body.classList.toggle("taken", hands);
-  $("#take").ariaPressed = String(hands);
-  $("#take").textContent = hands ? "Give it back" : "Take over";
+  if (hands) engine.say({ type: "back" });
+  else $("#keep").hidden = false;
+  take(!hands);
+}
+
+/** Show the hands, or put them away. @param {boolean} over whether they take over */
+function take(over) {
+  hands = over;
+  controls.watchOnly(!over);
+  document.body.classList.toggle("taken", over);
+  $("#take").ariaPressed = String(over);
+  $("#take").textContent = over ? "Give it back" : "Take over";
+  if (!over) drawer.turn(false);
 }
 
 /** Hand over what was done as a file. @param {string} text */
@@ -174,17 +182,8 @@ function setState(word) {
   if (RESTING.has(word)) $("#play").ariaPressed = "false";
   $("#play").disabled = word === "loading";
   $("#take").disabled = RESTING.has(word);
-  if (RESTING.has(word) && hands) letGo();
+  if (RESTING.has(word) && hands) take(false); // hands end with what they played
   showState();
-}
-
-/** Hands end with what they played. */
-function letGo() {
-  hands = false;
-  document.body.classList.remove("taken");
-  $("#take").ariaPressed = "false";
-  $("#take").textContent = "Take over";
-  controls.watchOnly(true);
 }
 
 function showState() {

@@ -194,7 +194,7 @@ def test_where_nothing_can_be_kept_it_is_said_once(
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["{tmp}/none"], "none: no such run folder"),
+        (["{tmp}/none"], "none: no such folder"),
         (["{tmp}/empty"], "no memory.safetensors is in this folder"),
         (["{run}", "--against", "{tmp}/none"], "none: no such folder"),
     ],

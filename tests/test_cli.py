@@ -314,7 +314,7 @@ def test_training_refuses_what_cannot_be_learned(tmp_path: Path, make_corpus: Ca
     two = make_corpus({"Am": 2, "C": 2}, "two")
     refused(train(two, "--mel", "orignal"), 2, "did you mean 'original'")
     refused(train(two, "--batch", "0"), 2, "batch", "got 0")
-    refused(train(two, "--feature-maps", "3"), 2, "feature_maps", "got 3")
+    refused(train(two, "--feature-maps", "3"), 2, "--feature-maps", "got 3")
     refused(train(two, "--resume"), 2, "no run to resume")
     assert not (tmp_path / "run").exists()
 

@@ -253,14 +253,14 @@ def test_a_layer_is_forgotten_alone(tiny_memory: Memory, tiny_path: Path) -> Non
 @pytest.mark.parametrize(
     ("words", "part"),
     [
-        (["--order", "rnadom"], "unknown order 'rnadom'; did you mean 'random'?"),
+        (["--order", "rnadom"], "unknown --order 'rnadom'; did you mean 'random'?"),
         (["--steps", "1"], "steps: must be greater than or equal to 2 (got 1)"),
         (["--latents", "0"], "latents: must be greater than or equal to 1 (got 0)"),
         (["--seed", "-1"], "seed"),
         (["--quality", "best"], "'best'"),
         (["--plot", "{tmp}/none/curve.png"], "no such folder"),
         (["--plot", "{tmp}/curve.jpg"], "unknown file ending '.jpg'"),
-        (["--plot", "{tmp}"], "unknown file ending"),
+        (["--plot", "{tmp}"], "is a folder, a file is needed"),
     ],
 )
 def test_wrong_requests_get_one_line(tmp_path: Path, tiny_path: Path, words: list[str], part: str) -> None:

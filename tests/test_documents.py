@@ -18,6 +18,7 @@ import yaml
 from click.testing import CliRunner
 
 from fugue_state.cli import main
+from fugue_state.cli.options import FolderPath, UserPath
 from fugue_state.score.text import parse_score
 
 from .test_corpus import write_notes
@@ -90,7 +91,8 @@ def test_there_are_commands_to_check() -> None:
 
 
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
-def test_every_command_is_understood(page: str, line: str) -> None:
+def test_every_command_is_understood(page: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FolderPath, "convert", UserPath.convert)  # as if all folders were there
     words = words_of(line)[1:]
     command: click.Command = main
     while isinstance(command, click.Group):

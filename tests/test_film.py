@@ -503,7 +503,7 @@ def test_a_poster_does_not_take_the_place_of_the_portrait(tiny_path: Path, tmp_p
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("x.wav",), "x.wav: No such file"),
+        (("x.wav",), "x.wav: no such file"),
         (("plain.wav",), "plain.wav: does not say how it was made"),
         (("plain.wav", "--size", "641x360"), "H.264 needs even sides"),
         (("plain.wav", "--fps", "29"), "fps: must be 24, 25, 30 or 60 (got 29)"),

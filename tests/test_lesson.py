@@ -84,6 +84,7 @@ def test_the_short_way_in_python_learns_what_the_command_does(tmp_path: Path, ma
     root = make_corpus({"Am": 4, "C": 4})
     given = ["--steps", "2", "--feature-maps", "2", "--latent-size", "4", "--batch", "2", "--accelerator", "cpu"]
     given += ["--precision", "fp32", "--layout", "contiguous"]  # what is fastest may differ from one time to the next
+    (tmp_path / "asked").mkdir()
     done = CliRunner().invoke(main, ["train", str(root), "-o", str(tmp_path / "asked" / "run"), *given])
     assert done.exit_code == 0, done.output
     model, train = (

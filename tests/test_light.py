@@ -40,7 +40,7 @@ COMMANDS = [
     "measure {memory} --against sounds --per-class 4",
     "corpus inspect sounds",
 ]
-LEARNING = ["card run", "train sounds -o run", "train sounds -o run --dry-run", "vocoder train sounds -o run"]
+LEARNING = ["card sounds", "train sounds -o run", "train sounds -o run --dry-run", "vocoder train sounds -o run"]
 TOLD = (
     "learning needs packages that are not installed (torch, lightning_fabric, sklearn, librosa): "
     'pip install -c constraints.txt ".[learn]", in the folder of this software'

@@ -21,7 +21,7 @@ from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.files import output_path, replacing
 from fugue_state.look.saved import save_png
-from fugue_state.output.provenance import START, read_provenance
+from fugue_state.output.provenance import START, provenance, read_provenance
 from fugue_state.picture.frames import Frames
 from fugue_state.picture.heard import Heard
 from fugue_state.piece.piece import Piece
@@ -105,7 +105,7 @@ def still(
         frames = Frames(piece, heard, config, first)
         for _ in range(first, last + 1):
             frames.draw()
-    save_png(Image.fromarray(frames.rgb()), path, read_provenance(sound))
+    save_png(Image.fromarray(frames.rgb()), path, provenance(piece.score, piece.memory, path.parent))
     return path
 
 
@@ -120,8 +120,7 @@ def poster(piece: Piece, out: str | Path, config: FilmConfig | None = None, *, f
     path = output_path(out, force=force, suffixes=(STILL,))
     frames = Frames(piece, None, config, round(min(ALIVE_S, piece.score.length_s / 2) * config.fps))
     frames.draw()
-    with replacing(path) as beside:
-        Image.fromarray(frames.rgb()).save(beside, format="PNG")
+    save_png(Image.fromarray(frames.rgb()), path, provenance(piece.score, piece.memory, path.parent))
     return path
 
 

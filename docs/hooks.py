@@ -27,9 +27,9 @@ SHARED = "try-it.html"
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Let the navigation lead to a shared page, if there is one."""
+    """Let the navigation begin with a shared page, if there is one."""
     if os.environ.get(TRY_IT) and config.nav is not None:
-        config.nav.insert(1, {"Try it": SHARED})
+        config.nav.insert(0, {"Try it": SHARED})
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

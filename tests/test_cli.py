@@ -77,6 +77,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_the_list_of_commands_needs_no_settings() -> None:
+    code = (
+        "import sys; from fugue_state.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "sys.exit('pydantic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
 def test_forget_makes_a_piece_a_portrait_and_a_recipe(tmp_path: Path, tiny_path: Path) -> None:
     out = tmp_path / "piece.wav"
     result = run(

@@ -136,6 +136,14 @@ FIGURES = (
         "compiles loops, does not count.",
     ),
     Figures(
+        "share.json",
+        "A shared page",
+        ("python benchmarks/share.py --minutes 10",),
+        "A page was opened from the disk in a headless Chromium, and played. The table shows the time from the press "
+        "to the sound, the engine's load of a core beside that of the engine in Python, the time from a control to its "
+        "sound, gaps, pictures a second, and the memory of the page's process early and at the end.",
+    ),
+    Figures(
         "inversion.json",
         "From mel to sound",
         ("python benchmarks/inversion.py guitar --against chords --air wide --clips 24 --latents 1",),

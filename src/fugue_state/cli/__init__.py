@@ -12,8 +12,7 @@ from typing import Any
 
 import click
 
-from fugue_state.cli.options import flag
-from fugue_state.cli.telling import examples, hear_the_library, plain_streams, say
+from fugue_state.cli.telling import examples, flag, hear_the_library, plain_streams, say
 from fugue_state.errors import FugueError, InputError
 from fugue_state.version import VERSION
 

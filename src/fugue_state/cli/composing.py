@@ -18,7 +18,6 @@ from fugue_state.cli.options import (
     blaming_options,
     check_picture,
     check_used,
-    flag,
     forced,
     inversion,
     machine_readable,
@@ -29,7 +28,7 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import draw, examples, note_letters, report, say, tracked, typed
+from fugue_state.cli.telling import draw, examples, flag, note_letters, report, say, tracked, typed
 from fugue_state.config import (
     FILM_SIZES,
     EnvelopeConfig,

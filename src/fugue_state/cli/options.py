@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 from pydantic.fields import FieldInfo
 
+from fugue_state.cli.telling import flag
 from fugue_state.config import (
     DEFAULT_MEMORY,
     DEFAULT_THEME,
@@ -97,11 +98,6 @@ def option(
     return click.option(
         *flags, key, default=field.default, show_default=field.default is not None, type=kind_of, help=about
     )
-
-
-def flag(param: click.Parameter) -> str:
-    """Return the long name of an option, as one types it; an argument as the help names it."""
-    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
 
 
 def of_options(kind: type[AnySettings], values: dict[str, Any]) -> AnySettings:

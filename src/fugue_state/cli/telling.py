@@ -24,6 +24,11 @@ Item = TypeVar("Item")
 FIGURES = 4  # of a number that a person reads
 
 
+def flag(param: click.Parameter) -> str:
+    """Return the long name of an option, as one types it; an argument as the help names it."""
+    return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+
+
 def examples(*lines: str) -> str:
     """Return an epilog of example commands that click does not wrap."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)

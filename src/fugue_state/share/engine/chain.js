@@ -148,12 +148,7 @@ export class Convolver {
   /** Add the product of two spectra of both ears to the total. */
   #add(one, other) {
     for (let ear = 0; ear < 4; ear += 2) {
-      const [a, b, c, d] = [one[ear], one[ear + 1], other[ear], other[ear + 1]];
-      const [real, imaginary] = [this.total[ear], this.total[ear + 1]];
-      for (let k = 0; k < real.length; k++) {
-        real[k] += a[k] * c[k] - b[k] * d[k];
-        imaginary[k] += a[k] * d[k] + b[k] * c[k];
-      }
+      addProduct(one[ear], one[ear + 1], other[ear], other[ear + 1], this.total[ear], this.total[ear + 1]);
     }
   }
 
@@ -170,6 +165,14 @@ export class Convolver {
       }
     }
     fft.inverse(re, im);
+  }
+}
+
+/** Add (a + ib) (c + id) to a spectrum. A function of its own, since it takes most of the room's time. */
+function addProduct(a, b, c, d, real, imaginary) {
+  for (let k = 0; k < real.length; k++) {
+    real[k] += a[k] * c[k] - b[k] * d[k];
+    imaginary[k] += a[k] * d[k] + b[k] * c[k];
   }
 }
 

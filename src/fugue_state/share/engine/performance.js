@@ -83,7 +83,7 @@ export class Performance {
     this.chain.apply(mix);
     const [begin, end] = bar.gain;
     for (let n = 0; n < mix.length; n++) mix[n] *= begin + ((end - begin) * ((n >> 1) + 1)) / block;
-    const wild = player.failed || !mix.every((sample) => Math.abs(sample) < this.runaway);
+    const wild = player.failed || !(loudest(mix) < this.runaway);
     player.failed = false;
     if (wild || bar.silenced) player.drop();
     const sound = wild ? dying(this.last) : mix;
@@ -91,8 +91,7 @@ export class Performance {
     if (wild || bar.silenced) this.chain.clear();
     const samples = this.limiter.apply(sound);
     this.meter.add(samples);
-    const most = samples.reduce((most, sample) => Math.max(most, Math.abs(sample)), 1e-9);
-    const peak = Math.max(QUIETEST_DB, 20 * Math.log10(most));
+    const peak = Math.max(QUIETEST_DB, 20 * Math.log10(Math.max(loudest(samples), 1e-9)));
     return { position, samples, ...seen, peak, lufs: this.meter.momentary_lufs, overloaded: wild };
   }
 
@@ -113,4 +112,15 @@ export class Performance {
     for (const voice of voices) voice.fire(activations);
     return { chord: newest.event.chord, strengths: reached?.event.strengths ?? bar.strengths, activations, mel: newest.column };
   }
+}
+
+/** The largest of samples by size; NaN if one is. @param {Float32Array} samples */
+function loudest(samples) {
+  let most = 0;
+  for (let n = 0; n < samples.length; n++) {
+    const size = Math.abs(samples[n]);
+    if (!(size <= most)) most = size; // so that NaN stays
+    if (most !== most) return NaN;
+  }
+  return most;
 }

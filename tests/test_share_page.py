@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import statistics
 import time
@@ -10,13 +11,19 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from scipy.signal import correlate
 from selenium.webdriver import ActionChains, Chrome, ChromeOptions, ChromeService, Keys
 from selenium.webdriver.common.by import By
 
+from fugue_state.audio.io import resample
+from fugue_state.audio.loudness import event_lufs
+from fugue_state.audio.mel import MelTransform
 from fugue_state.cli import main
 from fugue_state.config import PageConfig
+from fugue_state.engine.performance import Performance
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
@@ -197,6 +204,53 @@ def test_a_piece_plays_in_its_own_engine_and_what_was_done_is_a_take(
     page.until(lambda: page.text("#remembered b") == "100")
     page.state("playing")
     assert page.log() == []
+
+
+# Keeps what is heard from now on, and returns it: 32-bit floats, left and right in turn, in base64.
+KEEP = """
+    const { context, node } = fugue.sound;
+    const ear = context.createScriptProcessor(4096, 2, 1);
+    fugue.kept = [];
+    ear.onaudioprocess = ({ inputBuffer }) => {
+      const [left, right] = [0, 1].map((channel) => inputBuffer.getChannelData(channel));
+      fugue.kept.push(Float32Array.from({ length: 2 * left.length }, (_, n) => (n % 2 ? right : left)[n >> 1]));
+    };
+    node.connect(ear);
+    ear.connect(context.destination);
+    return context.sampleRate;
+"""
+KEPT = """
+    const bytes = fugue.kept.flatMap((part) => [...new Uint8Array(part.buffer)]);
+    let text = '';
+    for (let n = 0; n < bytes.length; n += 8192) text += String.fromCharCode(...bytes.slice(n, n + 8192));
+    return btoa(text);
+"""
+
+
+def test_what_the_browser_plays_is_what_python_plays(page: Shared, tmp_path: Path) -> None:
+    score = checked(
+        Score, {"tempo_bpm": 60, "master": {"normalize": False}, "forgetting": {"order": "random", "to": 0}}
+    )
+    memory = Memory.load("guitar")
+    path = tmp_path / "guitar.html"
+    path.write_text(page_of(Piece(score, memory), PageConfig(locked=True)).text, "utf-8")
+    page.browser.get(path.as_uri())
+    page.state("armed")
+    page.click("#start")
+    page.sounds()
+    rate = page.run(KEEP)
+    page.until(lambda: page.run("return fugue.kept.length * 4096") > 6 * rate)
+    heard = np.frombuffer(base64.b64decode(page.run(KEPT)), dtype="<f4").reshape(-1, 2)
+    heard = resample(heard.T, rate, 44_100).T if rate != 44_100 else heard
+    performance = Performance(score, memory)
+    performance.change("/volume", 1.0)
+    played = np.concatenate([performance.next().samples for _ in range(500)])
+    lag = int(correlate(played.mean(1), heard.mean(1), "valid", "fft").argmax())
+    played = played[lag : lag + len(heard)]
+    assert event_lufs(heard, 44_100) == pytest.approx(event_lufs(played, 44_100), abs=0.5)
+    spec = memory.spec.model_copy(update={"sample_rate_hz": 44_100, "n_fft": 4096, "hop": 1024})
+    own, theirs = MelTransform(spec).encode(np.stack([heard.mean(1), played.mean(1)]))
+    assert np.abs(own - theirs).mean() * spec.range_db / 2.0 < 1.0
 
 
 def test_whoever_opens_it_may_take_over_and_give_back(page: Shared) -> None:

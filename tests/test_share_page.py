@@ -227,6 +227,7 @@ KEPT = """
 """
 
 
+@pytest.mark.alone
 def test_what_the_browser_plays_is_what_python_plays(page: Shared, tmp_path: Path) -> None:
     score = checked(
         Score, {"tempo_bpm": 60, "master": {"normalize": False}, "forgetting": {"order": "random", "to": 0}}

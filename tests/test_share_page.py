@@ -241,6 +241,8 @@ def test_what_the_browser_plays_is_what_python_plays(page: Shared, tmp_path: Pat
     page.sounds()
     rate = page.run(KEEP)
     page.until(lambda: page.run("return fugue.kept.length * 4096") > 6 * rate)
+    if page.run("return fugue.sound.report.underruns") or page.values()["/quality"] != "live":
+        pytest.skip("this machine is too slow to play it without a gap")
     heard = np.frombuffer(base64.b64decode(page.run(KEPT)), dtype="<f4").reshape(-1, 2)
     heard = resample(heard.T, rate, 44_100).T if rate != 44_100 else heard
     performance = Performance(score, memory)

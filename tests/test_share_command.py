@@ -115,8 +115,9 @@ def test_titles_themes_and_locks_are_as_asked_for(score: Path, tmp_path: Path) -
 def test_a_sound_and_a_memory_can_be_shared_too(score: Path, tmp_path: Path, tiny_path: Path) -> None:
     sound, out = score.parent / "piece.wav", tmp_path / "out.html"
     assert fugue("render", score, "-o", sound).exit_code == 0
-    shared(sound, "-o", out)
-    assert json.loads(held(out, "about-piece"))["title"] == "A <b>piece"
+    for made in (sound, sound.with_suffix(".png")):
+        shared(made, "-o", out, "--force")
+        assert json.loads(held(out, "about-piece"))["title"] == "A <b>piece"
     shared(tiny_path, "-o", out, "--force")
     assert json.loads(held(out, "about-piece"))["title"] == page.UNTITLED
 

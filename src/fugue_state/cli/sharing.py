@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from fugue_state.piece.piece import Piece
 
 PAGE, TOML = ".html", ".toml"
-SOUNDS = {".wav", ".flac", ".mp4", ".json"}  # that know how they were made
+MADE = {".wav", ".flac", ".mp4", ".png", ".svg", ".json"}  # that know how they were made
 MEGABYTE = 1e6
 
 
@@ -56,8 +56,8 @@ def share(
     """Share a piece as one HTML file that plays in a browser, offline and from anywhere.
 
     It holds the memory, the piece and the instrument. SCORE is a score or a take (a TOML file, or the name of a score
-    that ships), SOUND a file that fugue rendered; of a MODEL (a memory's name, checkpoint or run folder) the usual loop
-    is played. A score goes on endlessly, a take ends.
+    that ships), SOUND a file that fugue rendered, or its picture. Of a MODEL (a memory's name, checkpoint or run
+    folder) the usual loop is played. A score goes on endlessly, a take ends.
     """
     from fugue_state.files import output_path, replacing
 
@@ -84,7 +84,7 @@ def _piece(what: str, model: str | None) -> Piece:
     from fugue_state.score.shipped import find_score, shipped_scores
 
     path = Path(what)
-    if path.suffix.casefold() in SOUNDS:
+    if path.suffix.casefold() in MADE:
         return laid_out(_of_sound(path, model), None)
     if path.suffix == TOML or (what in shipped_scores() and not path.exists()):
         found = find_score(what)

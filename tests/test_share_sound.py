@@ -16,6 +16,7 @@ from fugue_state.audio.limiter import Limiter, true_peaks
 from fugue_state.audio.loudness import LoudnessMeter
 from fugue_state.audio.mix import envelope
 from fugue_state.audio.rate import Converter
+from fugue_state.audio.tone import Tilt
 from fugue_state.config import LIVE_LOOK_AHEAD_S, EnvelopeConfig, ReverbConfig, ToneConfig
 from fugue_state.engine.chain import Chain, PlannedBlock
 from fugue_state.engine.voice import Passage
@@ -67,7 +68,7 @@ def test_chain_sounds_as_in_python(tilt_db: float) -> None:
     for block in np.split(sound, np.cumsum(sizes)[:-1]):
         made, ringing = chain(PlannedBlock(0, len(block), [Sounding(block)], SILENT, SILENT.activations), ringing)
         expected.append(made.samples)
-    tone = chain.tone
+    tone = Tilt(score.tone, rate).coefficients
     impulse = np.zeros((rate, 2), dtype=np.float32)
     impulse[0] = 1.0
     answer = chain._convolver(impulse, chain._convolver.silence())[0]

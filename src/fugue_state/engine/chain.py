@@ -78,11 +78,6 @@ class Chain:
         self._stems = stems
         self._apart = voices if stems and voices > 1 else 0
 
-    @property
-    def tone(self) -> tuple[float, float, float] | None:
-        """The tone control's coefficients, for whoever filters elsewhere; None if it changes nothing."""
-        return self._tilt.coefficients
-
     def silence(self) -> Ringing:
         """Return the state before any sound."""
         return Ringing(self._tilt.silence(2 + 2 * self._apart), self._convolver.silence())

@@ -29,9 +29,10 @@ from fugue_state.corpus.notes import (
     read_guitars,
 )
 from fugue_state.corpus.soundfont import read_soundfont
-from fugue_state.corpus.strum import VOICINGS, ring_on, strings_of, strum
+from fugue_state.corpus.strum import VOICINGS, playable, ring_on, strum
 from fugue_state.errors import AudioError, CorpusError, InputError
-from fugue_state.measure.chords import name_chord, template
+from fugue_state.measure.chords import name_chord
+from fugue_state.score.pitches import chord_of, note_of
 
 from .conftest import RATE, Sound, pluck
 
@@ -223,16 +224,33 @@ def guitar(name: str = "g", lowest: int = 38, highest: int = 78) -> Guitar:
 
 
 def test_voicings_are_the_chords_they_are_called() -> None:
-    for name, voicings in VOICINGS.items():
-        tones = set(np.flatnonzero(template(name) > 0.4).tolist())
+    for name, voicings in {**playable("guitar"), **playable("chords")}.items():
+        root, intervals = chord_of(name) or (0, ())
         for voicing in voicings:
-            assert {m % 12 for m in strings_of(voicing)} == tones, (name, voicing)
+            assert {m % 12 for m in voicing} == {(root + interval) % 12 for interval in intervals}, (name, voicing)
+
+
+def test_the_sets_are_eight_chords_thirty_six_chords_and_three_octaves() -> None:
+    chords, notes = playable("chords"), playable("notes")
+    assert set(playable("guitar")) <= set(chords)
+    assert len(chords) == 36
+    assert len({chord_of(name) for name in chords}) == 36
+    assert list(notes)[::36] == ["E2", "E5"]
+    assert notes["A4"] == [[69]]
+
+
+def test_a_note_sounds_as_its_label() -> None:
+    config = StrumConfig(what="notes", duration_s=2.0)
+    for name in ("E2", "Bb2", "F#3", "E5"):
+        midi = note_of(name) or 0
+        clip = strum(guitar(), [[midi]], np.random.default_rng(midi), config)
+        assert measure_pitch(clip, RATE) == pytest.approx(midi, abs=0.15)
 
 
 @pytest.mark.parametrize("chord", sorted(VOICINGS))
 def test_a_strum_sounds_as_its_chord(chord: str) -> None:
     config = StrumConfig(duration_s=2.0)
-    clips = [strum(guitar(), chord, np.random.default_rng(seed), config) for seed in range(3)]
+    clips = [strum(guitar(), playable("guitar")[chord], np.random.default_rng(seed), config) for seed in range(3)]
     for clip in clips:
         assert len(clip) == 2 * RATE
         assert np.isfinite(clip).all()

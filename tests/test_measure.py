@@ -97,7 +97,7 @@ def test_ranks_are_those_of_scipy(seed: int, dtype: type[np.floating]) -> None:
 def test_templates() -> None:
     assert np.flatnonzero(template("F#m") > 0.4).tolist() == [1, 6, 9]
     assert np.flatnonzero(template("Bb") > 0.4).tolist() == [2, 5, 10]
-    with pytest.raises(InputError, match="'H7' is no triad"):
+    with pytest.raises(InputError, match="'H7' is no chord"):
         template("H7")
 
 

@@ -16,6 +16,7 @@ DEFAULT_MEMORY = "guitar"
 InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]
 VOCODER: InverterName = "vocoder"
 WITHOUT_VOCODER: InverterName = "lobes"  # for a memory without a vocoder
+StrumSetName = Literal["guitar", "chords", "notes"]
 QualityName = Literal["draft", "live", "final"]
 LiveQualityName = Literal["draft", "live"]  # higher quality is not possible in real time
 DEFAULT_QUALITY: QualityName = "final"
@@ -340,8 +341,9 @@ def cluster_labels(count: int) -> tuple[str, ...]:
 
 
 class StrumConfig(Settings):
-    """How chords are strummed from single notes."""
+    """How chords are strummed from single notes, or the notes themselves are plucked."""
 
+    what: StrumSetName = "guitar"  # the eight chords of the original, 36 in common use, or E2 to E5
     clips: int = Field(default=3200, ge=1, le=1_000_000)
     duration_s: float = Field(default=3.2, ge=0.1, le=60)
     sample_rate_hz: int = Field(default=22_050, ge=8_000, le=48_000)

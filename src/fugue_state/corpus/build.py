@@ -17,7 +17,7 @@ from fugue_state.corpus.fetch import FONT_GUITARS, fetch_notes
 from fugue_state.corpus.notes import Guitar, read_guitars
 from fugue_state.corpus.scan import MANIFEST
 from fugue_state.corpus.soundfont import read_soundfont
-from fugue_state.corpus.strum import VOICINGS, strum
+from fugue_state.corpus.strum import playable, strum
 from fugue_state.errors import InputError, unknown
 from fugue_state.files import check_folder, output_folder, replacing
 from fugue_state.progress import Track, untracked
@@ -121,7 +121,7 @@ def _plans(guitars: Sequence[Guitar], held: set[str], config: StrumConfig) -> It
     """Distribute clips evenly over chords, and within a chord evenly over guitars."""
     for split, clips in (("Training", config.clips), ("Test", config.test_clips)):
         players = [g for g in guitars if (g.name in held) == (split == "Test")]
-        chords = list(VOICINGS)
+        chords = list(playable(config.what))
         for index in range(clips if players else 0):
             chord, turn = chords[index % len(chords)], index // len(chords)
             yield Plan(split, chord, players[turn % len(players)], turn // len(players) + 1)
@@ -134,6 +134,6 @@ def _make(plan: Plan, out: Path, config: StrumConfig) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     key = f"{plan.chord}/{plan.guitar.name}".encode()
     rng = np.random.default_rng([config.seed, plan.take, *key])
-    samples = strum(plan.guitar, plan.chord, rng, config)
+    samples = strum(plan.guitar, playable(config.what)[plan.chord], rng, config)
     peak = float(np.abs(samples).max())
     io.write(path, samples / max(1.0, peak / 0.98), config.sample_rate_hz, subtype="PCM_16")

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import signal
 
 from fugue_state.arrays import Array
 from fugue_state.audio.io import resample
-from fugue_state.config import ClipConfig, StrumConfig
+from fugue_state.config import ClipConfig, StrumConfig, StrumSetName
 from fugue_state.corpus.clips import prepare
 from fugue_state.corpus.notes import FADE_S, Guitar
+from fugue_state.errors import InputError
+from fugue_state.score.pitches import KINDS, chord_of, note_name
 
 OPEN_STRINGS = (40, 45, 50, 55, 59, 64)  # E2 A2 D3 G3 B3 E4
 GRAIN_S = 0.5
 SLOWEST_DECAY = 0.98  # upper bound for the level ratio of successive grains
+DETUNED = 0.04  # semitones, standard deviation of a string
 FARTHEST_SHIFT = 4.5  # semitones; beyond it a resampled string sounds like a toy
 
 # Low E to high e; x is not played, frets above 9 are letters (a = 10).
@@ -29,6 +33,23 @@ VOICINGS = {
     "F": ("133211", "xx3211", "x8aaa8"),
     "G": ("320003", "355433", "320033"),
 }
+# Shapes with their root on an open string (E, A, D) that a barre moves to any fret, by the kind of chord.
+SHAPES = {
+    "": ("022100", "x02220", "xx0232"),
+    "m": ("022000", "x02210", "xx0231"),
+    "7": ("020100", "x02020", "xx0212"),
+    "dim": ("0120xx", "x0121x", "xx0131"),
+    "sus4": ("022200", "x02230", "xx0233"),
+}
+ROOT_STRINGS = (40, 45, 50)
+# Open chords that no barre moves.
+OPEN = {"C": ("x32010",), "G": ("320003", "320033"), "B7": ("x21202",), "G7": ("320001",)}
+COMMON = (
+    *("C", "C#", "D", "Eb", "E", "F", "F#", "G", "Ab", "A", "Bb", "B"),
+    *("Cm", "C#m", "Dm", "Ebm", "Em", "Fm", "F#m", "Gm", "G#m", "Am", "Bbm", "Bm"),
+    *("A7", "B7", "C7", "D7", "E7", "F7", "G7", "Bdim", "F#dim", "Asus4", "Dsus4", "Esus4"),
+)
+LOWEST_NOTE, HIGHEST_NOTE = 40, 76  # E2 and E5
 POSITION_WEIGHTS = (0.55, 0.25, 0.2)
 
 
@@ -62,22 +83,44 @@ def strings_of(voicing: str) -> list[int]:
     return [open_ + int(fret, 16) for open_, fret in zip(OPEN_STRINGS, voicing, strict=True) if fret != "x"]
 
 
-def choose_voicing(guitar: Guitar, chord: str, rng: np.random.Generator) -> list[int]:
+def positions(chord: str) -> list[str]:
+    """Return the voicings of a chord: open ones, then its shapes on three strings, from the lowest fret up."""
+    found = chord_of(chord)
+    if found is None:
+        raise InputError(f"{chord!r} is no chord")
+    root, intervals = found
+    shapes = next(shapes for kind, shapes in SHAPES.items() if KINDS[kind] == intervals)
+    barred = sorted(((root - low) % 12, shape) for low, shape in zip(ROOT_STRINGS, shapes, strict=True))
+    moved = ["".join(f if f == "x" else f"{int(f, 16) + fret:x}" for f in shape) for fret, shape in barred]
+    return [*OPEN.get(chord, ()), *moved]
+
+
+def playable(what: StrumSetName) -> dict[str, list[list[int]]]:
+    """Return the labels of a set, each with the MIDI notes of the ways to play it, the usual one first."""
+    if what == "notes":
+        return {note_name(midi): [[midi]] for midi in range(LOWEST_NOTE, HIGHEST_NOTE + 1)}
+    named = VOICINGS if what == "guitar" else {chord: positions(chord) for chord in COMMON}
+    return {chord: [strings_of(voicing) for voicing in voicings] for chord, voicings in named.items()}
+
+
+def choose_voicing(guitar: Guitar, options: Sequence[list[int]], rng: np.random.Generator) -> list[int]:
     """Choose a voicing that this guitar's notes can reach without large pitch shifts."""
-    options = [strings_of(v) for v in VOICINGS[chord]]
     shifts = [max(guitar.reach(m) for m in option) for option in options]
-    weights = np.array([w if s <= FARTHEST_SHIFT else 0.0 for w, s in zip(POSITION_WEIGHTS, shifts, strict=True)])
+    usual = [POSITION_WEIGHTS[min(place, len(POSITION_WEIGHTS) - 1)] for place in range(len(options))]
+    weights = np.array([w if s <= FARTHEST_SHIFT else 0.0 for w, s in zip(usual, shifts, strict=True)])
     if not weights.any():
         return options[int(np.argmin(shifts))]
     return options[int(rng.choice(len(options), p=weights / weights.sum()))]
 
 
-def strum(guitar: Guitar, chord: str, rng: np.random.Generator, config: StrumConfig) -> Array:
-    """Return one strummed chord (N,) of `config.duration_s`."""
+def strum(guitar: Guitar, options: Sequence[list[int]], rng: np.random.Generator, config: StrumConfig) -> Array:
+    """Return one strummed chord, or one note, (N,) of `config.duration_s`, by one of these voicings."""
     rate = config.sample_rate_hz
     length = int(config.duration_s * rate)
     stroke = Stroke.draw(rng, config.duration_s)
-    dry = _ring(guitar, choose_voicing(guitar, chord, rng), stroke, length, rng, rate)
+    if config.what == "notes":
+        stroke = replace(stroke, tuning=0.0)
+    dry = _ring(guitar, choose_voicing(guitar, options, rng), stroke, length, rng, rate)
     heard = _microphone(_body(dry, stroke, rng, rate), rng, rate)
     if stroke.damp_s is not None:
         heard *= _damping(stroke.damp_s, length, rng, rate)
@@ -92,7 +135,7 @@ def _ring(guitar: Guitar, notes: list[int], stroke: Stroke, length: int, rng: np
     gaps = np.cumsum(rng.uniform(0.6, 1.4, len(order)))
     for place, midi in enumerate(order):
         note = guitar.pick(midi, stroke.dynamics, rng)
-        pitch = midi + stroke.tuning + rng.normal(0.0, 0.04)
+        pitch = midi + stroke.tuning + rng.normal(0.0, DETUNED)
         string = resample(note.samples, rate * 2.0 ** ((pitch - note.midi) / 12.0), rate)
         string = ring_on(string, length, rate)
         lag = round(rate * stroke.pick_position / (440.0 * 2.0 ** ((pitch - 69.0) / 12.0)))

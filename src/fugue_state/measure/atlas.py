@@ -17,12 +17,13 @@ from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.config import AtlasConfig, MelSpec
 from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
-from fugue_state.measure.chords import NAME, template
+from fugue_state.measure.chords import template
 from fugue_state.measure.describe import Describer, Description, triads
 from fugue_state.measure.kept import Tensors, kept
 from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+from fugue_state.score.pitches import chord_of
 from fugue_state.settings import Settings
 
 KIND = "atlas"
@@ -294,7 +295,7 @@ def _chord_index(chord: str, names: Sequence[str]) -> int:
     """Return the index of a chord among names, in any spelling; InputError if it is missing."""
     if not isinstance(chord, str):
         raise InputError(f"a chord is named by text ({', '.join(names)}), got {shown(chord)}")
-    same = [i for i, name in enumerate(names) if NAME.match(chord) and (template(name) == template(chord)).all()]
+    same = [i for i, name in enumerate(names) if chord_of(chord) and (template(name) == template(chord)).all()]
     if not same:
         raise unknown("chord", chord, names)
     return same[0]

@@ -1,9 +1,8 @@
-"""Naming the chord of a sound, and how clear it is: chroma against triad templates."""
+"""Naming the chord of a sound, and how clear it is: chroma against templates."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -14,10 +13,8 @@ from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.mel import hann
 from fugue_state.errors import InputError, counted
+from fugue_state.score.pitches import chord_of
 
-NAME = re.compile(r"^([A-G])([#b]?)(|maj|m|min|dim|aug)$")
-ROOTS = {"C": 0, "D": 2, "E": 4, "F": 5, "G": 7, "A": 9, "B": 11}
-TRIADS = {"": (0, 4, 7), "maj": (0, 4, 7), "m": (0, 3, 7), "min": (0, 3, 7), "dim": (0, 3, 6), "aug": (0, 4, 8)}
 LOWEST_HZ, HIGHEST_HZ = 63.6, 2093.0  # a quarter tone below C2, C7
 APART_HZ = 2.7  # bin spacing: half a semitone at the lowest note
 TINY = 1e-12  # as an energy, 120 dB below full scale
@@ -72,21 +69,21 @@ def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
 
 
 def template(name: str) -> Wide:
-    """Return the unit chroma (12,) of a triad such as `Am`, `Bb`, `F#dim`; InputError otherwise."""
-    match = NAME.match(name)
-    if match is None:
-        raise InputError(f"{name!r} is no triad that can be named (like C, F#, Am, Bdim)")
-    root = ROOTS[match[1]] + {"#": 1, "b": -1, "": 0}[match[2]]
+    """Return the unit chroma (12,) of a chord such as `Am`, `Bb7`, `F#dim`; InputError otherwise."""
+    chord = chord_of(name)
+    if chord is None:
+        raise InputError(f"{name!r} is no chord that can be named (like C, F#, Am, G7, Bdim)")
+    root, intervals = chord
     chroma = np.zeros(12)
-    for interval in TRIADS[match[3]]:
+    for interval in intervals:
         chroma[(root + interval) % 12] += 1.0
         chroma[(root + interval + 7) % 12] += OVERTONE
     return chroma / np.linalg.norm(chroma)
 
 
 def can_be_named(names: Sequence[str]) -> bool:
-    """Say whether these labels are two or more triads that `name_chord` can tell apart."""
-    return len(names) > 1 and all(NAME.match(name) for name in names)
+    """Say whether these labels are two or more chords that `name_chord` can tell apart."""
+    return len(names) > 1 and all(chord_of(name) for name in names)
 
 
 @one_thread()

@@ -12,7 +12,8 @@ from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.magnitudes import Updates
 from fugue_state.audio.mel import hz_to_mel, mel_to_hz
 from fugue_state.config import MelSpec
-from fugue_state.measure.chords import HIGHEST_HZ, NAME, TINY, chroma_of_peaks, match, template
+from fugue_state.measure.chords import HIGHEST_HZ, TINY, chroma_of_peaks, match, template
+from fugue_state.score.pitches import chord_of
 
 PITCHES = ("C", "C#", "D", "Eb", "E", "F", "F#", "G", "G#", "A", "Bb", "B")
 # Linear magnitudes are estimated at this many moments: as good as at every frame, and much faster.
@@ -38,8 +39,8 @@ class Description:
 
 
 def triads(labels: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the chords that can be named: the labels that are triads, then the other major and minor ones."""
-    every = [*(name for name in labels if NAME.match(name)), *PITCHES, *(f"{pitch}m" for pitch in PITCHES)]
+    """Return the chords that can be named: the labels that are chords, then the other major and minor ones."""
+    every = [*(name for name in labels if chord_of(name)), *PITCHES, *(f"{pitch}m" for pitch in PITCHES)]
     found: dict[bytes, str] = {}
     for name in every:
         found.setdefault(template(name).tobytes(), name)  # Bb and A# are the same chord; the label's spelling wins

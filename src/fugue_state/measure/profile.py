@@ -17,12 +17,13 @@ from fugue_state.errors import counted
 from fugue_state.look.figure import page
 from fugue_state.look.text import HEADLINE_PT, SMALL_PT, shortened
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.chords import NAME, template
+from fugue_state.measure.chords import template
 from fugue_state.measure.describe import Describer, triads
 from fugue_state.measure.kept import Tensors, kept
 from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
+from fugue_state.score.pitches import chord_of
 from fugue_state.settings import Settings
 
 if TYPE_CHECKING:
@@ -204,7 +205,7 @@ class _Ablation:
     def _own(self, index: int, memory: Memory) -> str:
         """Return the chord that a sound should have; empty for silence."""
         label = memory.labels[index % len(memory.labels)] if memory.labels else ""
-        return label if NAME.match(label) else self._describer(self._intact[index : index + 1])[0].chord
+        return label if chord_of(label) else self._describer(self._intact[index : index + 1])[0].chord
 
     def _clear(self, mels: Array) -> Wide:
         """Return how clearly mels (k * n, M, T) show the own chords of all latents (k, n)."""

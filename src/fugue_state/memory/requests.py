@@ -17,6 +17,7 @@ from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import FACTOR, Moments
 from fugue_state.memory.units import for_units
 from fugue_state.score.names import quote, unquoted
+from fugue_state.score.pitches import same
 
 SHORTEST_S, LONGEST_S = 1e-3, 120.0
 
@@ -80,8 +81,8 @@ class Requests:
             raise InputError(
                 f"a chord is named by text ({', '.join(map(quote, self._model.labels))}), got {shown(chord)}"
             )
-        name = chord if chord in self._model.labels else unquoted(chord)
-        if name not in self._model.labels:
+        name = same(chord, self._model.labels) or same(unquoted(chord), self._model.labels)
+        if name is None:
             raise unknown("chord", chord, map(quote, self._model.labels))
         return self._model.labels.index(name)
 

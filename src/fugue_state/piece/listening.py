@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fugue_state.bending.adaptive import Governor
-from fugue_state.measure.chords import NAME, template
+from fugue_state.measure.chords import template
 from fugue_state.measure.describe import Describer, triads
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
+from fugue_state.score.pitches import chord_of
 
 
 class Ear:
@@ -27,6 +28,6 @@ class Ear:
             z, None if event.label is None else [event.label] * 2, strengths, event.frames, event.bend
         )
         intact, now = self._describe(mels)
-        own = event.chord if event.chord and NAME.match(event.chord) else intact.chord
+        own = event.chord if event.chord and chord_of(event.chord) else intact.chord
         clarity = float(self._describe.chroma(mels[1:])[0] @ template(own)) if own else 0.0
         self.governor.hear(time_s, clarity, now.level_dbfs - intact.level_dbfs, sounding)

@@ -130,7 +130,7 @@ class Frames:
             "right",
         )
         for heading, part in self._headed:
-            left = float(seen.strengths[part.start : part.start + part.units].mean())
+            left = float(seen.strengths[part.within].mean())
             number = Run(str(_whole(100 * left, 100)), layout.text, theme.ink)
             self._line(heading.share, [number, Run(" %", layout.small, theme.faint)], "right")
         now = told(int(self._middle_s))

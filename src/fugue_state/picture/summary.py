@@ -88,6 +88,6 @@ def overview(piece: Piece) -> Overview:
         remembered.add(time_s, strengths)
     levels = [piece.heard_lu(time) if piece.score.loudness.plan else 0.0 for time in times]
     return Overview(
-        tuple(piece.layers), np.array(times, dtype=float), np.array(voices, dtype=np.int64), tuple(chords), np.array(levels, dtype=float),
-        *remembered.found(),
+        tuple(piece.layers), np.array(times, dtype=float), np.array(voices, dtype=np.int64), tuple(chords),
+        np.array(levels, dtype=float), *remembered.found(),
     )  # fmt: skip

@@ -30,7 +30,10 @@ export class Faders {
       group.append(one, ...parts[i].layers.map(({ number }) => this.faders[number]));
       return group;
     });
-    root.replaceChildren(this.master, ...(this.groups.length ? this.groups : this.faders));
+    const beside = document.createElement("div");
+    beside.className = "groups";
+    beside.append(...this.groups);
+    root.replaceChildren(this.master, ...(this.groups.length ? [beside] : this.faders));
     PHONE.onchange = () => this.#turn();
     this.#turn();
   }

@@ -55,7 +55,7 @@ export class Parts extends EventTarget {
     this.all = all;
     for (const place of this.places) {
       place.hidden = all.length < 2;
-      place.replaceChildren(...["", ...all.keys()].map((part) => this.#button(part)));
+      place.replaceChildren(...(all.length > 1 ? ["", ...all.keys()] : []).map((part) => this.#button(part)));
     }
     this.choose(this.chosen);
   }

@@ -46,8 +46,9 @@ class UnitGrid:
 
 @dataclass(frozen=True)
 class Heading:
-    """Where one of several parts is named, and where it is said how much of it is remembered."""
+    """Where one of several parts is named, where its chord is, and where it is said how much of it is remembered."""
 
+    chord: Box
     name: Box
     share: Box
 
@@ -93,6 +94,12 @@ class Room:
         """The size of text in pixels."""
         return max(7, round(TEXT * self.unit))
 
+    def chords(self, count: int) -> list[Box]:
+        """Return the places of so many chords that sound at once, in the left half of the first line."""
+        half, head = even(self.box.width / 2), even(HEADER * self.unit)
+        above, wide = self.box.x - even(12 * self.unit), half // count // 2 * 2
+        return [Box(self.box.x + i * wide, above, wide, head) for i in range(count)]
+
     def too_small_for(self, units: int) -> InputError:
         """Return the error for cells that would be too small to be seen."""
         return InputError(
@@ -108,16 +115,17 @@ class Room:
         margin = self.box.x
         foot = self.height - margin - even(CAPTION * unit)
         mel_top = bottom + even(SPACE * unit)
-        head, line, half = even(HEADER * unit), even(1.4 * text), even(inside / 2)
-        above, below = margin - even(12 * unit), self.height - margin - line + even(10 * unit)
+        line, half = even(1.4 * text), even(inside / 2)
+        below = self.height - margin - line + even(10 * unit)
+        (chord,) = self.chords(1)
         return FrameLayout(
             width=self.width,
             height=self.height,
             text=text,
             small=small,
             large=max(8, round(LARGE * unit)),
-            chord=Box(margin, above, half, head),
-            remembered=Box(margin + half, above, inside - half, head),
+            chord=chord,
+            remembered=Box(margin + half, chord.y, inside - half, chord.height),
             time=Box(margin, below, half, line),
             title=Box(margin + half, below, inside - half, line),
             mel=Box(margin, mel_top, inside, even(foot - mel_top)),

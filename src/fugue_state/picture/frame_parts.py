@@ -41,14 +41,11 @@ def lay_out_parts(width: int, height: int, parts: Sequence[Part], mel_share: flo
         raise room.too_small_for(sum(sum(part.values()) for part in parts))
     _, panels, bands = max(fitted, key=lambda one: (one[0], -len({panel.y for panel in one[1]})))
     heading, grids, headings, bottom = even(HEADING * room.unit), list[UnitGrid](), list[Heading](), 0
-    for part, panel, shapes in zip(parts, panels, bands, strict=True):
+    chords = room.chords(len(parts))
+    for part, panel, shapes, chord in zip(parts, panels, bands, chords, strict=True):
         half = even(panel.width * 0.7)
-        headings.append(
-            Heading(
-                Box(panel.x, panel.y, half, heading),
-                Box(panel.x + half, panel.y, panel.width - half, heading),
-            )
-        )
+        name = Box(panel.x, panel.y, half, heading)
+        headings.append(Heading(chord, name, Box(panel.x + half, panel.y, panel.width - half, heading)))
         placed = _place(part, shapes, panel, room)
         grids += placed
         bottom = max(bottom, placed[-1].box.y + placed[-1].box.height)

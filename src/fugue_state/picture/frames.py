@@ -115,10 +115,8 @@ class Frames:
     def _draw_words(self, seen: Seen) -> None:
         layout, theme = self._layout, self._theme
         remembered = float(seen.strengths.mean())
-        opacity = FAINTEST_CHORD + (1 - FAINTEST_CHORD) * round(16 * remembered) / 16
-        chord = seen.chord or ""
-        size = fitting(chord, layout.large, layout.chord.width, "Light")
-        self._line(layout.chord, [Run(chord, size, theme.ink, "Light", opacity)])
+        if not self._headed:
+            self._draw_chord(layout.chord, seen.chord, remembered)
         share = f"{_whole(100 * remembered, 100)}"
         self._line(
             layout.remembered,
@@ -131,11 +129,18 @@ class Frames:
         )
         for heading, part in self._headed:
             left = float(seen.strengths[part.within].mean())
+            self._draw_chord(heading.chord, self._watch.chord(part), left)
             number = Run(str(_whole(100 * left, 100)), layout.text, theme.ink)
             self._line(heading.share, [number, Run(" %", layout.small, theme.faint)], "right")
         now = told(int(self._middle_s))
         whole = told(round(self._piece.score.length_s))
         self._line(layout.time, [Run(now, layout.text, theme.ink), Run(f" / {whole}", layout.text, theme.faint)])
+
+    def _draw_chord(self, box: Box, chord: str | None, remembered: float) -> None:
+        """Write a chord, the fainter the less is remembered."""
+        opacity = FAINTEST_CHORD + (1 - FAINTEST_CHORD) * round(16 * remembered) / 16
+        size = fitting(chord or "", self._layout.large, box.width, "Light")
+        self._line(box, [Run(chord or "", size, self._theme.ink, "Light", opacity)])
 
     def _draw_grid(self, grid: UnitGrid, part: slice, number: int, seen: Seen) -> None:
         theme = self._theme

@@ -14,8 +14,9 @@ from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH
 from fugue_state.piece.event import Event, observed
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.seen import Seen, reached, seen
+from fugue_state.piece.seen import Seen, newest, reached, seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,6 +64,11 @@ class Watch:
         self._sounding = [one for one in self._sounding if time_s < one.start_s + one.length_s]
         sounding = [(one.event, one.at(time_s)) for one in self._sounding]
         return seen(self._piece, sounding, self._strengths)
+
+    def chord(self, part: Part) -> str | None:
+        """Return the chord of a part that sounds at the time that was asked for last; None in silence."""
+        events = [one.event for one in self._sounding if self._piece.part(one.event) is part]
+        return events[newest(self._piece, events)].chord if events else None
 
     def _observed(self, events: Iterator[Event]) -> Iterator[_Sounding]:
         piece, rate = self._piece, self._piece.score.file.sample_rate_hz

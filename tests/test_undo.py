@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fugue_state.bending.hand import Hand
+from fugue_state.bending.hand import Hand, Reach
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.board import History
 from fugue_state.score.model import Change
@@ -42,7 +42,7 @@ def reversed_order(_: str, layer: str) -> Any:
 
 
 def a_hand() -> Hand:
-    return Hand((), LAYERS, np.arange(7), reversed_order)
+    return Hand((), [Reach(LAYERS, np.arange(7), reversed_order)])
 
 
 def play(hand: Hand, move: Move) -> None:

@@ -335,6 +335,10 @@ class Memory:
         """Return the index of a chord; InputError if this memory does not know it."""
         return self._requests.label_index(chord)
 
+    def knows(self, chord: str) -> bool:
+        """Return whether it learned a chord by this name."""
+        return self._requests.label_of(chord) is not None
+
     def invert(self, mel: npt.ArrayLike) -> Array:
         """Return audio (B, N) at the MelSpec's rate for mels (B, M, T); values outside [-1, 1] are clipped.
 

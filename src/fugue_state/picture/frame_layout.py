@@ -94,11 +94,14 @@ class Room:
         """The size of text in pixels."""
         return max(7, round(TEXT * self.unit))
 
-    def chords(self, count: int) -> list[Box]:
-        """Return the places of so many chords that sound at once, in the left half of the first line."""
-        half, head = even(self.box.width / 2), even(HEADER * self.unit)
-        above, wide = self.box.x - even(12 * self.unit), half // count // 2 * 2
-        return [Box(self.box.x + i * wide, above, wide, head) for i in range(count)]
+    @property
+    def large(self) -> int:
+        """The size of chords and of the number in the first line in pixels."""
+        return max(8, round(LARGE * self.unit))
+
+    def first_line(self, x: int, width: int) -> Box:
+        """Return a place in the first line."""
+        return Box(x, self.box.x - even(12 * self.unit), width, even(HEADER * self.unit))
 
     def too_small_for(self, units: int) -> InputError:
         """Return the error for cells that would be too small to be seen."""
@@ -108,24 +111,26 @@ class Room:
         )
 
     def filled(
-        self, grids: Sequence[UnitGrid], bottom: int, small: int, headings: Sequence[Heading] = ()
+        self, grids: Sequence[UnitGrid], bottom: int, small: int, headings: Sequence[Heading] = (), said: int = 0
     ) -> FrameLayout:
-        """Return the layout with these grids, which end at `bottom`, and their text of size `small`."""
+        """Return the layout with these grids, which end at `bottom`, and their text of size `small`.
+
+        What is remembered is said in the right half of the first line, or in its last `said` pixels.
+        """
         unit, text, inside = self.unit, self.text, self.box.width
         margin = self.box.x
         foot = self.height - margin - even(CAPTION * unit)
         mel_top = bottom + even(SPACE * unit)
         line, half = even(1.4 * text), even(inside / 2)
         below = self.height - margin - line + even(10 * unit)
-        (chord,) = self.chords(1)
         return FrameLayout(
             width=self.width,
             height=self.height,
             text=text,
             small=small,
-            large=max(8, round(LARGE * unit)),
-            chord=chord,
-            remembered=Box(margin + half, chord.y, inside - half, chord.height),
+            large=self.large,
+            chord=self.first_line(margin, half),
+            remembered=self.first_line(margin + inside - (said or inside - half), said or inside - half),
             time=Box(margin, below, half, line),
             title=Box(margin + half, below, inside - half, line),
             mel=Box(margin, mel_top, inside, even(foot - mel_top)),

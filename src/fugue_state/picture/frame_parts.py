@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from fugue_state.look.planes import width_of
 from fugue_state.picture.frame_layout import (
+    APART,
     MEL_SHARE,
     SMALLEST_CELL,
     SPACE,
@@ -23,6 +25,7 @@ from fugue_state.picture.frame_layout import (
 CAPTION, HEADING, GAP, LARGEST_CELL = 40, 56, 72, 84
 SMALL = 0.82  # of the text in captions, relative to other text
 GROWTH = 0.25  # cells of smaller layers are larger: by the ratio of units to this power
+LEAST_CHORD = 2  # width of a chord's place, relative to the size of its text
 STRETCH = 1.5  # how much larger cells may be so that a band is as wide as its part
 
 Part = Mapping[str, int]  # its layers by name, and their units
@@ -41,7 +44,8 @@ def lay_out_parts(width: int, height: int, parts: Sequence[Part], mel_share: flo
         raise room.too_small_for(sum(sum(part.values()) for part in parts))
     _, panels, bands = max(fitted, key=lambda one: (one[0], -len({panel.y for panel in one[1]})))
     heading, grids, headings, bottom = even(HEADING * room.unit), list[UnitGrid](), list[Heading](), 0
-    chords = room.chords(len(parts))
+    said = _said(room)
+    chords = _chords(panels, room, said)
     for part, panel, shapes, chord in zip(parts, panels, bands, chords, strict=True):
         half = even(panel.width * 0.7)
         name = Box(panel.x, panel.y, half, heading)
@@ -49,7 +53,23 @@ def lay_out_parts(width: int, height: int, parts: Sequence[Part], mel_share: flo
         placed = _place(part, shapes, panel, room)
         grids += placed
         bottom = max(bottom, placed[-1].box.y + placed[-1].box.height)
-    return room.filled(grids, bottom, small_text(grids, max(7, round(SMALL * room.text))), headings)
+    return room.filled(grids, bottom, small_text(grids, max(7, round(SMALL * room.text))), headings, said)
+
+
+def _said(room: Room) -> int:
+    """Return how wide the words are that say what is remembered."""
+    words = width_of("remembered  ", room.text) + width_of("100", room.large, "Light") + width_of(" %", room.text)
+    return min(up(math.ceil(words) + APART), even(room.box.width / 2))
+
+
+def _chords(panels: Sequence[Box], room: Room, said: int) -> list[Box]:
+    """Return the place of each part's chord: above the part where that has room, or else beside each other."""
+    end = room.box.x + room.box.width - said
+    above = [room.first_line(panel.x, min(panel.width, end - panel.x)) for panel in panels]
+    if len({panel.y for panel in panels}) == 1 and above[-1].width >= LEAST_CHORD * room.large:
+        return above
+    wide = (end - room.box.x) // len(panels) // 2 * 2
+    return [room.first_line(room.box.x + i * wide, wide) for i in range(len(panels))]
 
 
 def _arranged(room: Room, count: int) -> list[list[Box]]:

@@ -87,12 +87,13 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     config = of_options(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
     check_used(config.osc, "with --no-osc", "osc_port", "osc_host")
     score = _score(what, config.quality)
-    house = _house(score.memory)
+    names = tuple(dict.fromkeys(together.memory for together in score.together))
+    house = _house(names)
 
     def tell(addresses: Sequence[str]) -> None:
         if config.osc and not is_local(config.osc_host):
             note("OSC knows no token: whoever reaches its port plays along")
-        say(f"play {score.memory} at {addresses[0]} (Ctrl-C ends)")
+        say(f"play {' and '.join(names)} at {addresses[0]} (Ctrl-C ends)")
         for other in addresses[1:]:
             say(f"also at {other}")
         by_network = "?token=" in addresses[0] and sys.stderr.isatty()
@@ -150,8 +151,8 @@ def _score(what: str, quality: LiveQualityName) -> Score:
     return score.model_copy(update={"quality": quality})
 
 
-def _house(first: str) -> House:
-    """Return the memories that can be played: the one that was asked for, and those that ship."""
+def _house(first: Sequence[str]) -> House:
+    """Return the memories that can be played: those that were asked for, and those that ship."""
     from fugue_state.live.programme import House
     from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 
@@ -170,5 +171,6 @@ def _house(first: str) -> House:
             gc.enable()
         return performance
 
-    read_header(find_memory(first))
-    return House(tuple(dict.fromkeys([first, *shipped_memories()])), load, perform)
+    for name in first:
+        read_header(find_memory(name))
+    return House(tuple(dict.fromkeys([*first, *shipped_memories()])), load, perform)

@@ -114,7 +114,8 @@ def test_voices_are_together_by_memory_forgetting_and_cues(memories: Memories) -
 @pytest.mark.parametrize(
     "plan",
     [{}, {"replacement": "noise", "bends": [{"units": "deconv4", "gain": 2}]},
-     {"replacement": "other", "other_seed": 5}, {"replacement": "frozen", "frozen_at": 2, "pace": "even"}, {"adaptive": {"rate": 0.3}, "pace": "even"}],
+     {"replacement": "other", "other_seed": 5}, {"replacement": "frozen", "frozen_at": 2, "pace": "even"},
+     {"adaptive": {"rate": 0.3}, "pace": "even"}],
     ids=["zero", "noise", "other", "frozen", "adaptive"],
 )  # fmt: skip
 def test_each_voice_is_what_it_would_be_alone(memories: Memories, plan: dict[str, Any]) -> None:
@@ -171,7 +172,8 @@ def test_the_sound_does_not_depend_on_the_block(memories: Memories) -> None:
 @pytest.mark.parametrize("resolution", ["event", "block"])
 def test_the_outline_has_the_strengths_of_all_parts(memories: Memories, resolution: str) -> None:
     changes = [{"at": 2.5, "path": "/part/2/forget", "value": 1}]
-    made = piece(memories, resolution=resolution, changes=changes)
+    changes = [{"at": 2.5, "path": "/part/2/forget", "value": 1}]
+    made = piece(memories, resolution=resolution, changes=changes, forgetting=PLAN | {"to": 0.5})
     outline, events = list(made.outline()), list(made.events())
     assert [one[:3] for one in outline] == [(e.onset, e.voice, e.chord) for e in events]
     for one, event in zip(outline, events, strict=True):

@@ -20,6 +20,7 @@ from fugue_state.engine.player import Player
 from fugue_state.engine.voice import Passage, faded
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log, taken
 from fugue_state.score.model import Score
@@ -78,6 +79,11 @@ class Performance:
         """The score that is played, and the memories it is made for, without changes."""
         fresh = {"changes": (), "played_s": None, "recorded_from_s": None, "made_for": self._player.piece.made_for}
         return self._score.model_copy(update=fresh)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the piece that is played, each with its memory."""
+        return self._player.piece.parts
 
     @property
     def log(self) -> Log:

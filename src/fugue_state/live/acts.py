@@ -53,7 +53,7 @@ class Acts:
 
     def _store(self, number: int, by: str) -> None:
         programme = self._programme
-        if programme.parked is not None and programme.parked.memory.layers != programme.part.memory.layers:
+        if programme.parked is not None and programme.parked.named != programme.part.named:
             raise RefusedError("not_now", "the take that replays is of a memory with other layers")
         self._desk.store(number, programme.part.bank(), by, programme.player.at)
 

@@ -10,7 +10,7 @@ import numpy as np
 from fugue_state.arrays import Array
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Reach
-from fugue_state.bending.orders import parse_units
+from fugue_state.bending.orders import Order, parse_units
 from fugue_state.bending.strengths import Strengths
 from fugue_state.bending.timeline import Timeline, compose
 from fugue_state.config import SEED_MAX
@@ -97,7 +97,7 @@ class Part:
         with self.blamed():
             return Reach(self.layers, self.orders.base(), self._inside, self.plan.order)
 
-    def _inside(self, name: str, layer: str) -> Array:
+    def _inside(self, name: str, layer: str) -> Order:
         """Return an order within a layer, as the piece calls it."""
         own = dict(zip(self.layers, self.memory.layers, strict=True))
         with self.blamed():
@@ -187,7 +187,10 @@ class Plan:
     def __init__(self, parts: Sequence[Part], governors: Sequence[Governor | None]) -> None:
         self.parts, self.governors = parts, governors
         self._timelines = [part.timeline(governor) for part, governor in zip(parts, governors, strict=True)]
-        self._ears = [governor and Ear(part.memory, governor) for part, governor in zip(parts, governors, strict=True)]
+        self._ears = [
+            None if governor is None else Ear(part.memory, governor)
+            for part, governor in zip(parts, governors, strict=True)
+        ]
         self._ends_s: list[list[float]] = [[] for _ in parts]  # when what sounds of each part ends
 
     def __call__(self, time_s: float) -> Strengths:

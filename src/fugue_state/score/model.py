@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -407,6 +407,18 @@ class Score(Settings):
         place: Place = ("forgetting",) if own is None else ("voices", own, "forgetting")
         forgets = any(self.voices[number].forgets for number in voices)
         return Together(memory, voices, forgets, plan or self.forgetting, place, every | some)
+
+    def with_memories(self, renamed: Callable[[str], str]) -> Self:
+        """Return it with its memories called otherwise: its own, those of voices, and those it was made for."""
+        voices = tuple(
+            voice if voice.memory is None else voice.model_copy(update={"memory": renamed(voice.memory)})
+            for voice in self.voices
+        )
+        made_for = self.made_for
+        if made_for is not None and made_for.others:
+            others = {renamed(name): made for name, made in made_for.others.items()}
+            made_for = made_for.model_copy(update={"others": others})
+        return self.model_copy(update={"memory": renamed(self.memory), "voices": voices, "made_for": made_for})
 
     def memory_of(self, voice: int) -> str:
         """Return the name of the memory that a voice, by number, plays."""

@@ -818,7 +818,7 @@ CUT_ORDERS = """
 """
 # How far the text of each fader's name is from what is beside it.
 BESIDE_NAMES = """
-    return [...document.querySelectorAll('.fader')].map((fader) => {
+    return [...document.querySelectorAll('.fader')].filter((one) => one.checkVisibility()).map((fader) => {
       const words = document.createRange();
       words.selectNodeContents(fader.querySelector('.name'));
       return fader.querySelector('input').getBoundingClientRect().left - words.getBoundingClientRect().right;
@@ -931,7 +931,7 @@ def part(number: int | str) -> str:
 @pytest.mark.parametrize("layers", [PARTS])
 def test_parts_are_shown_together_or_one_by_one(page: Page) -> None:
     page.open()
-    assert seen(page, "#grid .head") == ["melody of melody 100 %", "the chords of the chords 100 %"]
+    page.until(lambda: seen(page, "#grid .head") == ["melody of melody 100 %", "the chords of the chords 100 %"])
     assert seen(page, ".fader .name") == [
         *("Forget", "melody", "deconv1", "deconv2"),
         *("the chords", "deconv1", "deconv2"),
@@ -981,7 +981,7 @@ def test_a_part_has_a_fader_and_a_recall(page: Page) -> None:
 @pytest.mark.parametrize("layers", [PARTS])
 def test_a_phone_shows_one_part_at_a_time(page: Page) -> None:
     page.open("", *PHONES[0])
-    assert seen(page, ".parts button") == ["melody 100 %", "the chords 100 %"]
+    page.until(lambda: seen(page, ".parts button") == ["melody 100 %", "the chords 100 %"])
     assert page.run(MISPLACED, 0, CHORDS_FROM) == []
     assert page.run(SMALL_TARGETS) == []
     page.click("#drawer button")

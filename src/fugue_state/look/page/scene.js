@@ -93,6 +93,7 @@ export class Scene extends EventTarget {
     const shown = chosen === null ? all : [all[chosen]];
     this.grid.show(this.cells, shown);
     this.faders.choose(chosen);
+    this.said = -WORDS_MS; // the new captions get their numbers with the next frame
     this.#showChords([...new Set(shown.flatMap(({ chords }) => chords))]);
   }
 

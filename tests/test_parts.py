@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 from click.testing import CliRunner
 
 from fugue_state.bending.strengths import forget
@@ -323,20 +324,13 @@ def test_such_a_piece_is_rendered_reopened_and_made_again(saved: Path) -> None:
     assert record["memory_others"]["runs/notes.safetensors"]["sha256"] == notes.fingerprint
     again = reopened(saved / "out.wav")
     assert again.made_for is not None
-    assert again.made_for.others["runs/notes.safetensors"].chords == ("E3", "G3", "B3")
+    assert again.made_for.others[str(again.voices[1].memory)].chords == ("E3", "G3", "B3")
     code, text = run("reopen", "out.wav", "-o", "sub.toml")
     assert code == 0, text
     assert "[made_for.others." in (saved / "sub.toml").read_text()
     assert run("render", "sub.toml", "-o", "again.wav")[0] == 0
-    assert run("render", "out.png", "-o", "x.wav")[0] == 2
-    one, other = (rendered_bytes(saved / name) for name in ("out.wav", "again.wav"))
-    assert one == other
-
-
-def rendered_bytes(path: Path) -> bytes:
-    import soundfile
-
-    return bytes(soundfile.read(path, dtype="float32")[0].tobytes())
+    one, other = (soundfile.read(saved / name, dtype="float32")[0] for name in ("out.wav", "again.wav"))
+    assert np.array_equal(one, other)
 
 
 def test_memories_that_moved_are_found_by_their_hash(saved: Path) -> None:
@@ -354,7 +348,8 @@ def test_memories_that_moved_are_found_by_their_hash(saved: Path) -> None:
     assert text.count("\n") == 1
     code, text = run("score", "check", "piece.toml")
     assert code == 2
-    assert "piece.toml:26: voices[2].memory: the memory of voice 'melody': " in text
+    line = (saved / "piece.toml").read_text().split("\n").index('memory = "runs/notes.safetensors"') + 1
+    assert f"piece.toml:{line}: voices[2].memory: the memory of voice 'melody': " in text
     assert "runs/notes.safetensors: no such checkpoint" in text
 
 

@@ -100,7 +100,7 @@ def test_nothing_overlaps_or_leaves_the_frame(size: str, maps: int) -> None:
         assert layout.small * 480 / width >= 7
 
 
-@pytest.mark.parametrize("maps", [(4, 6), (32, 48), (48, 48), (64, 64), (48, 32, 48), (16,) * 6])
+@pytest.mark.parametrize("maps", [(4, 6), (32, 48), (48, 48), (64, 64), (48, 32, 48), (16,) * 4])
 @pytest.mark.parametrize("size", ["1280x720", "1080x1920", "640x360", "1080x1080"])
 def test_nothing_of_several_parts_overlaps_or_leaves_the_frame(size: str, maps: tuple[int, ...]) -> None:
     width, height = FilmConfig(size=size).pixels
@@ -126,7 +126,7 @@ def test_nothing_of_several_parts_overlaps_or_leaves_the_frame(size: str, maps: 
         assert width_of(f"{grid.units}/{grid.units}", layout.small) <= grid.count.width
         assert layout.small * 1.2 <= grid.count.height
     if width >= height:  # as seen when the film is 480 pixels wide
-        assert layout.small * 480 / width >= 6
+        assert layout.small * 480 / width >= 6.5
     assert layout.mel.height >= 0.16 * height
 
 

@@ -153,7 +153,7 @@ def _score(what: str, quality: LiveQualityName) -> Score:
 def _house(score: Score) -> House:
     """Return the memories that can be played: the one that was asked for, and those that ship.
 
-    Those of voices must be there, too.
+    Others that the score names must be there, too.
     """
     from fugue_state.live.programme import House
     from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
@@ -174,7 +174,7 @@ def _house(score: Score) -> House:
         return performance
 
     read_header(find_memory(score.memory))
-    for number in range(len(score.voices)):
-        with placed(("voices", number, "memory")):
-            read_header(find_memory(score.memory_of(number)))
+    for name, place, _ in score.memories():
+        with placed(place):
+            read_header(find_memory(name))
     return House(tuple(dict.fromkeys([score.memory, *shipped_memories()])), load, perform)

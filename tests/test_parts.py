@@ -14,9 +14,11 @@ from click.testing import CliRunner
 
 from fugue_state.bending.strengths import forget
 from fugue_state.cli import main
+from fugue_state.config import MelSpec
 from fugue_state.engine.performance import Performance
 from fugue_state.engine.whole import Instrument, play, play_on
 from fugue_state.errors import InputError
+from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.traced import traced
@@ -30,7 +32,7 @@ from fugue_state.score.text import dump_score, parse_score
 from fugue_state.settings import checked
 from fugue_state.share.page import page
 
-from .conftest import Sound
+from .conftest import Sound, untrained
 from .test_performance import Hands, wild
 from .test_performance import play as played_on
 from .test_performance import sound as heard_of
@@ -373,6 +375,42 @@ def test_a_page_carries_one_memory(saved: Path, memories: Memories) -> None:
     assert not (saved / "piece.html").exists()
     with pytest.raises(InputError, match="no voice plays it"):
         page(piece(memories, voices=[MELODY]))
+
+
+def test_units_of_another_memory_stand_in_for_forgotten_ones(memories: Memories) -> None:
+    tiny, notes = memories["tiny"], memories["notes"]
+    plan = {"replacement": {"deconv5": "other"}, "other_memory": "notes", "other_seed": 5, "other_chord": "G3"}
+    made = piece(memories, voices=[CHORDS], forgetting=PLAN | plan, cues=[{"do": "jump", "to": 1}])
+    assert list(made.memories) == ["tiny", "notes"]
+    event = list(made.events())[1]
+    assert not event.strengths.any()
+    lent = notes.maps(notes.latents(1, 5), "G3")["deconv5"][0]  # of 3 units for 2
+    assert np.abs(lent[0] - lent[1]).max() > 0
+    wanted = tiny.generator.after("deconv5", lent[[0, 1]].transpose(1, 2, 0), tiny.label_index("C"))
+    mel = tiny.generate(event.latent[None], event.label, event.strengths, event.frames, event.bend)[0]
+    whole = tiny.generate(event.latent[None], event.label, event.strengths, None, event.bend)[0]
+    assert np.array_equal(whole, wanted)
+    assert mel.shape[1] == event.frames
+    first = piece(memories, voices=[CHORDS], forgetting=PLAN | plan | {"other_chord": None})
+    assert first.parts[0].bend is not None
+    assert first.parts[0].bend.moments["other"].label.tolist() == [0]  # notes know no Am: their first
+    assert first.made_for.others["notes"].chords == notes.labels
+    with pytest.raises(InputError, match="other_memory would be another"):
+        page(made)
+
+
+def test_another_memory_must_be_as_long(memories: Memories, tiny_header: MemoryHeader) -> None:
+    half = tiny_header.model_copy(update={"name": "half", "mel": MelSpec(frames=64)})
+    short = Memory(untrained(tiny_header.model, 64), half)
+    plan = PLAN | {"replacement": "other", "other_memory": "half"}
+    with pytest.raises(
+        InputError, match=r"forgetting: memory 'half' has 64 frames: only one with 128, like 'tiny' can"
+    ):
+        piece({**memories, "half": short}, voices=[CHORDS], forgetting=plan)
+    with pytest.raises(InputError, match=r"forgetting\.other_memory: the memory that stands in .*: unknown memory 'x'"):
+        piece(memories, voices=[CHORDS], forgetting=plan | {"other_memory": "x"})
+    with pytest.raises(InputError, match=r'forgetting\.other_memory: it stands in only with replacement = "other"'):
+        score(forgetting={"other_memory": "notes"})
 
 
 @pytest.mark.parametrize(

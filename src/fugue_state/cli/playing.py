@@ -156,7 +156,7 @@ def _memories(score: Score) -> list[str]:
 
 
 def _house(score: Score) -> House:
-    """Return the memories that can be played: those that were asked for, and those that ship; all must be there."""
+    """Return the memories that can be played: those that the score names, and those that ship; all must be there."""
     from fugue_state.live.programme import House
     from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 
@@ -176,7 +176,9 @@ def _house(score: Score) -> House:
         return performance
 
     read_header(find_memory(score.memory))
-    for number in range(len(score.voices)):
-        with placed(("voices", number, "memory")):
-            read_header(find_memory(score.memory_of(number)))
-    return House(tuple(dict.fromkeys([score.memory, *_memories(score), *shipped_memories()])), load, perform)
+    named = [score.memory]
+    for name, place, _ in score.memories():
+        named.append(name)
+        with placed(place):
+            read_header(find_memory(name))
+    return House(tuple(dict.fromkeys([*named, *shipped_memories()])), load, perform)

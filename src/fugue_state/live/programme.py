@@ -116,9 +116,9 @@ class Programme:
     async def _replay(self, name: str, takes: Path) -> None:
         take = await self._work.load(aside, load_score, takes / f"{name}.toml")
         rate, playing = take.file.sample_rate_hz, self.part.performance.rate
-        for together in take.together:
-            if together.memory not in self._house.memories:
-                raise unknown("memory", together.memory, self._house.memories)
+        for wanted in (take.memory, *(named for named, _, _ in take.memories())):
+            if wanted not in self._house.memories:
+                raise unknown("memory", wanted, self._house.memories)
         if rate != playing:
             raise InputError(f"{name} has {rate} Hz, {playing} Hz are played")
         memory = await self._work.load(self._house.load, take.memory)

@@ -30,13 +30,12 @@ def _wanted(score: Score, *, own: bool) -> dict[str, tuple[str, str, str, str]]:
     wanted: dict[str, tuple[str, str, str, str]] = {}
     if score.made_for is None:
         return wanted
-    if own:
-        wanted[score.memory] = (score.memory, score.made_for.sha256, "its memory", "name it with -m")
-    for number, voice in enumerate(score.voices):
-        made = score.made_for.others.get(voice.memory or "")
-        if voice.memory is not None and made is not None:
-            whose = f"the memory of voice {shown(voice.name or number + 1)}"
-            wanted.setdefault(voice.memory, (voice.memory, made.sha256, whose, "name it in the score"))
+    for said, place, whose in score.memories():
+        its = place == ("memory",)
+        made = score.made_for if its else score.made_for.others.get(said)
+        if made is not None and (own or not its):
+            remedy = "name it with -m" if its else "name it in the score"
+            wanted.setdefault(said, (said, made.sha256, whose, remedy))
     return wanted
 
 

@@ -13,7 +13,7 @@ from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Hand
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import SEED_MAX
-from fugue_state.errors import InputError, counted, shown
+from fugue_state.errors import InputError, counted
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
 from fugue_state.piece.line import Line, Onset, merged
@@ -27,8 +27,8 @@ from fugue_state.settings import MisplacedError, Place, placed
 class Layout:
     """A score laid out for its memories: lines, parts, strengths over time, and what each event is made of.
 
-    `memory` is the score's. Those that voices name are taken from `memories`, by the names that the voices say, or else
-    loaded; from then on, `memories` has all of them. Units of all parts are one vector (U,), a part after the other.
+    `memory` is the score's. Others that it names are taken from `memories`, by these names, or else loaded; from then
+    on, `memories` has all of them. Units of all parts are one vector (U,), a part after the other.
 
     Raises MisplacedError for chords, layers and units that a memory does not have, InputError for a score made for
     another memory, and for a memory that is not there.
@@ -87,6 +87,7 @@ class Layout:
                 self.lines,
                 self.memories[group.memory],
                 described[group.memory],
+                None if group.forgetting.other_memory is None else self.memories[group.forgetting.other_memory],
                 last_s=max(own, default=self.last_s),
                 name=name,
                 start=start,
@@ -209,21 +210,19 @@ class Layout:
 def _memories(score: Score, memory: Memory, known: Mapping[str, Memory]) -> dict[str, Memory]:
     """Return the memories by the names that a score says, its own first; what is not known is loaded."""
     found = {score.memory: memory}
-    for number, voice in enumerate(score.voices):
-        name = score.memory_of(number)
+    for name, place, whose in score.memories():
         if name not in found:
-            with placed(("voices", number, "memory")):
-                found[name] = known[name] if name in known else _loaded(score, name, voice.name)
+            with placed(place):
+                found[name] = known[name] if name in known else _loaded(score, name, whose)
     return found
 
 
-def _loaded(score: Score, name: str, voice: str) -> Memory:
-    """Load a voice's memory as the score's own was; InputError says whose it is."""
+def _loaded(score: Score, name: str, whose: str) -> Memory:
+    """Load a memory as the score's own was; InputError says what it is for."""
     try:
         return Memory.load(name, inverter=score.inverter, quality=score.quality)
     except InputError as error:
-        whose = f"the memory of voice {shown(voice)}: " if voice else ""
-        raise InputError(f"{whose}{error}") from None
+        raise InputError(f"{whose}: {error}") from None
 
 
 def _part_of(parts: Sequence[Part]) -> tuple[int, ...]:

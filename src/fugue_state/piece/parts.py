@@ -33,7 +33,7 @@ class Part:
 
     `name` is empty if it is the piece's only part. `memory_name` is what the score calls the memory. Its units are
     those from `start` on in the piece's vector of units. `layers` are its layers as the piece calls them. `plan` is how
-    it forgets, at `place` in the score.
+    it forgets, at `place` in the score; a `lender`'s units may stand in for what is forgotten.
 
     Raises MisplacedError for layers and units that the memory does not have.
     """
@@ -45,6 +45,7 @@ class Part:
         lines: Sequence[Line],
         memory: Memory,
         described: Described,
+        lender: Memory | None = None,
         *,
         last_s: float,
         name: str = "",
@@ -62,7 +63,7 @@ class Part:
         self._score, self._number = score, number
         self._lines = [lines[voice] for voice in self.voices]
         self._forgetting = [line for line in self._lines if line.voice.forgets]
-        self.last_s, self._voices = last_s, len(lines)
+        self.last_s, self._voices, self.lender = last_s, len(lines), lender
         with self.blamed():
             self.bend = self._bend(None)
         self._even = EvenPace(memory, self._lines, self.bend)
@@ -147,6 +148,7 @@ class Part:
                 invert=invert if invert.any() else None,
                 frozen=source,
                 other=self._other(),
+                other_memory=self.lender,
             )
 
     def _frozen(self, strengths: Strengths | None) -> Source | None:
@@ -166,11 +168,13 @@ class Part:
         """Return the other latent and label, whose activations replace those of forgotten units."""
         plan = self.plan
         seed = (self._score.seed + self._voices) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
-        label = plan.other_chord or self._lines[0].turns[0].label
+        memory, label = self.lender or self.memory, plan.other_chord or self._lines[0].turns[0].label
         if plan.other_chord is not None:
             with placed((*self.place, "other_chord")):
-                self.memory.label_index(plan.other_chord)
-        return Source(self.memory.latents(1, seed)[0], label)
+                memory.label_index(plan.other_chord)
+        elif self.lender is not None and not memory.knows(label or ""):
+            label = None
+        return Source(memory.latents(1, seed)[0], label)
 
 
 def _numbered(line: Line, place: int, last_s: float) -> Iterator[tuple[Onset, int, Array]]:

@@ -41,7 +41,7 @@ from fugue_state.score.cues import PACE, AtMost, Course, Cue, PaceName, Share, S
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
-from fugue_state.settings import MisplacedError, Place, Settings, placed
+from fugue_state.settings import AnySettings, MisplacedError, Place, Settings, placed
 
 REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
@@ -150,6 +150,9 @@ class Forgetting(Course):
         None, ge=0, le=SEED_MAX, description="Seed of the latent of `other`; default: the next."
     )
     other_chord: ShortText | None = Field(None, description="Chord of the `other` latent; default: the first one.")
+    other_memory: ShortText | None = Field(
+        None, description="Memory whose units stand in for forgotten ones as `other`; default: its own."
+    )
     adaptive: Adaptive | None = Field(None, description="Forget by listening instead of by a pace.")
     bends: Annotated[tuple[BendConfig, ...], AtMost(SCORE_BENDS)] = Field(
         (), description="Changes to units that are remembered."
@@ -159,6 +162,9 @@ class Forgetting(Course):
     def _listed(self) -> Self:
         if (self.order == "list") != bool(self.units):
             raise ValueError('order = "list" and units go together')
+        named = {self.replacement} if isinstance(self.replacement, str) else set(self.replacement.values())
+        if self.other_memory is not None and "other" not in named:
+            raise MisplacedError(("other_memory",), 'it stands in only with replacement = "other"')
         if self.adaptive is not None and self.pace != Forgetting.model_fields["pace"].default:
             raise ValueError(f"adaptive listens instead of keeping a pace, so pace = {self.pace!r} means nothing")
         return self
@@ -258,6 +264,12 @@ class Change(Settings):
     def played(self) -> Value:
         """Its value as it is played."""
         return check(self.path, [self.value])
+
+
+def _renamed(settings: AnySettings, key: str, renamed: Callable[[str], str]) -> AnySettings:
+    """Return settings with the memory that a key of theirs names called otherwise, if it names one."""
+    name = getattr(settings, key)
+    return settings if name is None else settings.model_copy(update={key: renamed(name)})
 
 
 @dataclass(frozen=True)
@@ -408,17 +420,32 @@ class Score(Settings):
         forgets = any(self.voices[number].forgets for number in voices)
         return Together(memory, voices, forgets, plan or self.forgetting, place, every | some)
 
+    def memories(self) -> Iterator[tuple[str, Place, str]]:
+        """Yield every memory that it names, with its place and what it is for: its own first, then those of voices."""
+        yield self.memory, ("memory",), "its memory"
+        for i, voice in enumerate(self.voices):
+            if voice.memory is not None:
+                yield voice.memory, ("voices", i, "memory"), f"the memory of voice {shown(voice.name or i + 1)}"
+        for group in self.together:
+            if (other := group.forgetting.other_memory) is not None:
+                yield other, (*group.place, "other_memory"), "the memory that stands in for what is forgotten"
+
     def with_memories(self, renamed: Callable[[str], str]) -> Self:
-        """Return it with its memories called otherwise: its own, those of voices, and those it was made for."""
+        """Return it with all memories called otherwise, also those that it was made for."""
+        voices = tuple(_renamed(voice, "memory", renamed) for voice in self.voices)
         voices = tuple(
-            voice if voice.memory is None else voice.model_copy(update={"memory": renamed(voice.memory)})
-            for voice in self.voices
+            voice
+            if voice.forgetting is None
+            else voice.model_copy(update={"forgetting": _renamed(voice.forgetting, "other_memory", renamed)})
+            for voice in voices
         )
         made_for = self.made_for
         if made_for is not None and made_for.others:
             others = {renamed(name): made for name, made in made_for.others.items()}
             made_for = made_for.model_copy(update={"others": others})
-        return self.model_copy(update={"memory": renamed(self.memory), "voices": voices, "made_for": made_for})
+        forgetting = _renamed(self.forgetting, "other_memory", renamed)
+        changed = {"memory": renamed(self.memory), "voices": voices, "forgetting": forgetting, "made_for": made_for}
+        return self.model_copy(update=changed)
 
     def memory_of(self, voice: int) -> str:
         """Return the name of the memory that a voice, by number, plays."""

@@ -141,6 +141,8 @@ def check_alone(piece: Layout) -> None:
         raise InputError(f"a page carries one memory that forgets as one; this piece has {', '.join(names)}")
     if piece.parts[0].memory is not piece.memory:
         raise InputError("a page carries the score's own memory, and no voice plays it")
+    if piece.parts[0].lender is not None:
+        raise InputError("a page carries one memory; other_memory would be another")
 
 
 def _laid(piece: Piece) -> Layout:

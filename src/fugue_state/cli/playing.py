@@ -176,9 +176,8 @@ def _house(score: Score) -> House:
         return performance
 
     read_header(find_memory(score.memory))
-    named = [score.memory]
-    for name, place, _ in score.memories():
-        named.append(name)
+    named = list(score.memories())
+    for name, place, _ in named:
         with placed(place):
             read_header(find_memory(name))
-    return House(tuple(dict.fromkeys([*named, *shipped_memories()])), load, perform)
+    return House(tuple(dict.fromkeys([*(name for name, _, _ in named), *shipped_memories()])), load, perform)

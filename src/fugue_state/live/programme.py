@@ -116,7 +116,7 @@ class Programme:
     async def _replay(self, name: str, takes: Path) -> None:
         take = await self._work.load(aside, load_score, takes / f"{name}.toml")
         rate, playing = take.file.sample_rate_hz, self.part.performance.rate
-        for wanted in (take.memory, *(named for named, _, _ in take.memories())):
+        for wanted, _, _ in take.memories():
             if wanted not in self._house.memories:
                 raise unknown("memory", wanted, self._house.memories)
         if rate != playing:

@@ -112,15 +112,21 @@ class Part:
         return {
             "name": " and ".join(dict.fromkeys(part.memory.header.name for part in self.parts)),
             "layers": [list(layer) for layer in self.named.items()],
-            "chords": list(self.memory.labels),
+            "chords": list(dict.fromkeys(label for part in self.parts for label in part.memory.labels)),
             "units": self.layers()[-1].stop,
         }
 
     def about_parts(self) -> list[dict[str, Any]]:
-        """Describe the parts to a new client: name, memory, number of the first layer, number of layers."""
+        """Describe the parts to a new client: name, memory, its chords, numbers of the first layer and of layers."""
         firsts = accumulate(map(len, self.sizes), initial=1)
         return [
-            {"name": part.name, "memory": part.memory.header.name, "first": first, "layers": len(part.layers)}
+            {
+                "name": part.name,
+                "memory": part.memory.header.name,
+                "chords": list(part.memory.labels),
+                "first": first,
+                "layers": len(part.layers),
+            }
             for part, first in zip(self.parts, firsts, strict=False)
         ]
 

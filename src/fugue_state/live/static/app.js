@@ -74,7 +74,7 @@ function nameOfPage() {
 control.addEventListener("welcome", ({ detail: welcome }) => {
   ({ takes, recording, rendering } = welcome);
   memory = welcome.memory.name;
-  showMemories(welcome.memories);
+  showMemories(welcome.memories, welcome.parts);
   stored = welcome.banks;
   banks.show(stored, welcome.armed ?? 0);
   log.open(welcome.session);
@@ -351,9 +351,10 @@ function download(file, words) {
   return link;
 }
 
-function showMemories(names) {
+/** Offer other memories, unless voices have memories of their own. @param {string[]} names @param {any[]} parts */
+function showMemories(names, parts) {
   const select = $("#memory select");
-  $("#memory").hidden = names.length < 2;
+  $("#memory").hidden = names.length < 2 || new Set(parts.map((part) => part.memory)).size > 1;
   select.replaceChildren(...names.map((one) => new Option(one, one)));
   controls.follow("/memory", memory);
 }

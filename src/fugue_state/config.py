@@ -51,6 +51,7 @@ HELD_LUFS = -20.0  # the loudness at which chords are held: about that of a memo
 GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
 # Live playing.
 PLAYED_VOLUME = 0.25  # -12 dB, of a performance or take that sets none: older takes rely on it
+RELEASE_S = 0.12  # of a sound that is let go, as a key is
 HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memory
 LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
 # A piece in a page of its own.

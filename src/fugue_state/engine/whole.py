@@ -18,6 +18,8 @@ from fugue_state.arrays import Array
 from fugue_state.audio.compiled import cores
 from fugue_state.audio.io import resample
 from fugue_state.audio.loudness import event_lufs
+from fugue_state.audio.mix import let_go
+from fugue_state.config import RELEASE_S
 from fugue_state.engine.chain import Block, Chain, PlannedBlock, Ringing
 from fugue_state.engine.level import Envelopes, held_db
 from fugue_state.engine.voice import Made, Passage, Voices
@@ -116,7 +118,12 @@ class Instrument:
         shaped = sound * envelope
         lufs = event_lufs(shaped, self._rate) if self._loudness.hold else 0.0
         gain = np.float32(10.0 ** (held_db(event.level_db, lufs, taken_db, self._loudness) / 20.0))
-        return WholeVoice(Made(event, mel, activations, envelope, float(gain)), shaped * gain)
+        shaped *= gain
+        if event.held is not None:  # after its loudness is held, which would make up for what is missing
+            release = round(RELEASE_S * self._rate)
+            falling = let_go(-event.held, len(envelope), release)
+            envelope, shaped = envelope * falling, (shaped * falling)[: event.held + release]
+        return WholeVoice(Made(event, mel, activations, envelope, float(gain)), shaped)
 
 
 class Coming:

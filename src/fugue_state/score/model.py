@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,6 +41,7 @@ from fugue_state.limits import (
 from fugue_state.score.cues import PACE, AtMost, Course, Cue, PaceName, Share, ShortText, Texts, spans
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
+from fugue_state.score.pitches import VELOCITY_MOST, velocity_db
 from fugue_state.score.tempo import (
     FASTEST_BPM,
     MOST_BEATS,
@@ -55,7 +55,6 @@ from fugue_state.score.times import Clock, Seconds, Time, told
 from fugue_state.settings import MisplacedError, Settings, placed
 
 REST = "-"
-FULL_VELOCITY, VELOCITY_DB = 127, 40.0  # dB from one velocity to ten times as much
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
 STEP = re.compile(
     r"""^(?P<chord>"[^"]+"|'[^']+'|.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?(?:\^(?P<velocity>\d+))?$""",
@@ -98,7 +97,7 @@ class Step(Settings):
     entry: int | None = Field(None, ge=0, description="Take the latent from this entry of the memory's atlas.")
     seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of the latent; default: the voice's.")
     velocity: int | None = Field(
-        None, ge=1, le=FULL_VELOCITY, description="How hard it is struck: 127 fully, 64 is 12 dB softer; default: 127."
+        None, ge=1, le=VELOCITY_MOST, description="How hard it is struck: 127 fully, 64 is 12 dB softer; default: 127."
     )
     level_db: float = Field(0.0, ge=-60, le=12, description="Level relative to the voice's other steps.")
     pan: float | None = Field(None, ge=-1, le=1, description="Position, -1 left to 1 right; default: from the seed.")
@@ -118,9 +117,7 @@ class Step(Settings):
     @property
     def struck_db(self) -> float:
         """Level relative to the voice's other steps, with what its velocity takes."""
-        if self.velocity is None:
-            return self.level_db
-        return self.level_db + VELOCITY_DB * math.log10(self.velocity / FULL_VELOCITY)
+        return self.level_db if self.velocity is None else self.level_db + velocity_db(self.velocity)
 
 
 Steps = Annotated[Step, BeforeValidator(_step)]

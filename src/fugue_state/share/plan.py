@@ -96,12 +96,8 @@ def told_lines(piece: Layout) -> Values:
     """Return the voices of a piece, the tempos they keep, and the pools that they draw latents from."""
     pools, tempos, known = Pools(piece), Tempos(piece), AtlasConfig()
     lines = [_line(piece, line, pools, tempos) for line in piece.lines]
-    return {
-        "lines": lines,
-        "tempos": tempos.told,
-        "pools": pools.told,
-        "atlas": {"count": known.count, "seed": known.seed, "pool": POOL},
-    }
+    atlas = {"count": known.count, "seed": known.seed, "pool": POOL}
+    return {"lines": lines, "tempos": tempos.told, "pools": pools.told, "atlas": atlas}
 
 
 def _line(piece: Layout, line: Line, pools: Pools, tempos: Tempos) -> Values:

@@ -12,6 +12,7 @@ import pytest
 from fugue_state.config import AtlasConfig, MelSpec, ModelConfig
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import TRAITS, Atlas
+from fugue_state.measure.describe import triads
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.memory import Memory
 from fugue_state.piece import chords
@@ -64,12 +65,12 @@ def seconds(found: list[Event]) -> list[float]:
 )
 def test_the_short_form_of_a_velocity(short: str, step: dict[str, Any]) -> None:
     assert checked(Voice, {"chords": [short, "C"]}).chords[0] == Step(**step)
-    assert Step(**step).model_dump() == short
+    assert Voice(chords=(Step(**step), Step(chord="C"))).model_dump()["chords"][0] == short
 
 
 def test_a_name_that_looks_like_a_velocity_is_quoted() -> None:
     found = checked(Score, {"voices": [{"chords": [{"chord": "C^7"}, {"chord": "C", "velocity": 3, "pan": 1}]}]})
-    assert found.voices[0].chords[0].model_dump() == '"C^7"'
+    assert found.model_dump()["voices"][0]["chords"][0] == '"C^7"'
     assert parse_score(dump_score(found)) == found
 
 
@@ -90,9 +91,8 @@ def test_notes_have_levels_lengths_and_rests(notes: Memory) -> None:
 
 
 def test_notes_are_moved_by_label(notes: Memory) -> None:
-    found = events(
-        notes, {"chords": ["E2", "E3", {"beats": 1}, "-"], "transpose": 12}, {"chords": ["G3"], "transpose": -9}
-    )
+    voices = {"chords": ["E2", "E3", {"beats": 1}, "-"], "transpose": 12}, {"chords": ["G3"], "transpose": -9}
+    found = events(notes, *voices)
     assert [event.chord for event in found if event.voice == 0][:3] == ["E3", "E4", "C3"]  # the memory chose the last
     assert {event.label for event in found if event.voice == 1} == {"A#2"}
 
@@ -109,7 +109,7 @@ def test_chords_are_moved_too(tiny_memory: Memory) -> None:
         ({"chords": ["C3", "E4"], "transpose": 12},
          r"voices\[1\]\.chords\[1\]: 'C3' moved by \+12 semitones: unknown note 'C4'; near it: C3, E4, G3, E3, A#2"),
         ({"chords": ["bell"], "transpose": -2}, r"'bell' is no note and no chord, so it cannot be moved by -2"),
-        ({"chords": ["Am"]}, r"unknown chord 'Am'; near it: A#2|unknown chord 'Am'.*known: E2"),
+        ({"chords": ["Am"]}, r"voices\[1\]\.chords\[1\]: unknown chord 'Am' \(known: E2, A#2, C3, E3, G3, E4\)"),
         ({"chords": ["C9"], "like": {"bright": 0.5}}, r"unknown note 'C9'; near it: C3, E4, G3, E3, A#2"),
         ({"transpose": 61}, r"voices\[1\]\.transpose: .*60 \(got 61\)"),
         ({"rounds": 0}, r"voices\[1\]\.rounds: .*1 \(got 0\)"),
@@ -150,7 +150,7 @@ def test_a_sound_is_let_go_after_a_share_of_its_beats(notes: Memory) -> None:
     assert [event.held for event in slow[2:5]] == [round(1.5 * 44_100), 2 * 44_100, 3 * 44_100]
 
 
-# The atlas of a memory in which all that is labelled C sounds like F, and one in ten of what is labelled Am like Dm.
+# The atlas of a memory in which all that is labelled C sounds like F, and a few of what is labelled Am like Dm.
 HEARD = {"Am": "Am", "C": "F", "G": "G"}
 
 
@@ -158,12 +158,10 @@ HEARD = {"Am": "Am", "C": "F", "G": "G"}
 def atlas(monkeypatch: pytest.MonkeyPatch) -> None:
     def of(memory: Memory, *_: object, **__: object) -> Atlas:
         config, random = AtlasConfig(), np.random.default_rng(2)
-        found = Atlas(
-            memory, config, np.zeros(config.count, np.int64), random.standard_normal((config.count, len(TRAITS)))
-        )
-        chord = [found.names.index(HEARD.get(memory.labels[i % len(memory.labels)], "F")) for i in range(config.count)]
-        chord[: 40 * len(memory.labels) : 10 * len(memory.labels)] = [found.names.index("Dm")] * 4
-        return Atlas(memory, config, np.array(chord), found._traits)
+        names, labels = triads(memory.labels), memory.labels
+        heard = [names.index(HEARD.get(labels[i % len(labels)], "F")) for i in range(config.count)]
+        heard[: 40 * len(labels) : 10 * len(labels)] = [names.index("Dm")] * 4
+        return Atlas(memory, config, np.array(heard), random.standard_normal((config.count, len(TRAITS))))
 
     monkeypatch.setattr(Atlas, "of", of)
 
@@ -204,7 +202,7 @@ def test_notes_can_be_bright(notes: Memory) -> None:
     [
         ("Gm", r"voices\[1\]\.chords\[1\]: unknown chord 'Gm'; near it: G, Am, Dm; memory other and third has it$"),
         ("Gmm", r"unknown chord 'Gmm'; did you mean 'G'\? \(known: Am, C, G\)$"),
-        ("E3", r"unknown note 'E3' \(known: Am, C, G\)|unknown note 'E3'; did"),
+        ("E3", r"unknown note 'E3' \(known: Am, C, G\)$"),
         ("Cmaj7", r"unknown chord 'Cmaj7'; near it: C; memory other has it$"),
         ({"chord": "F", "seed": 3}, r"'F' is no label of the memory: it is found by its sound, not by a seed"),
     ],

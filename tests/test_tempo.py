@@ -126,9 +126,8 @@ def test_without_changes_every_time_is_what_it_was_to_the_bit(
     tiny_memory: Memory, bpm: float, beats_per_bar: int
 ) -> None:
     voice = {"chords": ["Am", "C*0.7", "-*1.3", "G"], "swing": 0.31, "start": "bar 2.3", "beats": 0.9}
-    plain = score(
-        tempo_bpm=bpm, beats_per_bar=beats_per_bar, voices=[voice], forgetting={"order": "random", "pace": "linear"}
-    )
+    plan = {"order": "random", "pace": "linear"}
+    plain = score(tempo_bpm=bpm, beats_per_bar=beats_per_bar, voices=[voice], forgetting=plan)
     bar_s = 60.0 / bpm * beats_per_bar
     start_s = (float("2.3") - 1.0) * bar_s
     assert plain.clock.seconds("bar 2.3") == start_s

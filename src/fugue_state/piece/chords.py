@@ -67,9 +67,10 @@ class Chords:
 
     def pool(self, sought: Sought, seed: int) -> Array:
         """Return the latents (n, Z) nearest to what the voice asks for, best first; n is at most POOL."""
-        wanted, like = sought._asdict(), self._voice.like
-        among, _ = self._atlas.distances(**wanted, **like)
-        found = self._atlas.choose(min(POOL, len(among)), seed=seed, **wanted, **like)
+        like = self._voice.like
+        among, _ = self._atlas.distances(chord=sought.chord, label=sought.label, **like)
+        count = min(POOL, len(among))
+        found = self._atlas.choose(count, chord=sought.chord, label=sought.label, seed=seed, **like)
         return np.stack([place.z for place in found])
 
     def entry(self, number: int) -> Array:

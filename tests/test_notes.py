@@ -109,7 +109,7 @@ def test_chords_are_moved_too(tiny_memory: Memory) -> None:
         ({"chords": ["C3", "E4"], "transpose": 12},
          r"voices\[1\]\.chords\[1\]: 'C3' moved by \+12 semitones: unknown note 'C4'; near it: C3, E4, G3, E3, A#2"),
         ({"chords": ["bell"], "transpose": -2}, r"'bell' is no note and no chord, so it cannot be moved by -2"),
-        ({"chords": ["Am"]}, r"voices\[1\]\.chords\[1\]: unknown chord 'Am' \(known: E2, A#2, C3, E3, G3, E4\)"),
+        ({"chords": ["Am"]}, r"voices\[1\]\.chords\[1\]: unknown chord 'Am'; did you .* E4\); known to .*guitar"),
         ({"chords": ["C9"], "like": {"bright": 0.5}}, r"unknown note 'C9'; near it: C3, E4, G3, E3, A#2"),
         ({"transpose": 61}, r"voices\[1\]\.transpose: .*60 \(got 61\)"),
         ({"rounds": 0}, r"voices\[1\]\.rounds: .*1 \(got 0\)"),
@@ -200,10 +200,10 @@ def test_notes_can_be_bright(notes: Memory) -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("Gm", r"voices\[1\]\.chords\[1\]: unknown chord 'Gm'; near it: G, Am, Dm; memory other and third has it$"),
+        ("Gm", r"voices\[1\]\.chords\[1\]: unknown chord 'Gm'; near it: G, Am, Dm; known to other and third$"),
         ("Gmm", r"unknown chord 'Gmm'; did you mean 'G'\? \(known: Am, C, G\)$"),
         ("E3", r"unknown note 'E3' \(known: Am, C, G\)$"),
-        ("Cmaj7", r"unknown chord 'Cmaj7'; near it: C; memory other has it$"),
+        ("Cmaj7", r"unknown chord 'Cmaj7'; near it: C; known to other$"),
         ({"chord": "F", "seed": 3}, r"'F' is no label of the memory: it is found by its sound, not by a seed"),
     ],
 )

@@ -227,7 +227,8 @@ SCORES: dict[str, dict[str, Any]] = {
         "tempo": [{"bar": 2, "bpm": 170}, {"bar": 6.5, "bpm": 47, "ramp": True}, {"bar": 9, "bpm": 300, "ramp": True}],
         "metre": [{"bar": 3, "beats": 3}, {"bar": 8, "beats": 7}],
         "voices": [
-            {"chords": ["Am*0.5^64", "-*0.75", {"chord": "F", "velocity": 1, "level_db": 3}], "swing": 0.2, "gate": 0.7},
+            {"chords": ["Am*0.5^64", "-*0.75", {"chord": "F", "velocity": 1, "level_db": 3}],
+             "swing": 0.2, "gate": 0.7},
             {"chords": ["D", "Bb*1.3^127"], "transpose": -2, "start": "bar 2.3", "rounds": 5, "gate": 1.4},
             {"chords": ["G"], "start": "bar 2.3", "until": "bar 7"},
         ],

@@ -119,7 +119,7 @@ class Chords:
         text = text or str(unknown(what, name, map(quote, has)))
         if asked.chord != name:
             text = f"{shown(asked.chord)} moved by {self._voice.transpose:+d} semitones: {text}"
-        return InputError(f"{text}; memory {' and '.join(elsewhere)} has it" if elsewhere else text)
+        return InputError(f"{text}; known to {' and '.join(elsewhere)}" if elsewhere else text)
 
 
 def _having(name: str) -> list[str]:

@@ -53,6 +53,7 @@ class FakePerformance(Played):
     position: int = 0
     broken: bool = False  # gives what is not a number
     is_measured: bool = False
+    held: list[tuple[str, Value]] = field(default_factory=list)
     origin: int = field(init=False)
     log: Log = field(init=False, compare=False)
     frozen: npt.NDArray[np.bool_] = field(init=False, compare=False)
@@ -97,6 +98,10 @@ class FakePerformance(Played):
         if not known.recorded:
             raise InputError(f"{path}: not a control of the sound")
         value = check(path, [] if known.kind == "trigger" else [value])
+        if known.by_keys:
+            self.log.add(self.position - self.origin, path, value)
+            self.held = [move for move in self.held if move[0] != path] + ([(path, 0)] if known.each and value else [])
+            return
         units = self._units(path, numbers) if numbers else slice(None)
         if known.pattern.endswith("recall"):
             self._brush[units] = 1.0

@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_MATCHES, OSC_PATTERN, OSC_WILDCARDS
-from fugue_state.score.paths import BANKS, PATHS, Path
+from fugue_state.score.paths import COUNTED, PATHS, Path
 
 ROOT = "/fugue"
 SPECIAL = frozenset("*?[]{}")
@@ -44,8 +44,10 @@ def _parts(node: Node, part: str, sizes: Sequence[int]) -> list[Node]:
     """Return the child nodes that one part of a path in the table stands for; missing ones are made."""
     if part == "<k>":  # units of the layer whose number precedes
         names: Iterable[object] = range(1, sizes[int(node.address.rpartition("/")[2]) - 1] + 1)
-    elif part in {"<n>", "<b>"}:
-        names = range(1, (BANKS if part == "<b>" else len(sizes)) + 1)
+    elif part == "<n>":
+        names = range(1, len(sizes) + 1)
+    elif part in COUNTED:
+        names = COUNTED[part][1]
     else:
         names = [part]
     return [node.parts.setdefault(str(name), Node(f"{node.address.rstrip('/')}/{name}")) for name in names]

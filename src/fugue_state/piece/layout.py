@@ -20,11 +20,13 @@ from fugue_state.memory.bends import Bend, Source
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.even import EvenPace
 from fugue_state.piece.event import Event
+from fugue_state.piece.keyboard import check_keyed
 from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.piece.listening import Ear
 from fugue_state.piece.orders import Described, Orders
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Score
+from fugue_state.score.paths import find
 from fugue_state.settings import MisplacedError, placed
 
 
@@ -61,6 +63,9 @@ class Layout:
             if change.path == "/chord" and change.value:
                 with placed(("changes", i, "value")):
                     memory.label_index(str(change.value))
+            elif find(change.path)[0].by_keys:
+                with placed(("changes", i, "value")):
+                    check_keyed(score, memory, change.path, change.value)
         self.bend = self._bend(None)
         self._even = EvenPace(memory, self.lines, self.bend)
         timeline = self.timeline()

@@ -104,6 +104,11 @@ class Line:
         return not fixed and bool(self.voice.like or (step.chord and not self._memory.labels))
 
     @cached_property
+    def is_described(self) -> bool:
+        """Whether latents of the voice are chosen by how they sound, so that the atlas is there."""
+        return any(self.draws(turn.step) for turn in self.turns)
+
+    @cached_property
     def _described(self) -> Array:
         """The latents that the atlas describes (n, Z)."""
         return self._memory.latents(AtlasConfig().count, AtlasConfig().seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -24,6 +25,7 @@ KINDS = {
     **dict.fromkeys(("m7", "min7"), (0, 3, 7, 10)),
     "dim7": (0, 3, 6, 9),
 }
+VELOCITY_MOST = 127
 Chord = tuple[int, tuple[int, ...]]  # pitch class of the root, and the semitones above it
 
 
@@ -44,6 +46,11 @@ def chord_of(name: str) -> Chord | None:
     if found is None or found[3] not in KINDS:
         return None
     return (CLASSES[found[1]] + SHIFTS[found[2]]) % 12, KINDS[found[3]]
+
+
+def velocity_db(velocity: float) -> float:
+    """Return the level in dB of a MIDI velocity (above 0, up to 127): 127 is 0 dB, half of it 12 dB less."""
+    return 40.0 * math.log10(velocity / VELOCITY_MOST)
 
 
 def same(name: str, labels: Sequence[str]) -> str | None:

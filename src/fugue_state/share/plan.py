@@ -178,10 +178,10 @@ def _inside(piece: Layout, name: OrderName, layer: str, orders: KeptOrders) -> i
 
 
 def told_controls() -> Values:
-    """Return all controls, so that a page checks what is asked of it as everything else does."""
+    """Return the controls that a page has, so that it checks what is asked of it as everything else does."""
     keys = ("pattern", "kind", "minimum", "maximum", "default", "choices", "recorded")
     return {
-        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told],
+        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told and not path.by_keys],
         "banks": BANKS,
     }
 

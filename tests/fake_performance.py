@@ -18,7 +18,7 @@ from fugue_state.errors import InputError
 from fugue_state.piece.seen import Seen
 from fugue_state.score.log import Log
 from fugue_state.score.model import Score
-from fugue_state.score.paths import Value, check, find
+from fugue_state.score.paths import KEY, Value, check, find
 
 if TYPE_CHECKING:
     Played = Performance  # has all that the clock knows of one
@@ -65,6 +65,8 @@ class FakePerformance(Played):
         self.rate = self.score.file.sample_rate_hz
         self.values: dict[str, Any] = {
             "/forget": 0.0, "/freeze": 0, "/play": 1, "/volume": 0.25, "/seed": 0, "/chord": "", "/quality": "live",
+            "/pedal": 0, "/loop": 1, "/tempo": self.score.tempo_bpm, "/keys/voice": 1,
+            **{f"/keys/{number}/chord": "" for number in range(1, 13)},
             **{f"/layer/{n}/forget": 0.0 for n in range(1, len(self.memory.layers) + 1)},
         }  # fmt: skip
         sizes = list(self.memory.layers.values())
@@ -83,7 +85,17 @@ class FakePerformance(Played):
     def brushed(self) -> Strengths:
         return self._brush
 
+    def _keyed(self, path: str, value: Value) -> None:
+        """Follow what keys do, as far as it can be asked for."""
+        known, _ = find(path)
+        if known.by_keys and known.pattern != KEY:
+            self.values[path] = value
+        if known.each:
+            self.held = [move for move in self.held if move[0] != path] + ([(path, 0)] if value else [])
+
     def _units(self, path: str, numbers: tuple[int, ...]) -> slice:
+        if find(path)[0].by_keys:
+            return slice(None)
         if not 1 <= numbers[0] < len(self._starts):
             raise InputError(f"{path}: there are layers 1 to {len(self._starts) - 1}")
         start, end = (int(i) for i in self._starts[numbers[0] - 1 : numbers[0] + 1])
@@ -98,10 +110,6 @@ class FakePerformance(Played):
         if not known.recorded:
             raise InputError(f"{path}: not a control of the sound")
         value = check(path, [] if known.kind == "trigger" else [value])
-        if known.by_keys:
-            self.log.add(self.position - self.origin, path, value)
-            self.held = [move for move in self.held if move[0] != path] + ([(path, 0)] if known.each and value else [])
-            return
         units = self._units(path, numbers) if numbers else slice(None)
         if known.pattern.endswith("recall"):
             self._brush[units] = 1.0
@@ -115,6 +123,8 @@ class FakePerformance(Played):
             self._brush[units] = value
         elif known.pattern.startswith("/unit"):
             self.frozen[units] = value
+        elif known.by_keys:
+            self._keyed(path, value)
         elif path == "/hush":
             self.values["/play"] = 0
         elif known.kind != "trigger":

@@ -13,7 +13,9 @@ from fugue_state.config import LiveConfig
 from fugue_state.live.board import Bank, History
 from fugue_state.live.protocol import bytes_of
 from fugue_state.live.report import Report, Units
+from fugue_state.piece.keyboard import MIDDLE_C, key_label
 from fugue_state.score.paths import find, written
+from fugue_state.score.pitches import SHARPS
 
 if TYPE_CHECKING:
     from fugue_state.engine.performance import Performance  # takes long to import
@@ -92,6 +94,7 @@ class Part:
             "layers": [list(layer) for layer in memory.layers.items()],
             "chords": list(memory.labels),
             "units": memory.units,
+            "keys": [key_label(MIDDLE_C + above, memory.labels) for above in range(len(SHARPS))],
         }
 
     def grid(self) -> dict[str, str]:

@@ -187,7 +187,7 @@ class Conductor:
         value = check(path, () if value is None else (value,))
         if path == "/chord" and value:
             self._piece.memory.label_index(str(value))
-        check_keyed(self._score, self._piece.memory, path, value)
+        check_keyed(self._score, self._piece.memories, path, value)
         self._keys.check(path, value, playing=bool(self._own["/play"]))
         if self.needs(path, value):
             raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")

@@ -13,6 +13,7 @@ from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import KEYS_AT_ONCE, KEYS_EACH_BLOCK, SEED_MAX
 from fugue_state.errors import InputError
+from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
 from fugue_state.piece.keyboard import key_label
 from fugue_state.piece.layout import Layout
@@ -124,13 +125,14 @@ class Keys:
         piece, number = self._piece, own["/keys/voice"] - 1
         line = piece.lines[number]
         seed = line.seed if own["/seed"] == piece.score.seed else (own["/seed"] + number) % (SEED_MAX + 1)
-        label = self._label(press.key, own)
+        labels, chosen = self._memory(number).labels, own[f"/keys/{press.key % len(SHARPS) + 1}/chord"]
+        label = same(chosen, labels) or key_label(press.key, labels)
         sounding, pool = self._pool(line, press.key, label, seed)
         latent = self._latent(line, press, pool, seed, played_s)
         # All but the chord is as in the voice's own events.
         event = piece.event(Onset(played_s, 0, 0), number, latent, strengths)
         spread = line.voice.spread
-        place = line.voice.pan + float(_random(seed, PLACED, number, press.key).uniform(-spread, spread))
+        place = line.voice.pan + float(_random(number, seed, PLACED, press.key).uniform(-spread, spread))
         return replace(
             event,
             chord=sounding or label,
@@ -139,9 +141,9 @@ class Keys:
             level_db=line.voice.level_db + piece.planned_lu(played_s) + velocity_db(VELOCITY_MOST * press.velocity),
         )
 
-    def _label(self, key: int, own: Mapping[str, Any]) -> str | None:
-        labels = self._piece.memory.labels
-        return same(own[f"/keys/{key % len(SHARPS) + 1}/chord"], labels) or key_label(key, labels)
+    def _memory(self, number: int) -> Memory:
+        """Return the memory of a voice."""
+        return self._piece.parts[self._piece.part_of[number]].memory
 
     def _pool(self, line: Line, key: int, label: str | None, seed: int) -> tuple[str | None, Array | None]:
         """Return the chord and the latents (n, Z) that the atlas has for a key, if the voice's own are from there."""
@@ -159,7 +161,7 @@ class Keys:
     def _latent(self, line: Line, press: Press, pool: Array | None, seed: int, played_s: float) -> Array:
         """Return the latent (Z,) of a press, by the rule of the voice: a key is like a chord of its loop."""
         voice, number, key, last_s = line.voice, line.number, press.key, self._piece.last_s
-        first = self._drawn(seed, KEYED, number, key) if pool is None else pool[0]
+        first = self._drawn(number, seed, KEYED, key) if pool is None else pool[0]
         z = first
         if voice.latents == "fresh":
             z = self._new(pool, seed, number, press)
@@ -168,19 +170,21 @@ class Keys:
             z = first if before is None else blend(before, self._new(pool, seed, number, press), voice.wander)
             self._wandered[number, key] = z
         elif voice.latents == "path" and voice.towards_seed is not None:
-            goal = self._drawn(voice.towards_seed, KEYED, number, key)
+            goal = self._drawn(number, voice.towards_seed, KEYED, key)
             z = blend(first, goal, min(1.0, played_s / last_s) if last_s else 0.0)
         varied = voice.variation
-        return blend(z, self._drawn(seed, VARIED, number, key, press.number), varied) if varied else z
+        return blend(z, self._drawn(number, seed, VARIED, key, press.number), varied) if varied else z
 
     def _new(self, pool: Array | None, seed: int, number: int, press: Press) -> Array:
         """Return another latent for every press."""
-        drawn_by = seed, KEYED, number, press.key, press.number
-        return self._drawn(*drawn_by) if pool is None else pool[int(_random(*drawn_by).integers(len(pool)))]
+        drawn_by = seed, KEYED, press.key, press.number
+        if pool is None:
+            return self._drawn(number, *drawn_by)
+        return pool[int(_random(number, *drawn_by).integers(len(pool)))]
 
-    def _drawn(self, *drawn_by: int) -> Array:
-        size = self._piece.memory.header.model.latent_size
-        return _random(*drawn_by).standard_normal(size).astype(np.float32)
+    def _drawn(self, number: int, *drawn_by: int) -> Array:
+        size = self._memory(number).header.model.latent_size
+        return _random(number, *drawn_by).standard_normal(size).astype(np.float32)
 
 
 def _random(*drawn_by: int) -> np.random.Generator:

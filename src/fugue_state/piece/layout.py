@@ -71,7 +71,7 @@ class Layout:
                     memory.label_index(str(change.value))
             elif find(change.path)[0].by_keys:
                 with placed(("changes", i, "value")):
-                    check_keyed(score, memory, change.path, change.value)
+                    check_keyed(score, self.memories, change.path, change.value)
         self.bend = self._bend(None)
         self._even = EvenPace(memory, self.lines, self.bend)
         timeline = self.timeline()
@@ -80,6 +80,11 @@ class Layout:
             # Changes made by hand during a live performance are not known yet.
             live = score.resolution == "block"
             self.bend = self._bend(timeline(frozen_s) if live else self.strengths(timeline, frozen_s))
+
+    @property
+    def memories(self) -> list[Memory]:
+        """The memories of all parts."""
+        return [part.memory for part in self.parts]
 
     def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
         """Return the event of a voice at an onset, with these strengths (U,) if forgetting applies to the voice."""

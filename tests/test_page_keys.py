@@ -68,20 +68,21 @@ def test_the_piano_fits_on_a_phone(page: Page, width: int, height: int) -> None:
 
 def test_the_computers_keys_play_or_mean_what_they_meant(page: Page) -> None:  # noqa: F811
     opened(page)
-    page.keys("f")  # the brush
+    page.keys("x")
     page.click("#typed")
-    page.keys("f", "d", "r", "2")
+    page.keys("v", "d", "r", "2", "f", "l")
     page.until(lambda: len(keys(page)) == 8)
     assert [path for path, value in keys(page) if value] == ["/key/53", "/key/51", "/key/65", "/key/61"]
     assert {value for _, value in keys(page) if value} == {0.8}
+    assert page.find("[data-brush='freeze']").get_attribute("aria-checked") == "true"  # no key moved the page
     page.click("#higher")
     page.keys("z")
     page.until(lambda: len(keys(page)) == 10)
     assert keys(page)[8][0] == "/key/60"
     assert not [path for path, _ in page.sets if path.startswith(("/bank/2", "/rec"))]
     page.click("#typed")
-    page.keys("2")
-    page.until(lambda: ("/bank/2/arm", []) in page.sets)
+    page.keys("f")
+    page.until(lambda: page.find("[data-brush='forget']").get_attribute("aria-checked") == "true")
     assert len(keys(page)) == 10
 
 

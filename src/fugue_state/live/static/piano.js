@@ -19,6 +19,7 @@ const ROWS = [
     "Digit9", "KeyO", "Digit0", "KeyP",
   ],
 ];
+const OURS = /^(Key[^K]|Digit\d|Comma)$/;
 const CODES = new Map(ROWS.flatMap((row, octave) => row.map((code, i) => [code, 12 * octave + i])));
 
 /** The name of a key. @param {number} key its MIDI number */
@@ -177,11 +178,12 @@ export class Piano {
     // A piano key that has the focus is played by Enter and Space, as buttons are.
     const own = target instanceof HTMLElement && target.matches("[data-key]") && ["Enter", "Space"].includes(code);
     const above = CODES.get(code);
-    const plays = this.typed && above !== undefined && !event.shiftKey;
+    // Those between the piano's do nothing, so that a slip does not move the page.
+    const plays = this.typed && OURS.test(code) && !event.shiftKey;
     if ((!own && !plays) || (target instanceof HTMLElement && target.matches("input:not([type=range]), select"))) return;
     event.preventDefault();
     event.stopPropagation();
-    if (event.repeat) return;
+    if (event.repeat || (!own && above === undefined)) return;
     const key = own ? Number(target.dataset.key) : 12 * this.octave + above;
     this.press(key, this.velocity(), `typed ${code}`);
   }

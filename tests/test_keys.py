@@ -80,7 +80,7 @@ def tuned(generator: Generator, header: MemoryHeader, *labels: str) -> Memory:
     return Memory(generator, header.model_copy(update={"model": model}))
 
 
-ALONE = {0: [("/loop", 0)]}
+ALONE: Moves = {0: [("/loop", 0)]}
 
 # Which label a key plays.
 
@@ -149,7 +149,7 @@ def test_the_loop_goes_on_or_not(tiny_memory: Memory) -> None:
 
 
 def test_keys_wait_for_each_other_in_order(tiny_memory: Memory) -> None:
-    chord = [("/key/60", 1.0), ("/key/57", 1.0), ("/key/67", 1.0), ("/key/57", 0.0)]
+    chord: list[tuple[str, Any]] = [("/key/60", 1.0), ("/key/57", 1.0), ("/key/67", 1.0), ("/key/57", 0.0)]
     found = bars(tiny_memory, 9, ALONE | {2: chord})
     assert [(event.onset // BLOCK, event.label) for event in keyed(found)] == [(2, "C"), (3, "Am"), (4, "G")]
     assert [event.held for event in keyed(found)] == [None, BLOCK, None]  # let go while it waited

@@ -180,7 +180,8 @@ class Keys:
         drawn_by = seed, KEYED, press.key, press.number
         if pool is None:
             return self._drawn(number, *drawn_by)
-        return pool[int(_random(number, *drawn_by).integers(len(pool)))]
+        chosen: Array = pool[int(_random(number, *drawn_by).integers(len(pool)))]
+        return chosen
 
     def _drawn(self, number: int, *drawn_by: int) -> Array:
         size = self._memory(number).header.model.latent_size

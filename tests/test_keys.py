@@ -249,7 +249,7 @@ def test_a_memory_without_labels_plays_the_chords_of_its_atlas(
     found = keyed(bars(memory, 14, moves, voices=[{"chords": [{}]}]))
     assert {(event.label, event.chord) for event in found} == {(None, None)}
     described = Piece(score(voices=[{"chords": [{}], "like": {"bright": 0.5}}]), memory)
-    there = described.described.atlas.chords
+    there = described.parts[0].described.atlas.chords
     found = keyed(bars(memory, 14, moves, voices=[{"chords": [{}], "like": {"bright": 0.5}}]))
     assert any(event.chord for event in found)
     for event in found:
@@ -263,6 +263,29 @@ def test_a_memory_of_notes_plays_notes(tiny_generator: Generator, tiny_header: M
     assert [event.label for event in keyed(bars(memory, 5, moves, voices=[{"chords": ["C3"]}]))] == [
         "C3", "D3", "D4", "D4",
     ]  # fmt: skip
+
+
+def test_keys_play_the_memory_of_their_voice(
+    tiny_memory: Memory, tiny_generator: Generator, tiny_header: MemoryHeader
+) -> None:
+    notes = tuned(tiny_generator, tiny_header, "C3", "D3", "D4")
+    voices = [{"chords": ["Am"]}, {"chords": ["C3"], "memory": "notes"}]
+    performance = Performance(score(memory="tiny", voices=voices), tiny_memory, {"notes": notes})
+    moves: Moves = {
+        0: [("/loop", 0), ("/keys/1/chord", "G"), ("/keys/3/chord", "D4"), ("/key/60", 1.0)],
+        1: [("/keys/voice", 2), ("/key/60", 1.0), ("/part/2/forget", 0.5)],
+        2: [("/key/50", 1.0)],
+        9: [("/key/60", 0.0)],
+    }
+    heard = sound(play(performance, 60, moves))
+    events = list(Piece(performance.take(), tiny_memory, {"notes": notes}).events())
+    assert [(event.voice, event.label, float(event.strengths.mean()) < 1) for event in events] == [
+        (0, "G", False),
+        (1, "C3", True),
+        (1, "D4", True),
+    ]
+    again = played(Piece(performance.take(), tiny_memory, {"notes": notes}))
+    np.testing.assert_array_equal(heard, sound(list(again)))
 
 
 # Letting go.

@@ -149,6 +149,7 @@ class Session:
             "tree": tree(),
             "values": self.values,
             "memory": part.about_memory(),
+            "parts": part.about_parts(),
             "memories": list(self.house.memories),
             "grid": part.grid(),
             "state": self.state,
@@ -179,7 +180,7 @@ class Session:
         self.wishes.take(client, path, args, number, by)
         if find(path)[0].each and args:
             self.held.note(client, path, args[0])
-            if args[0] and (line := self.held.octave(path, self.part.memory.labels)):
+            if args[0] and (line := self.held.octave(path, self.part.keyed.labels)):
                 self.people.inform(line)
 
     def leave(self, client: PageClient) -> None:
@@ -195,7 +196,8 @@ class Session:
         if self.part.performance.needs(wish.path, wish.value):
             self.work.keep(self._measured(wish))
             return False
-        self.desk.let_go(wish.path)
+        for path in self.part.moved(wish.path):
+            self.desk.let_go(path)
         return True
 
     async def _measured(self, wish: Wish) -> None:

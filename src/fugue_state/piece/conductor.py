@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -110,10 +110,7 @@ class Conductor:
         self.log = Log()
         self._hand = piece.hand()
         self._own = self._defaults()  # the value of every control that reaches no units; the hand has the others
-        adaptive = score.forgetting.adaptive
-        self.governor = Governor(adaptive) if adaptive else None
-        self._timeline = piece.timeline(self.governor)
-        self._listen = piece.listening(self.governor, self._timeline)
+        self._plan = piece.planned()
         self._keys = Keys(piece)
         self._played = 0.0  # samples of the piece itself, without pauses, at the score's tempo
         self._coming = _Ahead(self._onsets(0.0))
@@ -148,7 +145,12 @@ class Conductor:
         return self._hand(0.0, lambda _: self._planned())
 
     def _planned(self) -> Strengths:
-        return self._timeline(self.played_s)
+        return self._plan(self.played_s)
+
+    @property
+    def governors(self) -> Sequence[Governor | None]:
+        """What decides how far the adaptive parts forget; None for a part that is not adaptive."""
+        return self._plan.governors
 
     @property
     def brushed(self) -> Strengths:
@@ -185,21 +187,21 @@ class Conductor:
         if not find(path)[0].recorded:
             raise InputError(f"{path} is no control of the sound")
         value = check(path, () if value is None else (value,))
-        if path == "/chord" and value:
-            self._piece.memory.label_index(str(value))
-        check_keyed(self._score, self._piece.memories, path, value)
+        if path.endswith("/chord") and value:  # also a key's
+            self._piece.check_chord(str(value))
+        check_keyed(self._score, path, value)
         self._keys.check(path, value, playing=bool(self._own["/play"]))
         if self.needs(path, value):
             raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
         return value
 
     def needs(self, path: str, value: Value) -> bool:
-        """Return whether the memory must be measured before a control can be moved to a value."""
-        return path.endswith("/order") and self._piece.orders.needs(str(value))
+        """Return whether a memory must be measured before a control can be moved to a value."""
+        return path.endswith("/order") and self._piece.needs(str(value))
 
     def measure(self) -> None:
-        """Measure the memory for any order a hand may choose."""
-        self._piece.orders.measure()
+        """Measure the memories for any order a hand may choose."""
+        self._piece.measure()
 
     def back(self, path: str) -> list[tuple[str, Value]]:
         """Return the changes that restore the present state after this control is moved; InputError as in `change`."""
@@ -208,11 +210,11 @@ class Conductor:
         return [(path, self._own[path])] if path in self._own else []
 
     def carry_on(self, before: Conductor) -> None:
-        """Take over another conductor's controls as far as this memory knows them; freeze is not taken over."""
+        """Take over another conductor's controls as far as this piece knows them; freeze is not taken over."""
         self._fades.gain = before._fades.gain
-        values = self.values
+        values, labels = self.values, {label for part in self._piece.parts for label in part.memory.labels}
         for path, value in before.values.items():
-            known = path in values and (not path.endswith("/chord") or value in self._piece.memory.labels)
+            known = path in values and (not path.endswith("/chord") or value in labels)
             if known and path != "/freeze" and value != values[path] and not self.needs(path, value):
                 self.change(path, value)
 
@@ -256,7 +258,7 @@ class Conductor:
         now_s = max(0.0, self._played - 0.5) / self.rate
         events, let_go = self._keys.step(self._own, self.position, self.block, now_s, strengths)
         for event in events:
-            self._listen(event, now_s)
+            self._piece.hear(self._plan, event, now_s)
         return events, let_go
 
     @property
@@ -276,10 +278,10 @@ class Conductor:
                 continue
             event = self._piece.event(onset, number, z, strengths)
             chord = self._own["/chord"]
-            named = {"chord": chord, "label": chord} if chord else {}
+            named = {"chord": chord, "label": chord} if chord and self._piece.part(event).memory.knows(chord) else {}
             late = min(max(0, round((event.onset - self._played) / speed)), self.block - 1)
             event = replace(event, onset=late + self.position, **named)
-            self._listen(event, onset.time_s)
+            self._piece.hear(self._plan, event, onset.time_s)
             found.append(event)
         return tuple(found)
 
@@ -296,8 +298,12 @@ class Conductor:
 
     def events(self) -> Iterator[Event]:
         """Yield the events of a take, up to its end."""
+        return (event for event, _ in self.events_in_bars())
+
+    def events_in_bars(self) -> Iterator[tuple[Event, Strengths]]:
+        """Yield the events of a take, up to its end, each with the strengths (U,) of its bar."""
         for _, bar in self.bars():
-            yield from (event for event in bar.events if event.onset < self._score.samples)
+            yield from ((event, bar.strengths) for event in bar.events if event.onset < self._score.samples)
 
 
 class Passing:

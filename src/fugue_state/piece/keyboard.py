@@ -6,10 +6,9 @@ from collections.abc import Sequence
 
 from fugue_state.config import TEMPO_TIMES
 from fugue_state.errors import InputError, counted
-from fugue_state.memory.memory import Memory
 from fugue_state.score.model import Score
-from fugue_state.score.paths import KEY_CHORD, Value, find
-from fugue_state.score.pitches import KINDS, SHARPS, chord_of, note_of, same
+from fugue_state.score.paths import Value
+from fugue_state.score.pitches import KINDS, SHARPS, chord_of, note_of
 
 MIDDLE_C = 60
 FIRST_KINDS = (KINDS[""], KINDS["m"])  # major, minor: of several chords with a root, these come first
@@ -44,13 +43,10 @@ def octaves_away(key: int, labels: Sequence[str]) -> str | None:
     return None if note in {None, key} else label
 
 
-def check_keyed(score: Score, memories: Sequence[Memory], path: str, value: Value) -> None:
-    """Raise InputError for a change of playing by keys that a piece with these memories cannot follow."""
-    known, _ = find(path)
+def check_keyed(score: Score, path: str, value: Value) -> None:
+    """Raise InputError for a voice or a tempo that a piece cannot be played with; other changes pass."""
     if path == "/keys/voice" and isinstance(value, int | float) and value > len(score.voices):
         raise InputError(f"{path}: the piece has {counted(len(score.voices), 'voice')}, got {value:g}")
-    if known.pattern == KEY_CHORD and value and not any(same(str(value), memory.labels) for memory in memories):
-        memories[0].label_index(str(value))
     if path == "/tempo" and isinstance(value, int | float):
         slowest, fastest = score.tempo_bpm / TEMPO_TIMES, score.tempo_bpm * TEMPO_TIMES
         if not slowest <= value <= fastest:

@@ -13,13 +13,13 @@ from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import KEYS_AT_ONCE, KEYS_EACH_BLOCK, SEED_MAX
 from fugue_state.errors import InputError
-from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
 from fugue_state.piece.keyboard import key_label
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import POOL, Line, Onset, blend
+from fugue_state.piece.parts import Part
 from fugue_state.score.paths import KEY, Value, find
-from fugue_state.score.pitches import SHARPS, VELOCITY_MOST, same, velocity_db
+from fugue_state.score.pitches import SHARPS, VELOCITY_MOST, velocity_db
 
 KEYED, PLACED, VARIED = 4, 5, 6  # purposes of random numbers; a line's own are others
 
@@ -125,8 +125,8 @@ class Keys:
         piece, number = self._piece, own["/keys/voice"] - 1
         line = piece.lines[number]
         seed = line.seed if own["/seed"] == piece.score.seed else (own["/seed"] + number) % (SEED_MAX + 1)
-        labels, chosen = self._memory(number).labels, own[f"/keys/{press.key % len(SHARPS) + 1}/chord"]
-        label = same(chosen, labels) or key_label(press.key, labels)
+        memory, chosen = self._part(number).memory, own[f"/keys/{press.key % len(SHARPS) + 1}/chord"]
+        label = chosen if chosen and memory.knows(chosen) else key_label(press.key, memory.labels)
         sounding, pool = self._pool(line, press.key, label, seed)
         latent = self._latent(line, press, pool, seed, played_s)
         # All but the chord is as in the voice's own events.
@@ -141,15 +141,15 @@ class Keys:
             level_db=line.voice.level_db + piece.planned_lu(played_s) + velocity_db(VELOCITY_MOST * press.velocity),
         )
 
-    def _memory(self, number: int) -> Memory:
-        """Return the memory of a voice."""
-        return self._piece.parts[self._piece.part_of[number]].memory
+    def _part(self, number: int) -> Part:
+        """Return the part that a voice belongs to."""
+        return self._piece.parts[self._piece.part_of[number]]
 
     def _pool(self, line: Line, key: int, label: str | None, seed: int) -> tuple[str | None, Array | None]:
         """Return the chord and the latents (n, Z) that the atlas has for a key, if the voice's own are from there."""
         if not line.is_described:
             return None, None
-        atlas = self._piece.described.atlas
+        atlas = self._part(line.number).described.atlas
         names = [label] if label else [SHARPS[key % len(SHARPS)] + kind for kind in ("", "m")]
         name = next((name for name in names if name in atlas.chords), None)
         if name is None:
@@ -160,7 +160,7 @@ class Keys:
 
     def _latent(self, line: Line, press: Press, pool: Array | None, seed: int, played_s: float) -> Array:
         """Return the latent (Z,) of a press, by the rule of the voice: a key is like a chord of its loop."""
-        voice, number, key, last_s = line.voice, line.number, press.key, self._piece.last_s
+        voice, number, key, last_s = line.voice, line.number, press.key, self._part(line.number).last_s
         first = self._drawn(number, seed, KEYED, key) if pool is None else pool[0]
         z = first
         if voice.latents == "fresh":
@@ -184,7 +184,7 @@ class Keys:
         return chosen
 
     def _drawn(self, number: int, *drawn_by: int) -> Array:
-        size = self._memory(number).header.model.latent_size
+        size = self._part(number).memory.header.model.latent_size
         return _random(number, *drawn_by).standard_normal(size).astype(np.float32)
 
 

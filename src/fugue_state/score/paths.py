@@ -24,6 +24,7 @@ CLASSES = range(1, 13)  # pitch classes, C first
 HOLD = "/hold/<n>"
 KEY, KEY_CHORD = "/key/<m>", "/keys/<c>/chord"
 TEMPO_BPM = (0.05, 600.0)  # slowest and fastest
+PART = "/part/<n>/forget"
 MOST_UNITS = 4096  # units of a layer in one message
 KEPT = 8192  # size of the cache of `find`, which is called several times per change
 NUMBERED = re.compile(r"<[nkbmc]>")
@@ -33,12 +34,12 @@ COUNTED = {"<b>": ("banks", range(1, BANKS + 1)), "<m>": ("keys", KEYS), "<c>": 
 
 @dataclass(frozen=True)
 class Path:
-    """A control: `<n>` in its pattern is a layer, `<k>` a unit, `<b>` a bank, `<c>` a pitch class; all count from 1.
+    """A control: `<n>` in its pattern is a layer (or a part), `<k>` a unit, `<b>` a bank, `<c>` a pitch class.
 
-    `<m>` is a key by its MIDI number, from 0 on. `minimum` and `maximum` limit a number, or the length of a string or
-    of bytes. A `recorded` control changes the sound and is stored in takes; a `told` one is only sent out. A string
-    with `choices` must be one of them. Of a control with `each`, every change counts, not only the newest of a block.
-    Those `by_keys` belong to playing by keys, which shared pages do not have.
+    All of them count from 1. `<m>` is a key by its MIDI number, from 0 on. `minimum` and `maximum` limit a number, or
+    the length of a string or of bytes. A `recorded` control changes the sound and is stored in takes; a `told` one is
+    only sent out. A string with `choices` must be one of them. Of a control with `each`, every change counts, not only
+    the newest of a block. Those `by_keys` belong to playing by keys, which shared pages do not have.
     """
 
     pattern: str
@@ -75,6 +76,8 @@ def _told(pattern: str, kind: Kind, about: str) -> Path:
 PATHS = (
     Path("/forget", "float", 0, 1, 0.0, "How much of everything is forgotten, along the order of the score."),
     _does("/recall", "Everything comes back, frozen or locked or not."),
+    Path(PART, "float", 0, 1, 0.0, "How much is forgotten of a part: of voices that forget together."),
+    _does("/part/<n>/recall", "A part comes back, frozen or not; what the master has forgotten of it stays so."),
     Path("/layer/<n>/forget", "float", 0, 1, 0.0, "How much of a layer is forgotten."),
     _does("/layer/<n>/recall", "A layer comes back, frozen or not; what the master has forgotten of it stays so."),
     _switch("/layer/<n>/lock", "The master leaves the layer alone; its own fader and brushes still play it."),

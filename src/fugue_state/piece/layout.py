@@ -16,11 +16,13 @@ from fugue_state.config import SEED_MAX
 from fugue_state.errors import InputError, counted
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
+from fugue_state.piece.keyboard import check_keyed
 from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.piece.orders import Described
 from fugue_state.piece.parts import Part, Plan
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Made, MadeFor, Score
+from fugue_state.score.paths import find
 from fugue_state.settings import MisplacedError, Place, placed
 
 
@@ -61,9 +63,12 @@ class Layout:
             clock = score.clock
             self._hand = self.hand([(clock.seconds(change.at), change) for change in reaching])
         for i, change in enumerate(score.changes):
-            if change.path == "/chord" and change.value:
+            if change.path.endswith("/chord") and change.value:  # also a key's
                 with placed(("changes", i, "value")):
                     self.check_chord(str(change.value))
+            elif find(change.path)[0].by_keys:
+                with placed(("changes", i, "value")):
+                    check_keyed(score, change.path, change.value)
         plan = self.planned([None] * len(self.parts))
         for part in self.parts:
             if part.frozen_s > 0.0:

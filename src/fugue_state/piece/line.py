@@ -95,6 +95,11 @@ class Line:
             return self._chords.entry(step.entry)
         return self._latents[index : index + 1] if step.seed is None else self._memory.latents(1, step.seed)
 
+    @cached_property
+    def is_described(self) -> bool:
+        """Whether latents of the voice are chosen by how they sound, so that the atlas is there."""
+        return any(turn.sought is not None for turn in self.turns)
+
     def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
         """Yield when the voice sounds, up to `last_s`, or by default as long as an event can end within the piece."""
         voice, clock = self.voice, self._score.clock

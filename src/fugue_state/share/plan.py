@@ -203,16 +203,16 @@ def _inside(part: Part, name: OrderName, layer: str, orders: KeptOrders) -> int 
 
 
 def told_controls() -> Values:
-    """Return all controls, so that a page checks what is asked of it as everything else does."""
+    """Return the controls that a page has, so that it checks what is asked of it as everything else does."""
     keys = ("pattern", "kind", "minimum", "maximum", "default", "choices", "recorded")
     return {
-        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told and not _of_part(path)],
+        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if _is_in_pages(path)],
         "banks": BANKS,
     }
 
 
-def _of_part(path: Path) -> bool:
-    return path.pattern.startswith("/part/")  # a page has one
+def _is_in_pages(path: Path) -> bool:
+    return not (path.told or path.by_keys or path.pattern.startswith("/part/"))  # a page has one part
 
 
 def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:

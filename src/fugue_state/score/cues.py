@@ -121,8 +121,9 @@ class CueSpan:
 def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
     """Return cues with their times in seconds, in the order in which they come.
 
-    A hold may interrupt another cue, which then ends later by the length of the hold. Raises MisplacedError for cues
-    that wait for each other or for an unknown cue, that overlap, or that begin past the end.
+    A hold may interrupt another cue, which then ends later by the length of the hold. A hold that takes no time is a
+    place with a name: it may lie within any cue. Raises MisplacedError for cues that wait for each other or for an
+    unknown cue, that overlap, or that begin past the end.
     """
     found = [CueSpan(cue, i, *times) for i, (cue, times) in enumerate(zip(cues, _times(cues, clock), strict=True))]
     found.sort(key=lambda span: span.start_s)
@@ -135,6 +136,8 @@ def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
             raise MisplacedError(("cues", span.index), at)
         if last is not None and span.start_s == last.start_s:
             raise _overlap(span, last)
+        if span.cue.do == "hold" and span.end_s == span.start_s:
+            continue
         if holding is not None and holding.end_s is not None and span.start_s < holding.end_s:
             raise _overlap(span, holding)
         if span.cue.do != "hold":

@@ -94,6 +94,9 @@ SCORE_CHORDS = Limit(
     "in all",
     "about {got} chords would sound, too many: {most}, so it needs longer beats, fewer voices or a shorter piece",
 )
+SCORE_TEMPOS = Limit(
+    "scores", "changes of tempo, or of metre", 4096, "changes", "{got} changes are too many: at most {most}"
+)
 SCORE_CUES = Limit("scores", "cues", 10_000, "cues", "{got} cues are too many: at most {most}")
 SCORE_EVEN = Limit(
     "scores", "cues of the pace even", 100, "cues", '{got} cues of the pace "even", each measured, are too many: {most}'

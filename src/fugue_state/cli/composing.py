@@ -139,7 +139,7 @@ def rendering(command: Command) -> Command:
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
     "--every",
-    default=Score.model_construct().beat_s,
+    default=60.0 / Score.model_construct().tempo_bpm,
     show_default=True,
     type=Within(0.1, 1200),
     help="Seconds from one chord to the next.",

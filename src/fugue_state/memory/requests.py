@@ -81,10 +81,14 @@ class Requests:
             raise InputError(
                 f"a chord is named by text ({', '.join(map(quote, self._model.labels))}), got {shown(chord)}"
             )
-        name = same(chord, self._model.labels) or same(unquoted(chord), self._model.labels)
+        name = self.label_of(chord)
         if name is None:
             raise unknown("chord", chord, map(quote, self._model.labels))
         return self._model.labels.index(name)
+
+    def label_of(self, name: str) -> str | None:
+        """Return the label that a name means, in any spelling, quoted or not; None if there is none."""
+        return same(name, self._model.labels) or same(unquoted(name), self._model.labels)
 
     def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Array]:
         layers, units = self._model.layers, self._model.units

@@ -80,9 +80,9 @@ class Layout:
         """Return the event of a voice at an onset, with these strengths (U,) if forgetting applies to the voice."""
         line = self.lines[number]
         turn = line.turns[onset.turn]
-        reached = line.voice.forgets
+        reached, rate = line.voice.forgets, self.score.file.sample_rate_hz
         return Event(
-            onset=round(onset.time_s * self.score.file.sample_rate_hz),
+            onset=round(onset.time_s * rate),
             chord=turn.chord,
             label=turn.label,
             latent=z,
@@ -90,9 +90,10 @@ class Layout:
             pan=turn.pan,
             frames=line.frames,
             voice=number,
-            level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
+            level_db=line.voice.level_db + turn.step.struck_db + self.planned_lu(onset.time_s),
             envelope=line.voice.envelope or self.score.envelope,
             bend=self.bend if reached else None,
+            held=None if onset.held_s is None else max(1, round(onset.held_s * rate)),
         )
 
     def part(self, event: Event) -> Part:

@@ -205,12 +205,13 @@ def _timed(
 ) -> Times:
     """Return when a cue starts and ends; what it follows is found already."""
     cue = cues[index]
-    start_s = clock.seconds(cue.at)
-    if cue.after is not None:
+    if cue.after is None:
+        start_s = clock.seconds(cue.at)
+    else:
         ends_s = found[_followed(cues, named, index)][1]
         if ends_s is None:
             raise MisplacedError(("cues", index, "after"), f"{shown(cue.after)} has no end of its own: give it `over`")
-        start_s += ends_s
+        start_s = ends_s + clock.lasting_s(cue.at, ends_s)
     if cue.do == "jump":
         return start_s, start_s
-    return start_s, None if cue.over is None else start_s + clock.seconds(cue.over)
+    return start_s, None if cue.over is None else start_s + clock.lasting_s(cue.over, start_s)

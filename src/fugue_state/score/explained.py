@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 from fugue_state.score.model import Score, Step
 from fugue_state.settings import Settings, kinds
 
-LISTED = ("voices", "cues")  # each entry of these lists becomes a table of its own
+LISTED = ("tempo", "metre", "voices", "cues")  # each entry of these lists becomes a table of its own
 COLUMN = 32  # comments begin here
 LONGEST_LINE = 100  # characters; a longer list takes a line for each entry
 # The keys, by table, that people change most often. A score shows them even if they are not set.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 
@@ -24,6 +25,8 @@ KINDS = {
     **dict.fromkeys(("m7", "min7"), (0, 3, 7, 10)),
     "dim7": (0, 3, 6, 9),
 }
+VELOCITY_MOST = 127
+MOST_NEAR = 5  # names in a message
 Chord = tuple[int, tuple[int, ...]]  # pitch class of the root, and the semitones above it
 # How people write chords in charts: what kind, which number, and what is altered or added.
 CHARTED = re.compile(
@@ -104,6 +107,11 @@ def _alter(above: set[int], alteration: str) -> None:
         above.add({"b9": 1, "#9": 3, "#11": 6, "b13": 8}[alteration])
 
 
+def velocity_db(velocity: float) -> float:
+    """Return the level in dB of a MIDI velocity (above 0, up to 127): 127 is 0 dB, half of it 12 dB less."""
+    return 40.0 * math.log10(velocity / VELOCITY_MOST)
+
+
 def same(name: str, labels: Sequence[str]) -> str | None:
     """Return the label that means a name: the name itself, or the same note or chord in another spelling."""
     if name in labels:
@@ -114,6 +122,31 @@ def same(name: str, labels: Sequence[str]) -> str | None:
         if found:
             return found[0]
     return None
+
+
+def near(name: str, labels: Sequence[str], most: int = MOST_NEAR) -> list[str]:
+    """Return the labels that are nearest to a note or chord, nearest first.
+
+    Near a chord are those on its root, then those of its kind; near a note are the same note in other octaves, then
+    its neighbours. Last come chords on that note, or notes that are the chord's root.
+    """
+    apart = [(_apart(name, label), label) for label in labels]
+    found = [(far, label) for far, label in apart if far is not None]
+    return [label for _, label in sorted(found, key=lambda one: one[0])[:most]]
+
+
+def _apart(name: str, label: str) -> tuple[int, int] | None:
+    """Return how far a label is from a note or chord: less is nearer; None if they have nothing in common."""
+    chords, notes = (chord_of(name), chord_of(label)), (note_of(name), note_of(label))
+    if chords[0] is not None and chords[1] is not None:
+        semitones = min((chords[0][0] - chords[1][0]) % 12, (chords[1][0] - chords[0][0]) % 12)
+        return (int(semitones > 0), semitones) if semitones == 0 or chords[0][1] == chords[1][1] else None
+    if notes[0] is not None and notes[1] is not None:
+        semitones = abs(notes[0] - notes[1])
+        return int(semitones % 12 > 0), semitones
+    roots = {chord[0] for chord in chords if chord} | {note % 12 for note in notes if note is not None}
+    alike = len(roots) == 1 and any(chords) and any(note is not None for note in notes)
+    return (2, 0) if alike else None
 
 
 def transposed(name: str, semitones: int, labels: Sequence[str] = ()) -> str | None:

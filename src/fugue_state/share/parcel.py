@@ -120,7 +120,6 @@ def _played(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
         "layers": [[name, units] for name, units in piece.memory.layers.items()],
         "seed": score.seed,
         "seed_max": SEED_MAX,
-        "beat_s": score.beat_s,
         "last_s": piece.last_s,
         "order": score.forgetting.order,
         "plan": told_plan(piece),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from fugue_state.cli.options import USER_PATH, forced, of_options, option
 from fugue_state.cli.telling import examples, note, say, typed
 from fugue_state.config import DEFAULT_MEMORY
 from fugue_state.errors import InputError, counted
+from fugue_state.limits import CHART_BYTES
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home
 from fugue_state.score.times import told
@@ -112,7 +114,7 @@ def from_chart(
     rests. |: and :| or x4 repeat, [Chorus] names a place, and # begins a comment.
     """
     from fugue_state.score.arranging import charted
-    from fugue_state.score.chart import load_chart, read_chart
+    from fugue_state.score.chart import chart_of, load_chart, read_chart
 
     if (chart is None) == (text is None):
         raise InputError("a chart is a file, - or --text: give one of them")
@@ -121,8 +123,10 @@ def from_chart(
     _check_out(out, force, path)
     if text is not None:
         read = read_chart(text)
+    elif path is not None:
+        read = load_chart(path)
     else:
-        read = load_chart(path) if path is not None else read_chart(click.get_text_stream("stdin").read())
+        read = chart_of(sys.stdin.buffer.read(int(CHART_BYTES.most) + 1))
     titled = said.title or ("" if path is None else path.stem)
     _finish(charted(read, _player(memory), titled, said.tempo_bpm, said.beats_per_bar, rounds), out)
 

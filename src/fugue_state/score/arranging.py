@@ -22,11 +22,13 @@ from fugue_state.score.times import told
 from fugue_state.settings import checked
 
 GRID = 10_000  # parts of a beat: where steps can begin
+QUARTER = GRID // 4  # of a beat: the shortest last step
 LONGEST = 1024 * GRID  # step
 STRUM_S = 0.05  # notes that begin within this time are one chord
 OVERLAP = 0.25  # share of a note's length in which the next one of its voice may begin already
 LEAST_GATE, GATE_DIGITS = 0.5, 2
 LIKE = 0.1  # share of the time to the next note by which a note's length may differ from its voice's gate
+NEARLY = 0.02  # share by which a step may differ from whole quarters of a beat and be written as these
 TENTH_S, ROUNDING = 0.1, 1e-6
 LONGEST_S = 24 * 3600.0
 FEWER = "choose fewer tracks (--track), or a memory of chords for some (--voice NAME=MEMORY)"
@@ -111,7 +113,7 @@ def charted(
     round_s = beat.tempo.seconds(beats)
     rounds = max(1, math.floor(Score.model_fields["duration_s"].default / round_s)) if rounds is None else rounds
     marks = tuple(Mark(float(label.bar * beats_per_bar), label.text) for label in chart.labels if label.text)
-    voice = _voice("", _steps(sounds, None, even=True, end=beats), None, beat.tempo) | {"rounds": rounds}
+    voice = _voice("", _steps(sounds, 1.0, even=True, end=beats), None, beat.tempo) | {"rounds": rounds}
     song = Song(title, (), beat, marks)
     score = _score(song, player.memory, [voice], rounds * round_s + player.ring_s)
     return Arranged(score, tuple(("", *what, times) for what, times in fitting.changed.most_common()))
@@ -119,7 +121,8 @@ def charted(
 
 def _score(song: Song, memory: str, voices: list[dict[str, Any]], duration_s: float) -> Score:
     """Return the score of a song; InputError where it cannot be one."""
-    duration_s = round(math.ceil(duration_s / TENTH_S + ROUNDING) * TENTH_S, 1)
+    duration_s = round(math.ceil(duration_s / TENTH_S + ROUNDING) * NEARLY = 0.02  # share by which a step may differ from whole quarters of a beat and be written as these
+TENTH_S, 1)
     if duration_s > LONGEST_S:
         raise InputError(f"{shown(song.title)} lasts {told(duration_s)}: a piece lasts at most {told(LONGEST_S)}")
     beat, marks = song.beat, cues(song.marks, song.beat.tempo, duration_s)
@@ -171,7 +174,8 @@ def _over(last: Note, note: Note, rings: bool) -> bool:
 
 def _chords(track: Track, fitting: Fitting, tempo: Tempo) -> Iterator[Sound]:
     """Yield the chords of a track: notes that begin together, with those that go on."""
-    notes, held, at = track.notes, list[Note](), 0
+    notes, at = track.notes, 0
+    held: list[Note] = []
     while at < len(notes):
         first = notes[at]
         until = tempo.beats(tempo.seconds(first.start) + STRUM_S)
@@ -199,21 +203,13 @@ def _steps(
 
     With a gate, a sound that is held for less is followed by a rest. The last one lasts until `end`, or as it is held.
     """
-    steps: list[dict[str, Any]] = []
-    at = 0
-    for number, sound in enumerate(sounds):
-        start, held = _parts(sound.start), _parts(sound.length)
-        steps += _rests(start - at)
-        alone = _alone(held, gate)
-        at = (
-            _parts(sounds[number + 1].start)
-            if number + 1 < len(sounds)
-            else start + alone
-            if end is None
-            else _parts(end)
-        )
-        room = at - start
-        whole = gate is None or alone >= room or abs(held - gate * room) <= LIKE * room
+    starts = [_parts(sound.start) for sound in sounds]
+    lasts = [_alone(_parts(sound.length), gate) for sound in sounds]
+    starts.append(starts[-1] + max(QUARTER, lasts[-1]) if end is None else _parts(end))
+    steps = list(_rests(starts[0]))
+    for sound, alone, (start, after) in zip(sounds, lasts, pairwise(starts), strict=True):
+        room, held = after - start, _parts(sound.length)
+        whole = gate is None or alone >= room or abs(held - gate * room) <= LIKE * room or after == starts[-1]
         beats = min(LONGEST, room if whole else alone)
         velocity = {} if even or sound.velocity is None else {"velocity": sound.velocity}
         steps.append({"chord": sound.label, **_beats(beats), **velocity})
@@ -222,10 +218,12 @@ def _steps(
 
 
 def _alone(held: int, gate: float | None) -> int:
-    """Return the parts of a beat of a step that is held so long: a quarter of a beat more or less, if that is near."""
-    alone = max(1, round(held / (gate or 1.0)))
-    plain = round(4 * alone / GRID) * GRID // 4
-    return plain if abs(plain - alone) <= LIKE * plain and gate is not None else alone
+    """Return the parts of a beat of a step that is held so long: whole quarters of one, where a gate gives nearly so."""
+    if gate in {None, 1.0}:
+        return max(1, held)
+    alone = max(1, round(held / float(gate or 1.0)))
+    plain = round(alone / QUARTER) * QUARTER
+    return plain if abs(plain - alone) <= NEARLY * alone else alone
 
 
 def _parts(beats: float) -> int:

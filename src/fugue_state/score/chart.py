@@ -54,10 +54,15 @@ def load_chart(path: str | Path) -> Chart:
         raise InputError(a_file(path))
     if (size := path.stat().st_size) > CHART_BYTES.most:
         raise InputError(f"{path}: {CHART_BYTES.passed(size)}")
+    return chart_of(path.read_bytes(), str(path))
+
+
+def chart_of(data: bytes, name: str = "chart") -> Chart:
+    """Read a chart from bytes, which are text in UTF-8; InputError as `read_chart`."""
     try:
-        return read_chart(path.read_text(encoding="utf-8-sig"), str(path))
+        return read_chart(data.decode("utf-8-sig"), name)
     except UnicodeDecodeError:
-        raise InputError(f"{path}: no chart (not text in UTF-8)") from None
+        raise InputError(f"{name}: no chart (not text in UTF-8)") from None
 
 
 def read_chart(text: str, name: str = "chart") -> Chart:

@@ -30,7 +30,8 @@ def cues(marks: Iterable[Mark], tempo: Tempo, until_s: float) -> list[dict[str, 
         at_s = tempo.seconds(mark.beat)
         if at_s < until_s - NEAR_S:
             at = _told(at_s, tempo)
-            found[at] = _both(found.get(at, {"at": at}), meant(mark.text) or PLACE | {"name": mark.text})
+            now = {"at": at, **(meant(mark.text) or PLACE | {"name": mark.text})}
+            found[at] = _both(found[at], now) if at in found else now
     return list(found.values())
 
 
@@ -60,9 +61,9 @@ def meant(text: str) -> dict[str, Any] | None:
 
 def _both(one: dict[str, Any], other: dict[str, Any]) -> dict[str, Any]:
     """Return one cue for two at the same time."""
-    names = [cue["name"] for cue in (one, other) if cue.get("name")]
-    does = other | one if "do" in one and not PLACE.items() <= one.items() else one | other
-    return does | ({"name": " / ".join(names)} if names else {})
+    names = {"name": " / ".join(cue["name"] for cue in (one, other) if "name" in cue)}
+    does = other if PLACE.items() <= one.items() else one
+    return {**does, **(names if names["name"] else {})}
 
 
 def _told(seconds: float, tempo: Tempo) -> float | str:

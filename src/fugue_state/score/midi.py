@@ -236,11 +236,11 @@ def _beat(heard: _Heard, metres: Mapping[int, Fraction], per_tick: Fraction, par
     if late:
         notices.append(f"{counted(late, 'metre')} began within a bar, and now with the next")
     at_first = Beat(60.0, changes[0][1], (), tuple(MetreChange(bar=bar, beats=beats) for bar, beats in changes[1:]))
-    bars = at_first.tempo  # of one beat a second: its seconds are beats
+    one_a_second = at_first.tempo  # so its seconds are beats
     tempos = {tick: parts * MINUTE_US / tempo for tick, tempo in sorted(heard.tempos.items())}
     bpm = tempos.pop(0, parts * MINUTE_US / BEAT_US)
     found = (
-        TempoChange.model_construct(bar=1.0 + bars.bars(float(tick * per_tick)), bpm=bpm, ramp=False)
+        TempoChange.model_construct(bar=1.0 + one_a_second.bars(float(tick * per_tick)), bpm=bpm, ramp=False)
         for tick, bpm in tempos.items()
     )
     return Beat(bpm, at_first.beats_per_bar, tuple(found), at_first.metres)

@@ -30,7 +30,7 @@ MOST_NEAR = 5  # names in a message
 Chord = tuple[int, tuple[int, ...]]  # pitch class of the root, and the semitones above it
 # How people write chords in charts: what kind, which number, and what is altered or added.
 CHARTED = re.compile(
-    r"([A-G])([#b]?)(maj|Maj|ma|M|min|mi|m|-|dim|°|o|aug|\+|ø|Δ|△)?(maj|Maj|M|Δ|△)?(13|11|9|7|69|6|5|4|2)?(.*)"
+    r"([A-G])([#b]?)(maj|Maj|ma(?!dd)|M|min|mi|m|-|dim|°|o|aug|\+|ø|Δ|△)?(maj|Maj|M|Δ|△)?(13|11|9|7|69|6|5|4|2)?(.*)"
 )
 ALTERED = re.compile(r"(b5|[#+]5|b9|#9|#11|b13|add(?:2|4|6|9|11|13)|sus[24]?|(?:no|omit)[35]|maj7|M7)")
 MAJOR, MINOR = {"maj", "Maj", "ma", "M", "Δ", "△"}, {"min", "mi", "m", "-"}

@@ -101,14 +101,16 @@ def sayable(song: Song) -> Song:
     If no beat has to move for that, beats stay what they are. Otherwise the tempo is averaged over bars, so that these
     begin when they did, and notes have other beats at the same times.
     """
-    beat, tempo, most = song.beat, song.beat.tempo, int(SCORE_TEMPOS.most)
     end = max(note.end for track in song.tracks for note in track.notes)
-    ends = [*(one.beat for one in tempo.stretches[1:]), end]
+    tempo, most = song.beat.tempo, int(SCORE_TEMPOS.most)
+    last = tempo.bars(tempo.seconds(end)) + 1.0
+    beat = replace(song.beat, tempos=tuple(change for change in song.beat.tempos if change.bar < last))
+    ends = [*(one.beat for one in beat.tempo.stretches[1:]), end]
     for digits in range(MOST_DIGITS) if len(beat.tempos) <= most else ():
         near = _rounded(beat, digits)
         if all(abs(near.tempo.seconds(at) - tempo.seconds(at)) <= KEPT_S for at in ends):
             return replace(song, beat=near)
-    bars = max(1, math.ceil(tempo.bars(tempo.seconds(end))))
+    bars = max(1, math.ceil(last - 1.0))
     step = -(-bars // most)
     near = _rounded(_averaged(beat, tempo, range(0, bars, step)), AVERAGE_DIGITS)
     why = f"the tempo is averaged over {counted(step, 'bar')}, and nothing sounds at another time"

@@ -121,8 +121,7 @@ def charted(
 
 def _score(song: Song, memory: str, voices: list[dict[str, Any]], duration_s: float) -> Score:
     """Return the score of a song; InputError where it cannot be one."""
-    duration_s = round(math.ceil(duration_s / TENTH_S + ROUNDING) * NEARLY = 0.02  # share by which a step may differ from whole quarters of a beat and be written as these
-TENTH_S, 1)
+    duration_s = round(math.ceil(duration_s / TENTH_S + ROUNDING) * TENTH_S, 1)
     if duration_s > LONGEST_S:
         raise InputError(f"{shown(song.title)} lasts {told(duration_s)}: a piece lasts at most {told(LONGEST_S)}")
     beat, marks = song.beat, cues(song.marks, song.beat.tempo, duration_s)
@@ -218,7 +217,7 @@ def _steps(
 
 
 def _alone(held: int, gate: float | None) -> int:
-    """Return the parts of a beat of a step that is held so long: whole quarters of one, where a gate gives nearly so."""
+    """Return the parts of a beat of a step that is held so long: quarters of one, where that is near."""
     if gate in {None, 1.0}:
         return max(1, held)
     alone = max(1, round(held / float(gate or 1.0)))

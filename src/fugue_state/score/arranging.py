@@ -204,11 +204,13 @@ def _steps(
     """
     starts = [_parts(sound.start) for sound in sounds]
     lasts = [_alone(_parts(sound.length), gate) for sound in sounds]
-    starts.append(starts[-1] + max(QUARTER, lasts[-1]) if end is None else _parts(end))
+    if end is None:
+        lasts[-1] = max(QUARTER, lasts[-1])
+    starts.append(starts[-1] + lasts[-1] if end is None else _parts(end))
     steps = list(_rests(starts[0]))
     for sound, alone, (start, after) in zip(sounds, lasts, pairwise(starts), strict=True):
         room, held = after - start, _parts(sound.length)
-        whole = gate is None or alone >= room or abs(held - gate * room) <= LIKE * room or after == starts[-1]
+        whole = gate is None or alone >= room or abs(held - gate * room) <= LIKE * room
         beats = min(LONGEST, room if whole else alone)
         velocity = {} if even or sound.velocity is None else {"velocity": sound.velocity}
         steps.append({"chord": sound.label, **_beats(beats), **velocity})

@@ -72,10 +72,13 @@ def from_midi(
     read = read_midi(song)
     others = dict(map(_voice, voices))
     chosen(read, others)
-    score = arranged(
-        chosen(read, tracks), _player(memory), {name: _player(another) for name, another in others.items()}
-    )
-    _finish(score, out)
+    kept, player = chosen(read, tracks), _player(memory)
+    players = {name: _player(another) for name, another in others.items()}
+    try:
+        made = arranged(kept, player, players)
+    except InputError as error:
+        raise InputError(f"{song}: {error}") from None
+    _finish(made, out)
 
 
 @click.command(

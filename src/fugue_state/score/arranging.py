@@ -68,6 +68,8 @@ def arranged(song: Song, player: Player, others: Mapping[str, Player] | None = N
     """
     song = sayable(song)
     tempo, players = song.beat.tempo, {track.name: player for track in song.tracks} | dict(others or {})
+    rings_s = max(players[track.name].ring_s for track in song.tracks)
+    duration_s = _lasting(song, tempo.seconds(max(note.end for track in song.tracks for note in track.notes)) + rings_s)
     even = len({note.velocity for track in song.tracks for note in track.notes}) == 1
     names = {track.name for track in song.tracks}
     voices: list[dict[str, Any]] = []
@@ -85,10 +87,7 @@ def arranged(song: Song, player: Player, others: Mapping[str, Player] | None = N
             voice = _voice(name, _steps(sounds, gate, even=even), gate, tempo)
             voices.append(voice | ({} if plays.memory == player.memory else {"memory": plays.memory}))
         changed += ((track.name, *what, times) for what, times in fitting.changed.most_common())
-    rings_s = max(players[track.name].ring_s for track in song.tracks)
-    end_s = tempo.seconds(max(note.end for track in song.tracks for note in track.notes))
-    score = _score(song, player.memory, voices, end_s + rings_s)
-    return Arranged(score, tuple(changed), song.notices)
+    return Arranged(_score(song, player.memory, voices, duration_s), tuple(changed), song.notices)
 
 
 def charted(
@@ -113,17 +112,23 @@ def charted(
     round_s = beat.tempo.seconds(beats)
     rounds = max(1, math.floor(Score.model_fields["duration_s"].default / round_s)) if rounds is None else rounds
     marks = tuple(Mark(float(label.bar * beats_per_bar), label.text) for label in chart.labels if label.text)
-    voice = _voice("", _steps(sounds, 1.0, even=True, end=beats), None, beat.tempo) | {"rounds": rounds}
     song = Song(title, (), beat, marks)
-    score = _score(song, player.memory, [voice], rounds * round_s + player.ring_s)
+    duration_s = _lasting(song, rounds * round_s + player.ring_s)
+    voice = _voice("", _steps(sounds, 1.0, even=True, end=beats), None, beat.tempo) | {"rounds": rounds}
+    score = _score(song, player.memory, [voice], duration_s)
     return Arranged(score, tuple(("", *what, times) for what, times in fitting.changed.most_common()))
+
+
+def _lasting(song: Song, seconds: float) -> float:
+    """Return the duration of a piece that lasts so long, in tenths of a second; InputError for too long a one."""
+    duration_s = round(math.ceil(seconds / TENTH_S + ROUNDING) * TENTH_S, 1)
+    if duration_s > LONGEST_S:
+        raise InputError(f"{shown(song.title)} lasts {told(duration_s)}: a piece lasts at most {told(LONGEST_S)}")
+    return duration_s
 
 
 def _score(song: Song, memory: str, voices: list[dict[str, Any]], duration_s: float) -> Score:
     """Return the score of a song; InputError where it cannot be one."""
-    duration_s = round(math.ceil(duration_s / TENTH_S + ROUNDING) * TENTH_S, 1)
-    if duration_s > LONGEST_S:
-        raise InputError(f"{shown(song.title)} lasts {told(duration_s)}: a piece lasts at most {told(LONGEST_S)}")
     beat, marks = song.beat, cues(song.marks, song.beat.tempo, duration_s)
     values: dict[str, Any] = {
         "title": song.title,

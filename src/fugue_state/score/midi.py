@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fugue_state import asked
-from fugue_state.errors import InputError, a_file, counted, why
+from fugue_state.errors import LONGEST_REASON, InputError, a_file, counted
 from fugue_state.limits import SONG_BYTES
 from fugue_state.score.song import Beat, Mark, Note, Song, Track, distinct
 from fugue_state.score.tempo import MOST_BEATS, MetreChange, TempoChange
@@ -82,8 +82,10 @@ def _messages(path: Path, data: bytes) -> MidiFile:
         return MidiFile(file=io.BytesIO(data), clip=True)
     except EOFError:
         raise InputError(f"{path}: a MIDI file that is cut short") from None
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, KeySignatureError) as error:
-        raise InputError(f"{path}: a broken MIDI file ({why(error)})") from None
+    except (OSError, ValueError, KeySignatureError) as error:
+        raise InputError(f"{path}: a broken MIDI file ({str(error)[:LONGEST_REASON]})") from None
+    except (LookupError, TypeError, OverflowError):  # whose words are of no help
+        raise InputError(f"{path}: a broken MIDI file") from None
 
 
 class _Source(NamedTuple):
@@ -235,7 +237,9 @@ def _beat(heard: _Heard, metres: Mapping[int, Fraction], per_tick: Fraction, par
             line += bars * beats
     if late:
         notices.append(f"{counted(late, 'metre')} began within a bar, and now with the next")
-    at_first = Beat(60.0, changes[0][1], (), tuple(MetreChange(bar=bar, beats=beats) for bar, beats in changes[1:]))
+    at_first = Beat(
+        60.0, changes[0][1], (), tuple(MetreChange.model_construct(bar=bar, beats=beats) for bar, beats in changes[1:])
+    )
     one_a_second = at_first.tempo  # so its seconds are beats
     tempos = {tick: parts * MINUTE_US / tempo for tick, tempo in sorted(heard.tempos.items())}
     bpm = tempos.pop(0, parts * MINUTE_US / BEAT_US)

@@ -67,9 +67,10 @@ class Chords:
 
     def pool(self, sought: Sought, seed: int) -> Array:
         """Return the latents (n, Z) nearest to what the voice asks for, best first; n is at most POOL."""
-        wanted, like = sought._asdict(), self._voice.like
-        among, _ = self._atlas.distances(**wanted, **like)
-        found = self._atlas.choose(min(POOL, len(among)), seed=seed, **wanted, **like)
+        like = self._voice.like
+        among, _ = self._atlas.distances(chord=sought.chord, label=sought.label, **like)
+        count = min(POOL, len(among))
+        found = self._atlas.choose(count, chord=sought.chord, label=sought.label, seed=seed, **like)
         return np.stack([place.z for place in found])
 
     def entry(self, number: int) -> Array:
@@ -118,7 +119,7 @@ class Chords:
         text = text or str(unknown(what, name, map(quote, has)))
         if asked.chord != name:
             text = f"{shown(asked.chord)} moved by {self._voice.transpose:+d} semitones: {text}"
-        return InputError(f"{text}; memory {' and '.join(elsewhere)} has it" if elsewhere else text)
+        return InputError(f"{text}; known to {' and '.join(elsewhere)}" if elsewhere else text)
 
 
 def _having(name: str) -> list[str]:

@@ -115,7 +115,8 @@ class Conductor:
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self._own["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
-        times = [(score.clock.seconds(change.at), change) for change in score.changes]
+        clock = score.clock
+        times = [(clock.seconds(change.at), change) for change in score.changes]
         self._due = _Ahead(iter(sorted(times, key=lambda one: one[0])))
         self._take_due()
 

@@ -62,7 +62,8 @@ class Layout:
         self.last_s = last_s
         with placed(("changes",)):
             reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
-            self._hand = self.hand([(score.clock.seconds(change.at), change) for change in reaching])
+            clock = score.clock
+            self._hand = self.hand([(clock.seconds(change.at), change) for change in reaching])
         for i, change in enumerate(score.changes):
             if change.path == "/chord" and change.value:
                 with placed(("changes", i, "value")):
@@ -70,7 +71,7 @@ class Layout:
         self.bend = self._bend(None)
         self._even = EvenPace(memory, self.lines, self.bend)
         timeline = self.timeline()
-        frozen_s = score.clock.seconds(score.forgetting.frozen_at)
+        frozen_s = clock.seconds(score.forgetting.frozen_at)
         if frozen_s > 0.0:
             # Changes made by hand during a live performance are not known yet.
             live = score.resolution == "block"
@@ -156,8 +157,8 @@ class Layout:
     @cached_property
     def _levels(self) -> tuple[Wide, Wide]:
         """The planned levels: their times in seconds, and the levels in LU."""
-        plan = self.score.loudness.plan
-        times = [self.score.clock.seconds(time) for time, _ in plan]
+        plan, clock = self.score.loudness.plan, self.score.clock
+        times = [clock.seconds(time) for time, _ in plan]
         return np.array(times), np.array([level for _, level in plan])
 
     def _bend(self, frozen: Strengths | None) -> Bend | None:

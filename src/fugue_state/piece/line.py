@@ -136,7 +136,8 @@ class Line:
         turn = self.turns[onset.turn]
         if turn.sought is None:
             return self._drawn(NEW, onset)
-        return turn.latents[int(self._random(NEW, onset).integers(len(turn.latents)))]
+        chosen: Array = turn.latents[int(self._random(NEW, onset).integers(len(turn.latents)))]
+        return chosen
 
     def _drawn(self, purpose: int, onset: Onset) -> Array:
         values = self._random(purpose, onset).standard_normal(self._latents.shape[1:])

@@ -361,8 +361,8 @@ class Score(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        check_rises("tempo", self.tempo)
-        check_rises("metre", self.metre)
+        check_rises("tempo", [change.bar for change in self.tempo])
+        check_rises("metre", [change.bar for change in self.metre])
         clock = self.clock
         self._check_times(clock)
         spans(self.cues, clock)

@@ -35,12 +35,13 @@ class MetreChange(Settings):
     beats: int = Field(ge=1, le=MOST_BEATS, description="Beats in a bar from there on.")
 
 
-def check_rises(key: str, changes: Sequence[TempoChange] | Sequence[MetreChange]) -> None:
-    """Raise MisplacedError unless the bars of all changes rise."""
-    for i, (before, change) in enumerate(pairwise(changes), 1):
-        if change.bar <= before.bar:
-            why = f"bars must rise from change to change: {change.bar:g} comes after {before.bar:g}"
-            raise MisplacedError((key, i, "bar"), why)
+def check_rises(key: str, bars: Sequence[float]) -> None:
+    """Raise MisplacedError unless the bars of all changes, a list of the score, rise."""
+    for i, (before, bar) in enumerate(pairwise(bars), 1):
+        if bar <= before:
+            raise MisplacedError(
+                (key, i, "bar"), f"bars must rise from change to change: {bar:g} comes after {before:g}"
+            )
 
 
 class Stretch(NamedTuple):

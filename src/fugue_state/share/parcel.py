@@ -114,7 +114,7 @@ def parcel(
 
 def _played(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
     """Return what is played and what a hand may do, without what changes over time."""
-    score = piece.score
+    score, clock = piece.score, piece.score.clock
     return {
         "format": FORMAT,
         "layers": [[name, units] for name, units in piece.memory.layers.items()],
@@ -125,7 +125,7 @@ def _played(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
         "plan": told_plan(piece),
         **told_lines(piece),
         "hand": told_hand(piece, orders, hands=hands),
-        "changes": [[score.clock.seconds(one.at), one.path, one.value] for one in score.changes],
+        "changes": [[clock.seconds(one.at), one.path, one.value] for one in score.changes],
         "controls": told_controls(),
     }
 

@@ -81,7 +81,8 @@ class Pools:
 
     def _tell(self, sought: Sought, like: Mapping[str, float]) -> Values:
         """Describe a pool: of how many latents it is chosen, and those that can be, at their places among them."""
-        among, distance = self._piece.described.atlas.distances(**sought._asdict(), **like)
+        atlas = self._piece.described.atlas
+        among, distance = atlas.distances(chord=sought.chord, label=sought.label, **like)
         furthest = np.sort(distance)[:POOL][-1]  # whatever is as far is chosen by seed
         places = np.flatnonzero(distance <= furthest)
         return {

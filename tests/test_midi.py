@@ -25,7 +25,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
 from fugue_state.score.arranging import Arranged, Player, arranged
 from fugue_state.score.midi import read_midi
-from fugue_state.score.model import Forgetting, Score
+from fugue_state.score.model import Forgetting, Score, Voice
 from fugue_state.score.pitches import note_name
 from fugue_state.score.text import load_score
 
@@ -446,6 +446,18 @@ def test_tracks_are_chosen_by_name(tmp_path: Path, memories: Path) -> None:
     wrong = run(path, "-o", tmp_path / "x.toml", "--memory", model, "--track", "brass")
     assert wrong.exit_code == 2
     assert wrong.stderr == "fugue: unknown track 'brass'; did you mean 'bass'? (known: flute, bass)\n"
+
+
+@pytest.mark.skipif("memory" not in Voice.model_fields, reason="all voices of a piece have one memory")
+def test_a_track_can_be_played_by_another_memory(tmp_path: Path, memories: Path) -> None:
+    path = midi(tmp_path / "song.mid", {"flute": SCALE, "guitar": [Struck(0, TICKS, 45), Struck(0, TICKS, 48)]})
+    out, other = tmp_path / "song.toml", memories / "chords.safetensors"
+    done = run(path, "-o", out, "--memory", memories / "notes.safetensors", "--voice", f"guitar={other}")
+    assert done.exit_code == 0, done.output
+    flute, guitar = tomllib.loads(out.read_text(encoding="utf-8"))["voices"]
+    assert (flute.get("memory"), Path(guitar["memory"]).name, guitar["chords"]) == (None, other.name, ["Am"])
+    checked = CliRunner().invoke(main, ["score", "check", str(out)])
+    assert checked.exit_code == 0, checked.output
 
 
 def cut(data: bytes, at: int) -> bytes:

@@ -172,7 +172,9 @@ def test_a_melody_is_a_voice_that_is_played_once(tmp_path: Path, notes: Known) -
     assert (voice.name, voice.rounds, voice.gate) == ("flute", 1, 1.0)
     assert steps(score) == ["C4", "D4", "E4", "F4", "G4"]  # all as hard as each other, so nothing is said of it
     assert score.duration_s == pytest.approx(5 * 0.6 + notes.player.ring_s, abs=0.11)
-    assert not (score.tempo or score.metre or score.cues)
+    assert not score.tempo
+    assert not score.metre
+    assert not score.cues
     same(tmp_path / "a.mid", score, notes.memory)
 
 
@@ -498,7 +500,7 @@ def test_a_file_that_is_wrong_is_refused_in_a_line(tmp_path: Path, change: Any, 
     [
         ({"flute": []}, [], "no notes"),
         ({"drums": [Struck(0, 10, 36, channel=9)]}, [], "no notes but drums, which no memory plays"),
-        ({"flute": [Struck(i, 1, 60) for i in range(3000)]}, [(0, tempo(48_000))], "notes a second are too many: at most 100"),
+        ({"flute": [Struck(i, 1, 60) for i in range(3000)]}, [(0, tempo(48_000))], "a second are too many"),
         ({"flute": SCALE}, [(0, tempo(0))], "a broken MIDI file (a tempo without end)"),
         ({"flute": [Struck(i * TICKS, TICKS, 60) for i in range(5000)]}, [], "5000 chords are too many"),
         ({"flute": [Struck(0, TICKS, 40 + i) for i in range(17)]}, [], "track 'flute': 17 voices are too many"),

@@ -73,6 +73,17 @@ class FakePerformance(Played):
         self.frozen = np.zeros(sum(sizes), dtype=np.bool_)
 
     @property
+    def parts(self) -> tuple[Any, ...]:  # type: ignore[override]
+        """The parts: layers whose names begin alike, up to a stroke, are one."""
+        found: dict[str, dict[str, int]] = {}
+        for layer, units in self.memory.layers.items():
+            found.setdefault(layer.rpartition("/")[0], {})[layer] = units
+        return tuple(
+            SimpleNamespace(name=name, memory=fake_memory(name or self.memory.header.name, layers), layers=layers)
+            for name, layers in found.items()
+        )
+
+    @property
     def strengths(self) -> Strengths:
         layer = np.array([1 - self.values[f"/layer/{n}/forget"] for n in range(1, len(self._starts))])
         left: Strengths = (self._brush * layer[self._layer] * (1 - self.values["/forget"])).astype(np.float32)

@@ -191,7 +191,7 @@ def seen(*strengths: float, firing: float = 0.3) -> Seen:
 
 def test_a_lost_unit_flares_at_once_and_leaves_a_scar() -> None:
     theme = find_theme("night")
-    cells = Cells(SIZES, theme, seen(1, 1))
+    cells = Cells([SIZES], theme, seen(1, 1))
     cells.step(seen(1, 1), 1 / 30)
     assert cells.flare.max() == 0.0
     cells.step(Seen("C", np.array([0, *[1] * 11], dtype=np.float32), np.zeros(12, dtype=np.float32)), 1 / 30)
@@ -211,7 +211,7 @@ def test_state_is_shape_too() -> None:
     theme, shapes = find_theme("night"), Shapes(24)
     grid = UnitGrid("deconv1", 3, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
     strengths = np.array([1.0, 0.25, 0.0], dtype=np.float32)
-    cells = Cells((3,), theme, Seen("C", strengths, np.full(3, 9.0, dtype=np.float32)))
+    cells = Cells([(3,)], theme, Seen("C", strengths, np.full(3, 9.0, dtype=np.float32)))
     light, flares, scars = block(grid, shapes, cells, slice(0, 3))
     areas = [light[:24, :24].sum(), light[:24, 24:].sum(), light[24:, :24].sum(), light[24:, 24:].sum()]
     assert areas[1] / areas[0] == pytest.approx(0.25, abs=0.03)
@@ -253,7 +253,7 @@ def alternating(frames: int, fps: int) -> Iterator[Seen]:
 
 def shown_levels(frames: int, fps: int) -> list[float]:
     theme = find_theme("night")
-    cells, shapes = Cells(SIZES, theme, seen(1, 1)), Shapes(24)
+    cells, shapes = Cells([SIZES], theme, seen(1, 1)), Shapes(24)
     grid = UnitGrid("deconv1", 4, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
     planes, levels = Planes(48, 48, theme.ground), []
     for one in alternating(frames, fps):

@@ -25,7 +25,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.piece.piece import Piece
 from fugue_state.score.arranging import Arranged, Player, arranged
 from fugue_state.score.midi import read_midi
-from fugue_state.score.model import Forgetting, Score, Voice
+from fugue_state.score.model import Forgetting, Score
 from fugue_state.score.pitches import note_name
 from fugue_state.score.text import load_score
 
@@ -377,7 +377,8 @@ def test_a_place_changes_nothing(tmp_path: Path, notes: Known) -> None:
 
     def strengths(path: Path) -> list[float]:
         piece = laid_out(scored(path, notes), notes.memory)
-        return [float(piece.timeline()(0.25 * step).mean()) for step in range(40)]
+        timeline = piece.parts[0].timeline()
+        return [float(timeline(0.25 * step).mean()) for step in range(40)]
 
     plain = strengths(midi(tmp_path / "a.mid", {"flute": struck}, moves))
     assert strengths(midi(tmp_path / "b.mid", {"flute": struck}, moves + places)) == plain
@@ -450,7 +451,6 @@ def test_tracks_are_chosen_by_name(tmp_path: Path, memories: Path) -> None:
     assert wrong.stderr == "fugue: unknown track 'brass'; did you mean 'bass'? (known: flute, bass)\n"
 
 
-@pytest.mark.skipif("memory" not in Voice.model_fields, reason="all voices of a piece have one memory")
 def test_a_track_can_be_played_by_another_memory(tmp_path: Path, memories: Path) -> None:
     path = midi(tmp_path / "song.mid", {"flute": SCALE, "guitar": [Struck(0, TICKS, 45), Struck(0, TICKS, 48)]})
     out, other = tmp_path / "song.toml", memories / "chords.safetensors"

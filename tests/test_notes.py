@@ -38,10 +38,10 @@ def notes() -> Memory:
     return memory_of(*NOTES)
 
 
-def piece(memory: Memory, *voices: dict[str, Any], **changes: Any) -> Piece:
+def piece(own: Memory, /, *voices: dict[str, Any], **changes: Any) -> Piece:
     plan = {"order": "random", "pace": "linear"}
     values = {"duration_s": 20, "tempo_bpm": 60, "forgetting": plan, "voices": voices} | changes
-    return Piece(checked(Score, values), memory)
+    return Piece(checked(Score, values), own)
 
 
 def events(memory: Memory, *voices: dict[str, Any], **changes: Any) -> list[Event]:
@@ -109,7 +109,7 @@ def test_chords_are_moved_too(tiny_memory: Memory) -> None:
         ({"chords": ["C3", "E4"], "transpose": 12},
          r"voices\[1\]\.chords\[1\]: 'C3' moved by \+12 semitones: unknown note 'C4'; near it: C3, E4, G3, E3, A#2"),
         ({"chords": ["bell"], "transpose": -2}, r"'bell' is no note and no chord, so it cannot be moved by -2"),
-        ({"chords": ["Am"]}, r"voices\[1\]\.chords\[1\]: unknown chord 'Am'; did you .* E4\); known to .*guitar"),
+        ({"chords": ["Am"]}, r"voices\[1\]\.chords\[1\]: unknown chord 'Am'; did you .* E4\); known to .*'guitar'"),
         ({"chords": ["C9"], "like": {"bright": 0.5}}, r"unknown note 'C9'; near it: C3, E4, G3, E3, A#2"),
         ({"transpose": 61}, r"voices\[1\]\.transpose: .*60 \(got 61\)"),
         ({"rounds": 0}, r"voices\[1\]\.rounds: .*1 \(got 0\)"),
@@ -128,7 +128,7 @@ def test_a_loop_is_played_so_many_rounds(notes: Memory) -> None:
     assert [time for event, time in zip(found, seconds(found), strict=True) if event.voice == 1] == [1, 5, 9, 13, 17]
     once = piece(notes, {"chords": ["E3", "G3"], "rounds": 1})
     assert once.last_s == 1
-    assert once.strengths(once.timeline(), 1.0).max() == 0  # what is forgotten is gone at the last chord
+    assert once.strengths(once.planned([None]), 1.0).max() == 0  # what is forgotten is gone at the last chord
     short = piece(notes, {"chords": ["E3", "G3"], "rounds": 9, "until": 3})
     assert [onset.time_s for onset in short.lines[0].onsets()] == [0, 1, 2]
 
@@ -200,10 +200,10 @@ def test_notes_can_be_bright(notes: Memory) -> None:
 @pytest.mark.parametrize(
     ("step", "message"),
     [
-        ("Gm", r"voices\[1\]\.chords\[1\]: unknown chord 'Gm'; near it: G, Am, Dm; known to other and third$"),
+        ("Gm", r"voices\[1\]\.chords\[1\]: unknown chord 'Gm'; near it: G, Am, Dm; known to 'third' and 'other'$"),
         ("Gmm", r"unknown chord 'Gmm'; did you mean 'G'\? \(known: Am, C, G\)$"),
         ("E3", r"unknown note 'E3' \(known: Am, C, G\)$"),
-        ("Cmaj7", r"unknown chord 'Cmaj7'; near it: C; known to other$"),
+        ("Cmaj7", r"unknown chord 'Cmaj7'; near it: C; known to 'other'$"),
         ({"chord": "F", "seed": 3}, r"'F' is no label of the memory: it is found by its sound, not by a seed"),
     ],
 )
@@ -214,10 +214,11 @@ def test_a_chord_that_nobody_has(tiny_memory: Memory, step: Any, message: str, m
         config = ModelConfig(feature_maps=2, latent_size=4, labels=others[str(path)])
         return MemoryHeader(name=str(path), mel=MelSpec(), model=config)
 
-    monkeypatch.setattr(chords, "shipped_memories", lambda: {name: Path(name) for name in others})
+    monkeypatch.setattr(chords, "shipped_memories", lambda: {"other": Path("other"), "fourth": Path("fourth")})
+    monkeypatch.setattr(chords, "find_memory", Path)
     monkeypatch.setattr(chords, "read_header", header)
     with pytest.raises(InputError, match=message):
-        piece(tiny_memory, {"chords": [step]})
+        piece(tiny_memory, {"chords": [step]}, memory="third")
 
 
 @pytest.mark.usefixtures("atlas")

@@ -913,7 +913,7 @@ def test_whatever_happens_a_layer_does_not_flash(page: Page) -> None:
     steepest = page.wait_for("""
         import('/static/cells.js').then(({ Cells }) => {
           const all = [0, 255].map((value) => new Uint8Array(64).fill(value));
-          const cells = new Cells([{ name: 'one', number: 0, start: 0, units: 64 }], all[1], all[1]);
+          const cells = new Cells([{ name: 'one', number: 0, start: 0, units: 64, tone: 'layer-1' }], all[1], all[1]);
           const light = () => cells.size.reduce((sum, size, u) => sum + 0.64 * (size * cells.glow[u] ** 2.2
             * cells.lights[0] + cells.flare[u] ** 2.2 * cells.flareLight), 0) / 64;
           let steepest = 0;

@@ -154,7 +154,7 @@ def _compare_bar(bar: Any, one: dict[str, Any], memory: Memory) -> None:
 
 
 def _compare_bend(packed: Parcel, piece: Piece) -> None:
-    told, arrays = described(piece.bend)
+    told, arrays = described(piece.parts[0].bend)
     assert json.loads(packed.text)["bend"] == told
     assert {name for name in packed.arrays if name.startswith("bend.")} == set(arrays)
     for name, array in arrays.items():

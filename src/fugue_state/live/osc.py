@@ -165,7 +165,7 @@ class OscDoor(asyncio.DatagramProtocol):
             sender.refuse("the memory is loading")
             return ()
         try:
-            nodes = matching(message.address, tuple(session.part.memory.layers.values()))
+            nodes = matching(message.address, session.part.sizes)
         except InputError as error:
             sender.refuse(str(error))
             return ()

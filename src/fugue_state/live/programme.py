@@ -108,7 +108,7 @@ class Programme:
             return Part.of(memory, performance, self._config)
 
         def swapped(part: Part) -> None:
-            self._change_to(part, keeps_banks=part.memory.layers == self.part.memory.layers)
+            self._change_to(part, keeps_banks=part.named == self.part.named)
 
         await self._on_clock(swap, swapped)
         done()

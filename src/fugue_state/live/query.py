@@ -77,7 +77,7 @@ class Query:
 
     @property
     def _top(self) -> Node:
-        return tree(tuple(self._session.part.memory.layers.values()))
+        return tree(self._session.part.sizes)
 
     def _values(self) -> dict[str, Any]:
         """Return the values of all controls."""

@@ -147,6 +147,7 @@ class Session:
             "tree": tree(),
             "values": self.values,
             "memory": part.about_memory(),
+            "parts": part.about_parts(),
             "memories": list(self.house.memories),
             "grid": part.grid(),
             "state": self.state,
@@ -182,7 +183,8 @@ class Session:
         if self.part.performance.needs(wish.path, wish.value):
             self.work.keep(self._measured(wish))
             return False
-        self.desk.let_go(wish.path)
+        for path in self.part.moved(wish.path):
+            self.desk.let_go(path)
         return True
 
     async def _measured(self, wish: Wish) -> None:

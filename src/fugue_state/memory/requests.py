@@ -73,6 +73,10 @@ class Requests:
             raise InputError(f"{counted(len(chords), 'chord')} for {counted(count, 'latent')}; one for each is needed")
         return np.array([self.label_index(name) for name in chords], dtype=np.int64)
 
+    def label_of(self, chord: str) -> str | None:
+        """Return a chord as the memory calls it; None if it does not know it."""
+        return same(chord, self._model.labels) or same(unquoted(chord), self._model.labels)
+
     def label_index(self, chord: str) -> int:
         """Return the index of a chord; InputError if this memory does not know it."""
         if not self._model.labels:
@@ -85,10 +89,6 @@ class Requests:
         if name is None:
             raise unknown("chord", chord, map(quote, self._model.labels))
         return self._model.labels.index(name)
-
-    def label_of(self, name: str) -> str | None:
-        """Return the label that a name means, in any spelling, quoted or not; None if there is none."""
-        return same(name, self._model.labels) or same(unquoted(name), self._model.labels)
 
     def _by_layer(self, strengths: UnitValues, count: int) -> Mapping[str, Array]:
         layers, units = self._model.layers, self._model.units

@@ -105,7 +105,7 @@ def still(
         frames = Frames(piece, heard, config, first)
         for _ in range(first, last + 1):
             frames.draw()
-    save_png(Image.fromarray(frames.rgb()), path, provenance(piece.score, piece.memory, path.parent))
+    save_png(Image.fromarray(frames.rgb()), path, provenance(piece, path.parent))
     return path
 
 
@@ -120,7 +120,7 @@ def poster(piece: Piece, out: str | Path, config: FilmConfig | None = None, *, f
     path = output_path(out, force=force, suffixes=(STILL,))
     frames = Frames(piece, None, config, round(min(ALIVE_S, piece.score.length_s / 2) * config.fps))
     frames.draw()
-    save_png(Image.fromarray(frames.rgb()), path, provenance(piece.score, piece.memory, path.parent))
+    save_png(Image.fromarray(frames.rgb()), path, provenance(piece, path.parent))
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import NamedTuple
 
 import numpy as np
@@ -10,10 +11,10 @@ from fugue_state.arrays import Array
 from fugue_state.config import AtlasConfig
 from fugue_state.errors import InputError, shown, unknown
 from fugue_state.measure.atlas import Atlas, can_be_found
-from fugue_state.memory.catalogue import read_header, shipped_memories
+from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.orders import Described
-from fugue_state.score.model import Step, Voice
+from fugue_state.score.model import Score, Step, Voice
 from fugue_state.score.names import quote
 from fugue_state.score.pitches import chord_of, near, note_of, same, transposed
 
@@ -41,8 +42,8 @@ class Named(NamedTuple):
 class Chords:
     """Finds what a voice's steps ask for in a memory; the atlas is measured only if needed."""
 
-    def __init__(self, memory: Memory, described: Described, voice: Voice) -> None:
-        self._memory, self._described, self._voice = memory, described, voice
+    def __init__(self, score: Score, voice: Voice, memory: Memory, described: Described) -> None:
+        self._score, self._voice, self._memory, self._described = score, voice, memory, described
 
     def named(self, index: int, step: Step) -> Named:
         """Return what a step, the loop's number `index`, stands for; InputError if the memory does not have it."""
@@ -114,15 +115,18 @@ class Chords:
     def _missing(self, name: str, asked: Step, has: list[str]) -> InputError:
         """Return the error for a chord that the memory, which `has` others, does not have."""
         what = "note" if chord_of(name) is None and note_of(name) is not None else "chord"
-        close, elsewhere = near(name, has), _having(name)
+        close, elsewhere = near(name, has), self._elsewhere(name)
         text = f"unknown {what} {shown(name)}; near it: {', '.join(close)}" if close else ""
         text = text or str(unknown(what, name, map(quote, has)))
         if asked.chord != name:
             text = f"{shown(asked.chord)} moved by {self._voice.transpose:+d} semitones: {text}"
         return InputError(f"{text}; known to {' and '.join(elsewhere)}" if elsewhere else text)
 
-
-def _having(name: str) -> list[str]:
-    """Return the memories that ship and know a chord by name."""
-    headers = {memory: read_header(path) for memory, path in shipped_memories().items()}
-    return [memory for memory, header in headers.items() if same(name, header.model.labels)]
+    def _elsewhere(self, name: str) -> list[str]:
+        """Return the memories of the score, and those that ship, that know a chord by name."""
+        found = []
+        for memory in dict.fromkeys([*(named for named, _, _ in self._score.memories()), *shipped_memories()]):
+            with contextlib.suppress(InputError):  # one of the score that is not there is told of elsewhere
+                if same(name, read_header(find_memory(memory)).model.labels):
+                    found.append(shown(memory))
+        return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -107,10 +107,7 @@ class Conductor:
         self.log = Log()
         self._hand = piece.hand()
         self._own = self._defaults()  # the value of every control that reaches no units; the hand has the others
-        adaptive = score.forgetting.adaptive
-        self.governor = Governor(adaptive) if adaptive else None
-        self._timeline = piece.timeline(self.governor)
-        self._listen = piece.listening(self.governor, self._timeline)
+        self._plan = piece.planned()
         self._played = 0  # samples of the piece itself, without pauses
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self._own["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
@@ -137,7 +134,12 @@ class Conductor:
         return self._hand(0.0, lambda _: self._planned())
 
     def _planned(self) -> Strengths:
-        return self._timeline(self.played_s)
+        return self._plan(self.played_s)
+
+    @property
+    def governors(self) -> Sequence[Governor | None]:
+        """What decides how far the adaptive parts forget; None for a part that is not adaptive."""
+        return self._plan.governors
 
     @property
     def brushed(self) -> Strengths:
@@ -156,7 +158,7 @@ class Conductor:
             raise InputError(f"{path} is no control of the sound")
         value = check(path, () if value is None else (value,))
         if path == "/chord" and value:
-            self._piece.memory.label_index(str(value))
+            self._piece.check_chord(str(value))
         if self.needs(path, value):
             raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
         if path.startswith(REACHING_UNITS):
@@ -176,12 +178,12 @@ class Conductor:
             self._rests = True
 
     def needs(self, path: str, value: Value) -> bool:
-        """Return whether the memory must be measured before a control can be moved to a value."""
-        return path.endswith("/order") and self._piece.orders.needs(str(value))
+        """Return whether a memory must be measured before a control can be moved to a value."""
+        return path.endswith("/order") and self._piece.needs(str(value))
 
     def measure(self) -> None:
-        """Measure the memory for any order a hand may choose."""
-        self._piece.orders.measure()
+        """Measure the memories for any order a hand may choose."""
+        self._piece.measure()
 
     def back(self, path: str) -> list[tuple[str, Value]]:
         """Return the changes that restore the present state after this control is moved; InputError as in `change`."""
@@ -190,11 +192,11 @@ class Conductor:
         return [(path, self._own[path])] if path in self._own else []
 
     def carry_on(self, before: Conductor) -> None:
-        """Take over another conductor's controls as far as this memory knows them; freeze is not taken over."""
+        """Take over another conductor's controls as far as this piece knows them; freeze is not taken over."""
         self._fades.gain = before._fades.gain
-        values = self.values
+        values, labels = self.values, {label for part in self._piece.parts for label in part.memory.labels}
         for path, value in before.values.items():
-            known = path in values and (path != "/chord" or value in self._piece.memory.labels)
+            known = path in values and (path != "/chord" or value in labels)
             if known and path != "/freeze" and value != values[path] and not self.needs(path, value):
                 self.change(path, value)
 
@@ -233,9 +235,9 @@ class Conductor:
             self._coming.go_on()
             event = self._piece.event(onset, number, z, strengths)
             chord = self._own["/chord"]
-            named = {"chord": chord, "label": chord} if chord else {}
+            named = {"chord": chord, "label": chord} if chord and self._piece.part(event).memory.knows(chord) else {}
             event = replace(event, onset=event.onset - self._played + self.position, **named)
-            self._listen(event, onset.time_s)
+            self._piece.hear(self._plan, event, onset.time_s)
             found.append(event)
         return tuple(found)
 
@@ -252,8 +254,12 @@ class Conductor:
 
     def events(self) -> Iterator[Event]:
         """Yield the events of a take, up to its end."""
+        return (event for event, _ in self.events_in_bars())
+
+    def events_in_bars(self) -> Iterator[tuple[Event, Strengths]]:
+        """Yield the events of a take, up to its end, each with the strengths (U,) of its bar."""
         for _, bar in self.bars():
-            yield from (event for event in bar.events if event.onset < self._score.samples)
+            yield from ((event, bar.strengths) for event in bar.events if event.onset < self._score.samples)
 
 
 class Passing:

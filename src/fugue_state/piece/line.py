@@ -72,7 +72,7 @@ class Line:
         self.seed = (score.seed + number) % (SEED_MAX + 1) if own is None else own
         steps = self.voice.chords or familiar(memory)
         self._latents = memory.latents(len(steps), self.seed)
-        self._chords = Chords(memory, described, self.voice)
+        self._chords = Chords(score, self.voice, memory, described)
         random = np.random.default_rng([score.seed, PLACES, *([number] if number else [])])
         self._places = random.uniform(-self.voice.spread, self.voice.spread, len(steps))
         self.turns = tuple(self._turn(i, step) for i, step in enumerate(steps))

@@ -67,7 +67,10 @@ def _written(kind: type[Settings], path: tuple[str, ...], values: dict[str, Any]
 def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> Iterator[str]:
     """Yield the lines of a key's tables; an offered table appears even if empty, since its keys belong there."""
     inner, name = next(kinds(field.annotation)), ".".join(path)
-    if key in LISTED:
+    if get_origin(field.annotation) is dict:
+        for own, one in (value or {}).items():
+            yield from ("", f"[{name}.{_key(own)}]", *_written(inner, (*path, own), one))
+    elif key in LISTED:
         for one in value or ([{}] if name in OFFERED else []):
             yield from ("", f"[[{name}]]", *_written(inner, path, one))
     elif value is not None or name in OFFERED:
@@ -132,5 +135,6 @@ def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
     for key, inner, field in tables:
         many = get_origin(field.annotation) is tuple
         name = ".".join((*path, key))
+        name += ".NAME" if get_origin(field.annotation) is dict else ""
         yield from ("", f"# {field.description}", f"# [[{name}]]" if many else f"# [{name}]")
         yield from _explained(inner, (*path, key))

@@ -19,6 +19,7 @@ Value = float | int | str | bytes | None
 QUALITY_NAMES: tuple[str, ...] = get_args(LiveQualityName)
 BANKS = 16
 HOLD = "/hold/<n>"
+PART = "/part/<n>/forget"
 MOST_UNITS = 4096  # units of a layer in one message
 KEPT = 8192  # size of the cache of `find`, which is called several times per change
 NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
@@ -26,7 +27,7 @@ NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
 
 @dataclass(frozen=True)
 class Path:
-    """A control: `<n>` in its pattern is a layer, `<k>` a unit, `<b>` a bank; all count from 1.
+    """A control: `<n>` in its pattern is a layer (or a part), `<k>` a unit, `<b>` a bank; all count from 1.
 
     `minimum` and `maximum` limit a number, or the length of a string or of bytes. A `recorded` control changes the
     sound and is stored in takes; a `told` one is only sent out. A string with `choices` must be one of them.
@@ -58,6 +59,8 @@ def _told(pattern: str, kind: Kind, about: str) -> Path:
 PATHS = (
     Path("/forget", "float", 0, 1, 0.0, "How much of everything is forgotten, along the order of the score."),
     _does("/recall", "Everything comes back, frozen or locked or not."),
+    Path(PART, "float", 0, 1, 0.0, "How much is forgotten of a part: of voices that forget together."),
+    _does("/part/<n>/recall", "A part comes back, frozen or not; what the master has forgotten of it stays so."),
     Path("/layer/<n>/forget", "float", 0, 1, 0.0, "How much of a layer is forgotten."),
     _does("/layer/<n>/recall", "A layer comes back, frozen or not; what the master has forgotten of it stays so."),
     _switch("/layer/<n>/lock", "The master leaves the layer alone; its own fader and brushes still play it."),

@@ -19,8 +19,9 @@ from fugue_state.piece.chords import POOL, Sought
 from fugue_state.piece.conductor import Bar, Conductor
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Line, Turn
+from fugue_state.piece.parts import Part
 from fugue_state.progress import Track
-from fugue_state.score.paths import BANKS, PATHS
+from fugue_state.score.paths import BANKS, PATHS, Path
 
 Values = dict[str, Any]
 
@@ -81,7 +82,7 @@ class Pools:
 
     def _tell(self, sought: Sought, like: Mapping[str, float]) -> Values:
         """Describe a pool: of how many latents it is chosen, and those that can be, at their places among them."""
-        atlas = self._piece.described.atlas
+        atlas = self._piece.parts[0].described.atlas
         among, distance = atlas.distances(chord=sought.chord, label=sought.label, **like)
         furthest = np.sort(distance)[:POOL][-1]  # whatever is as far is chosen by seed
         places = np.flatnonzero(distance <= furthest)
@@ -145,10 +146,9 @@ def _turn(piece: Layout, line: Line, turn: Turn, pools: Pools) -> Values:
     return told
 
 
-def told_timeline(piece: Layout, timeline: Timeline, orders: KeptOrders) -> Values:
-    """Return the moves of a timeline."""
-    adaptive = piece.score.forgetting.adaptive
-    listening = timeline.forgetting if adaptive else None
+def told_timeline(part: Part, timeline: Timeline, orders: KeptOrders) -> Values:
+    """Return the moves of a part's timeline."""
+    listening = timeline.forgetting if part.plan.adaptive else None
     return {
         "fade_s": timeline.fade_s,
         "moves": [_move(move, orders, listens=move is listening) for move in timeline.moves],
@@ -188,16 +188,16 @@ def told_hand(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
 
     Orders that need the memory measured are left out unless there are `hands`.
     """
-    inside = {}
+    inside, (part,) = {}, piece.parts
     for name in get_args(OrderName):
-        if hands or not piece.orders.needs(name):
-            inside[name] = [_inside(piece, name, layer, orders) for layer in piece.memory.layers]
-    return {"base": orders.number(piece.orders.base()), "inside": inside}
+        if hands or not part.orders.needs(name):
+            inside[name] = [_inside(part, name, layer, orders) for layer in part.memory.layers]
+    return {"base": orders.number(part.orders.base()), "inside": inside}
 
 
-def _inside(piece: Layout, name: OrderName, layer: str, orders: KeptOrders) -> int | str:
+def _inside(part: Part, name: OrderName, layer: str, orders: KeptOrders) -> int | str:
     try:
-        return orders.number(piece.orders.inside(name, layer))
+        return orders.number(part.orders.inside(name, layer))
     except InputError as error:
         return str(error)
 
@@ -206,14 +206,18 @@ def told_controls() -> Values:
     """Return all controls, so that a page checks what is asked of it as everything else does."""
     keys = ("pattern", "kind", "minimum", "maximum", "default", "choices", "recorded")
     return {
-        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told],
+        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told and not _of_part(path)],
         "banks": BANKS,
     }
 
 
+def _of_part(path: Path) -> bool:
+    return path.pattern.startswith("/part/")  # a page has one
+
+
 def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:
     """Return what an adaptive forgetting decides in a run through the piece, and what is to be said of it."""
-    if piece.score.forgetting.adaptive is None:
+    if piece.parts[0].plan.adaptive is None:
         return None, []
     conductor = Conductor(piece)
     blocks = math.ceil(max(piece.last_s, piece.score.length_s) * conductor.rate / conductor.block)
@@ -222,8 +226,8 @@ def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:
         heard += len(bar.events)
         if heard >= SHARED_LISTENED or conductor.played_s >= SHARED_LISTENED_S:
             told = f"the adaptive forgetting listens to the first {counted(heard, 'chord')}; then it stays where it is"
-            return conductor.governor, [told]
-    return conductor.governor, []
+            return conductor.governors[0], [told]
+    return conductor.governors[0], []
 
 
 def _bars(piece: Layout, conductor: Conductor) -> Iterator[Bar]:
@@ -238,7 +242,7 @@ def _bars(piece: Layout, conductor: Conductor) -> Iterator[Bar]:
 
 def told_decisions(piece: Layout, governor: Governor | None) -> Values | None:
     """Return how an adaptive forgetting went, and the largest speed it may take; None if it is not adaptive."""
-    adaptive = piece.score.forgetting.adaptive
+    adaptive = piece.parts[0].plan.adaptive
     if governor is None or adaptive is None:
         return None
     times, shares, drives = zip(*governor.decided, strict=True)

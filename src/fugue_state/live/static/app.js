@@ -127,6 +127,8 @@ control.addEventListener("event", ({ detail: event }) => {
 
 scene.addEventListener("moved", ({ detail: { path, value, at } }) => {
   if (path === "/hush") sound.hush();
+  const part = /^\/part\/(\d+)\/recall$/.exec(path);
+  if (scene.shown && part) log.add(at / scene.rate, `${scene.parts.all[part[1] - 1].name} recalled`);
   if (scene.shown && LOGGED.has(path)) log.add(at / scene.rate, LOGGED.get(path)(value));
 });
 
@@ -448,5 +450,5 @@ greet();
 
 /** For the console, and for tests that listen to the sound. */
 Object.assign(globalThis, {
-  fugue: { control, controls, sound, grid, brush, banks, midi, log, drawer, cells: () => scene.cells },
+  fugue: { control, controls, sound, scene, grid, brush, banks, midi, log, drawer, cells: () => scene.cells },
 });

@@ -117,7 +117,7 @@ def blaming_options() -> Iterator[None]:
 def _option_of(place: Place) -> str:
     """Return the option of the running command that a place in settings comes from, or else the place."""
     flags = {param.name: flag(param) for param in click.get_current_context().command.params}
-    keys = (ASKED_AS.get(str(part), part) for part in reversed(place))
+    keys = (key for part in reversed(place) for key in (part, ASKED_AS.get(str(part))))
     return next((flags[key] for key in keys if key in flags), path_of(place))
 
 

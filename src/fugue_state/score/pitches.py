@@ -28,6 +28,15 @@ KINDS = {
 VELOCITY_MOST = 127
 MOST_NEAR = 5  # names in a message
 Chord = tuple[int, tuple[int, ...]]  # pitch class of the root, and the semitones above it
+# How people write chords in charts: what kind, which number, and what is altered or added.
+CHARTED = re.compile(
+    r"([A-G])([#b]?)(maj|Maj|ma(?!dd)|M|min|mi|m|-|dim|°|o|aug|\+|ø|Δ|△)?(maj|Maj|M|Δ|△)?(13|11|9|7|69|6|5|4|2)?(.*)"
+)
+ALTERED = re.compile(r"(b5|[#+]5|b9|#9|#11|b13|add(?:2|4|6|9|11|13)|sus[24]?|(?:no|omit)[35]|maj7|M7)")
+MAJOR, MINOR = {"maj", "Maj", "ma", "M", "Δ", "△"}, {"min", "mi", "m", "-"}
+DIMINISHED = {"dim", "°", "o"}
+NUMBERED = {"6": (9,), "69": (9, 2), "2": (2,), "4": (5,), "9": (2,), "11": (2, 5), "13": (2, 9)}
+ADDED = {"2": 2, "4": 5, "6": 9, "9": 2, "11": 5, "13": 9}
 
 
 def note_of(name: str) -> int | None:
@@ -47,6 +56,55 @@ def chord_of(name: str) -> Chord | None:
     if found is None or found[3] not in KINDS:
         return None
     return (CLASSES[found[1]] + SHIFTS[found[2]]) % 12, KINDS[found[3]]
+
+
+def charted(name: str) -> Chord | None:
+    """Return the chord that a chart means, such as `Am7`, `Bbmaj7`, `F#m7b5` or `C7(b9)`; None if it is none.
+
+    Semitones are within an octave, and rise. A bass after a slash is no part of a chord's name.
+    """
+    found = CHARTED.fullmatch(re.sub(r"[(), ]", "", name).replace("6/9", "69"))
+    if found is None:
+        return None
+    root, shift, kind, seventh, number, rest = (part or "" for part in found.groups())
+    if ALTERED.sub("", rest):
+        return None
+    above = _built(kind, seventh, number)
+    for alteration in ALTERED.findall(rest):
+        _alter(above, alteration)
+    return (CLASSES[root] + SHIFTS[shift]) % 12, tuple(sorted(above))
+
+
+def _built(kind: str, seventh: str, number: str) -> set[int]:
+    """Return the semitones of a chord before anything in it is altered."""
+    if number == "5" and not kind:
+        return {0, 7}
+    third = 3 if kind in MINOR | DIMINISHED | {"ø"} else 4
+    fifth = {**dict.fromkeys((*DIMINISHED, "ø"), 6), **dict.fromkeys(("aug", "+"), 8)}.get(kind, 7)
+    above = {0, third, fifth, *NUMBERED.get(number, ())}
+    if number in {"7", "9", "11", "13"} or seventh or kind in {"ø", "Δ", "△"}:
+        large = bool(seventh) or kind in MAJOR
+        above.add(11 if large else 9 if kind in DIMINISHED else 10)
+    return above
+
+
+def _alter(above: set[int], alteration: str) -> None:
+    """Change the semitones of a chord as one of its alterations says."""
+    if alteration.startswith("add"):
+        above.add(ADDED[alteration[3:]])
+    elif alteration.startswith("sus"):
+        above.difference_update((3, 4))
+        above.add(2 if alteration == "sus2" else 5)
+    elif alteration.startswith(("no", "omit")):
+        above.difference_update((3, 4) if alteration.endswith("3") else (6, 7, 8))
+    elif alteration in {"maj7", "M7"}:
+        above.discard(10)
+        above.add(11)
+    elif alteration in {"b5", "#5", "+5"}:
+        above.difference_update((6, 7, 8))
+        above.add(6 if alteration == "b5" else 8)
+    else:
+        above.add({"b9": 1, "#9": 3, "#11": 6, "b13": 8}[alteration])
 
 
 def velocity_db(velocity: float) -> float:

@@ -13,14 +13,18 @@ from fugue_state.config import DEFAULT_QUALITY, MEASURE_PER_CLASS
 from fugue_state.corpus.folder import read_corpus
 from fugue_state.measure.memory import SoundSet, generated, real, through_mel
 from fugue_state.measure.named import NameTable
+from fugue_state.measure.naming import NamingName, naming_of
 from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.memory import Memory
 
 Tabulate = Callable[[SoundSet, Memory], NameTable]
 
 
-def measured(doc: str | None, default: str, tabulate: Tabulate, figures: Sequence[str]) -> None:
-    """Read the command line, name what a memory makes and print JSON; with --ship, write it with these `figures`."""
+def measured(doc: str | None, default: str, what: NamingName, tabulate: Tabulate, figures: Sequence[str]) -> None:
+    """Read the command line, name what a memory makes and print JSON; with --ship, write it with these `figures`.
+
+    What it makes is named only if its labels are `what` is tabulated: any memory can say what mel -> sound costs.
+    """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", default=default)
     parser.add_argument("--per-class", type=int, default=MEASURE_PER_CLASS)
@@ -31,9 +35,12 @@ def measured(doc: str | None, default: str, tabulate: Tabulate, figures: Sequenc
     parser.add_argument("--ship", type=Path)
     options = parser.parse_args()
     memory = Memory.load(options.model, inverter=options.inverter, quality=options.quality)
+    named = naming_of(memory.labels) == what
+    if not named and (options.ship or not options.against):
+        parser.error(f"the labels of {memory.header.name} are no {what}: it can only be measured --against a corpus")
     if options.ship:
         memory = _rounded(memory, options)
-    found = {name: asdict(tabulate(sounds, memory)) for name, sounds in _sets(memory, options).items()}
+    found = {name: asdict(tabulate(sounds, memory)) for name, sounds in _sets(memory, options, named).items()}
     if options.ship:
         metrics = {f"{part}_{key}": round(table[key], 4) for part, table in found.items() for key in figures}
         header = memory.header.model_copy(update={"metrics": metrics})
@@ -47,9 +54,9 @@ def measured(doc: str | None, default: str, tabulate: Tabulate, figures: Sequenc
     print(json.dumps(about | found))
 
 
-def _sets(memory: Memory, options: argparse.Namespace) -> dict[str, SoundSet]:
+def _sets(memory: Memory, options: argparse.Namespace, named: bool) -> dict[str, SoundSet]:
     """Return what the memory makes, and the held-out clips of a corpus: straight, and after mel -> sound."""
-    found = {"generated": generated(memory, options.per_class, options.seed)}
+    found = {"generated": generated(memory, options.per_class, options.seed)} if named else {}
     if options.against:
         clips = read_corpus(options.against).part("Test")
         found["real"] = real(clips, memory.spec, options.per_class, options.seed)

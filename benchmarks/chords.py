@@ -19,7 +19,7 @@ FIGURES = ("accuracy", "worst_class", "clarity")
 
 def main() -> None:
     """Run the measurement."""
-    measured(__doc__, DEFAULT_MEMORY, name_table, FIGURES)
+    measured(__doc__, DEFAULT_MEMORY, "chords", name_table, FIGURES)
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from fugue_state.arrays import Array, Wide
 from fugue_state.errors import AudioError
 
 FROM_S, TO_S = 0.1, 0.9  # what is listened to, from the beginning of a sound
-# A dip below this value counts as a period. At the usual 0.1, the second partial of a plucked string is taken for
-# the first in one of a hundred notes.
-CLEAR = 0.05
+# A dip below this value counts as a period. At the usual 0.1 and at 0.05, a strong second partial is taken for the first
+# in one of a hundred plucked notes, at 0.02 two periods for one in one of 500, at this in none of 1184.
+CLEAR = 0.03
 SILENT = 1e-9  # energy of a frame in which there is no pitch
 AGREE_CENTS = 50.0
 PARTIAL = 0.4  # semitones around a partial in which its peak is looked for
@@ -41,7 +41,7 @@ ANY = Reach(27.0, 4400.0, 8192, 4096)  # a piano's
 class Pitch:
     """The pitch of a sound: MIDI number (C4 = 60, fractional), and how sure it is.
 
-    `clear`, up to 1, says how well one period repeats the one before; `steady`, up to 1, how much of the sound agrees
+    Above 4 % of the sample rate it may be an octave too low. `clear`, up to 1, says how well one period repeats the one before; `steady`, up to 1, how much of the sound agrees
     within 50 cents. `fundamental_db` is the level of the partial at that pitch below the strongest one: several notes
     at once have a common period, too, but nothing sounds there.
     """

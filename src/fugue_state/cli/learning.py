@@ -122,7 +122,7 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
 @themed
 @forced
 def corpus_inspect(
-    folder: Path, slicing: str, labels: LabelsName, as_json: bool, sheet: Path | None, theme: Theme, force: bool
+    folder: Path, slicing: str, labelling: LabelsName, as_json: bool, sheet: Path | None, theme: Theme, force: bool
 ) -> None:
     """Count classes, recordings, groups, rates and durations in FOLDER. Names files that are skipped or unreadable.
 
@@ -137,7 +137,7 @@ def corpus_inspect(
 
     check_picture(sheet, force)
     check_used(sheet is not None, "without --sheet", "theme")
-    found = _clips(folder, slicing, labels)
+    found = _clips(folder, slicing, labelling)
     told = asdict(inspect_corpus(found, tracked))
     if not (as_json and found.understood):
         told.pop("understood")
@@ -278,7 +278,7 @@ def _run(
 def _clips(
     folder: Path,
     slicing: str,
-    labels: LabelsName = DEFAULT_LABELS,
+    labelling: LabelsName = DEFAULT_LABELS,
     mel: MelSpec | None = None,
     cache: Cache | None = None,
 ) -> Corpus:
@@ -287,8 +287,8 @@ def _clips(
     from fugue_state.corpus.folder import read_corpus
     from fugue_state.corpus.pitched import labelled
 
-    found = read_corpus(folder, tracked, classes=labels != PITCH)
-    return labelled(found, mel or MelSpec(), slicing, labels, cache=cache or find_cache(note), track=tracked)
+    found = read_corpus(folder, tracked, classes=labelling != PITCH)
+    return labelled(found, mel or MelSpec(), slicing, labelling, cache=cache or find_cache(note), track=tracked)
 
 
 def _kept(settings: dict[str, Any], before: MemoryRun | VocoderRun, *groups: Settings) -> dict[str, Any]:
@@ -310,7 +310,7 @@ def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish
     if before is not None:
         settings = _kept(settings, before, before.train, before.train.augment, before.model)
         settings["name"] = settings["name"] if "name" in asked else before.name
-        settings["labels"] = settings["labels"] if "labels" in asked else before.labels
+        settings["labelling"] = settings["labelling"] if "labelling" in asked else before.labelling
         if settings["clusters"] in {None, AUTO}:
             settings["clusters"] = before.clusters
         base = base if "mel" in asked else before.mel
@@ -322,7 +322,7 @@ def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish
         train=of_options(TrainConfig, taken(settings, TrainConfig) | {"augment": augment}),
         licence=settings["licence"],
         slicing=settings["slicing"],
-        labels=settings["labels"],
+        labelling=settings["labelling"],
         clusters=settings["clusters"],
     )
 
@@ -471,7 +471,7 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 @labels_chosen
 @themed
 @click.option("--force", is_flag=True, help="Replace an existing card.")
-def card(run: Path, against: Path | None, slicing: str, labels: LabelsName, theme: Theme, force: bool) -> None:
+def card(run: Path, against: Path | None, slicing: str, labelling: LabelsName, theme: Theme, force: bool) -> None:
     """Write the card of the memory in folder RUN: what it learned from, how well, and how to play it.
 
     Without --against, it shows the measurements made while training.
@@ -481,9 +481,9 @@ def card(run: Path, against: Path | None, slicing: str, labels: LabelsName, them
     from fugue_state.learning.run import Watcher
     from fugue_state.memory.catalogue import find_memory, read_header
 
-    check_used(against is not None, "without --against", "slicing", "labels")
+    check_used(against is not None, "without --against", "slicing", "labelling")
     cache = None if against is None else find_cache(note)
-    corpus = None if against is None else _clips(against, slicing, labels, read_header(find_memory(run)).mel, cache)
+    corpus = None if against is None else _clips(against, slicing, labelling, read_header(find_memory(run)).mel, cache)
     watcher = Watcher(say=say, track=tracked)
     text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, watcher=watcher)
     note_letters(*read_header(find_memory(run)).model.labels)

@@ -107,7 +107,7 @@ def measure(
     model: str,
     against: Path | None,
     slicing: str,
-    labels: LabelsName,
+    labelling: LabelsName,
     per_class: int,
     seed: int,
     inverter: str | None,
@@ -127,13 +127,13 @@ def measure(
 
     check_picture(sheet, force)
     check_used(sheet is not None, "without --sheet", "theme")
-    check_used(against is not None, "without --against", "slicing", "labels")
+    check_used(against is not None, "without --against", "slicing", "labelling")
     memory = Memory.load(model, inverter=inverter, quality=quality)
     cache = corpus = None
     if against is not None:
         cache = find_cache(note)
-        found = read_corpus(against, classes=labels != PITCH)
-        corpus = labelled(found, memory.spec, slicing, labels, cache=cache, track=tracked)
+        found = read_corpus(against, classes=labelling != PITCH)
+        corpus = labelled(found, memory.spec, slicing, labelling, cache=cache, track=tracked)
     figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, cache=cache, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:

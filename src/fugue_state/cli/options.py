@@ -179,7 +179,7 @@ sliced = click.option(
 
 
 labels_chosen = click.option(
-    "--labels", default=DEFAULT_LABELS, show_default=True, type=click.Choice(get_args(LabelsName)),
+    "--labels", "labelling", default=DEFAULT_LABELS, show_default=True, type=click.Choice(get_args(LabelsName)),
     help=f"Where labels come from: {AUTO}, the class folders, or {PITCH}: the note of each sound, by its file's name "
     "(C#3, or a MIDI number) or by ear.",
 )  # fmt: skip

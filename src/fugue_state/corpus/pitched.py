@@ -55,7 +55,7 @@ def labelled(
     corpus: Corpus,
     spec: MelSpec,
     slicing: str = SLICE_AUTO,
-    labels: LabelsName = PITCH,
+    labelling: LabelsName = PITCH,
     *,
     cache: Cache | None = None,
     track: Track = untracked,
@@ -67,7 +67,7 @@ def labelled(
     finds all of them off by the same number of semitones. Everything else, and every part of a recording that is cut,
     is labelled by ear if its pitch is clear. Raises CorpusError if no clip for training has a note.
     """
-    if labels != PITCH:
+    if labelling != PITCH:
         return cut_corpus(corpus, spec, slicing, cache=cache, track=track)
     # With a label, a recording is one sound up to a greater length.
     named = [replace(clip, label=_label(_named(clip))) for clip in corpus.clips]
@@ -98,7 +98,7 @@ def table(corpus: Corpus) -> list[str]:
     """Return a table, line by line, of how the clips of each note were understood; empty without such labels."""
     if not corpus.understood:
         return []
-    rows = [("note", "clips", "by name", "by ear", "doubtful")]
+    rows: list[tuple[str, ...]] = [("note", "clips", "by name", "by ear", "doubtful")]
     for label, row in corpus.understood.items():
         figures = (row.by_name + row.by_ear, row.by_name, row.by_ear, row.doubtful)
         rows.append((label, *map(str, figures)))
@@ -107,7 +107,7 @@ def table(corpus: Corpus) -> list[str]:
 
 
 def _taught(kept: list[tuple[Clip, _Note]], corpus: Corpus, left_out: dict[str, list[str]]) -> list[tuple[Clip, _Note]]:
-    """Return the clips, every note of Test also in Training: others go there if cutting held them out, or are left out."""
+    """Return the clips so that Training has every note: what cutting held out goes there, other clips are left out."""
     taught = {clip.label for clip, _ in kept if clip.split == "Training"}
     if not corpus.part("Test"):
         return [(clip if clip.label in taught else replace(clip, split="Training"), note) for clip, note in kept]
@@ -222,7 +222,7 @@ def _moved(pairs: Sequence[tuple[int, Pitch]], unheard: int | None) -> int | Non
 
 
 def _by_name(midi: int, ear: Ear) -> _Note:
-    """Return the note a file names. It is left out if it sounds like another, and doubtful if only the octave differs."""
+    """Return the note a file names: doubtful if only the octave differs, none if it clearly sounds like another."""
     if isinstance(ear, str):
         return _Note(midi, by_name=True, doubt=ear)
     heard = _nearest(ear)

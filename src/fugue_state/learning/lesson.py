@@ -56,8 +56,8 @@ NAMED_FILES = 12  # files left out that are named
 class Wish:
     """What is asked of a memory before its sounds are known.
 
-    `labels` says where labels come from: `auto`, the class folders, or `pitch`, the note of each sound. `clusters` is
-    how many clusters of similar sounds replace labels, or `auto`. None uses the folder's labels, or `auto` if it has
+    `labelling` says where labels come from: `auto`, the class folders, or `pitch`, the note of each sound. `clusters`
+    is how many clusters of similar sounds replace labels, or `auto`. None uses the folder's labels, or `auto` if it has
     none.
     """
 
@@ -67,13 +67,13 @@ class Wish:
     train: TrainConfig
     licence: str = UNKNOWN
     slicing: str = SLICE_AUTO
-    labels: LabelsName = DEFAULT_LABELS
+    labelling: LabelsName = DEFAULT_LABELS
     clusters: int | str | None = None
 
     @property
     def classes(self) -> bool:
         """Whether class folders give the labels."""
-        return self.labels != PITCH
+        return self.labelling != PITCH
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ def prepare(corpus: Corpus, wish: Wish, cache: Cache, track: Track = untracked) 
     Raises InputError for more clusters than clips, or labels that cannot be learned, CorpusError if there are to be
     notes and there are not two.
     """
-    if wish.labels == PITCH and wish.clusters is not None:
-        raise InputError(f"clusters: has no effect with labels = {PITCH} (got {shown(wish.clusters)})")
-    corpus = labelled(corpus, wish.mel, wish.slicing, wish.labels, cache=cache, track=track)
-    if wish.labels == PITCH and len(corpus.labels) == 1:
-        raise CorpusError(f"{corpus.root}: all of its sounds are {corpus.labels[0]}; labels = {AUTO} learns them")
+    if wish.labelling == PITCH and wish.clusters is not None:
+        raise InputError(f"clusters: has no effect with labelling {PITCH} (got {shown(wish.clusters)})")
+    corpus = labelled(corpus, wish.mel, wish.slicing, wish.labelling, cache=cache, track=track)
+    if wish.labelling == PITCH and len(corpus.labels) == 1:
+        raise CorpusError(f"{corpus.root}: all of its sounds are {corpus.labels[0]}; labelling {AUTO} learns them")
     clips = len(corpus.part("Training"))
     clusters = _number_of(wish.clusters, clips)
     clustered = wish.clusters is not None or not corpus.labels
@@ -104,7 +104,7 @@ def prepare(corpus: Corpus, wish: Wish, cache: Cache, track: Track = untracked) 
         name=wish.name,
         mel=wish.mel,
         slicing=wish.slicing,
-        labels=wish.labels,
+        labelling=wish.labelling,
         clusters=clusters,
         model=checked(ModelConfig, wish.model.model_dump() | {"labels": labels}),
         train=wish.train,
@@ -217,7 +217,7 @@ def learn(
     train: TrainConfig | None = None,
     licence: str = UNKNOWN,
     slicing: str = SLICE_AUTO,
-    labels: LabelsName = DEFAULT_LABELS,
+    labelling: LabelsName = DEFAULT_LABELS,
     clusters: int | None = None,
     force: bool = False,
     track: Track = untracked,
@@ -228,11 +228,12 @@ def learn(
     A shortcut for `hold` on the CPU; the memory is named after its folder. Long recordings are cut as in `cut_corpus`.
     Where `train` says `auto`, the way that is fastest here is used. Without a `model`, its width is chosen so that
     enough steps fit into the budget's minutes. In a flat folder, or if `clusters` is given, clusters of similar sounds
-    replace labels; 1 learns without labels. With `labels` = `pitch`, labels are the notes of the sounds. Ctrl-C stops after the current step and keeps what was learned. Raises
-    CorpusError for sounds that cannot be learned from, and as `hold` does.
+    replace labels; 1 learns without labels. With `labelling="pitch"`, the label of every sound is its note, as
+    `labelled` finds it. Ctrl-C stops after the current step and keeps what was learned. Raises CorpusError for sounds
+    that cannot be learned from, and as `hold` does.
     """
     sounds, folder = asked.path("the folder of sounds", sounds), asked.path("the folder of a run", folder)
-    asked.one_of("labels", labels, get_args(LabelsName))
+    asked.one_of("labelling", labelling, get_args(LabelsName))
     asked.kind("budget", budget, Budget, "Budget(minutes=10)")
     wish = Wish(
         name=folder.resolve().name,
@@ -241,7 +242,7 @@ def learn(
         train=asked.kind("train", train or TrainConfig(), TrainConfig, "TrainConfig()"),
         licence=licence,
         slicing=slicing,
-        labels=labels,
+        labelling=labelling,
         clusters=clusters,
     )
     cache = find_cache(say)

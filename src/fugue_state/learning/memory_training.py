@@ -58,15 +58,15 @@ Preview = Callable[[layers.Generator, MemoryHeader], None]
 class MemoryRun(RunSettings):
     """The settings of a memory's run.
 
-    `slicing`: how long recordings were cut. `labels`: where labels come from. `clusters`: how many clusters of sounds
-    replace them; None for labels.
+    `slicing`: how long recordings were cut. `labelling`: where labels come from. `clusters`: how many clusters of
+    sounds replace them; None for labels.
     """
 
     needed: ClassVar[int] = STEPS_NEEDED
     name: str
     mel: MelSpec
     slicing: str = SLICE_AUTO
-    labels: LabelsName = DEFAULT_LABELS
+    labelling: LabelsName = DEFAULT_LABELS
     clusters: int | None = Field(default=None, ge=1)
     model: ModelConfig
     train: TrainConfig

@@ -248,7 +248,8 @@ def test_a_note_is_named_as_its_label_spells_it() -> None:
 def test_the_table_of_notes_counts_cents_and_octaves() -> None:
     heard = [note(midi, 0.9) for midi in (48.1, 60.2, 47.0, 50.0)]
     table = tabulate_notes(["C3", "C3", "C3", "D3"], heard)
-    assert (table.accuracy, table.worst_class, table.octave_errors) == (0.5, pytest.approx(1 / 3), 0.25)
+    assert (table.accuracy, table.octave_errors) == (0.5, 0.25)
+    assert table.worst_class == pytest.approx(1 / 3)
     assert table.cents == pytest.approx((10 + 100) / 2)
     assert table.per_class_cents == pytest.approx({"C3": 100.0, "D3": 0.0})
     assert table.per_class_octave_errors == pytest.approx({"C3": 1 / 3, "D3": 0.0})

@@ -10,8 +10,8 @@ from fugue_state.arrays import Array, Wide
 from fugue_state.errors import AudioError
 
 FROM_S, TO_S = 0.1, 0.9  # what is listened to, from the beginning of a sound
-# A dip below this value counts as a period. At the usual 0.1 and at 0.05, a strong second partial is taken for the first
-# in one of a hundred plucked notes, at 0.02 two periods for one in one of 500, at this in none of 1184.
+# A dip below this value counts as a period. At 0.05 a strong second partial is taken for the first in one of a hundred
+# plucked notes, at 0.02 two periods for one in one of 500, at this neither in 1184 (by the usual 0.1, still more).
 CLEAR = 0.03
 SILENT = 1e-9  # energy of a frame in which there is no pitch
 AGREE_CENTS = 50.0
@@ -41,9 +41,10 @@ ANY = Reach(27.0, 4400.0, 8192, 4096)  # a piano's
 class Pitch:
     """The pitch of a sound: MIDI number (C4 = 60, fractional), and how sure it is.
 
-    Above 4 % of the sample rate it may be an octave too low. `clear`, up to 1, says how well one period repeats the one before; `steady`, up to 1, how much of the sound agrees
-    within 50 cents. `fundamental_db` is the level of the partial at that pitch below the strongest one: several notes
-    at once have a common period, too, but nothing sounds there.
+    Above 4 % of the sample rate it may be an octave too low. `clear`, up to 1, says how well one period repeats the one
+    before; `steady`, up to 1, how much of the sound agrees within 50 cents. `fundamental_db` is the level of the
+    partial at that pitch below the strongest one: several notes at once have a common period, too, but nothing sounds
+    there.
     """
 
     midi: float

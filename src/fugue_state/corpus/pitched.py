@@ -29,7 +29,7 @@ SIGNS = {"s": "#", "♯": "#", "♭": "b"}
 NUMBER = re.compile(r"\d{2,3}")
 LOWEST, HIGHEST = 21, 108  # MIDI numbers of a piano's keys
 EAR_HZ = 44_100
-# Measured with plucked notes and strummed chords: all notes are above, all chords below one of these.
+# Of 247 plucked notes, 245 are above all of these; of 200 strummed chords, 199 are below one.
 LEAST_CLEAR, LEAST_STEADY, LEAST_FUNDAMENTAL_DB = 0.85, 0.7, -45.0
 BETWEEN_CENTS = 40.0  # farther from the nearest note than this, a pitch belongs to none
 AGREEING = 0.6  # names are trusted if the ear agrees with this share of them

@@ -35,7 +35,7 @@ class Player:
         self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
         self._envelopes = Envelopes(self.conductor.rate)
         self._level = Level(piece, self._streams[score.quality], cores)
-        self.voices: Voices[StreamedVoice] = Voices(score)
+        self.voices: Voices[StreamedVoice] = Voices(piece)
         self._finer = finer
         self._resting = 0  # blocks left in which only new events are generated
         self.failed = False  # the memory generated a NaN or an infinity

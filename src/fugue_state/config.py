@@ -342,6 +342,10 @@ class ClusterConfig(Settings):
 
 
 SLICE_AUTO, SLICE_OFF = AUTO, "off"
+# Where labels come from: class folders (or clusters, in a flat folder), or the pitch of each sound.
+LabelsName = Literal["auto", "pitch"]
+DEFAULT_LABELS: LabelsName = AUTO
+PITCH: LabelsName = "pitch"
 
 
 def cluster_labels(count: int) -> tuple[str, ...]:

@@ -15,13 +15,17 @@ from pydantic.fields import FieldInfo
 
 from fugue_state.cli.telling import flag
 from fugue_state.config import (
+    AUTO,
+    DEFAULT_LABELS,
     DEFAULT_MEMORY,
     DEFAULT_THEME,
+    PITCH,
     SLICE_AUTO,
     SLICE_OFF,
     WITHOUT_VOCODER,
     Budget,
     InverterName,
+    LabelsName,
     QualityName,
     ThemeName,
     WholeOrderName,
@@ -171,6 +175,13 @@ sliced = click.option(
     "--slice", "slicing", default=SLICE_AUTO, show_default=True,
     help=f"Cut long recordings into clips: {SLICE_AUTO}, {SLICE_OFF}, or a length in seconds. {SLICE_AUTO} cuts those "
     "longer than two images (with class folders, longer than 15 s) at clear onsets.",
+)  # fmt: skip
+
+
+labels_chosen = click.option(
+    "--labels", "labelling", default=DEFAULT_LABELS, show_default=True, type=click.Choice(get_args(LabelsName)),
+    help=f"Where labels come from: {AUTO}, the class folders, or {PITCH}: the note of each sound, by its file's name "
+    "(C#3, or a MIDI number) or by ear.",
 )  # fmt: skip
 
 

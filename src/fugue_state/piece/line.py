@@ -95,7 +95,7 @@ class Line:
             return self._chords.entry(step.entry)
         return self._latents[index : index + 1] if step.seed is None else self._memory.latents(1, step.seed)
 
-    @cached_property
+    @property
     def is_described(self) -> bool:
         """Whether latents of the voice are chosen by how they sound, so that the atlas is there."""
         return any(turn.sought is not None for turn in self.turns)

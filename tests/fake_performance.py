@@ -18,7 +18,7 @@ from fugue_state.errors import InputError
 from fugue_state.piece.seen import Seen
 from fugue_state.score.log import Log
 from fugue_state.score.model import Score
-from fugue_state.score.paths import Value, check, find
+from fugue_state.score.paths import KEY, Value, check, find
 
 if TYPE_CHECKING:
     Played = Performance  # has all that the clock knows of one
@@ -53,6 +53,7 @@ class FakePerformance(Played):
     position: int = 0
     broken: bool = False  # gives what is not a number
     is_measured: bool = False
+    held: list[tuple[str, Value]] = field(default_factory=list)
     origin: int = field(init=False)
     log: Log = field(init=False, compare=False)
     frozen: npt.NDArray[np.bool_] = field(init=False, compare=False)
@@ -65,6 +66,8 @@ class FakePerformance(Played):
         self.values: dict[str, Any] = {
             "/forget": 0.0, "/freeze": 0, "/play": 1, "/volume": 0.25, "/seed": 0, "/chord": "", "/quality": "live",
             **{f"/part/{n}/forget": 0.0 for n in range(1, len(self.parts) + 1) if len(self.parts) > 1},
+            "/pedal": 0, "/loop": 1, "/tempo": self.score.tempo_bpm, "/keys/voice": 1,
+            **{f"/keys/{number}/chord": "" for number in range(1, 13)},
             **{f"/layer/{n}/forget": 0.0 for n in range(1, len(self.memory.layers) + 1)},
         }  # fmt: skip
         sizes = list(self.memory.layers.values())
@@ -80,12 +83,12 @@ class FakePerformance(Played):
         for layer, units in self.memory.layers.items():
             found.setdefault(layer.rpartition("/")[0], {})[layer] = units
         if len(found) == 1:
-            return (SimpleNamespace(name="", memory=self.memory, layers=self.memory.layers),)
+            return (SimpleNamespace(name="", memory=self.memory, layers=self.memory.layers, voices=()),)
 
         def memory(name: str) -> Any:
             return fake_memory(f"of {name}", found[name], (*self.memory.labels, f"{name}7"))
 
-        return tuple(SimpleNamespace(name=name, memory=memory(name), layers=found[name]) for name in found)
+        return tuple(SimpleNamespace(name=name, memory=memory(name), layers=found[name], voices=()) for name in found)
 
     def _inside(self, part: int) -> range:
         """The numbers of a part's layers, from 1 on."""
@@ -104,12 +107,22 @@ class FakePerformance(Played):
     def brushed(self) -> Strengths:
         return self._brush
 
+    def _keyed(self, path: str, value: Value) -> None:
+        """Follow what keys do, as far as it can be asked for."""
+        known, _ = find(path)
+        if known.by_keys and known.pattern != KEY:
+            self.values[path] = value
+        if known.each:
+            self.held = [move for move in self.held if move[0] != path] + ([(path, 0)] if value else [])
+
     def _units(self, path: str, numbers: tuple[int, ...]) -> slice:
         if path.startswith("/part/"):
             if not 1 <= numbers[0] <= len(self.parts):
                 raise InputError(f"{path}: there are parts 1 to {len(self.parts)}")
             inside = self._inside(numbers[0])
             return slice(int(self._starts[inside.start - 1]), int(self._starts[inside.stop - 1]))
+        if find(path)[0].by_keys:
+            return slice(None)
         if not 1 <= numbers[0] < len(self._starts):
             raise InputError(f"{path}: there are layers 1 to {len(self._starts) - 1}")
         start, end = (int(i) for i in self._starts[numbers[0] - 1 : numbers[0] + 1])
@@ -136,6 +149,8 @@ class FakePerformance(Played):
             self._brush[units] = value
         elif known.pattern.startswith("/unit"):
             self.frozen[units] = value
+        elif known.by_keys:
+            self._keyed(path, value)
         elif path == "/hush":
             self.values["/play"] = 0
         elif known.kind != "trigger":

@@ -881,7 +881,7 @@ def test_the_dialogs_fit_on_a_phone(page: Page, width: int, height: int) -> None
     page.start()
     page.record()
     page.resize(width, height)
-    for name in ("takes", "help", "midi", "table"):
+    for name in ("takes", "help", "midi", "table", "key-chords"):
         page.run("document.querySelector(arguments[0]).click()", f"#{name}-open")
         page.until(lambda: page.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width])
         dialog = page.find(f"#{name}")
@@ -1429,8 +1429,9 @@ def test_no_serious_barrier_is_found(page: Page) -> None:
     page.run("for (const path of ['/freeze', '/layer/1/freeze', '/layer/2/lock']) fugue.controls.set(path, [1]);"
              "fugue.controls.set('/rec/start'); fugue.controls.set('/bank/1/store')")  # fmt: skip
     page.until(lambda: page.text("#record").startswith("Stop"))
+    page.run("document.querySelector('#piano-open').click()")
     page.run(axe)
-    for opened in (None, "#help", "#midi", "#takes"):
+    for opened in (None, "#help", "#midi", "#takes", "#key-chords"):
         if opened:
             page.run("document.querySelector(arguments[0]).showModal()", opened)
         found = page.wait_for(

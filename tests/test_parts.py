@@ -27,6 +27,7 @@ from fugue_state.output.render import render
 from fugue_state.output.render import samples as rendered
 from fugue_state.piece.conductor import Conductor, block_of
 from fugue_state.piece.piece import Piece
+from fugue_state.score.explained import editable
 from fugue_state.score.model import Score
 from fugue_state.score.text import dump_score, parse_score
 from fugue_state.settings import checked
@@ -433,6 +434,19 @@ def test_another_memory_must_be_as_long(memories: Memories, tiny_header: MemoryH
 def test_scores_that_cannot_be(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         score(**changes)
+
+
+def test_such_a_score_is_written_and_read() -> None:
+    own = {"adaptive": {"rate": 0.1}, "bends": [{"units": "deconv2", "gain": 2}], "replacement": "other"}
+    voices = [CHORDS | {"forgetting": own | {"other_memory": "x"}}, MELODY | {"forgetting": {}}, {"name": "third"}]
+    made_for = {"sha256": "1", "others": {"runs/a b.safetensors": {"sha256": "2", "layers": {"deconv1": 8}}}}
+    made = score(voices=voices, made_for=made_for, cues=[{"do": "forget", "voices": ["melody", "third"]}])
+    assert parse_score(dump_score(made)) == made
+    assert parse_score(editable(made)) == made
+    renamed = made.with_memories(lambda name: f"../{name}")
+    assert [name for name, _, _ in renamed.memories()] == ["../tiny", "../notes", "../x"]
+    assert renamed.made_for is not None
+    assert list(renamed.made_for.others) == ["../runs/a b.safetensors"]
 
 
 def test_cues_that_reach_different_voices_may_overlap() -> None:

@@ -31,8 +31,9 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 RATE = 22_050
 # Files whose tests play in real time or in a browser: they run beside each other, but not beside what computes.
 REALTIME = {
-    "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_osc",
-    "test_live_sockets", "test_live_takes", "test_page", "test_performance_benchmark", "test_share_page", "test_undo",
+    "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_keys",
+    "test_live_osc", "test_live_parts", "test_live_sockets", "test_live_takes", "test_page", "test_page_keys",
+    "test_performance_benchmark", "test_share_page", "test_undo",
 }  # fmt: skip
 # Files whose tests train, use PyTorch, start processes, follow documents or use the memories that ship.
 HEAVY = {

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from fugue_state.cli.arranging import from_chart, from_midi
 from fugue_state.cli.options import (
     SCORE_PATH,
     USER_PATH,
@@ -139,7 +140,7 @@ def rendering(command: Command) -> Command:
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
     "--every",
-    default=Score.model_construct().beat_s,
+    default=60.0 / Score.model_construct().tempo_bpm,
     show_default=True,
     type=Within(0.1, 1200),
     help="Seconds from one chord to the next.",
@@ -467,6 +468,10 @@ def _check_from_record(score: Score, settings: dict[str, Any]) -> None:
 @click.group("score")
 def score_group() -> None:
     """Write, check and show scores: text files that describe a whole piece."""
+
+
+score_group.add_command(from_chart)
+score_group.add_command(from_midi)
 
 
 @score_group.command(

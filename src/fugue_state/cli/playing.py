@@ -92,7 +92,7 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     def tell(addresses: Sequence[str]) -> None:
         if config.osc and not is_local(config.osc_host):
             note("OSC knows no token: whoever reaches its port plays along")
-        say(f"play {score.memory} at {addresses[0]} (Ctrl-C ends)")
+        say(f"play {' and '.join(_memories(score))} at {addresses[0]} (Ctrl-C ends)")
         for other in addresses[1:]:
             say(f"also at {other}")
         by_network = "?token=" in addresses[0] and sys.stderr.isatty()
@@ -150,11 +150,13 @@ def _score(what: str, quality: LiveQualityName) -> Score:
     return score.model_copy(update={"quality": quality})
 
 
-def _house(score: Score) -> House:
-    """Return the memories that can be played: the one that was asked for, and those that ship.
+def _memories(score: Score) -> list[str]:
+    """Return the memories that voices of a score play, each once."""
+    return list(dict.fromkeys(together.memory for together in score.together))
 
-    Others that the score names must be there, too.
-    """
+
+def _house(score: Score) -> House:
+    """Return the memories that can be played: those that the score names, and those that ship; all must be there."""
     from fugue_state.live.programme import House
     from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 
@@ -174,7 +176,8 @@ def _house(score: Score) -> House:
         return performance
 
     read_header(find_memory(score.memory))
-    for name, place, _ in score.memories():
+    named = list(score.memories())
+    for name, place, _ in named:
         with placed(place):
             read_header(find_memory(name))
-    return House(tuple(dict.fromkeys([score.memory, *shipped_memories()])), load, perform)
+    return House(tuple(dict.fromkeys([*(name for name, _, _ in named), *shipped_memories()])), load, perform)

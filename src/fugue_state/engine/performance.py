@@ -118,6 +118,11 @@ class Performance:
         """Return the changes that restore the present state after this control is moved."""
         return self._player.conductor.back(path)
 
+    @property
+    def held(self) -> list[tuple[str, Value]]:
+        """The changes that let go of all keys and the pedal."""
+        return self._player.conductor.held
+
     def needs(self, path: str, value: Value) -> bool:
         """Return whether the memory must be measured before a control can be moved to a value."""
         return self._player.conductor.needs(path, value)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from fugue_state.bending.strengths import Strengths
-from fugue_state.config import VOCODER, QualityName
+from fugue_state.config import KEYS_AT_ONCE, VOCODER, QualityName
 from fugue_state.engine.level import Envelopes, Level
 from fugue_state.engine.stream import Sketch, StreamedVoice, read
 from fugue_state.engine.voice import Made, Passage, Voices, faded
@@ -48,18 +48,31 @@ class Player:
         self.voices: Voices[StreamedVoice] = Voices(piece)
         self._finer = finer
         self._resting = 0  # blocks left in which only new events are generated
+        self._frozen = False
         self.failed = False  # a memory generated a NaN or an infinity
 
     def take_in(self, bar: Bar) -> None:
         """Start a bar's events, and update a sounding voice to the strengths asked for."""
+        if bar.frozen != self._frozen:  # what keys begin meanwhile sounds over the moment that is held
+            for voice in self.voices.all:
+                voice.hold(bar.frozen)
+            self._frozen = bar.frozen
         for voice in self.voices.all:
-            voice.hold(bar.frozen)
+            if voice.event.press in bar.let_go:
+                voice.release()
         for event in bar.events:
             self.voices.all.append(self._voice(event, bar.quality))
+        self._make_room()
         if bar.events or (not self._resting and not bar.rests and self._renew(bar.strengths)):
             self._resting = RESTS[bar.quality]
         else:
             self._resting = max(0, self._resting - 1)
+
+    def _make_room(self) -> None:
+        """Let go of the oldest that keys began, if there are too many."""
+        keyed = [voice for voice in self.voices.all if voice.event.press is not None and not voice.released]
+        for voice in keyed[:-KEYS_AT_ONCE]:
+            voice.release()
 
     def _voice(self, event: Event, quality: QualityName) -> StreamedVoice:
         memory, rate = self.piece.part(event).memory, self.conductor.rate
@@ -75,9 +88,8 @@ class Player:
         first; while strengths keep moving, all voices take turns.
         """
         of = self.piece.part
-        stale = [
-            v for v in self.voices.reached() if not np.array_equal(v.event.strengths, strengths[of(v.event).within])
-        ]
+        sounding = [v for v in self.voices.reached() if not v.released]
+        stale = [v for v in sounding if not np.array_equal(v.event.strengths, strengths[of(v.event).within])]
         if stale:
             voice = max(stale, key=lambda v: (min(v.waited, 2 * len(self.voices.all)), v.event.onset))
             own = strengths[of(voice.event).within]

@@ -9,7 +9,7 @@ from itertools import chain
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_MATCHES, OSC_PATTERN, OSC_WILDCARDS
-from fugue_state.score.paths import BANKS, PATHS, Path
+from fugue_state.score.paths import COUNTED, PATHS, Path
 
 ROOT = "/fugue"
 OF_PARTS = "part"
@@ -50,10 +50,10 @@ def _parts(node: Node, part: str, sizes: Sizes) -> list[Node]:
     layers, last = list(chain.from_iterable(sizes)), node.address.rpartition("/")[2]
     if part == "<k>":  # units of the layer whose number precedes
         names: Iterable[object] = range(1, layers[int(last) - 1] + 1)
-    elif part == "<b>":
-        names = range(1, BANKS + 1)
     elif part == "<n>":
         names = range(1, len(sizes if last == OF_PARTS else layers) + 1)
+    elif part in COUNTED:
+        names = COUNTED[part][1]
     else:
         names = [part]
     return [node.parts.setdefault(str(name), Node(f"{node.address.rstrip('/')}/{name}")) for name in names]

@@ -12,13 +12,14 @@ import numpy as np
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.protocol import levels
 from fugue_state.live.wish import Move
-from fugue_state.score.paths import HOLD, Value, find
+from fugue_state.score.paths import HOLD, KEY_CHORD, Value, find
 
 # The controls that undo restores; transport and volume are not among them.
 UNDONE = {
     "/forget", "/recall", "/part/<n>/forget", "/part/<n>/recall",
     "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",
     "/layer/<n>/freeze", "/unit/<n>/<k>/strength", "/unit/<n>/<k>/freeze", "/grid/<n>", HOLD, "/seed", "/chord",
+    "/keys/voice", KEY_CHORD,
 }  # fmt: skip
 BRUSHED = {"/unit/<n>/<k>/strength", "/grid/<n>"}
 

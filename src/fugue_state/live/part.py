@@ -14,7 +14,9 @@ from fugue_state.live.addresses import Sizes
 from fugue_state.live.board import Bank, History
 from fugue_state.live.protocol import bytes_of
 from fugue_state.live.report import Report, Units
+from fugue_state.piece.keyboard import MIDDLE_C, key_label
 from fugue_state.score.paths import find, written
+from fugue_state.score.pitches import SHARPS
 
 if TYPE_CHECKING:
     from fugue_state.engine.performance import Performance  # takes long to import
@@ -62,6 +64,12 @@ class Part:
     def sizes(self) -> Sizes:
         """The numbers of units of the layers of each part."""
         return tuple(tuple(part.layers.values()) for part in self.parts)
+
+    @property
+    def keyed(self) -> Any:
+        """The memory of the voice that keys play."""
+        voice = self.values["/keys/voice"] - 1
+        return next((part.memory for part in self.parts if voice in part.voices), self.memory)
 
     def layers(self) -> list[slice]:
         """Return the slice of each layer's units."""
@@ -112,15 +120,22 @@ class Part:
         return {
             "name": " and ".join(dict.fromkeys(part.memory.header.name for part in self.parts)),
             "layers": [list(layer) for layer in self.named.items()],
-            "chords": list(self.memory.labels),
+            "chords": list(dict.fromkeys(label for part in self.parts for label in part.memory.labels)),
             "units": self.layers()[-1].stop,
+            "keys": [key_label(MIDDLE_C + above, self.memory.labels) for above in range(len(SHARPS))],
         }
 
     def about_parts(self) -> list[dict[str, Any]]:
-        """Describe the parts to a new client: name, memory, number of the first layer, number of layers."""
+        """Describe the parts to a new client: name, memory, its chords, numbers of the first layer and of layers."""
         firsts = accumulate(map(len, self.sizes), initial=1)
         return [
-            {"name": part.name, "memory": part.memory.header.name, "first": first, "layers": len(part.layers)}
+            {
+                "name": part.name,
+                "memory": part.memory.header.name,
+                "chords": list(part.memory.labels),
+                "first": first,
+                "layers": len(part.layers),
+            }
             for part, first in zip(self.parts, firsts, strict=False)
         ]
 

@@ -116,8 +116,9 @@ class Programme:
     async def _replay(self, name: str, takes: Path) -> None:
         take = await self._work.load(aside, load_score, takes / f"{name}.toml")
         rate, playing = take.file.sample_rate_hz, self.part.performance.rate
-        if take.memory not in self._house.memories:
-            raise unknown("memory", take.memory, self._house.memories)
+        for wanted, _, _ in take.memories():
+            if wanted not in self._house.memories:
+                raise unknown("memory", wanted, self._house.memories)
         if rate != playing:
             raise InputError(f"{name} has {rate} Hz, {playing} Hz are played")
         memory = await self._work.load(self._house.load, take.memory)

@@ -343,6 +343,10 @@ class Memory:
         """Return the fewest frames (a multiple of 32) that last `duration_s` or more; None is the length learned."""
         return self._requests.frames(duration_s)
 
+    def label_of(self, name: str) -> str | None:
+        """Return the label that a name means, in any spelling, quoted or not; None if there is none."""
+        return self._requests.label_of(name)
+
     def label_index(self, chord: str) -> int:
         """Return the index of a chord; InputError if this memory does not know it."""
         return self._requests.label_index(chord)

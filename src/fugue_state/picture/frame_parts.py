@@ -33,7 +33,7 @@ Band = tuple[int, int, int]  # columns and rows of a layer's cells, and their si
 
 
 def lay_out_parts(width: int, height: int, parts: Sequence[Part], mel_share: float = MEL_SHARE) -> FrameLayout:
-    """Place several parts side by side or below each other, so that their cells are largest.
+    """Place several parts side by side or below each other: where captions have room, so that cells are largest.
 
     Each layer is a band across its part, below its name. At least `mel_share` of the frame's height is left for the
     spectrogram. Raises InputError if the cells would be too small.
@@ -42,7 +42,9 @@ def lay_out_parts(width: int, height: int, parts: Sequence[Part], mel_share: flo
     fitted = [found for panels in _arranged(room, len(parts)) if (found := _fit(parts, panels, room))]
     if not fitted:
         raise room.too_small_for(sum(sum(part.values()) for part in parts))
-    _, panels, bands = max(fitted, key=lambda one: (one[0], -len({panel.y for panel in one[1]})))
+    small = max(7, round(SMALL * room.text))
+    line = max(width_of(f"{name}{units}/{units}", small) for part in parts for name, units in part.items())
+    _, panels, bands = max(fitted, key=lambda one: (one[1][0].width >= line, one[0], -len({p.y for p in one[1]})))
     heading, grids, headings, bottom = even(HEADING * room.unit), list[UnitGrid](), list[Heading](), 0
     said = _said(room)
     chords = _chords(panels, room, said)
@@ -53,7 +55,7 @@ def lay_out_parts(width: int, height: int, parts: Sequence[Part], mel_share: flo
         placed = _place(part, shapes, panel, room)
         grids += placed
         bottom = max(bottom, placed[-1].box.y + placed[-1].box.height)
-    return room.filled(grids, bottom, small_text(grids, max(7, round(SMALL * room.text))), headings, said)
+    return room.filled(grids, bottom, small_text(grids, small), headings, said)
 
 
 def _said(room: Room) -> int:

@@ -94,12 +94,13 @@ def draw_parts(panels: Sequence[Axes], piece: Piece, seen: Overview, theme: Them
     for axes, part in zip(panels, piece.parts, strict=True):
         _draw_layers(axes, part, seen, piece.score.length_s, theme)
         if len(panels) > 1:
-            plan = piece.score.voices[part.voices[0]].forgetting or piece.score.forgetting
-            about = f"{part.memory.header.name}, {plan.order} order, {counted(part.units, 'unit')}"
+            order = f"{part.plan.order} order" if part.forgets else "forgets nothing"
+            about = f"{part.memory.header.name}, {order}, {counted(part.units, 'unit')}"
             name = shortened(part.name, NAME_IN, HEADING_PT)
+            beside_in = text_width_in(name, HEADING_PT) + SPACE_IN
             axes.set_title(name, fontsize=HEADING_PT, pad=BAND_PAD_PT)
             axes.annotate(
-                about, (0.0, 1.0), (72.0 * (text_width_in(name, HEADING_PT) + SPACE_IN), BAND_PAD_PT),
+                shortened(about, PLOT_IN - beside_in, SMALL_PT), (0.0, 1.0), (72.0 * beside_in, BAND_PAD_PT),
                 xycoords="axes fraction", textcoords="offset points", fontsize=SMALL_PT, color=theme.faint,
                 annotation_clip=False,
             )  # fmt: skip

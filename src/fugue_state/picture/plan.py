@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,6 +27,7 @@ from fugue_state.picture.panels import (
 from fugue_state.picture.summary import Overview, overview
 from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
+from fugue_state.score.model import Score
 from fugue_state.score.times import told
 
 if TYPE_CHECKING:
@@ -36,15 +38,27 @@ ROWS = 11  # rows of the table
 VOICE_IN, LAYERS_IN, LEVEL_IN, AROUND_IN = 0.34, 2.6, 0.7, 0.9
 CHORD_PT, CHORD_IN = 7.5, 0.5
 VOICE_NAME_IN = 1.1
+MOST_BARS = 200  # more bars are not drawn
 
 
 def table(piece: Piece, seen: Overview) -> list[str]:
-    """Return an overview as lines of text: what each layer remembers over time, and the cues."""
+    """Return an overview as lines of text: what each layer remembers over time, changes of time, and the cues."""
     lines = []
     for part in piece.parts:
         lines += [f"{part.name}: {part.memory.header.name}"] if len(piece.parts) > 1 else []
         lines += _rows(piece, part, seen)
-    return [*lines, *(f"{told(round(span.start_s, 1)):>8}  {span.told}" for span in piece.cues)]
+    marks = [*_changes_of_time(piece.score), *((span.start_s, span.told) for span in piece.cues)]
+    return [*lines, *(f"{told(round(time_s, 1)):>8}  {mark}" for time_s, mark in sorted(marks, key=lambda one: one[0]))]
+
+
+def _changes_of_time(score: Score) -> Iterator[tuple[float, str]]:
+    """Yield what changes tempo and metre within a piece, with the second at which it does."""
+    tempo = score.clock.tempo
+    marks = [(one.bar, f"{one.bpm:g} bpm{' is reached' if one.ramp else ''}") for one in score.tempo]
+    marks += [(one.bar, f"{counted(one.beats, 'beat')} in a bar") for one in score.metre]
+    for bar, mark in marks:
+        if (time_s := tempo.bar_s(bar - 1.0)) < score.duration_s:
+            yield time_s, f"bar {bar:g}: {mark}"
 
 
 def _rows(piece: Piece, part: Part, seen: Overview) -> list[str]:
@@ -74,6 +88,7 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
         axes = figure.subplots(len(heights_in), 1, sharex=True, height_ratios=list(heights_in.values()))
         panels = dict(zip(heights_in, axes, strict=True))
         set_times(list(panels.values()), score.length_s)
+        _draw_bars(panels["voices"], score, theme)
         _draw_voices(panels["voices"], piece, seen, theme)
         draw_parts([panels[name] for name in layers_in], piece, seen, theme)
         if "level" in panels:
@@ -81,6 +96,15 @@ def overview_figure(piece: Piece, theme: Theme = DEFAULT) -> Figure:
         strip = panels.pop("cues", None)
         draw_cues(strip, list(panels.values()), piece, named, theme)
     return figure
+
+
+def _draw_bars(axes: Axes, score: Score, theme: Theme) -> None:
+    """Draw where bars begin, where they are not all the same; a take stands still at times, so it has none."""
+    tempo = score.clock.tempo
+    bars = math.floor(tempo.bars(score.length_s))
+    if (score.tempo or score.metre) and not score.changes and bars <= MOST_BARS:
+        starts = [tempo.bar_s(float(bar)) for bar in range(1, bars + 1)]
+        axes.vlines(starts, 0, 1, transform=axes.get_xaxis_transform(), colors=theme.faint, linewidths=0.5, alpha=0.5)
 
 
 def _draw_voices(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:

@@ -16,11 +16,13 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HUSH_S, QualityName
 from fugue_state.errors import InputError
 from fugue_state.piece.event import Event
+from fugue_state.piece.keyboard import check_keyed
+from fugue_state.piece.keys import Keys
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset
 from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change
-from fugue_state.score.paths import PATHS, Value, check, find, written
+from fugue_state.score.paths import CLASSES, KEY, KEY_CHORD, PATHS, Value, check, find, written
 
 Item = TypeVar("Item")
 Coming = Iterator[tuple[Onset, int, Array]]
@@ -32,7 +34,7 @@ class Bar:
     """What one block plays: events that begin in it, their quality, strengths (U,), whether the sound is frozen.
 
     If it `rests`, the strengths apply only to those events. `gate` is the gain before the room, `gain` that after
-    everything. After a `silenced` bar, nothing rings on.
+    everything. After a `silenced` bar, nothing rings on. `let_go` are the numbers of key presses that are let go.
     """
 
     events: tuple[Event, ...]
@@ -43,6 +45,7 @@ class Bar:
     gate: Ramp
     gain: Ramp
     silenced: bool
+    let_go: frozenset[int] = frozenset()
 
 
 def block_of(piece: Layout) -> int:
@@ -108,19 +111,29 @@ class Conductor:
         self._hand = piece.hand()
         self._own = self._defaults()  # the value of every control that reaches no units; the hand has the others
         self._plan = piece.planned()
-        self._played = 0  # samples of the piece itself, without pauses
+        self._keys = Keys(piece)
+        self._played = 0.0  # samples of the piece itself, without pauses, at the score's tempo
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self._own["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
-        times = [(score.clock.seconds(change.at), change) for change in score.changes]
+        clock = score.clock
+        times = [(clock.seconds(change.at), change) for change in score.changes]
         self._due = _Ahead(iter(sorted(times, key=lambda one: one[0])))
         self._take_due()
 
     def _defaults(self) -> dict[str, Any]:
         """Return the initial value of every control that reaches no units."""
         own = [path for path in PATHS if path.recorded and not path.pattern.startswith(REACHING_UNITS)]
-        found: dict[str, Any] = {path.pattern: path.default for path in own if path.kind != "trigger"}
-        return found | {"/seed": self._score.seed, "/quality": self._score.quality}
+        known = {path.pattern: path for path in own if path.kind != "trigger"}
+        del known[KEY]  # a key is pressed and let go, and then has no value
+        chord = known.pop(KEY_CHORD)
+        found: dict[str, Any] = {pattern: path.default for pattern, path in known.items()}
+        found |= {KEY_CHORD.replace("<c>", str(number)): chord.default for number in CLASSES}
+        return found | {
+            "/seed": self._score.seed,
+            "/quality": self._score.quality,
+            "/tempo": self._score.tempo_bpm,
+        }
 
     @property
     def values(self) -> dict[str, Any]:
@@ -152,20 +165,14 @@ class Conductor:
 
     def change(self, path: str, value: Value = None) -> None:
         """Move a control from the next block on; InputError if it cannot be moved."""
-        known, _ = find(path)
-        if not known.recorded:
-            raise InputError(f"{path} is no control of the sound")
-        value = check(path, () if value is None else (value,))
-        if path == "/chord" and value:
-            self._piece.check_chord(str(value))
-        if self.needs(path, value):
-            raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
+        value = self._checked(path, value)
         if path.startswith(REACHING_UNITS):
             change = Change(at=self.position / self.rate, path=path, value=written(value))
             self._hand.play(change, self._planned)
         self.log.add(self.position, path, value)
         if path in self._own:
             self._own[path] = value
+        self._keys.follow(path, value, pedal=bool(self._own["/pedal"]))
         if path == "/hush":
             self._own["/play"] = 0
             self._fades.hush()
@@ -175,6 +182,19 @@ class Conductor:
             self._coming = _Ahead(self._onsets((self._played - 0.5) / self.rate))  # onsets are rounded
         elif path == "/rest":
             self._rests = True
+
+    def _checked(self, path: str, value: Value) -> Value:
+        """Return the value for a control; InputError if it cannot be moved to it."""
+        if not find(path)[0].recorded:
+            raise InputError(f"{path} is no control of the sound")
+        value = check(path, () if value is None else (value,))
+        if path.endswith("/chord") and value:  # also a key's
+            self._piece.check_chord(str(value))
+        check_keyed(self._score, path, value)
+        self._keys.check(path, value, playing=bool(self._own["/play"]))
+        if self.needs(path, value):
+            raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
+        return value
 
     def needs(self, path: str, value: Value) -> bool:
         """Return whether a memory must be measured before a control can be moved to a value."""
@@ -195,7 +215,7 @@ class Conductor:
         self._fades.gain = before._fades.gain
         values, labels = self.values, {label for part in self._piece.parts for label in part.memory.labels}
         for path, value in before.values.items():
-            known = path in values and (path != "/chord" or value in labels)
+            known = path in values and (not path.endswith("/chord") or value in labels)
             if known and path != "/freeze" and value != values[path] and not self.needs(path, value):
                 self.change(path, value)
 
@@ -218,24 +238,50 @@ class Conductor:
         gate, gain, silenced = self._fades.step(playing=playing, volume=float(self._own["/volume"]))
         moving = max(gate) > 0.0 and not frozen
         strengths = self.strengths
+        keyed, let_go = self._keyed(strengths)
         events = self._events(strengths) if moving else ()
         if silenced:
             self._own["/freeze"] = 0
+            self._keys.clear()
         self.position += self.block
-        self._played += self.block if moving else 0
+        self._played += self.block * self.speed if moving else 0
         self._take_due()
-        return Bar(events, strengths, frozen, quality, rests, gate, gain, silenced)
+        return Bar((*keyed, *events), strengths, frozen, quality, rests, gate, gain, silenced, let_go)
+
+    @property
+    def speed(self) -> float:
+        """How fast the piece goes on; 1 is the score's tempo."""
+        return float(self._own["/tempo"] / self._score.tempo_bpm)
+
+    def _keyed(self, strengths: Strengths) -> tuple[tuple[Event, ...], frozenset[int]]:
+        """Return the events that keys begin with the next block, and the presses that are let go."""
+        # Half a sample early, as onsets are rounded: those of the score in this block are never before it.
+        now_s = max(0.0, self._played - 0.5) / self.rate
+        events, let_go = self._keys.step(self._own, self.position, self.block, now_s, strengths)
+        for event in events:
+            self._piece.hear(self._plan, event, now_s)
+        return events, let_go
+
+    @property
+    def held(self) -> list[tuple[str, Value]]:
+        """The changes that let go of all keys and the pedal."""
+        moves: list[tuple[str, Value]] = [(KEY.replace("<m>", str(key)), 0.0) for key in self._keys.down]
+        return [*moves, ("/pedal", 0)] if self._own["/pedal"] else moves
 
     def _events(self, strengths: Strengths) -> tuple[Event, ...]:
         """Return the events of the piece's next block, with onsets counted in samples of the performance."""
-        found = []
-        while (due := self._coming.next) and round(due[0].time_s * self.rate) < self._played + self.block:
+        found, speed = [], self.speed
+        until = self._played + self.block * speed
+        while (due := self._coming.next) and round(due[0].time_s * self.rate) < until:
             onset, number, z = due
             self._coming.go_on()
+            if not self._own["/loop"]:
+                continue
             event = self._piece.event(onset, number, z, strengths)
             chord = self._own["/chord"]
             named = {"chord": chord, "label": chord} if chord and self._piece.part(event).memory.knows(chord) else {}
-            event = replace(event, onset=event.onset - self._played + self.position, **named)
+            late = min(max(0, round((event.onset - self._played) / speed)), self.block - 1)
+            event = replace(event, onset=late + self.position, **named)
             self._piece.hear(self._plan, event, onset.time_s)
             found.append(event)
         return tuple(found)
@@ -266,19 +312,23 @@ class Passing:
 
     def __init__(self, piece: Layout) -> None:
         conductor = Conductor(piece)
-        begins, passed = [], [0.0]
+        begins, passed, speeds = [], [0.0], []
+        speed = conductor.speed
         for begin, _ in conductor.bars():
             begins.append(begin / conductor.rate)
             passed.append(conductor.played_s)
+            speeds.append(speed)
+            speed = conductor.speed
         self._length_s = piece.score.length_s
         self._edges_s, self._passed_s = np.array([*begins, self._length_s]), np.array(passed)
+        self._speeds = speeds
 
     def heard_s(self, time_s: float) -> float | None:
         """Return when a time of the piece is heard in the take; None if the take never reaches it."""
         bar = int(np.searchsorted(self._passed_s, time_s, side="right")) - 1
         if bar + 1 == len(self._passed_s):
             return None
-        heard_s = float(self._edges_s[bar]) + time_s - float(self._passed_s[bar])
+        heard_s = float(self._edges_s[bar]) + (time_s - float(self._passed_s[bar])) / self._speeds[bar]
         return heard_s if heard_s < self._length_s else None
 
     def passed_s(self, time_s: float) -> float:

@@ -16,11 +16,13 @@ from fugue_state.config import SEED_MAX
 from fugue_state.errors import InputError, counted
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
+from fugue_state.piece.keyboard import check_keyed
 from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.piece.orders import Described
 from fugue_state.piece.parts import Part, Plan
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Made, MadeFor, Score
+from fugue_state.score.paths import find
 from fugue_state.settings import MisplacedError, Place, placed
 
 
@@ -58,11 +60,15 @@ class Layout:
         self.units = sum(part.units for part in self.parts)
         with placed(("changes",)):
             reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
-            self._hand = self.hand([(score.clock.seconds(change.at), change) for change in reaching])
+            clock = score.clock
+            self._hand = self.hand([(clock.seconds(change.at), change) for change in reaching])
         for i, change in enumerate(score.changes):
-            if change.path == "/chord" and change.value:
+            if change.path.endswith("/chord") and change.value:  # also a key's
                 with placed(("changes", i, "value")):
                     self.check_chord(str(change.value))
+            elif find(change.path)[0].by_keys:
+                with placed(("changes", i, "value")):
+                    check_keyed(score, change.path, change.value)
         plan = self.planned([None] * len(self.parts))
         for part in self.parts:
             if part.frozen_s > 0.0:
@@ -125,9 +131,9 @@ class Layout:
         """Return the event of a voice at an onset, with its part of these strengths (U,) if forgetting reaches it."""
         line, part = self.lines[number], self.parts[self.part_of[number]]
         turn = line.turns[onset.turn]
-        reached = line.voice.forgets
+        reached, rate = line.voice.forgets, self.score.file.sample_rate_hz
         return Event(
-            onset=round(onset.time_s * self.score.file.sample_rate_hz),
+            onset=round(onset.time_s * rate),
             chord=turn.chord,
             label=turn.label,
             latent=z,
@@ -135,9 +141,10 @@ class Layout:
             pan=turn.pan,
             frames=line.frames,
             voice=number,
-            level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
+            level_db=line.voice.level_db + turn.step.struck_db + self.planned_lu(onset.time_s),
             envelope=line.voice.envelope or self.score.envelope,
             bend=part.bend if reached else None,
+            held=None if onset.held_s is None else max(1, round(onset.held_s * rate)),
         )
 
     def hear(self, plan: Plan, event: Event, time_s: float) -> None:
@@ -202,8 +209,8 @@ class Layout:
     @cached_property
     def _levels(self) -> tuple[Wide, Wide]:
         """The planned levels: their times in seconds, and the levels in LU."""
-        plan = self.score.loudness.plan
-        times = [self.score.clock.seconds(time) for time, _ in plan]
+        plan, clock = self.score.loudness.plan, self.score.clock
+        times = [clock.seconds(time) for time, _ in plan]
         return np.array(times), np.array([level for _, level in plan])
 
 

@@ -122,9 +122,10 @@ class CueSpan:
 def spans(cues: Sequence[Cue], clock: Clock, together: Sequence[Collection[int]] | None = None) -> tuple[CueSpan, ...]:
     """Return cues with their times in seconds, in the order in which they come.
 
-    A hold may interrupt another cue, which then ends later by the length of the hold. Only cues that reach the same
-    voices may not overlap: `together` lists, by number, those that reach each; by default all do. Raises MisplacedError
-    for cues that wait for each other or for an unknown cue, that overlap, or that begin past the end.
+    A hold may interrupt another cue, which then ends later by the length of the hold; one that takes no time is a place
+    with a name, and may lie within any cue. Only cues that reach the same voices may not overlap: `together` lists, by
+    number, those that reach each; by default all do. Raises MisplacedError for cues that wait for each other or for an
+    unknown cue, that overlap, or that begin past the end.
     """
     found = [CueSpan(cue, i, *times) for i, (cue, times) in enumerate(zip(cues, _times(cues, clock), strict=True))]
     found.sort(key=lambda span: span.start_s)
@@ -144,6 +145,8 @@ def _check_apart(found: Sequence[CueSpan], clock: Clock) -> None:
             raise MisplacedError(("cues", span.index), at)
         if last is not None and span.start_s == last.start_s:
             raise _overlap(span, last)
+        if span.cue.do == "hold" and span.end_s == span.start_s:
+            continue
         if holding is not None and holding.end_s is not None and span.start_s < holding.end_s:
             raise _overlap(span, holding)
         if span.cue.do != "hold":
@@ -210,12 +213,13 @@ def _timed(
 ) -> Times:
     """Return when a cue starts and ends; what it follows is found already."""
     cue = cues[index]
-    start_s = clock.seconds(cue.at)
-    if cue.after is not None:
+    if cue.after is None:
+        start_s = clock.seconds(cue.at)
+    else:
         ends_s = found[_followed(cues, named, index)][1]
         if ends_s is None:
             raise MisplacedError(("cues", index, "after"), f"{shown(cue.after)} has no end of its own: give it `over`")
-        start_s += ends_s
+        start_s = ends_s + clock.lasting_s(cue.at, ends_s)
     if cue.do == "jump":
         return start_s, start_s
-    return start_s, None if cue.over is None else start_s + clock.seconds(cue.over)
+    return start_s, None if cue.over is None else start_s + clock.lasting_s(cue.over, start_s)

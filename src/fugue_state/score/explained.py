@@ -12,9 +12,10 @@ from pydantic_core import to_jsonable_python
 from fugue_state.score.model import Score, Step
 from fugue_state.settings import Settings, kinds
 
-LISTED = ("voices", "cues")  # each entry of these lists becomes a table of its own
+LISTED = ("tempo", "metre", "voices", "cues")  # each entry of these lists becomes a table of its own
 COLUMN = 32  # comments begin here
-LONGEST_LINE = 100  # characters; a longer list takes a line for each entry
+LONGEST_LINE = 100  # characters; a longer list takes several lines
+INDENT = 6  # characters that stand before and after the entries of such a line
 # The keys, by table, that people change most often. A score shows them even if they are not set.
 OFFERED: dict[str, tuple[str, ...]] = {
     "": ("title", "memory", "duration_s", "tempo_bpm", "seed", "quality"),
@@ -92,8 +93,23 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         parts = [_value(inner) for inner in value]
         line = f"[{', '.join(parts)}]"
-        return line if len(line) <= LONGEST_LINE else "".join(["[\n", *(f"    {part},\n" for part in parts), "]"])
+        return line if len(line) <= LONGEST_LINE else "".join(["[\n", *(f"    {row}\n" for row in _filled(parts)), "]"])
     return tomli_w.dumps({"value": value}).removeprefix("value = ").strip()
+
+
+def _filled(parts: list[str]) -> Iterator[str]:
+    """Yield the lines of a long list: as many of its entries in each as fit, and each table alone."""
+    row = ""
+    for part in parts:
+        fits = len(row) + len(part) + INDENT < LONGEST_LINE and not part.startswith("{")
+        if row and not fits:
+            yield row
+        row = f"{row} {part}," if row and fits else f"{part},"
+        if part.startswith("{"):
+            yield row
+            row = ""
+    if row:
+        yield row
 
 
 def _key(key: str) -> str:

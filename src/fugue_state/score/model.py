@@ -34,34 +34,52 @@ from fugue_state.limits import (
     SCORE_NAME,
     SCORE_POINTS,
     SCORE_STEPS,
+    SCORE_TEMPOS,
     SCORE_TEXT,
     SCORE_VOICES,
 )
 from fugue_state.score.cues import PACE, AtMost, Course, Cue, PaceName, Share, ShortText, Texts, spans
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
+from fugue_state.score.pitches import VELOCITY_MOST, velocity_db
+from fugue_state.score.tempo import (
+    FASTEST_BPM,
+    MOST_BEATS,
+    SLOWEST_BPM,
+    MetreChange,
+    TempoChange,
+    check_rises,
+    tempo_of,
+)
 from fugue_state.score.times import Clock, Seconds, Time, told
 from fugue_state.settings import AnySettings, MisplacedError, Place, Settings, placed
 
 REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
-STEP = re.compile(r"""^(?P<chord>"[^"]+"|'[^']+'|.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?$""", re.DOTALL)
+STEP = re.compile(
+    r"""^(?P<chord>"[^"]+"|'[^']+'|.*?)(?:@(?P<entry>\d+))?(?:\*(?P<beats>\d+(?:\.\d+)?))?(?:\^(?P<velocity>\d+))?$""",
+    re.DOTALL,
+)
 # What a performer does to units, which acts at onsets too.
 REACHING_UNITS = ("/forget", "/recall", "/part/", "/layer/", "/unit/", "/grid/", "/hold/")
+MOST_SEMITONES = 60
 ResolutionName = Literal["event", "block"]
 LatentsName = Literal["loop", "walk", "path", "fresh"]
 TraitName = Literal["clarity", "margin", "bright", "attack", "sustain", "level"]
 
 
 def _step(value: Any) -> Any:
-    """Read a step from its short form: `Am`, `Am*2` (beats), `Am@12` (atlas entry), `-` (rest), `"F*2"` (a name)."""
+    """Read a step from its short form.
+
+    That is `Am`, `Am*2` (beats), `Am@12` (atlas entry), `Am^90` (velocity), `-` (rest) or `"F*2"` (a name).
+    """
     if not isinstance(value, str):
         return value
     if len(value) > SCORE_NAME.most:
         raise ValueError(SCORE_NAME.passed(len(value)))
     found = STEP.match(value.strip())
     if found is None:
-        raise ValueError("a step is like Am, Am*2 (beats), Am@12 (atlas entry) or - (rest)")
+        raise ValueError("a step is like Am, Am*2 (beats), Am@12 (atlas entry), Am^90 (velocity) or - (rest)")
     step: dict[str, Any] = {key: part for key, part in found.groupdict().items() if part}
     if step.get("chord") == REST:
         step = {key: part for key, part in step.items() if key != "chord"} | {"rest": True}
@@ -71,13 +89,16 @@ def _step(value: Any) -> Any:
 
 
 class Step(Settings):
-    """One chord of a progression, or a rest."""
+    """One chord or note of a progression, or a rest."""
 
     chord: ShortText | None = Field(None, description="The chord's name; default: the memory chooses.")
     beats: float | None = Field(None, gt=0, le=1024, description="Beats until the next step; default: as in the voice.")
     rest: bool = Field(False, description="A rest: nothing sounds.")
     entry: int | None = Field(None, ge=0, description="Take the latent from this entry of the memory's atlas.")
     seed: int | None = Field(None, ge=0, le=SEED_MAX, description="Seed of the latent; default: the voice's.")
+    velocity: int | None = Field(
+        None, ge=1, le=VELOCITY_MOST, description="How hard it is struck: 127 fully, 64 is 12 dB softer; default: 127."
+    )
     level_db: float = Field(0.0, ge=-60, le=12, description="Level relative to the voice's other steps.")
     pan: float | None = Field(None, ge=-1, le=1, description="Position, -1 left to 1 right; default: from the seed.")
 
@@ -85,12 +106,18 @@ class Step(Settings):
     def _short(self, handler: SerializerFunctionWrapHandler) -> Any:
         """Write the short form where it says everything."""
         said = {key: value for key, value in handler(self).items() if value != Step.model_fields[key].default}
-        if set(said) - {"chord", "beats", "rest", "entry"}:
+        if set(said) - {"chord", "beats", "rest", "entry", "velocity"}:
             return said
         entry = "" if self.entry is None else f"@{self.entry}"
         beats = "" if self.beats is None else f"*{self.beats:g}"
-        short = f"{REST if self.rest else quote(self.chord or '')}{entry}{beats}"
+        velocity = "" if self.velocity is None else f"^{self.velocity}"
+        short = f"{REST if self.rest else quote(self.chord or '')}{entry}{beats}{velocity}"
         return short if Step.model_validate(_step(short)) == self else said
+
+    @property
+    def struck_db(self) -> float:
+        """Level relative to the voice's other steps, with what its velocity takes."""
+        return self.level_db if self.velocity is None else self.level_db + velocity_db(self.velocity)
 
 
 Steps = Annotated[Step, BeforeValidator(_step)]
@@ -171,13 +198,22 @@ class Forgetting(Course):
 
 
 class Voice(Settings):
-    """A line of chords that repeats."""
+    """A line of chords or notes that repeats."""
 
     name: ShortText = Field("", description="Name in stems and pictures.")
     chords: Annotated[tuple[Steps, ...], AtMost(SCORE_STEPS)] = Field(
         (), description='The loop, e.g. ["Am", "F*2", "-"]; empty: Am, F, C, G as far as the memory knows them.'
     )
+    transpose: int = Field(
+        0, ge=-MOST_SEMITONES, le=MOST_SEMITONES, description="Semitones by which the names of its chords are moved."
+    )
+    rounds: int | None = Field(
+        None, ge=1, le=1_000_000, description="How often the loop is played; default: until the voice ends."
+    )
     beats: float = Field(1.0, gt=0, le=1024, description="Beats from one chord to the next.")
+    gate: float | None = Field(
+        None, gt=0, le=4, description="Share of a step's beats after which its sound is let go; default: it rings out."
+    )
     swing: float = Field(0.0, ge=0, le=0.9, description="Delay of every second step, as a share of its beats.")
     start: Time = Field(0.0, description="When the voice starts.")
     until: Time | None = Field(None, description="When the voice ends; default: at the end of the piece.")
@@ -308,8 +344,14 @@ class Score(Settings):
     inverter: InverterName | None = Field(
         None, description="How mels become sound; default: the memory's own vocoder, or lobes if it has none."
     )
-    tempo_bpm: float = Field(50.0, ge=0.05, le=600, description="Beats in a minute.")
-    beats_per_bar: int = Field(4, ge=1, le=64, description='Beats in a bar, for times like "bar 5".')
+    tempo_bpm: float = Field(
+        50.0, ge=SLOWEST_BPM, le=FASTEST_BPM, description="Beats in a minute, until the tempo changes."
+    )
+    beats_per_bar: int = Field(
+        4, ge=1, le=MOST_BEATS, description='Beats in a bar, for times like "bar 5", until the metre changes.'
+    )
+    tempo: Annotated[tuple[TempoChange, ...], AtMost(SCORE_TEMPOS)] = Field((), description="Changes of tempo.")
+    metre: Annotated[tuple[MetreChange, ...], AtMost(SCORE_TEMPOS)] = Field((), description="Changes of metre.")
     voices: Annotated[tuple[Voice, ...], AtMost(SCORE_VOICES)] = Field(
         (Voice.model_construct(),), min_length=1, description="Lines of chords that sound together."
     )
@@ -347,14 +389,9 @@ class Score(Settings):
         return self.duration_s if self.played_s is None else self.played_s
 
     @property
-    def beat_s(self) -> float:
-        """Seconds of a beat."""
-        return 60.0 / self.tempo_bpm
-
-    @property
     def clock(self) -> Clock:
-        """What its times are measured by."""
-        return Clock(self.duration_s, self.beat_s * self.beats_per_bar)
+        """What its times are measured by; made anew whenever it is asked for."""
+        return Clock(self.duration_s, tempo_of(self.tempo_bpm, self.beats_per_bar, self.tempo, self.metre))
 
     def of_quality(self, quality: QualityName) -> Self:
         """Return it at one quality from the beginning to the end, whatever a take stepped down to."""
@@ -363,10 +400,13 @@ class Score(Settings):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        self._check_times()
+        check_rises("tempo", [change.bar for change in self.tempo])
+        check_rises("metre", [change.bar for change in self.metre])
+        clock = self.clock
+        self._check_times(clock)
         self._check_reached()
         together = self.together
-        spans(self.cues, self.clock, [group.cues for group in together])
+        spans(self.cues, clock, [group.cues for group in together])
         even = sorted(i for group in together for i in group.cues if self.cues[i].pace == "even")
         if len(even) > SCORE_EVEN.most:
             raise MisplacedError(("cues", even[int(SCORE_EVEN.most)], "pace"), SCORE_EVEN.passed(len(even)))
@@ -375,17 +415,7 @@ class Score(Settings):
                 if self.cues[i].pace == "even":
                     why = "where an adaptive forgetting has come to is known only when it is there"
                     raise MisplacedError(("cues", i, "pace"), f"even cannot be measured: {why}")
-        chords = 0.0
-        for i, voice in enumerate(self.voices):
-            lengths = [step.beats or voice.beats for step in voice.chords] or [voice.beats]
-            average_s = self.beat_s * sum(lengths) / len(lengths)
-            if average_s < SHORTEST_S:
-                why = f"chords every {average_s:.3g} s are too many: {SHORTEST_S:g} s is the least on average"
-                raise MisplacedError(("voices", i, "beats"), why)
-            end_s = self.duration_s if voice.until is None else self.clock.seconds(voice.until)
-            chords += (end_s - self.clock.seconds(voice.start)) / average_s
-            if chords > SCORE_CHORDS.most:
-                raise MisplacedError(("voices", i), SCORE_CHORDS.passed(round(chords)))
+        self._check_chords(clock)
         return self
 
     @property
@@ -467,15 +497,31 @@ class Score(Settings):
                 told_of = ", ".join(shown(name) for name in cue.voices)
                 raise MisplacedError(("cues", i, "voices"), f"no voice that it reaches forgets (it reaches {told_of})")
 
-    def _check_times(self) -> None:
+    def _check_chords(self, clock: Clock) -> None:
+        """Refuse more chords than can be played, all in all or one after the other."""
+        chords, tempo = 0.0, clock.tempo
+        for i, voice in enumerate(self.voices):
+            lengths = [step.beats or voice.beats for step in voice.chords] or [voice.beats]
+            average = sum(lengths) / len(lengths)
+            # The loop goes on past the end when it is played live, so the fastest tempo counts wherever it is.
+            if (average_s := tempo.shortest_beat_s * average) < SHORTEST_S:
+                why = f"chords every {average_s:.3g} s are too many: {SHORTEST_S:g} s is the least on average"
+                raise MisplacedError(("voices", i, "beats"), why)
+            end_s = self.duration_s if voice.until is None else clock.seconds(voice.until)
+            played = (tempo.beats(end_s) - tempo.beats(clock.seconds(voice.start))) / average
+            chords += played if voice.rounds is None else min(played, voice.rounds * len(lengths))
+            if chords > SCORE_CHORDS.most:
+                raise MisplacedError(("voices", i), SCORE_CHORDS.passed(round(chords)))
+
+    def _check_times(self, clock: Clock) -> None:
         """Refuse times past the end, and ends before their beginning."""
         for place, part in self._plans():
-            begin = self._inside((*place, "start"), part.start)
-            if part.until is not None and self._inside((*place, "until"), part.until) <= begin:
+            begin = self._inside(clock, (*place, "start"), part.start)
+            if part.until is not None and self._inside(clock, (*place, "until"), part.until) <= begin:
                 raise MisplacedError((*place, "until"), f"it ends ({part.until}) before it starts ({part.start})")
             if isinstance(part, Forgetting):
-                self._inside((*place, "frozen_at"), part.frozen_at)
-        levels = [self._inside(("loudness", "plan", i), time) for i, (time, _) in enumerate(self.loudness.plan)]
+                self._inside(clock, (*place, "frozen_at"), part.frozen_at)
+        levels = [self._inside(clock, ("loudness", "plan", i), time) for i, (time, _) in enumerate(self.loudness.plan)]
         if levels != sorted(set(levels)):
             raise MisplacedError(("loudness", "plan"), "the times of the plan must rise")
         if self.played_s is not None and self.resolution == "event":
@@ -485,7 +531,7 @@ class Score(Settings):
                 ("recorded_from_s",), "a take is recorded from a moment before the end of its played_s"
             )
         for i, change in enumerate(self.changes):
-            if self.clock.seconds(change.at) > self.length_s:
+            if clock.seconds(change.at) > self.length_s:
                 raise MisplacedError(("changes", i, "at"), f"{change.at} is past the end ({told(self.length_s)})")
             if self.resolution == "event" and not change.path.startswith(REACHING_UNITS):
                 raise MisplacedError(("changes", i, "path"), f'{change.path} is played with resolution = "block"')
@@ -498,8 +544,8 @@ class Score(Settings):
             if voice.forgetting is not None:
                 yield ("voices", i, "forgetting"), voice.forgetting
 
-    def _inside(self, place: Place, time: float | str) -> float:
-        seconds = self.clock.seconds(time)
+    def _inside(self, clock: Clock, place: Place, time: float | str) -> float:
+        seconds = clock.seconds(time)
         if seconds > self.duration_s:
             raise MisplacedError(place, f"{time} is past the end of the piece ({told(self.duration_s)})")
         return seconds

@@ -88,10 +88,11 @@ def _parts(piece: Layout) -> Iterator[tuple[float, float, float]]:
 
 
 def _rate(piece: Layout) -> float:
-    """Return about how many chords there are in a second."""
+    """Return about how many chords there are in a second, where the tempo is fastest."""
+    beat_s = piece.score.clock.tempo.shortest_beat_s
     return sum(
         sum(not turn.step.rest for turn in line.turns)
-        / (sum(turn.step.beats or line.voice.beats for turn in line.turns) * piece.score.beat_s)
+        / (sum(turn.step.beats or line.voice.beats for turn in line.turns) * beat_s)
         for line in piece.lines
     )
 

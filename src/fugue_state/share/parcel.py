@@ -41,8 +41,9 @@ from fugue_state.piece.layout import Layout
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Change, MadeFor, Score
+from fugue_state.score.paths import find
 from fugue_state.score.text import dump_score
-from fugue_state.settings import placed
+from fugue_state.settings import MisplacedError, placed
 from fugue_state.share.bends import Arrays, described
 from fugue_state.share.loudness import gain_db, take_gain_db
 from fugue_state.share.plan import (
@@ -86,10 +87,13 @@ def parcel(
 
     Without `hands`, the memory is not measured for orders that only a hand could choose. Without `vocoder`, the page
     plays as a memory that has none. The level is calibrated on `cores` threads.
-    Raises InputError for a piece of several memories or forgettings, or a room that is too large, AudioError for an
-    impulse response that cannot be read.
+    Raises InputError for a piece of several memories or forgettings, a take played by keys, or a room that is too
+    large, AudioError for an impulse response that cannot be read.
     """
     check_alone(piece)
+    for i, change in enumerate(piece.score.changes):
+        if find(change.path)[0].by_keys:
+            raise MisplacedError(("changes", i, "path"), f"{change.path}: a shared page cannot play by keys; render it")
     laid = _laid(piece)
     sound, arrays = _sound(laid, piece.score.reverb, vocoder=vocoder, cores=cores)
     if hands:
@@ -117,19 +121,18 @@ def parcel(
 
 def _played(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
     """Return what is played and what a hand may do, without what changes over time."""
-    score = piece.score
+    score, clock = piece.score, piece.score.clock
     return {
         "format": FORMAT,
         "layers": [[name, units] for name, units in piece.memory.layers.items()],
         "seed": score.seed,
         "seed_max": SEED_MAX,
-        "beat_s": score.beat_s,
         "last_s": piece.last_s,
         "order": piece.parts[0].plan.order,
         "plan": told_plan(piece),
         **told_lines(piece),
         "hand": told_hand(piece, orders, hands=hands),
-        "changes": [[score.clock.seconds(one.at), one.path, one.value] for one in score.changes],
+        "changes": [[clock.seconds(one.at), one.path, one.value] for one in score.changes],
         "controls": told_controls(),
     }
 

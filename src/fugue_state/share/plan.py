@@ -15,9 +15,10 @@ from fugue_state.bending.schedule import STRAIGHT, Points
 from fugue_state.bending.timeline import Move, Timeline
 from fugue_state.config import SHARED_LISTENED, SHARED_LISTENED_S, AtlasConfig, OrderName
 from fugue_state.errors import InputError, counted
+from fugue_state.piece.chords import POOL, Sought
 from fugue_state.piece.conductor import Bar, Conductor
 from fugue_state.piece.layout import Layout
-from fugue_state.piece.line import POOL, Line, Turn
+from fugue_state.piece.line import Line, Turn
 from fugue_state.piece.parts import Part
 from fugue_state.progress import Track
 from fugue_state.score.paths import BANKS, PATHS, Path
@@ -46,6 +47,23 @@ class KeptOrders:
         return np.frombuffer(b"".join(self._numbers), dtype="<u2")
 
 
+class Tempos:
+    """Maps from beats since a voice's start to seconds since then; each is kept once and told by its number."""
+
+    def __init__(self, piece: Layout) -> None:
+        self._tempo = piece.score.clock.tempo
+        self._numbers: dict[float, int] = {}
+        self.told: list[list[tuple[float, ...]]] = []
+
+    def number(self, start_s: float) -> int:
+        """Return the number of the map that begins at a second."""
+        if start_s not in self._numbers:
+            self._numbers[start_s] = len(self.told)
+            stretches = self._tempo.since(start_s).stretches
+            self.told.append([(one.beat, one.second, one.beat_s, one.rise) for one in stretches])
+        return self._numbers[start_s]
+
+
 class Pools:
     """The latents that steps draw from, told by their numbers in the atlas; each pool is kept once."""
 
@@ -54,18 +72,19 @@ class Pools:
         self._numbers: dict[tuple[object, ...], int] = {}
         self.told: list[Values] = []
 
-    def number(self, chord: str | None, like: Mapping[str, float]) -> int:
-        """Return the number of the pool for a chord and its traits."""
-        key = (chord, *sorted(like.items()))
+    def number(self, sought: Sought, like: Mapping[str, float]) -> int:
+        """Return the number of the pool for what is sought and its traits."""
+        key = (*sought, *sorted(like.items()))
         if key not in self._numbers:
             self._numbers[key] = len(self.told)
-            self.told.append(self._tell(chord, like))
+            self.told.append(self._tell(sought, like))
         return self._numbers[key]
 
-    def _tell(self, chord: str | None, like: Mapping[str, float]) -> Values:
+    def _tell(self, sought: Sought, like: Mapping[str, float]) -> Values:
         """Describe a pool: of how many latents it is chosen, and those that can be, at their places among them."""
-        among, distance = self._piece.parts[0].described.atlas.distances(chord=chord, **like)
-        furthest = np.sort(distance)[POOL - 1]  # whatever is as far is chosen by seed
+        atlas = self._piece.parts[0].described.atlas
+        among, distance = atlas.distances(chord=sought.chord, label=sought.label, **like)
+        furthest = np.sort(distance)[:POOL][-1]  # whatever is as far is chosen by seed
         places = np.flatnonzero(distance <= furthest)
         return {
             "among": len(among),
@@ -76,20 +95,26 @@ class Pools:
 
 
 def told_lines(piece: Layout) -> Values:
-    """Return the voices of a piece, and the pools that they draw latents from."""
-    pools, known = Pools(piece), AtlasConfig()
-    lines = [_line(piece, line, pools) for line in piece.lines]
-    return {"lines": lines, "pools": pools.told, "atlas": {"count": known.count, "seed": known.seed, "pool": POOL}}
+    """Return the voices of a piece, the tempos they keep, and the pools that they draw latents from."""
+    pools, tempos, known = Pools(piece), Tempos(piece), AtlasConfig()
+    lines = [_line(piece, line, pools, tempos) for line in piece.lines]
+    atlas = {"count": known.count, "seed": known.seed, "pool": POOL}
+    return {"lines": lines, "tempos": tempos.told, "pools": pools.told, "atlas": atlas}
 
 
-def _line(piece: Layout, line: Line, pools: Pools) -> Values:
+def _line(piece: Layout, line: Line, pools: Pools, tempos: Tempos) -> Values:
     score, voice = piece.score, piece.score.voices[line.number]
+    clock = score.clock
+    start_s = clock.seconds(voice.start)
     return {
         "seed": line.seed,
         "latents": voice.latents,
         "swing": voice.swing,
-        "start_s": score.clock.seconds(voice.start),
-        "until_s": None if voice.until is None else score.clock.seconds(voice.until),
+        "gate": voice.gate,
+        "rounds": voice.rounds,
+        "start_s": start_s,
+        "tempo": tempos.number(start_s),
+        "until_s": None if voice.until is None else clock.seconds(voice.until),
         "wander": voice.wander,
         "variation": voice.variation,
         "towards_seed": voice.towards_seed,
@@ -110,10 +135,10 @@ def _turn(piece: Layout, line: Line, turn: Turn, pools: Pools) -> Values:
         "chord": turn.chord,
         "label": memory.labels[memory.label_index(str(turn.label))] if known else None,
         "pan": turn.pan,
-        "level_db": step.level_db,
+        "level_db": step.struck_db,
     }
-    if line.draws(step):
-        told["pool"] = pools.number(turn.chord, dict(line.voice.like.items()))
+    if turn.sought is not None:
+        told["pool"] = pools.number(turn.sought, dict(line.voice.like.items()))
     elif step.entry is not None:
         told["entry"] = step.entry
     elif step.seed is not None:
@@ -178,16 +203,16 @@ def _inside(part: Part, name: OrderName, layer: str, orders: KeptOrders) -> int 
 
 
 def told_controls() -> Values:
-    """Return all controls, so that a page checks what is asked of it as everything else does."""
+    """Return the controls that a page has, so that it checks what is asked of it as everything else does."""
     keys = ("pattern", "kind", "minimum", "maximum", "default", "choices", "recorded")
     return {
-        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told and not _of_part(path)],
+        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if _is_in_pages(path)],
         "banks": BANKS,
     }
 
 
-def _of_part(path: Path) -> bool:
-    return path.pattern.startswith("/part/")  # a page has one
+def _is_in_pages(path: Path) -> bool:
+    return not (path.told or path.by_keys or path.pattern.startswith("/part/"))  # a page has one part
 
 
 def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:

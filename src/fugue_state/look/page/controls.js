@@ -123,7 +123,7 @@ export class Controls extends EventTarget {
   /** Set whether this page may only watch. @param {boolean} view */
   watchOnly(view) {
     this.view = view;
-    for (const element of document.querySelectorAll("[data-path], #banks button, #record, #mark, #dice")) {
+    for (const element of document.querySelectorAll("[data-path], #banks button, #record, #mark, #dice, #piano button")) {
       element.disabled = view;
     }
   }

@@ -9,7 +9,7 @@ import { layerColour } from "./theme.js";
 
 /**
  * @typedef {import("./cells.js").Layer} Layer
- * @typedef {{name: string, memory: string, number: number, layers: Layer[]}} Part
+ * @typedef {{name: string, memory: string, chords: string[], number: number, layers: Layer[]}} Part
  */
 
 /**
@@ -18,16 +18,17 @@ import { layerColour } from "./theme.js";
  */
 export function partsOf(welcome) {
   const all = welcome.memory.layers;
-  const told = welcome.parts ?? [{ name: "", memory: welcome.memory.name, first: 1, layers: all.length }];
+  const { name: only, chords } = welcome.memory;
+  const told = welcome.parts ?? [{ name: "", memory: only, chords, first: 1, layers: all.length }];
   let start = 0;
-  return told.map(({ name, memory, first, layers: count }, part) => {
+  return told.map(({ name, memory, chords, first, layers: count }, part) => {
     const layers = all.slice(first - 1, first - 1 + count).map(([full, units], place) => {
       const short = name ? full.slice(name.length + 1) : full; // after the name of its part
       const layer = { name: full, short, number: first - 1 + place, part, start, units, tone: layerColour(place, count) };
       start += units;
       return layer;
     });
-    return { name, memory, number: part, layers };
+    return { name, memory, chords, number: part, layers };
   });
 }
 

@@ -81,7 +81,6 @@ export class Scene extends EventTarget {
     this.mel.clear();
     this.frames = [];
     this.shown = null;
-    this.#showChords(welcome.memory.chords);
     for (const [path, value] of Object.entries(welcome.values)) this.#change(path, value, 0);
     controls.showAll();
     controls.watchOnly(welcome.view);
@@ -91,19 +90,24 @@ export class Scene extends EventTarget {
   #choose() {
     const { all, chosen } = this.parts;
     if (!this.cells) return;
-    this.grid.show(this.cells, chosen === null ? all : [all[chosen]]);
+    const shown = chosen === null ? all : [all[chosen]];
+    this.grid.show(this.cells, shown);
     this.faders.choose(chosen);
+    this.said = -WORDS_MS; // the new captions get their numbers with the next frame
+    this.#showChords([...new Set(shown.flatMap(({ chords }) => chords))]);
   }
 
   #showChords(chords) {
     const buttons = ["", ...chords].map((name) => {
       const one = button(name || "As composed", "/chord", name);
       one.ariaPressed = "false";
+      one.disabled = this.controls.view;
       one.tabIndex = name ? -1 : 0;
       return one;
     });
     $("#chords").replaceChildren(...(chords.length ? buttons : []));
     $("#chords").hidden = !chords.length;
+    this.controls.show("/chord");
   }
 
   /** A value has changed at a sample. @param {string} path @param {any} value @param {number} at */

@@ -405,7 +405,7 @@ def test_another_memory_must_be_as_long(memories: Memories, tiny_header: MemoryH
     short = Memory(untrained(tiny_header.model, 64), half)
     plan = PLAN | {"replacement": "other", "other_memory": "half"}
     with pytest.raises(
-        InputError, match=r"forgetting: memory 'half' has 64 frames: only one with 128, like 'tiny' can"
+        InputError, match=r"forgetting: memory 'half' has 64 frames: only one with 128, like 'tiny'"
     ):
         piece({**memories, "half": short}, voices=[CHORDS], forgetting=plan)
     with pytest.raises(InputError, match=r"forgetting\.other_memory: the memory that stands in .*: unknown memory 'x'"):

@@ -947,6 +947,7 @@ def test_parts_are_shown_together_or_one_by_one(page: Page) -> None:
     assert "melody7" not in seen(page, "#chords button")
     assert page.run(MISPLACED, CHORDS_FROM, 160) == []
     page.click("#start")
+    page.until(lambda: not page.find("#veil").is_displayed())
     page.drag(page.cell(CHORDS_FROM + 2), page.cell(CHORDS_FROM + 4))
     page.until(lambda: page.forgotten == [98, 99, 100])
     page.run("document.querySelector('#grid .field').focus()")

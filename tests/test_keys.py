@@ -156,7 +156,7 @@ def test_keys_wait_for_each_other_in_order(tiny_memory: Memory) -> None:
 
 
 def test_a_chord_for_a_pitch_class(tiny_memory: Memory) -> None:
-    moves = {0: [("/keys/1/chord", "G")], 1: [("/key/60", 1.0)], 2: [("/key/62", 1.0)], 3: [("/keys/1/chord", "")],
+    moves: Moves = {0: [("/keys/1/chord", "G")], 1: [("/key/60", 1.0)], 2: [("/key/62", 1.0)], 3: [("/keys/1/chord", "")],
              4: [("/key/48", 1.0)]}  # fmt: skip
     assert [event.label for event in keyed(bars(tiny_memory, 6, moves))] == ["G", "C", "C"]
 
@@ -321,8 +321,8 @@ def test_all_that_is_held_can_be_let_go(tiny_memory: Memory) -> None:
     for path, value in [("/key/60", 1.0), ("/key/64", 1.0), ("/key/64", 0.0), ("/pedal", 1)]:
         conductor.change(path, value)
     assert conductor.held == [("/key/60", 0.0), ("/pedal", 0)]
-    for path, value in conductor.held:
-        conductor.change(path, value)
+    for move in conductor.held:
+        conductor.change(*move)
     assert conductor.held == []
     conductor.step()
     assert conductor.step().let_go | conductor.step().let_go == set()  # both were let go as they began

@@ -45,7 +45,12 @@ def memories(tiny_memory: Memory, notes_memory: Memory) -> dict[str, Memory]:
 def playing(takes: Path, memories: Mapping[str, Memory], **changes: Any) -> Stage:
     """A server that plays the piece."""
     house = House(tuple(memories), memories.__getitem__, lambda score, memory: Performance(score, memory, memories))
-    ports = {"osc": True, "osc_port": free_port(), "osc_reply_port": free_port(), "messages_at_once": 1e6}
+    ports: dict[str, Any] = {
+        "osc": True,
+        "osc_port": free_port(),
+        "osc_reply_port": free_port(),
+        "messages_at_once": 1e6,
+    }
     return Stage(takes, house, score=checked(Score, PIECE | changes), buffer_ms=2000.0, **ports)
 
 

@@ -190,9 +190,8 @@ def test_pictures_of_several_parts_are_whole_and_legible(
 
 
 def test_each_part_has_a_band_of_what_it_remembers(tiny_memory: Memory, notes_memory: Memory, sound: Path) -> None:
-    made = ensemble(
-        tiny_memory, notes_memory, voices=[{"name": "ground"}, {**ENSEMBLES["two"][0], "beats": 3, **APART}]
-    )
+    half = {"forgetting": {**APART["forgetting"], "to": 0.5}}
+    made = ensemble(tiny_memory, notes_memory, voices=[{"name": "ground"}, {**ENSEMBLES["two"][0], "beats": 3, **half}])
     bands = portrait_figure(made, sound).axes[-2:]
     assert [axes.get_title(loc="left") for axes in bands] == ["ground", "melody"]
     for number, (axes, part) in enumerate(zip(bands, made.parts, strict=True)):

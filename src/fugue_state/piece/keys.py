@@ -156,7 +156,7 @@ class Keys:
         if name is None:
             return None, None
         count = min(POOL, atlas.chords[name])
-        found = atlas.choose(count, chord=name, seed=seed + key, **line.voice.like)
+        found = atlas.choose(count, chord=name, label=None, seed=seed + key, **line.voice.like)
         return name, np.stack([place.z for place in found])
 
     def _latent(self, line: Line, press: Press, pool: Array | None, seed: int, played_s: float) -> Array:

@@ -9,6 +9,7 @@ import numpy as np
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import VOCODER, QualityName
 from fugue_state.engine.level import Envelopes, Level
+from fugue_state.engine.moving import Moving
 from fugue_state.engine.stream import Sketch, StreamedVoice, read
 from fugue_state.engine.voice import Made, Passage, Voices, faded
 from fugue_state.memory.layers import Trail
@@ -36,6 +37,7 @@ class Player:
         self._envelopes = Envelopes(self.conductor.rate)
         self._level = Level(piece, self._streams[score.quality], cores)
         self.voices: Voices[StreamedVoice] = Voices(score)
+        self._moving = Moving(score)
         self._finer = finer
         self._resting = 0  # blocks left in which only new events are generated
         self.failed = False  # the memory generated a NaN or an infinity
@@ -86,4 +88,4 @@ class Player:
         if max(bar.gate) == 0.0:
             return []
         read(self.voices.lengths(position, block))
-        return faded(self.voices.play(position, block), bar.gate, block)
+        return faded(self._moving(self.voices.play(position, block), bar.going, block), bar.gate, block)

@@ -20,10 +20,12 @@ from fugue_state.audio.io import resample
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.engine.chain import Block, Chain, PlannedBlock, Ringing
 from fugue_state.engine.level import Envelopes, held_db
+from fugue_state.engine.moving import Moving
 from fugue_state.engine.voice import Made, Passage, Voices
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event, observed
+from fugue_state.piece.motion import Fade, Going
 from fugue_state.score.model import Score
 
 EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
@@ -156,6 +158,7 @@ class Planner:
         memory, score = instrument.memory, instrument.score
         self._coming, self._n_mels = coming, memory.spec.n_mels
         self._voices: Voices[WholeVoice] = Voices(score)
+        self._moving, self._fade = Moving(score), Fade(score)
         self._asked = np.ones(memory.units, dtype=np.float32)  # the strengths that the newest event was made with
         self._handed = 0
         self._sounding: deque[Event] = deque()  # from the oldest that still rings
@@ -188,7 +191,9 @@ class Planner:
         self._take_in(due)
         shown = self._voices.show(self._asked, self._n_mels)
         self.position += length
-        return PlannedBlock(position, length, self._voices.play(position, length), *shown)
+        going = Going(position)
+        passages = self._moving(self._voices.play(position, length), going, length)
+        return PlannedBlock(position, length, passages, *shown, fade=self._fade(going, length))
 
     def place(self, ringing: Ringing) -> ResumePoint:
         """Return where to go on after the blocks planned so far, with what rings in the room."""

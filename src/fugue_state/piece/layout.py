@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from fugue_state.piece.listening import Ear
 from fugue_state.piece.orders import Described, Orders
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Score
+from fugue_state.score.times import told
 from fugue_state.settings import MisplacedError, placed
 
 
@@ -54,6 +56,7 @@ class Layout:
         if last_s is None:
             raise MisplacedError(("voices",), "no chord falls within the piece")
         self.last_s = last_s
+        check_freeze(score, self.lines)
         with placed(("changes",)):
             reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
             self._hand = self.hand([(score.clock.seconds(change.at), change) for change in reaching])
@@ -195,6 +198,17 @@ class Layout:
             with placed(("forgetting", "other_chord")):
                 self.memory.label_index(plan.other_chord)
         return Source(self.memory.latents(1, seed)[0], label)
+
+
+def check_freeze(score: Score, lines: Sequence[Line]) -> None:
+    """Raise MisplacedError if a score freezes its sound before anything sounds."""
+    if score.freeze_at is None:
+        return
+    at_s = score.clock.seconds(score.freeze_at)
+    first_s = min(onset.time_s for line in lines for onset in islice(line.onsets(), 1))
+    if at_s <= first_s:
+        why = f"nothing sounds yet at {told(at_s)}, the first chord begins at {told(first_s)}"
+        raise MisplacedError(("freeze_at",), why)
 
 
 def check_made_for(score: Score, memory: Memory) -> None:

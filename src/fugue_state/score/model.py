@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -41,7 +41,7 @@ from fugue_state.score.cues import PACE, AtMost, Course, Cue, PaceName, Share, S
 from fugue_state.score.names import quote, unquoted
 from fugue_state.score.paths import Value, check, find
 from fugue_state.score.times import Clock, Seconds, Time, told
-from fugue_state.settings import MisplacedError, Settings, placed
+from fugue_state.settings import MisplacedError, Place, Settings, placed
 
 REST = "-"
 SHORTEST_S = 0.01  # from a chord to the next, on average: a day of less would fill the memory
@@ -96,6 +96,22 @@ class Step(Settings):
 Steps = Annotated[Step, BeforeValidator(_step)]
 
 
+Levels = Annotated[tuple[tuple[Time, Annotated[float, Field(ge=-120, le=12)]], ...], AtMost(SCORE_POINTS)]
+Places = Annotated[tuple[tuple[Time, Annotated[float, Field(ge=-2, le=2)]], ...], AtMost(SCORE_POINTS)]
+
+
+class Curves(Settings):
+    """What of a voice moves over time, also while it sounds: straight lines through points, held at both ends."""
+
+    level_db: Levels = Field(
+        (), description='Level over time, e.g. [[0, -20], ["25 %", 0]] in dB, added to what sounds; -120 is silence.'
+    )
+    pan: Places = Field((), description='Position over time, e.g. [[0, -1], ["50 %", 1]], added to that of each chord.')
+    wet_db: Levels = Field(
+        (), description="Level at which the room hears the voice over time, in dB relative to the others."
+    )
+
+
 class Voice(Settings):
     """A line of chords that repeats."""
 
@@ -127,6 +143,9 @@ class Voice(Settings):
     spread: Share = Field(0.5, description="How far the chords spread around that centre.")
     envelope: EnvelopeConfig | None = Field(None, description="Envelope of this voice; default: the score's.")
     forgets: bool = Field(True, description="Whether this voice forgets.")
+    curves: Curves = Field(
+        Curves.model_construct(), description="What of this voice moves over time, also while its chords sound."
+    )
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> Self:
@@ -258,6 +277,11 @@ class Score(Settings):
     )
     memory: ShortText = Field(DEFAULT_MEMORY, description="A memory that ships, a checkpoint or a run folder.")
     duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
+    fade_in_s: Seconds = Field(0.0, ge=0, description="Seconds in which everything fades in, from the beginning on.")
+    fade_out_s: Seconds = Field(0.0, ge=0, description="Seconds in which everything fades out, up to the end.")
+    freeze_at: Time | None = Field(
+        None, description='From here on the sound of this moment goes on, with resolution = "block"; default: never.'
+    )
     seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")
     quality: QualityName = Field(
         DEFAULT_QUALITY, description="Quality of the sound: draft (fastest), live or final (best)."
@@ -360,9 +384,11 @@ class Score(Settings):
             if until is not None and self._inside((*place, "until"), until) <= begin:
                 raise MisplacedError((*place, "until"), f"it ends ({until}) before it starts ({start})")
         self._inside(("forgetting", "frozen_at"), forgetting.frozen_at)
-        plan = [self._inside(("loudness", "plan", i), time) for i, (time, _) in enumerate(self.loudness.plan)]
-        if plan != sorted(set(plan)):
-            raise MisplacedError(("loudness", "plan"), "the times of the plan must rise")
+        self._check_rising(("loudness", "plan"), self.loudness.plan, "the plan")
+        for i, voice in enumerate(self.voices):
+            for key in Curves.model_fields:
+                self._check_rising(("voices", i, "curves", key), getattr(voice.curves, key), "a curve")
+        self._check_ends()
         if self.played_s is not None and self.resolution == "event":
             raise MisplacedError(("played_s",), 'only what is played with resolution = "block" has a length of its own')
         if self.recorded_from_s is not None and (self.played_s is None or self.recorded_from_s >= self.played_s):
@@ -374,6 +400,23 @@ class Score(Settings):
                 raise MisplacedError(("changes", i, "at"), f"{change.at} is past the end ({told(self.length_s)})")
             if self.resolution == "event" and not change.path.startswith(REACHING_UNITS):
                 raise MisplacedError(("changes", i, "path"), f'{change.path} is played with resolution = "block"')
+
+    def _check_ends(self) -> None:
+        """Refuse fades longer than the piece, and a freeze that cannot be."""
+        for key, fade_s in (("fade_in_s", self.fade_in_s), ("fade_out_s", self.fade_in_s + self.fade_out_s)):
+            if fade_s > self.duration_s:
+                both = "fading in and out takes" if key == "fade_out_s" and self.fade_in_s else "it takes"
+                raise MisplacedError((key,), f"{both} {told(fade_s)}, and the piece {told(self.duration_s)}")
+        if self.freeze_at is not None:
+            self._inside(("freeze_at",), self.freeze_at)
+            if self.resolution == "event":
+                raise MisplacedError(("freeze_at",), 'a sound is frozen while it sounds: with resolution = "block"')
+
+    def _check_rising(self, place: Place, points: Sequence[tuple[float | str, float]], what: str) -> None:
+        """Refuse points over time that are past the end or not in order."""
+        times = [self._inside((*place, i), time) for i, (time, _) in enumerate(points)]
+        if times != sorted(set(times)):
+            raise MisplacedError(place, f"the times of {what} must rise")
 
     def _inside(self, place: tuple[str | int, ...], time: float | str) -> float:
         seconds = self.clock.seconds(time)

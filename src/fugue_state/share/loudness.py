@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.timeline import Timeline
 from fugue_state.config import LIVE_LOOK_AHEAD_S, ROUGH, SHARED_HEARD
 from fugue_state.engine.performance import Performance
-from fugue_state.engine.whole import Instrument, play
+from fugue_state.engine.whole import Instrument, ResumePoint, play_on
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
@@ -93,9 +92,10 @@ def _rendered(piece: Layout, memory: Memory, timeline: Timeline, from_s: float, 
     """Return the sound (N, 2) of a part, before it is mastered."""
     rate = piece.score.file.sample_rate_hz
     first, begin, end = (round(time_s * rate) for time_s in (from_s, begin_s, end_s))
-    events = (replace(event, onset=event.onset - first) for event in _events(piece, timeline, from_s, end_s))
-    blocks = play(Instrument(memory, piece.score), events, end - first, round(BLOCK_S * rate))
-    return np.concatenate([block.samples for block in blocks])[begin - first :]
+    instrument, events = Instrument(memory, piece.score), _events(piece, timeline, from_s, end_s)
+    silent = ResumePoint(first, 0, 0, instrument.chain.silence())
+    blocks = play_on(instrument, events, end, round(BLOCK_S * rate), silent)
+    return np.concatenate([block.samples for block, _ in blocks])[begin - first :]
 
 
 def _events(piece: Layout, timeline: Timeline, begin_s: float, end_s: float) -> Iterator[Event]:

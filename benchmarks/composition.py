@@ -146,7 +146,7 @@ def recalled(memory: Memory, model: str) -> bool:
     for more in ({"cues": cues}, {"forgetting": {"to": 0}}):
         piece = Piece(checked(Score, common | more), memory)
         score = piece.score
-        blocks = play(Instrument(memory, score), piece.events(), score.samples, 44_100)
+        blocks = play(Instrument(piece), piece.events(), score.samples, 44_100)
         sounds.append(np.concatenate([block.samples for block in blocks]))
     late = 35 * 44_100
     return bool((sounds[0][late:] == sounds[1][late:]).all() and not (sounds[0] == sounds[1]).all())

@@ -55,11 +55,9 @@ def onsets(memory: Memory, **changes: Any) -> list[float]:
     return [round(event.onset / RATE, 3) for event in events(memory, **changes)]
 
 
-def played(made: Piece, memory: Memory) -> Sound:
+def played(made: Piece) -> Sound:
     score = made.score
-    return np.concatenate(
-        [block.samples for block in play(Instrument(memory, score), made.events(), score.samples, RATE)]
-    )
+    return np.concatenate([block.samples for block in play(Instrument(made), made.events(), score.samples, RATE)])
 
 
 def forgotten(made: list[Event]) -> list[float]:
@@ -158,8 +156,8 @@ def test_latents_by_what_they_sound_like(tiny_memory: Memory, monkeypatch: pytes
 
 def test_a_recall_in_mid_piece_gives_the_intact_samples_exactly(tiny_memory: Memory) -> None:
     room = {"reverb": ReverbConfig(rt60_s=0.3, pre_delay_s=0)}
-    told = played(piece(tiny_memory, **room, duration_s=20, cues=[{"do": "recall", "at": 6, "over": 1}]), tiny_memory)
-    intact = played(piece(tiny_memory, **room, duration_s=20, forgetting={"to": 0}), tiny_memory)
+    told = played(piece(tiny_memory, **room, duration_s=20, cues=[{"do": "recall", "at": 6, "over": 1}]))
+    intact = played(piece(tiny_memory, **room, duration_s=20, forgetting={"to": 0}))
     late = 11 * RATE
     assert np.array_equal(told[late:], intact[late:])
     assert np.abs(told[: 7 * RATE] - intact[: 7 * RATE]).max() > 0.01
@@ -174,7 +172,7 @@ def test_what_does_not_forget_stays_intact(tiny_memory: Memory) -> None:
 def test_a_witness_sounds_the_same_whatever_is_done_to_the_others(tiny_memory: Memory) -> None:
     def witness(**forgetting: Any) -> Sound:
         made = piece(tiny_memory, voices=[{}, {"forgets": False}], forgetting=forgetting)
-        instrument = Instrument(tiny_memory, made.score, stems=True)
+        instrument = Instrument(made, stems=True)
         blocks = list(play(instrument, made.events(), made.score.samples, RATE))
         return np.concatenate([block.stems[:, 6:] for block in blocks if block.stems is not None])
 
@@ -279,7 +277,7 @@ def test_an_adaptive_piece_listens_and_repeats_itself(tiny_memory: Memory) -> No
 def test_loudness_is_held_as_planned_and_not_without_end(tiny_memory: Memory) -> None:
     def levels(**loudness: Any) -> list[float]:
         made = piece(tiny_memory, duration_s=60, reverb=ReverbConfig(wet_db=-100), loudness=loudness)
-        sound = played(made, tiny_memory)
+        sound = played(made)
         return [event_lufs(part, RATE) for part in np.array_split(sound[6 * RATE : -8 * RATE], 12)]
 
     held, free = levels(lift_db=60), levels(hold=False)
@@ -295,7 +293,7 @@ def test_what_an_envelope_takes_is_not_given_back(tiny_memory: Memory) -> None:
     def level(decay_rt60_s: float) -> float:
         envelope = {"decay_rt60_s": decay_rt60_s, "attack_s": 0, "release_s": 0}
         made = piece(tiny_memory, reverb=ReverbConfig(wet_db=-100), envelope=envelope, **voice(chords=["Am*20"]))
-        return event_lufs(played(made, tiny_memory), RATE)
+        return event_lufs(played(made), RATE)
 
     assert level(120) - level(1.0) > 6.0
 

@@ -51,7 +51,8 @@ def score(*curves: dict[str, Any], **changes: Any) -> Score:
 
 def whole(score: Score, memory: Memory, block: int = RATE) -> Array:
     """The stems (N, 2 S) of a piece: dry, reverb, voices; and before them the mix."""
-    heard = play(Instrument(memory, score, stems=True), Piece(score, memory).events(), score.samples, block)
+    piece = Piece(score, memory)
+    heard = play(Instrument(piece, stems=True), piece.events(), score.samples, block)
     return np.concatenate([np.concatenate([one.samples, one.stems], axis=1) for one in heard if one.stems is not None])
 
 

@@ -223,7 +223,18 @@ def test_conditional_scores_depend_on_the_label() -> None:
     critic = networks.Discriminator(4, 2).eval()
     mel = torch.randn(2, 1, 128, 128)
     with torch.no_grad():
-        assert (critic(mel, torch.tensor([0, 0])) - critic(mel, torch.tensor([1, 1]))).abs().min() > 1e-5
+        assert (critic(mel, torch.tensor([0, 0]))[0] - critic(mel, torch.tensor([1, 1]))[0]).abs().min() > 1e-5
+
+
+def test_a_discriminator_with_a_decoder_tells_what_it_saw() -> None:
+    torch.manual_seed(0)
+    critic = networks.Discriminator(8, 2, decodes=True)
+    mel, label = torch.tanh(torch.randn(3, 1, 128, 256)), torch.tensor([0, 1, 0])
+    scores, told = critic(mel, label, 1, 2)
+    assert scores.shape == (3,)
+    assert told.shape == (2, 1, 32, 64)
+    plain = networks.Discriminator(8, 2)
+    assert plain(mel, label, 1, 2)[1] is None
 
 
 def test_statistics_are_those_of_the_weights_as_they_are() -> None:

@@ -161,8 +161,8 @@ def test_a_final_take_sounds_as_its_events_do_as_a_whole(tmp_path: Path, voiced:
 def test_a_piece_shows_the_same_offline_and_live(tiny_memory: Memory) -> None:
     still = score()
     live = play(Performance(still, tiny_memory), 170)
-    instrument, made = Instrument(tiny_memory, still), Piece(still, tiny_memory)
-    whole = [heard for heard, _ in play_on(instrument, made.events(), 170 * 1024, block_of(made))]
+    made = Piece(still, tiny_memory)
+    whole = [heard for heard, _ in play_on(Instrument(made), made.events(), 170 * 1024, block_of(made))]
     for one, other in zip(live, whole, strict=True):
         assert one.position == other.position
         assert one.seen.chord == other.seen.chord

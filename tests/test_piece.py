@@ -44,7 +44,8 @@ def loop(*chords: str, **changes: Any) -> dict[str, Any]:
 
 
 def heard(memory: Memory, score: Score, block: int) -> Sound:
-    blocks = play(Instrument(memory, score), Piece(score, memory).events(), score.samples, block)
+    made = Piece(score, memory)
+    blocks = play(Instrument(made), made.events(), score.samples, block)
     return np.concatenate([b.samples for b in blocks])
 
 
@@ -122,7 +123,7 @@ def test_a_tilt_makes_a_piece_brighter_or_darker(tiny_memory: Memory) -> None:
 
 def test_events_of_the_past_are_refused(tiny_memory: Memory) -> None:
     score = short()
-    player = Instrument(tiny_memory, score)
+    player = Instrument(Piece(score, tiny_memory))
     event = next(Piece(score, tiny_memory).events())
     events = [replace(event, onset=onset) for onset in (250, 50)]
     with pytest.raises(InputError, match="sample 50 came after sample 200 was played"):

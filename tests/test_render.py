@@ -164,7 +164,8 @@ def test_every_place_of_a_piece_is_one_to_go_on_from(
 ) -> None:
     score, block = piece(), 30_000
     memory = Memory(tiny_generator, tiny_header, inverter=Crowd())
-    player, made = Instrument(memory, score), list(Piece(score, memory).events())
+    laid = Piece(score, memory)
+    player, made = Instrument(laid), list(laid.events())
     whole = list(play_on(player, made, score.samples, block))
     assert len({place.first for _, place in whole}) > 2
     for number, (_, place) in enumerate(whole):
@@ -317,19 +318,20 @@ def test_stems_add_up(tmp_path: Path, tiny_memory: Memory, name: str) -> None:
 
 def test_a_voice_by_itself_is_its_events_alone(tiny_memory: Memory) -> None:
     score = piece(duration_s=5.0, voices=THREE)
-    events = list(Piece(score, tiny_memory).events())
-    blocks = list(play(Instrument(tiny_memory, score, stems=True), events, score.samples, 44_100))
+    laid = Piece(score, tiny_memory)
+    events = list(laid.events())
+    blocks = list(play(Instrument(laid, stems=True), events, score.samples, 44_100))
     stems = np.concatenate([b.stems for b in blocks if b.stems is not None])
     assert stems.shape == (score.samples, 10)
     made = [e.onset for e in events if e.voice == 2]
     assert np.abs(stems[: made[0], 8:]).max() == 0
     assert np.abs(stems[made[0] : made[0] + 4410, 8:]).max() > 0
-    plain = list(play(Instrument(tiny_memory, score), Piece(score, tiny_memory).events(), score.samples, 44_100))
+    plain = list(play(Instrument(laid), laid.events(), score.samples, 44_100))
     assert all(b.stems is None for b in plain)
     assert np.array_equal(np.concatenate([b.samples for b in blocks]), np.concatenate([b.samples for b in plain]))
     strange = replace(events[0], voice=3)
     with pytest.raises(InputError, match="an event of voice 3; there are voices 0 to 2"):
-        Instrument(tiny_memory, score, stems=True).voice(strange)
+        Instrument(laid, stems=True).voice(strange)
 
 
 def test_stems_go_on_after_a_break_too(tmp_path: Path, tiny_memory: Memory) -> None:

@@ -75,9 +75,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp32"])
-def test_a_resumed_run_ends_as_one_that_never_stopped(tmp_path: Path, precision: str) -> None:
-    run = run_config(precision=precision)
+@pytest.mark.parametrize(
+    "settings",
+    [{"precision": "bf16"}, {"precision": "fp32"}, {"loss": "relativistic", "smoothness": 0.1, "decode_weight": 1.0}],
+    ids=["bf16", "fp32", "relativistic"],
+)
+def test_a_resumed_run_ends_as_one_that_never_stopped(tmp_path: Path, settings: dict[str, object]) -> None:
+    run = run_config(**settings)
     trained(tmp_path / "whole", run, mel_set(), Budget(steps=7))
     trained(tmp_path / "parts", run, mel_set(), Budget(steps=3))
     trained(tmp_path / "parts", run, mel_set(), Budget(steps=7), begin=Begin.RESUME)

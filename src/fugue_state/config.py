@@ -16,6 +16,7 @@ DEFAULT_MEMORY = "guitar"
 InverterName = Literal["vocoder", "lobes", "updates", "joint", "pseudo-inverse", "original"]
 VOCODER: InverterName = "vocoder"
 WITHOUT_VOCODER: InverterName = "lobes"  # for a memory without a vocoder
+LossName = Literal["hinge", "relativistic"]
 StrumSetName = Literal["guitar", "chords", "notes"]
 QualityName = Literal["draft", "live", "final"]
 LiveQualityName = Literal["draft", "live"]  # higher quality is not possible in real time
@@ -51,6 +52,7 @@ HELD_LUFS = -20.0  # the loudness at which chords are held: about that of a memo
 GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
 # Live playing.
 PLAYED_VOLUME = 0.25  # -12 dB, of a performance or take that sets none: older takes rely on it
+RELEASE_S = 0.12  # of a sound that is let go, as a key is
 HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memory
 LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
 # A piece in a page of its own.
@@ -244,6 +246,10 @@ class TrainConfig(Settings):
     discriminator_rate: float = Field(default=4e-4, gt=0, le=1)
     beta1: float = Field(default=0.0, ge=0, lt=1)
     beta2: float = Field(default=0.9, ge=0, lt=1)
+    loss: LossName = "hinge"
+    smoothness: float = Field(default=0.0, ge=0)  # weight of the gradient penalties R1 and R2
+    smoothness_step: float = Field(default=0.05, gt=0, le=1)  # distance over which they are taken, mels are -1..1
+    decode_weight: float = Field(default=0.0, ge=0)  # of what the discriminator must tell of a real mel
     mel_loss_weight: float = Field(default=1.0, ge=0)
     average_decay: float = Field(default=0.999, ge=0, lt=1)
     discriminator_maps: int | None = Field(default=None, ge=2, le=512, multiple_of=2)

@@ -9,6 +9,7 @@ const { Converter } = await load("filters.js");
 const { envelope, Level } = await load("level.js");
 const { Limiter } = await load("limiter.js");
 const { LoudnessMeter } = await load("loudness.js");
+const { Voice } = await load("voice.js");
 
 const asked = JSON.parse(readFileSync(0, "utf8"));
 const floats = (values) => Float32Array.from(values);
@@ -43,6 +44,28 @@ const does = {
     const { gain, taken_db } = envelope(length, rate, config);
     const made = new Level(level, floats(weights), spec).gain(floats(mel), frames, level_db, gain, taken_db);
     return { envelope: [...gain], taken_db, gain: made };
+  },
+  /** A voice that would sound 1 for `length` samples, at one rate. */
+  voice({ held, release_s, rate, length, blocks }) {
+    const stream = {
+      latency: 0,
+      open: 0,
+      spec: { hop: 100, sample_rate_hz: rate },
+      start: () => null,
+      step: (_, count) => ({ sound: new Float32Array(100 * count).fill(1), state: null }),
+    };
+    const event = { pan: 0, held };
+    const ones = new Float32Array(length).fill(1);
+    const mel = new Float32Array(40);
+    const made = { event, mel, frames: 40, activations: ones, steps: 1, envelope: ones, gain: 1, trail: null };
+    const voice = new Voice(made, stream, rate, new Converter(rate, rate), release_s);
+    const parts = blocks.map((count) => {
+      const mix = new Float32Array(2 * count);
+      voice.read(count);
+      voice.play(count, 0, mix, new Float32Array(count).fill(1));
+      return [mix, voice.over];
+    });
+    return { samples: joined(parts.map(([mix]) => mix)), over: parts.map(([, over]) => over) };
   },
   meter({ rate, blocks, sizes }) {
     const meter = new LoudnessMeter(rate);

@@ -28,6 +28,15 @@ def _rise(
     return np.sin(np.pi / 2 * np.clip(time_s / length_s, 0.0, 1.0))
 
 
+def let_go(start: int, count: int, length: int) -> Array:
+    """Return a gain (count,) from sample `start` on, counted from where a sound is let go: from 1 smoothly to 0.
+
+    It is 1 before sample 0 and 0 from sample `length` on; half a cosine, so that neither end clicks.
+    """
+    passed = np.clip(np.arange(start, start + count) / max(1, length), 0.0, 1.0)
+    return (0.5 + 0.5 * np.cos(np.pi * passed)).astype(np.float32)
+
+
 def pan(samples: Array, position: float) -> Array:
     """Place mono (N,) at -1 (left) .. 1 (right) with equal power: (N, 2)."""
     angle = (position + 1.0) * np.pi / 4.0

@@ -36,7 +36,7 @@ class Player:
         self._streams: dict[QualityName, Stream] = {"draft": plain, "live": full, "final": full}
         self._envelopes = Envelopes(self.conductor.rate)
         self._level = Level(piece, self._streams[score.quality], cores)
-        self.voices: Voices[StreamedVoice] = Voices(score)
+        self.voices: Voices[StreamedVoice] = Voices(piece)
         self._moving = Moving(score)
         self._finer = finer
         self._resting = 0  # blocks left in which only new events are generated

@@ -26,5 +26,5 @@ def blocks(
     if piece.score.resolution == "block":
         yield from ((heard, None) for heard in played(piece))
     else:
-        instrument = Instrument(piece.memory, piece.score, stems=stems)
+        instrument = Instrument(piece, stems=stems)
         yield from play_on(instrument, piece.events(), piece.score.samples, block, place)

@@ -17,7 +17,9 @@ import numpy as np
 
 from fugue_state.arrays import Array
 from fugue_state.audio.io import resample
+from fugue_state.audio.mix import let_go
 from fugue_state.audio.rate import Converter
+from fugue_state.config import RELEASE_S
 from fugue_state.engine.voice import Made, Passage
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.vocoder import Reading, Stream, StreamState
@@ -59,7 +61,7 @@ class StreamedVoice:
 
     It reads as many frames ahead as the stream needs. When the event is generated anew, frames whose phase is not yet
     decided are read again, so that the sound continues without a click. While held, it repeats the frame that
-    sounds, and its envelope stands still.
+    sounds, and its envelope stands still. Once let go, it fades within RELEASE_S.
     """
 
     def __init__(self, made: Made, stream: Stream, rate: int) -> None:
@@ -75,6 +77,8 @@ class StreamedVoice:
         self._held: int | None = None
         self._position = self._age = 0
         self._dropped = False
+        self._let_go_at = made.event.held  # its age when it is let go
+        self._release = round(RELEASE_S * rate)
 
     @property
     def event(self) -> Event:
@@ -89,7 +93,18 @@ class StreamedVoice:
     @property
     def over(self) -> bool:
         """Whether it has ended or was dropped."""
-        return self._dropped or self._age >= len(self._made.envelope)
+        return self._dropped or self._age >= self._end
+
+    @property
+    def _end(self) -> int:
+        """Its age when it has ended."""
+        whole, at = len(self._made.envelope), self._let_go_at
+        return whole if at is None else min(whole, at + self._release)
+
+    @property
+    def released(self) -> bool:
+        """Whether it was let go."""
+        return self._let_go_at is not None and self._let_go_at <= self._age
 
     @property
     def settled(self) -> bool:
@@ -99,6 +114,11 @@ class StreamedVoice:
     def drop(self) -> None:
         """Cut off the rest of it."""
         self._dropped = True
+
+    def release(self) -> None:
+        """Let it go now, if it was not let go before: it fades within RELEASE_S."""
+        if not self.released:
+            self._let_go_at = self._age
 
     def renew(self, made: Made) -> None:
         """Continue with a newly generated event of the same length."""
@@ -157,12 +177,20 @@ class StreamedVoice:
 
     def _shape(self, count: int) -> Array:
         """Return the envelope of the next samples (count,); constant while held."""
-        envelope = self._made.envelope
+        envelope, start = self._made.envelope, self._age
         if self._held is not None:
-            return np.full(count, envelope[min(self._age, len(envelope) - 1)], dtype=np.float32)
+            now = envelope[min(start, len(envelope) - 1)]
+            return np.full(count, now * self._falling(1)[0], dtype=np.float32)
+        shape = envelope[start : start + count]
+        shape = np.pad(shape, (0, count - len(shape))) * self._falling(count)
         self._age += count
-        shape = envelope[self._age - count : self._age]
-        return np.pad(shape, (0, count - len(shape)))
+        return shape
+
+    def _falling(self, count: int) -> Array:
+        """Return the gain (count,) of being let go, from its age on."""
+        if self._let_go_at is None:
+            return np.ones(count, dtype=np.float32)
+        return let_go(self._age - self._let_go_at, count, self._release)
 
     @property
     def column(self) -> Array:
@@ -172,7 +200,7 @@ class StreamedVoice:
     @property
     def firing(self) -> Array:
         """How strongly units (U,) fire now, under its envelope."""
-        return self._made.firing(self._now, self._age)
+        return self._made.firing(self._now, self._age) * self._falling(1)
 
     @property
     def _now(self) -> int:

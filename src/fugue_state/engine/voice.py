@@ -14,8 +14,8 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.memory.layers import Trail
 from fugue_state.piece.conductor import Ramp
 from fugue_state.piece.event import Event
+from fugue_state.piece.layout import Layout
 from fugue_state.piece.seen import Seen, newest, reached, seen
-from fugue_state.score.model import Score
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,10 +107,10 @@ One = TypeVar("One", bound=Voice)
 
 
 class Voices(Generic[One]):
-    """The voices of a score that sound, from the oldest on."""
+    """The voices of a piece that sound, from the oldest on."""
 
-    def __init__(self, score: Score) -> None:
-        self._score = score
+    def __init__(self, piece: Layout) -> None:
+        self._piece = piece
         self.all: list[One] = []
 
     def lengths(self, position: int, block: int) -> list[tuple[One, int]]:
@@ -135,7 +135,7 @@ class Voices(Generic[One]):
 
     def reached(self) -> list[One]:
         """Return the voices that forgetting reaches."""
-        return [voice for voice in self.all if reached(self._score, voice.event)]
+        return [voice for voice in self.all if reached(self._piece, voice.event)]
 
     def show(self, asked: Strengths, n_mels: int, *, silent: bool = False) -> tuple[Seen, Array]:
         """Return what shows now, and the mel column (M,) of the newest voice.
@@ -143,12 +143,12 @@ class Voices(Generic[One]):
         Strengths are those of the newest voice that forgetting reaches; without one, those that are asked for (U,). In
         silence the column is at its floor.
         """
-        score, sounding = self._score, [] if silent else self.all
+        piece, sounding = self._piece, [] if silent else self.all
         if not sounding:
-            return seen(score, (), asked), np.full(n_mels, -1.0, dtype=np.float32)
-        one = sounding[newest(score, [voice.event for voice in sounding])]
-        strengths = one.event.strengths if reached(score, one.event) else asked
-        return seen(score, [(voice.event, voice.firing) for voice in sounding], strengths), one.column
+            return seen(piece, (), asked), np.full(n_mels, -1.0, dtype=np.float32)
+        one = sounding[newest(piece, [voice.event for voice in sounding])]
+        strengths = one.event.strengths if reached(piece, one.event) else asked
+        return seen(piece, [(voice.event, voice.firing) for voice in sounding], strengths), one.column
 
 
 def ramp_of(ends: Ramp, block: int) -> Array:

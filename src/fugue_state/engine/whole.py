@@ -18,15 +18,16 @@ from fugue_state.arrays import Array
 from fugue_state.audio.compiled import cores
 from fugue_state.audio.io import resample
 from fugue_state.audio.loudness import event_lufs
+from fugue_state.audio.mix import let_go
+from fugue_state.config import RELEASE_S
 from fugue_state.engine.chain import Block, Chain, PlannedBlock, Ringing
 from fugue_state.engine.level import Envelopes, held_db
 from fugue_state.engine.moving import Moving
 from fugue_state.engine.voice import Made, Passage, Voices
 from fugue_state.errors import InputError
-from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event, observed
+from fugue_state.piece.layout import Layout
 from fugue_state.piece.motion import Fade, Going
-from fugue_state.score.model import Score
 
 EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
 AS_IT_IS = np.float32(1.0)  # weight of samples that are shaped already
@@ -96,10 +97,10 @@ class ResumePoint:
 
 
 class Instrument:
-    """A memory played according to a score: makes voices of events, and the chain that they go through."""
+    """The memories of a piece, played according to its score: makes voices of events, and the chain they go through."""
 
-    def __init__(self, memory: Memory, score: Score, *, stems: bool = False) -> None:
-        self.memory, self.score = memory, score
+    def __init__(self, piece: Layout, *, stems: bool = False) -> None:
+        self.piece, score = piece, piece.score
         self.chain = Chain(score, stems=stems)
         self._rate, self._loudness = score.file.sample_rate_hz, score.loudness
         self._envelopes = Envelopes(self._rate)
@@ -109,16 +110,22 @@ class Instrument:
 
         Raises InputError for an event of a voice that the score does not have.
         """
-        voices = len(self.score.voices)
+        voices = len(self.piece.score.voices)
         if not 0 <= event.voice < voices:
             raise InputError(f"an event of voice {event.voice}; there are voices 0 to {voices - 1}")
-        mel, activations = observed(self.memory, event)
-        sound = resample(self.memory.invert(mel[None])[0], self.memory.spec.sample_rate_hz, self._rate)
+        memory = self.piece.part(event).memory
+        mel, activations = observed(memory, event)
+        sound = resample(memory.invert(mel[None])[0], memory.spec.sample_rate_hz, self._rate)
         envelope, taken_db = self._envelopes(len(sound), event.envelope)
         shaped = sound * envelope
         lufs = event_lufs(shaped, self._rate) if self._loudness.hold else 0.0
         gain = np.float32(10.0 ** (held_db(event.level_db, lufs, taken_db, self._loudness) / 20.0))
-        return WholeVoice(Made(event, mel, activations, envelope, float(gain)), shaped * gain)
+        shaped *= gain
+        if event.held is not None:  # after its loudness is held, which would make up for what is missing
+            release = round(RELEASE_S * self._rate)
+            falling = let_go(-event.held, len(envelope), release)
+            envelope, shaped = envelope * falling, (shaped * falling)[: event.held + release]
+        return WholeVoice(Made(event, mel, activations, envelope, float(gain)), shaped)
 
 
 class Coming:
@@ -155,11 +162,11 @@ class Planner:
     """Plans the blocks of events that are all known beforehand, and knows where to go on after each."""
 
     def __init__(self, instrument: Instrument, coming: Coming, place: ResumePoint | None) -> None:
-        memory, score = instrument.memory, instrument.score
-        self._coming, self._n_mels = coming, memory.spec.n_mels
-        self._voices: Voices[WholeVoice] = Voices(score)
-        self._moving, self._fade = Moving(score), Fade(score)
-        self._asked = np.ones(memory.units, dtype=np.float32)  # the strengths that the newest event was made with
+        piece = instrument.piece
+        self._coming, self._n_mels = coming, piece.memory.spec.n_mels
+        self._voices: Voices[WholeVoice] = Voices(piece)
+        self._moving, self._fade = Moving(piece.score), Fade(piece.score)
+        self._asked = np.ones(piece.units, dtype=np.float32)  # the strengths that the newest event was made with
         self._handed = 0
         self._sounding: deque[Event] = deque()  # from the oldest that still rings
         self.position = 0

@@ -14,9 +14,28 @@ def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
     return functional.relu(1.0 - real).mean() + functional.relu(1.0 + fake).mean()
 
 
-def generator_hinge(fake: Tensor) -> Tensor:
+def generator_hinge(real: Tensor, fake: Tensor) -> Tensor:
     """Hinge loss of the generator on scores (B,)."""
+    del real
     return -fake.mean()
+
+
+def discriminator_relativistic(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic pairing loss of the discriminator on scores (B,) of pairs (Jolicoeur-Martineau, 2019)."""
+    return functional.softplus(fake - real).mean()
+
+
+def generator_relativistic(real: Tensor, fake: Tensor) -> Tensor:
+    """Relativistic pairing loss of the generator on scores (B,) of pairs."""
+    return functional.softplus(real - fake).mean()
+
+
+def roughness(scores: Tensor, moved: Tensor, step: float) -> Tensor:
+    """Squared gradient of the discriminator: scores (B,) of mels, and of the mels moved by noise of size `step`.
+
+    The gradient penalties R1 and R2 (Mescheder et al., 2018), taken over a finite distance: no second derivatives.
+    """
+    return 0.5 * ((moved - scores) / step).square().mean()
 
 
 def mel_statistics(real: Tensor, fake: Tensor) -> Tensor:

@@ -14,12 +14,14 @@ import torch
 from lightning_fabric import Fabric
 from pydantic import Field
 from torch import Tensor
+from torch.nn import functional
 
 from fugue_state.config import (
     AUTO,
     SLICE_AUTO,
     STEPS_NEEDED,
     LayoutName,
+    LossName,
     MelSpec,
     ModelConfig,
     PrecisionName,
@@ -31,7 +33,14 @@ from fugue_state.files import replacing
 from fugue_state.learning.arrays import as_played
 from fugue_state.learning.augment import DRAWS, Augment
 from fugue_state.learning.learner import Learner, RunSettings, keyed_random
-from fugue_state.learning.losses import discriminator_hinge, generator_hinge, mel_statistics
+from fugue_state.learning.losses import (
+    discriminator_hinge,
+    discriminator_relativistic,
+    generator_hinge,
+    generator_relativistic,
+    mel_statistics,
+    roughness,
+)
 from fugue_state.learning.networks import Discriminator, Generator, reestimate_statistics
 from fugue_state.learning.run import Run
 from fugue_state.memory import layers
@@ -48,6 +57,12 @@ WAYS: tuple[tuple[PrecisionName, LayoutName], ...] = (
 )
 TRIAL_MAPS, TRIAL_BATCH = 16, 4  # size of the network that quickly shows what is hopelessly slow
 FIRST_PREVIEW = 125
+
+# Of the discriminator and of the generator, on scores (B,) of real and generated mels in pairs of a label.
+LOSSES: Mapping[LossName, tuple[Callable[[Tensor, Tensor], Tensor], Callable[[Tensor, Tensor], Tensor]]] = {
+    "hinge": (discriminator_hinge, generator_hinge),
+    "relativistic": (discriminator_relativistic, generator_relativistic),
+}
 
 Examine = Callable[[layers.Generator, MemoryHeader], Mapping[str, float]]
 Preview = Callable[[layers.Generator, MemoryHeader], None]
@@ -138,6 +153,7 @@ class Trainer(Learner):
             train.discriminator_maps or run.model.feature_maps,
             len(run.model.labels),
             minibatch_statistics=train.minibatch_statistics,
+            decodes=train.decode_weight > 0.0,
         )
         for network in (self.generator, self.discriminator):
             network.to(memory_format=self._format)  # type: ignore[call-overload]
@@ -160,15 +176,11 @@ class Trainer(Learner):
         with self._autocast():
             fake = self._generate(z, label).float()
         shown, shown_fake = self._shown(real, draws[0]), self._shown(fake, draws[1])
-        self.discriminator.train()
-        with self._autocast():
-            scores = self._judge(torch.cat([shown, shown_fake.detach()]), label.repeat(2), 2)
-        loss_d = discriminator_hinge(*scores.float().chunk(2))
+        loss_d = self._judged(shown, shown_fake.detach(), label)
         self._descend(self._discriminator_optimizer, "discriminator", loss_d)
         # The discriminator only scores here: neither its weights nor its spectral norms change.
         self.discriminator.eval().requires_grad_(False)
-        with self._autocast():
-            loss_g = generator_hinge(self.discriminator(shown_fake, label).float())
+        loss_g = self._fooled(shown, shown_fake, label)
         loss_mel = mel_statistics(real, fake)
         self._descend(self._generator_optimizer, "generator", loss_g + self.run.train.mel_loss_weight * loss_mel)
         self.discriminator.requires_grad_(True)
@@ -179,13 +191,45 @@ class Trainer(Learner):
             losses = cast("Tensor", self._fabric.all_reduce(losses, reduce_op="mean"))
         return dict(zip(self.columns, losses.tolist(), strict=True))
 
+    def _judged(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of the discriminator on real and generated mels (B, 1, M, T) as it is shown them."""
+        train, mels = self.run.train, [real, fake]
+        if train.smoothness:
+            shape = (train.batch, *real.shape[1:])
+            noise = torch.randn(shape, generator=keyed_random(train.seed, 4, self.step_count))[self._mine]
+            mels += [mel + train.smoothness_step * self._fabric.to_device(noise) for mel in mels]
+        self.discriminator.train()
+        with self._autocast():
+            scores, told = self._judge(torch.cat(mels), label.repeat(len(mels)), len(mels), len(real))
+        own, other, *moved = scores.float().chunk(len(mels))
+        loss: Tensor = LOSSES[train.loss][0](own, other)
+        for scored, near in zip((own, other), moved, strict=False):
+            loss = loss + train.smoothness * roughness(scored, near, train.smoothness_step)
+        if told is not None:
+            loss = loss + train.decode_weight * functional.l1_loss(told.float(), functional.avg_pool2d(real, 4))
+        return loss
+
+    def _fooled(self, real: Tensor, fake: Tensor, label: Tensor) -> Tensor:
+        """Return the loss of the generator on what the discriminator says of its mels (B, 1, M, T)."""
+        mels = [fake] if self.run.train.loss == "hinge" else [fake, real]  # hinge asks for no real ones
+        with self._autocast():
+            scores, _ = self.discriminator(torch.cat(mels), label.repeat(len(mels)), len(mels))
+        own, *other = scores.float().chunk(len(mels))
+        loss: Tensor = LOSSES[self.run.train.loss][1](other[0] if other else own, own)
+        return loss
+
     def _autocast(self) -> torch.autocast:
         return torch.autocast(self._fabric.device.type, torch.bfloat16, enabled=self.run.train.precision == "bf16")
+
+    @property
+    def _mine(self) -> slice:
+        """This process's part of a batch."""
+        return slice(self._fabric.global_rank, None, self._fabric.world_size)
 
     def _batch(self, step: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Draw this process's real mels, labels, latents and augmentations (2, B, 4), by seed and step alone."""
         train, count, to_device = self.run.train, len(self._label), self._fabric.to_device
-        mine = slice(self._fabric.global_rank, None, self._fabric.world_size)
+        mine = self._mine
         places = range(step * train.batch, (step + 1) * train.batch)[mine]
         index = to_device(torch.tensor([_shuffled(train.seed, p // count, count)[p % count] for p in places]))
         real = self._mels[index].float()[:, None].contiguous(memory_format=self._format)

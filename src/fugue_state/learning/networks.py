@@ -97,7 +97,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Spectrally normalized critic (Miyato et al., 2018) with label projection (Miyato and Koyama, 2018)."""
 
-    def __init__(self, maps: int, labels: int, *, minibatch_statistics: bool = True) -> None:
+    def __init__(self, maps: int, labels: int, *, minibatch_statistics: bool = True, decodes: bool = False) -> None:
         super().__init__()
         widths = [int(w * maps) for w in reversed(WIDTHS)]
         convs: list[nn.Module] = []
@@ -112,12 +112,14 @@ class Discriminator(nn.Module):
         self.vary = spectral_norm(nn.Linear(1, inputs, bias=False)) if minibatch_statistics else None
         self.score = spectral_norm(nn.Linear(inputs, 1))
         self.project = spectral_norm(nn.Embedding(labels, inputs)) if labels else None
+        self.decoder = _decoder(inputs) if decodes else None
         self.apply(_initialize)
 
-    def forward(self, mel: Tensor, label: Tensor, batches: int = 1) -> Tensor:
+    def forward(self, mel: Tensor, label: Tensor, batches: int = 1, decoded: int = 0) -> tuple[Tensor, Tensor | None]:
         """Score mels (B, 1, M, T) with labels (B,): (B,), higher is more real.
 
-        They may be several `batches` in sequence, each with its own batch statistics.
+        They may be several `batches` in sequence, each with its own batch statistics. With a decoder, also returns
+        what it tells of the first `decoded` mels from their features: (decoded, 1, M / 4, T / 4).
         """
         x = self.convs(mel)
         seen = self.last(x)
@@ -128,7 +130,17 @@ class Discriminator(nn.Module):
         score: Tensor = self.score(features)[:, 0]
         if self.project is not None:
             score = score + (self.project(label) * features).sum(1)
-        return score
+        return score, None if self.decoder is None else self.decoder(x[:decoded])
+
+
+def _decoder(inputs: int) -> nn.Sequential:
+    """Return a small network from the last features to the mel at a quarter of its size (Liu et al., 2021)."""
+    layers: list[nn.Module] = []
+    for _ in range(3):
+        width = max(inputs // 4, 1)
+        layers += [nn.Upsample(scale_factor=2), nn.Conv2d(inputs, width, 3, 1, 1), nn.LeakyReLU(0.2, inplace=True)]
+        inputs = width
+    return nn.Sequential(*layers, nn.Conv2d(inputs, 1, 3, 1, 1), nn.Tanh())
 
 
 def _spread(x: Tensor) -> Tensor:

@@ -45,7 +45,7 @@ class Watch:
         self._coming = self._observed(piece.events())
         self._next = next(self._coming, None)
         self._sounding: list[_Sounding] = []
-        self._strengths: Strengths = np.ones(piece.memory.units, dtype=np.float32)
+        self._strengths: Strengths = np.ones(piece.units, dtype=np.float32)
         # In a take strengths move at any time, otherwise with the events.
         self._moves = piece.moves() if piece.score.resolution == "block" else iter(())
         self._move = next(self._moves, None)
@@ -54,7 +54,7 @@ class Watch:
         """Return what is seen at a time; times must be asked for in order."""
         while self._next is not None and self._next.start_s <= time_s:
             self._sounding.append(self._next)
-            if reached(self._piece.score, self._next.event):
+            if reached(self._piece, self._next.event):
                 self._strengths = self._next.event.strengths
             self._next = next(self._coming, None)
         while self._move is not None and self._move[0] <= time_s:
@@ -62,7 +62,7 @@ class Watch:
             self._move = next(self._moves, None)
         self._sounding = [one for one in self._sounding if time_s < one.start_s + one.length_s]
         sounding = [(one.event, one.at(time_s)) for one in self._sounding]
-        return seen(self._piece.score, sounding, self._strengths)
+        return seen(self._piece, sounding, self._strengths)
 
     def _observed(self, events: Iterator[Event]) -> Iterator[_Sounding]:
         spec, rate = self._piece.memory.spec, self._piece.score.file.sample_rate_hz

@@ -18,7 +18,8 @@ class Event:
 
     It is generated with `label`, which is None only for a memory without labels; `chord` is what it should be heard
     as. `frames` is its length (a multiple of 32), None for the length learned. `voice` is the stem it belongs to,
-    from 0 on. `bend` is what is done to units besides forgetting; None is nothing.
+    from 0 on. `bend` is what is done to units besides forgetting; None is nothing. `held` samples after its onset it is
+    let go, and fades within RELEASE_S; with None it rings out.
     """
 
     onset: int
@@ -32,6 +33,7 @@ class Event:
     voice: int = 0
     level_db: float = 0.0
     bend: Bend | None = None
+    held: int | None = None
 
 
 def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:

@@ -24,6 +24,7 @@ from fugue_state.piece.event import Event
 from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.piece.listening import Ear
 from fugue_state.piece.orders import Described, Orders
+from fugue_state.piece.parts import Part
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Score
 from fugue_state.score.times import told
@@ -49,6 +50,11 @@ class Layout:
         asked.kind("memory", memory, Memory, "Memory.load reads one")
         check_made_for(score, memory)
         self.score, self.memory = score, memory
+        every = tuple(range(len(score.voices)))
+        self.parts = (Part("", memory, score.memory, every, 0, memory.layers),)
+        self.part_of = (0,) * len(every)  # by voice
+        self.layers = {name: units for part in self.parts for name, units in part.layers.items()}
+        self.units = sum(part.units for part in self.parts)
         self.described = Described(memory, score.memory, track, say)
         self.orders = Orders(score, memory, self.described)
         self.lines = tuple(self.line(number) for number in range(len(score.voices)))
@@ -83,7 +89,7 @@ class Layout:
             chord=turn.chord,
             label=turn.label,
             latent=z,
-            strengths=strengths if reached else np.ones(self.memory.units, dtype=np.float32),
+            strengths=strengths if reached else np.ones(self.units, dtype=np.float32),
             pan=turn.pan,
             frames=line.frames,
             voice=number,
@@ -91,6 +97,10 @@ class Layout:
             envelope=line.voice.envelope or self.score.envelope,
             bend=self.bend if reached else None,
         )
+
+    def part(self, event: Event) -> Part:
+        """Return the part that an event belongs to."""
+        return self.parts[self.part_of[event.voice]]
 
     def listening(self, governor: Governor | None, timeline: Timeline) -> Callable[[Event, float], None]:
         """Return a function to call with every event and its time in seconds, so that the governor hears it."""
@@ -112,7 +122,7 @@ class Layout:
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
         """Return a hand that plays these changes, each with its time in seconds."""
         orders, name = self.orders, self.score.forgetting.order
-        return Hand(changes, self.memory.layers, orders.base(), orders.inside, name)
+        return Hand(changes, self.layers, orders.base(), orders.inside, name)
 
     def onsets(
         self, seed: int | None = None, begin_s: float = 0.0, end_s: float | None = None
@@ -135,7 +145,7 @@ class Layout:
     def timeline(self, governor: Governor | None = None) -> Timeline:
         """Return the strengths over time; with an adaptive forgetting, as the governor has decided."""
         listened = None if governor is None else governor.share
-        return compose(self.score, self.memory.units, self.last_s, self.orders, self._even, listened)
+        return compose(self.score, self.units, self.last_s, self.orders, self._even, listened)
 
     def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
         """Return the strengths (U,) at a time: the timeline's, then altered by the score's changes."""

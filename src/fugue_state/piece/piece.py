@@ -84,7 +84,7 @@ class Piece(Layout):
                 yield Outline(event.onset, event.voice, event.chord, event.strengths)
             return
         timeline, rate = self.timeline(self._decided), self.score.file.sample_rate_hz
-        intact = np.ones(self.memory.units, dtype=np.float32)
+        intact = np.ones(self.units, dtype=np.float32)
         for onset, number in merged(map(_numbered, self.lines)):
             line = self.lines[number]
             strengths = self.strengths(timeline, onset.time_s) if line.voice.forgets else intact

@@ -10,7 +10,7 @@ import numpy as np
 from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.piece.event import Event
-from fugue_state.score.model import Score
+from fugue_state.piece.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,28 +26,28 @@ class Seen:
     activations: Array
 
 
-def reached(score: Score, event: Event) -> bool:
+def reached(piece: Layout, event: Event) -> bool:
     """Return whether forgetting reaches an event."""
-    return score.voices[event.voice].forgets
+    return piece.score.voices[event.voice].forgets
 
 
-def newest(score: Score, sounding: Sequence[Event]) -> int:
+def newest(piece: Layout, sounding: Sequence[Event]) -> int:
     """Return the place of the newest event that forgetting reaches, or else of the newest of all.
 
     Events are given from the oldest on; there must be one.
     """
-    forgetting = [place for place, event in enumerate(sounding) if reached(score, event)]
+    forgetting = [place for place, event in enumerate(sounding) if reached(piece, event)]
     return forgetting[-1] if forgetting else len(sounding) - 1
 
 
-def seen(score: Score, sounding: Sequence[tuple[Event, Array]], strengths: Strengths) -> Seen:
-    """Return what shows while events sound, each with how strongly units (U,) fire under its envelope.
+def seen(piece: Layout, sounding: Sequence[tuple[Event, Array]], strengths: Strengths) -> Seen:
+    """Return what shows while events sound, each with how strongly the units of its part fire under its envelope.
 
-    That is the newest chord, the strengths (U,) given, and how strongly each unit fires at most.
+    That is the newest chord, the strengths (U,) given, and how strongly each unit of the piece fires at most.
     """
-    quiet = np.zeros(len(strengths), dtype=np.float32)
-    if not sounding:
-        return Seen(None, strengths, quiet)
+    activations = np.zeros(len(strengths), dtype=np.float32)
+    for event, firing in sounding:
+        units = activations[piece.part(event).within]
+        np.maximum(units, firing, out=units)
     events = [event for event, _ in sounding]
-    chord = events[newest(score, events)].chord
-    return Seen(chord, strengths, np.maximum.reduce([quiet, *(firing for _, firing in sounding)]))
+    return Seen(events[newest(piece, events)].chord if events else None, strengths, activations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import replace
 
 import numpy as np
 
@@ -13,10 +14,9 @@ from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.timeline import Timeline
-from fugue_state.config import LIVE_LOOK_AHEAD_S, ROUGH, SHARED_HEARD
+from fugue_state.config import LIVE_LOOK_AHEAD_S, ROUGH, SHARED_HEARD, QualityName
 from fugue_state.engine.performance import Performance
 from fugue_state.engine.whole import Instrument, ResumePoint, play_on
-from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset, merged
@@ -39,12 +39,20 @@ def gain_db(piece: Layout, governor: Governor | None, track: Track) -> float:
     score = piece.score
     if not score.master.normalize:
         return 0.0
-    quick = copy(piece.memory)
-    quick.inverter = quick.make_inverter(quality=ROUGH if score.loudness.hold else "live", seed=score.seed)
+    quick = _of_quality(piece, ROUGH if score.loudness.hold else "live")
     timeline = piece.timeline(governor)
     parts = list(_parts(piece))
-    heard = [_rendered(piece, quick, timeline, *part) for part in track(parts, len(parts), "measuring loudness")]
+    heard = [_rendered(quick, timeline, *part) for part in track(parts, len(parts), "measuring loudness")]
     return _wanted_db(piece, np.concatenate(heard))
+
+
+def _of_quality(piece: Layout, quality: QualityName) -> Layout:
+    """Return a piece whose memory is inverted by its own inverter at another quality."""
+    quick, (part,) = copy(piece), piece.parts
+    memory = copy(part.memory)
+    memory.inverter = memory.make_inverter(quality=quality, seed=piece.score.seed)
+    quick.parts = (replace(part, memory=memory),)
+    return quick
 
 
 def take_gain_db(piece: Layout, track: Track) -> float:
@@ -88,11 +96,11 @@ def _rate(piece: Layout) -> float:
     )
 
 
-def _rendered(piece: Layout, memory: Memory, timeline: Timeline, from_s: float, begin_s: float, end_s: float) -> Array:
+def _rendered(piece: Layout, timeline: Timeline, from_s: float, begin_s: float, end_s: float) -> Array:
     """Return the sound (N, 2) of a part, before it is mastered."""
     rate = piece.score.file.sample_rate_hz
     first, begin, end = (round(time_s * rate) for time_s in (from_s, begin_s, end_s))
-    instrument, events = Instrument(memory, piece.score), _events(piece, timeline, from_s, end_s)
+    instrument, events = Instrument(piece), _events(piece, timeline, from_s, end_s)
     silent = ResumePoint(first, 0, 0, instrument.chain.silence())
     blocks = play_on(instrument, events, end, round(BLOCK_S * rate), silent)
     return np.concatenate([block.samples for block, _ in blocks])[begin - first :]

@@ -20,6 +20,7 @@ from fugue_state.config import (
     HUSH_S,
     LIVE_LOOK_AHEAD_S,
     PLAYED_VOLUME,
+    RELEASE_S,
     ROUGH,
     SEED_MAX,
     SHARED_ROOM_BYTES,
@@ -204,6 +205,7 @@ def _sound(piece: Layout, reverb: ReverbConfig, *, vocoder: bool, cores: int) ->
         | {"held_lufs": HELD_LUFS, "silent_lufs": SILENT_LUFS}
         | {"line": {"ends": ends.tolist(), "offsets": offsets.tolist()}},
         "rise": RISE,
+        "release_s": RELEASE_S,
         "runaway": RUNAWAY,
         "rests": RESTS,
         "hush_s": HUSH_S,

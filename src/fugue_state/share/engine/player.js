@@ -36,7 +36,7 @@ export class Player {
     for (const voice of this.voices) voice.hold(bar.frozen);
     for (const event of bar.events) {
       const made = this.#made(event, this.memory.trail());
-      this.voices.push(new Voice(made, this.streams[bar.quality], this.sound.rate_hz, this.converter));
+      this.voices.push(new Voice(made, this.streams[bar.quality], this.sound.rate_hz, this.converter, this.sound.release_s));
     }
     if (bar.events.length || (!this.resting && !bar.rests && this.#renew(bar.strengths))) {
       this.resting = this.rests[bar.quality];

@@ -52,13 +52,24 @@ class Converted {
 }
 
 /**
+ * The gain at a sample, counted from where a sound is let go: from 1 smoothly to 0 within `length` samples.
+ * @param {number} passed @param {number} length
+ */
+export function letGo(passed, length) {
+  return 0.5 + 0.5 * Math.cos(Math.PI * Math.min(1, Math.max(0, passed / Math.max(1, length))));
+}
+
+/**
  * An event, sample by sample, from its onset on. When the event is generated anew, frames whose phase is not yet
  * decided are read again, so that the sound continues without a click. While held, it repeats the frame that sounds,
- * and its envelope stands still.
+ * and its envelope stands still. Once let go, `event.held` samples after its onset, it fades within `release_s`.
  */
 export class Voice {
-  /** @param {Made} made @param {any} stream @param {number} rate_hz @param {Converter} converter */
-  constructor(made, stream, rate_hz, converter) {
+  /**
+   * @param {Made} made @param {any} stream @param {number} rate_hz @param {Converter} converter
+   * @param {number} release_s
+   */
+  constructor(made, stream, rate_hz, converter, release_s) {
     this.made = made;
     this.stream = stream;
     this.waited = 0; // blocks since it was last generated
@@ -73,6 +84,8 @@ export class Voice {
     this.position = 0;
     this.age = 0;
     this.dropped = false;
+    /** @type {number | null} */ this.letGoAt = made.event.held ?? null; // its age when it is let go
+    this.release = Math.round(release_s * rate_hz);
   }
 
   get event() {
@@ -81,7 +94,13 @@ export class Voice {
 
   /** Whether it has ended or was dropped. */
   get over() {
-    return this.dropped || this.age >= this.made.envelope.length;
+    const whole = this.made.envelope.length;
+    return this.dropped || this.age >= (this.letGoAt === null ? whole : Math.min(whole, this.letGoAt + this.release));
+  }
+
+  /** The gain of being let go at an age. @param {number} age */
+  #falling(age) {
+    return this.letGoAt === null ? 1 : letGo(age - this.letGoAt, this.release);
   }
 
   drop() {
@@ -156,10 +175,10 @@ export class Voice {
     this.waited += 1;
     let [left, right] = sides(this.event.pan);
     const { envelope } = this.made;
-    const held = envelope[Math.min(this.age, envelope.length - 1)];
+    const held = envelope[Math.min(this.age, envelope.length - 1)] * this.#falling(this.age);
     for (let n = 0; n < count; n++) {
       const at = begin + n;
-      const shape = this.held === null ? (envelope[this.age + n] ?? 0) : held;
+      const shape = this.held === null ? (envelope[this.age + n] ?? 0) * this.#falling(this.age + n) : held;
       const gain = before + ((this.gain - before) * (n + 1)) / count;
       const sample = sound[n] * shape * gain * gate[at] * (moves.gain ? moves.gain[at] : 1);
       if (moves.pan) [left, right] = sides(Math.min(1, Math.max(-1, this.event.pan + moves.pan[at])));
@@ -192,6 +211,7 @@ export class Voice {
     let gain = 0;
     const end = Math.min(envelope.length, this.age + Math.floor(envelope.length / steps));
     for (let n = this.age; n < end; n++) gain = Math.max(gain, envelope[n]);
+    gain *= this.#falling(this.age);
     for (let u = 0; u < firing.length; u++) firing[u] = Math.max(firing[u], gain * activations[u * steps + now]);
   }
 }

@@ -218,7 +218,7 @@ def test_a_part_is_drawn_in_its_place(tmp_path: Path, tiny_memory: Memory) -> No
     piece = Piece(score(), tiny_memory)
     render(piece, tmp_path / "part.wav", start=2, until=3)
     panel = portrait_figure(piece, tmp_path / "part.wav", begin=2 * RATE).axes[0]
-    assert panel.get_images()[0].get_extent()[:2] == [2.0, 3.0]
+    assert tuple(panel.get_images()[0].get_extent())[:2] == (2.0, 3.0)
     assert panel.get_xlim() == (0.0, 6.0)
 
 
@@ -244,6 +244,7 @@ def test_a_damaged_part_is_told(tmp_path: Path, tiny_memory: Memory) -> None:
     piece = Piece(score(), tiny_memory)
     render(piece, tmp_path / "part.wav", start=2, until=3)
     path = tmp_path / "part.json"
+    wrong: Any
     for wrong in ("soon", [1], [1, "2"], [True, 2], {}):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"part": wrong}))
         with pytest.raises(InputError, match=r"how it was made is damaged \(part is"):

@@ -46,8 +46,8 @@ def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT, *, 
 def _draw_sound(axes: Axes, heard: Heard, score: Score, begin: int, theme: Theme) -> None:
     levels = heard.overview(COLUMNS)
     loudest_db = loudest(levels)
-    ends_s = [score.length_s * sample / score.samples for sample in (begin, begin + heard.samples)]
-    edges = (*ends_s, 0.0, float(heard.spec.n_mels))
+    start_s, end_s = (score.length_s * sample / score.samples for sample in (begin, begin + heard.samples))
+    edges = (start_s, end_s, 0.0, float(heard.spec.n_mels))
     axes.imshow(
         levels, origin="lower", aspect="auto", interpolation="nearest", extent=edges,
         cmap=theme.colours, vmin=loudest_db - RANGE_DB, vmax=loudest_db,

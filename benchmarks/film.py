@@ -82,7 +82,8 @@ def constructed(duration_s: float, deaths: tuple[float, ...], memory: str = DEFA
 
 def onset_after(score: Score, time_s: float) -> float:
     """Return the first beat that does not come before a time."""
-    return float(np.ceil(time_s / score.beat_s - 1e-9) * score.beat_s)
+    beat_s = 60.0 / score.tempo_bpm
+    return float(np.ceil(time_s / beat_s - 1e-9) * beat_s)
 
 
 def dying_and_intact(folder: Path, score: Score, memory: Memory) -> tuple[Path, Path]:

@@ -55,7 +55,6 @@ from fugue_state.config import (
 )
 from fugue_state.corpus.folder import Clip, read_corpus
 from fugue_state.errors import InputError
-from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.fidelity import (
     chroma_error,
     largest_step,
@@ -63,7 +62,8 @@ from fugue_state.measure.fidelity import (
     log_spectral_errors,
     mel_error,
 )
-from fugue_state.measure.memory import SoundSet, chord_table, generated, real
+from fugue_state.measure.memory import SoundSet, generated, name_table, real
+from fugue_state.measure.naming import naming_of
 from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import Stream
 
@@ -336,7 +336,7 @@ def jump(stream: Stream, one: Array, other: Array, at: int) -> tuple[float, int]
 
 def measure_names(memory: Memory, clips: SoundSet, per_class: int, seed: int) -> Figures | None:
     """Return the share of chords named right: clips straight, through the mel, and of the intact memory."""
-    if not can_be_named(memory.labels) or not set(clips.labels) <= set(memory.labels):
+    if naming_of(memory.labels) is None or not set(clips.labels) <= set(memory.labels):
         return None
     again = batched(memory.inverter, clips.mels)
     sets = {
@@ -344,7 +344,7 @@ def measure_names(memory: Memory, clips: SoundSet, per_class: int, seed: int) ->
         "clips_through_mel": replace(clips, sounds=again),
         "intact_memory": generated(memory, per_class, seed),
     }
-    return {name: round(chord_table(sounds, memory).accuracy, 4) for name, sounds in sets.items()}
+    return {name: round(name_table(sounds, memory).accuracy, 4) for name, sounds in sets.items()}
 
 
 def measure_air(memory: Memory, clips: list[Clip], per_class: int, count: int, seed: int) -> Figures:

@@ -9,7 +9,7 @@ import time
 
 import fuzz
 
-from . import files, more, osc, sockets
+from . import files, more, osc, sockets, songs
 from .running import Kind, Outcome, Tally, in_a_process, outcomes
 from .stage import RefusedError
 
@@ -17,6 +17,7 @@ KINDS = {
     "sounds": Kind(3000, files.sound_files),
     "checkpoints": Kind(1500, files.checkpoints),
     "scores": Kind(3000, files.scores),
+    "songs": Kind(3000, songs.songs),
     "side-files": Kind(500, more.side_files),
     "provenance": Kind(1500, more.made),
     "takes": Kind(1500, more.left_takes),

@@ -24,7 +24,7 @@ from fugue_state.measure.atlas import Atlas
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.checkpoint import load_vocoder
 from fugue_state.memory.memory import Memory, find_vocoder
-from fugue_state.output.provenance import provenance, reopened
+from fugue_state.output.provenance import known_of, reopened
 from fugue_state.score.model import Score
 
 from .mutations import TEXTS, changed, mutated
@@ -64,7 +64,7 @@ def side_files(folder: Path) -> Iterator[Make]:
 @contextlib.contextmanager
 def made(folder: Path) -> Iterator[Make]:
     """Pieces, films, pictures and files beside them, of which bytes or what they tell is wrong."""
-    told = provenance(Score(), Memory.load(memory(folder / "tiny.safetensors")))
+    told = known_of(Memory.load(memory(folder / "tiny.safetensors"))) | {"score": Score().model_dump(mode="json")}
 
     def written(told: Any, ending: str) -> Path:
         comment, path = json.dumps(told), folder / f"piece{ending}"

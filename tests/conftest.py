@@ -31,8 +31,9 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 RATE = 22_050
 # Files whose tests play in real time or in a browser: they run beside each other, but not beside what computes.
 REALTIME = {
-    "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_osc",
-    "test_live_sockets", "test_live_takes", "test_page", "test_performance_benchmark", "test_share_page", "test_undo",
+    "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_keys",
+    "test_live_osc", "test_live_parts", "test_live_sockets", "test_live_takes", "test_page", "test_page_keys",
+    "test_performance_benchmark", "test_share_page", "test_undo",
 }  # fmt: skip
 # Files whose tests train, use PyTorch, start processes, follow documents or use the memories that ship.
 HEAVY = {
@@ -180,17 +181,16 @@ def raised(maps: Array, weights: Array, stride: int = 2, padding: int = 1) -> Ar
     return out[:, :, padding : size[0] - padding, padding : size[1] - padding].astype(np.float32)
 
 
-@pytest.fixture(scope="session")
-def tiny_generator(tiny_header: MemoryHeader) -> Generator:
+def lively(config: ModelConfig, seed: int = 3) -> Generator:
     """Untrained, but with weights large enough that every unit matters, and the statistics of these weights."""
-    config, rng = tiny_header.model, np.random.default_rng(3)
+    rng = np.random.default_rng(seed)
     tensors = untrained_tensors(config)
     for name, tensor in tensors.items():
         if tensor.ndim == 4:
             tensors[name] = 6.0 * tensor
         elif name.endswith(("gain", "shift")):
             tensors[name] = tensor + 0.3 * rng.standard_normal(tensor.shape).astype(np.float32)
-    label = np.arange(48) % len(LABELS)
+    label = np.arange(48) % len(config.labels)
     maps = rng.standard_normal((len(label), config.latent_size, 1, 1)).astype(np.float32)
     for layer in config.layers:
         first = maps.shape[2] == 1
@@ -202,6 +202,19 @@ def tiny_generator(tiny_header: MemoryHeader) -> Generator:
         normal = (maps - mean[:, None, None]) / np.sqrt(variance + EPSILON)[:, None, None]
         maps = np.maximum(normal * gain + shift, 0.0)
     return Generator(config, BANDS, tensors)
+
+
+@pytest.fixture(scope="session")
+def tiny_generator(tiny_header: MemoryHeader) -> Generator:
+    return lively(tiny_header.model)
+
+
+@pytest.fixture
+def notes_memory() -> Memory:
+    """Another tiny memory, of notes: with more units, another hop and another rate."""
+    spec = MelSpec(sample_rate_hz=16_000, n_fft=1024, hop=256, fmax_hz=7000.0)
+    model = ModelConfig(feature_maps=6, latent_size=12, labels=("E3", "G3", "B3"))
+    return Memory(lively(model, 5), MemoryHeader(name="notes", mel=spec, model=model, steps=1))
 
 
 def changed(generator: Generator, tensors: Mapping[str, npt.ArrayLike]) -> Generator:

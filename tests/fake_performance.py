@@ -18,7 +18,7 @@ from fugue_state.errors import InputError
 from fugue_state.piece.seen import Seen
 from fugue_state.score.log import Log
 from fugue_state.score.model import Score
-from fugue_state.score.paths import Value, check, find
+from fugue_state.score.paths import KEY, Value, check, find
 
 if TYPE_CHECKING:
     Played = Performance  # has all that the clock knows of one
@@ -53,6 +53,7 @@ class FakePerformance(Played):
     position: int = 0
     broken: bool = False  # gives what is not a number
     is_measured: bool = False
+    held: list[tuple[str, Value]] = field(default_factory=list)
     origin: int = field(init=False)
     log: Log = field(init=False, compare=False)
     frozen: npt.NDArray[np.bool_] = field(init=False, compare=False)
@@ -64,6 +65,9 @@ class FakePerformance(Played):
         self.rate = self.score.file.sample_rate_hz
         self.values: dict[str, Any] = {
             "/forget": 0.0, "/freeze": 0, "/play": 1, "/volume": 0.25, "/seed": 0, "/chord": "", "/quality": "live",
+            **{f"/part/{n}/forget": 0.0 for n in range(1, len(self.parts) + 1) if len(self.parts) > 1},
+            "/pedal": 0, "/loop": 1, "/tempo": self.score.tempo_bpm, "/keys/voice": 1,
+            **{f"/keys/{number}/chord": "" for number in range(1, 13)},
             **{f"/layer/{n}/forget": 0.0 for n in range(1, len(self.memory.layers) + 1)},
         }  # fmt: skip
         sizes = list(self.memory.layers.values())
@@ -73,8 +77,29 @@ class FakePerformance(Played):
         self.frozen = np.zeros(sum(sizes), dtype=np.bool_)
 
     @property
+    def parts(self) -> tuple[Any, ...]:
+        """The parts: layers whose names begin alike, up to a stroke, are one, and have a memory of that name."""
+        found: dict[str, dict[str, int]] = {}
+        for layer, units in self.memory.layers.items():
+            found.setdefault(layer.rpartition("/")[0], {})[layer] = units
+        if len(found) == 1:
+            return (SimpleNamespace(name="", memory=self.memory, layers=self.memory.layers, voices=()),)
+
+        def memory(name: str) -> Any:
+            return fake_memory(f"of {name}", found[name], (*self.memory.labels, f"{name}7"))
+
+        return tuple(SimpleNamespace(name=name, memory=memory(name), layers=found[name], voices=()) for name in found)
+
+    def _inside(self, part: int) -> range:
+        """The numbers of a part's layers, from 1 on."""
+        firsts = np.cumsum([1, *(len(one.layers) for one in self.parts)])
+        return range(int(firsts[part - 1]), int(firsts[part]))
+
+    @property
     def strengths(self) -> Strengths:
         layer = np.array([1 - self.values[f"/layer/{n}/forget"] for n in range(1, len(self._starts))])
+        for part in range(1, len(self.parts) + 1) if len(self.parts) > 1 else ():
+            layer[self._inside(part).start - 1 : self._inside(part).stop - 1] *= 1 - self.values[f"/part/{part}/forget"]
         left: Strengths = (self._brush * layer[self._layer] * (1 - self.values["/forget"])).astype(np.float32)
         return left
 
@@ -82,7 +107,22 @@ class FakePerformance(Played):
     def brushed(self) -> Strengths:
         return self._brush
 
+    def _keyed(self, path: str, value: Value) -> None:
+        """Follow what keys do, as far as it can be asked for."""
+        known, _ = find(path)
+        if known.by_keys and known.pattern != KEY:
+            self.values[path] = value
+        if known.each:
+            self.held = [move for move in self.held if move[0] != path] + ([(path, 0)] if value else [])
+
     def _units(self, path: str, numbers: tuple[int, ...]) -> slice:
+        if path.startswith("/part/"):
+            if not 1 <= numbers[0] <= len(self.parts):
+                raise InputError(f"{path}: there are parts 1 to {len(self.parts)}")
+            inside = self._inside(numbers[0])
+            return slice(int(self._starts[inside.start - 1]), int(self._starts[inside.stop - 1]))
+        if find(path)[0].by_keys:
+            return slice(None)
         if not 1 <= numbers[0] < len(self._starts):
             raise InputError(f"{path}: there are layers 1 to {len(self._starts) - 1}")
         start, end = (int(i) for i in self._starts[numbers[0] - 1 : numbers[0] + 1])
@@ -100,8 +140,7 @@ class FakePerformance(Played):
         units = self._units(path, numbers) if numbers else slice(None)
         if known.pattern.endswith("recall"):
             self._brush[units] = 1.0
-            faders = [f"/layer/{n}/forget" for n in (numbers or range(1, len(self._starts)))]
-            self.values.update(dict.fromkeys(faders if numbers else [*faders, "/forget"], 0.0))
+            self.values.update(dict.fromkeys(self._faders(path, numbers), 0.0))
         elif isinstance(value, bytes):
             if len(value) != units.stop - units.start:
                 raise InputError(f"{path}: {units.stop - units.start} bytes are needed, got {len(value)}")
@@ -110,20 +149,30 @@ class FakePerformance(Played):
             self._brush[units] = value
         elif known.pattern.startswith("/unit"):
             self.frozen[units] = value
+        elif known.by_keys:
+            self._keyed(path, value)
         elif path == "/hush":
             self.values["/play"] = 0
         elif known.kind != "trigger":
             self.values[path] = value
         self.log.add(self.position - self.origin, path, value)
 
+    def _faders(self, path: str, numbers: tuple[int, ...]) -> list[str]:
+        """The faders that a recall brings back."""
+        if not numbers:
+            return [path for path in self.values if path.endswith("/forget")]
+        layers = self._inside(numbers[0]) if path.startswith("/part/") else numbers
+        own = [path.replace("recall", "forget")] if path.startswith("/part/") else []
+        return own + [f"/layer/{n}/forget" for n in layers]
+
     def back(self, path: str) -> list[tuple[str, Value]]:
         known, numbers = find(path)
         units = self._units(path, numbers) if numbers else slice(None)
         if known.pattern.endswith("recall"):
-            layers = numbers or range(1, len(self._starts))
-            faders = [f"/layer/{n}/forget" for n in layers] + ["/forget"] * (not numbers)
+            faders = self._faders(path, numbers)
             moves: list[tuple[str, Value]] = [(fader, self.values[fader]) for fader in faders if self.values[fader]]
-            return moves + [self.back(f"/grid/{n}")[0] for n in layers]
+            grids = [fader.replace("layer", "grid").removesuffix("/forget") for fader in faders if "layer" in fader]
+            return moves + [self.back(grid)[0] for grid in grids]
         if known.kind == "bytes":
             return [(path, np.rint(255 * self._brush[units]).astype(np.uint8).tobytes())]
         if known.pattern.startswith("/unit"):

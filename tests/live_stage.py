@@ -160,7 +160,14 @@ class Stage:
     """A server in a thread, ready to play unless it is not waited for."""
 
     def __init__(
-        self, takes: Path, house: House = HOUSE, token: str | None = None, *, waits: bool = True, **settings: Any
+        self,
+        takes: Path,
+        house: House = HOUSE,
+        token: str | None = None,
+        *,
+        score: Score | None = None,
+        waits: bool = True,
+        **settings: Any,
     ) -> None:
         takes.mkdir(exist_ok=True)
         self._waits = waits
@@ -178,7 +185,7 @@ class Stage:
         self._listening = bound("127.0.0.1", self.config.port)
         self.port = self._listening.getsockname()[1]
         self._osc = osc_socket(self.config.osc_host, self.config.osc_port) if self.config.osc else None
-        self.server = Server(self.session, Score(memory="fake"), token, osc=self._osc)
+        self.server = Server(self.session, score or Score(memory="fake"), token, osc=self._osc)
         self._thread = threading.Thread(target=lambda: self.server.run(sockets=[self._listening]), daemon=True)
 
     @property

@@ -70,7 +70,7 @@ def test_help_imports_nothing_heavy() -> None:
         "import sys; from fugue_state.cli import main\n"
         "try: main(['forget', '--help'])\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'numpy', 'scipy', 'librosa', 'matplotlib', 'av', 'tqdm'} & set(sys.modules)\n"
+        "heavy = {'torch', 'numpy', 'scipy', 'librosa', 'matplotlib', 'av', 'mido', 'tqdm'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from fugue_state.cli import main
+from fugue_state.config import LiveConfig
 from fugue_state.live.guard import address, is_local
+from fugue_state.live.programme import House
+from fugue_state.score.model import Score
 
 
 @pytest.fixture
@@ -60,6 +63,25 @@ def test_what_cannot_be_bound_is_said_before_anything_is_printed_or_made(
     [line] = result.stderr.strip().splitlines()
     assert ("choose another --osc-port" if osc else "choose another --port") in line
     assert not takes.exists()
+
+
+def test_the_memories_of_a_piece_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def played(score: Score, config: LiveConfig, house: House, tell: Callable[[Sequence[str]], None]) -> None:
+        tell(["http://somewhere/"])
+        offered.extend(house.memories)
+
+    offered: list[str] = []
+    monkeypatch.setattr("fugue_state.live.server.play", played)
+    score = tmp_path / "piece.toml"
+    score.write_text('memory = "guitar"\n[[voices]]\nmemory = "guitar-long"\n[[voices]]\n', encoding="utf-8")
+    result = CliRunner().invoke(main, ["play", str(score), "--no-osc"])
+    assert result.exit_code == 0, result.output
+    assert "play guitar-long and guitar at http://somewhere/ (Ctrl-C ends)" in result.output
+    assert offered == ["guitar", "guitar-long"]
+    score.write_text('[[voices]]\nmemory = "nobody"\n', encoding="utf-8")
+    result = CliRunner().invoke(main, ["play", str(score), "--no-osc"])
+    assert result.exit_code == 2
+    assert "unknown memory 'nobody'" in result.stderr.splitlines()[-1]
 
 
 def test_a_score_that_cannot_be_played_leaves_no_empty_folder(tmp_path: Path, tiny_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.config import ReverbConfig
 from fugue_state.engine.whole import Instrument, play
@@ -141,13 +141,20 @@ def test_latents_by_what_they_sound_like(tiny_memory: Memory, monkeypatch: pytes
             made.append(1)
             return Known()
 
+        def generated(self, chord: str) -> dict[str, int]:
+            return {chord: 99}
+
+        def distances(self, **_: Any) -> tuple[Whole, Wide]:
+            return np.arange(99), np.zeros(99)
+
         def choose(self, count: int, **how: Any) -> list[Entry]:
             asked.append((count, how))
             return [Entry(np.full(16, i, np.float32), None, Description("", 0, 0, 0, 0, 0, 0)) for i in range(count)]
 
     monkeypatch.setattr(orders, "Atlas", Known)
     played_by = events(tiny_memory, **voice(chords=["C", "-", "Am"], like={"bright": 0.9}))
-    assert asked == [(16, {"chord": "C", "seed": 4, "bright": 0.9}), (16, {"chord": "Am", "seed": 6, "bright": 0.9})]
+    bright = [{"chord": name, "label": name, "seed": seed, "bright": 0.9} for name, seed in (("C", 4), ("Am", 6))]
+    assert asked == [(16, how) for how in bright]
     assert {float(event.latent[0]) for event in played_by} == {0}
     assert made == [1]  # one atlas for all steps
     fresh = events(tiny_memory, **voice(chords=["C"], like={"bright": 0.9}, latents="fresh"))

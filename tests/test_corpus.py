@@ -11,6 +11,7 @@ import pytest
 import soundfile
 
 from fugue_state.audio import io
+from fugue_state.audio.pitch import GUITAR, pitch_of
 from fugue_state.config import ClipConfig, MelSpec, StrumConfig
 from fugue_state.corpus import fetch
 from fugue_state.corpus.build import build_corpus
@@ -18,13 +19,9 @@ from fugue_state.corpus.clips import loudest_rms, onset, prepare
 from fugue_state.corpus.folder import group_of, read_corpus
 from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
 from fugue_state.corpus.notes import (
-    HIGHEST_HZ,
-    LOWEST_HZ,
-    YIN_WINDOW,
     Guitar,
     Note,
     make_note,
-    measure_pitch,
     named_pitch_classes,
     read_guitars,
 )
@@ -178,7 +175,7 @@ def test_names_tell_pitch_classes(stem: str, classes: set[int]) -> None:
 
 
 def test_notes_are_believed_by_ear() -> None:
-    assert measure_pitch(pluck(52.3), RATE) == pytest.approx(52.3, abs=0.1)
+    assert pitch_of(pluck(52.3), RATE, GUITAR).midi == pytest.approx(52.3, abs=0.1)
     assert make_note(pluck(45), RATE, {9}).midi == pytest.approx(45, abs=0.1)  # octaves by ear alone
     with pytest.raises(AudioError, match=r"sounds (99|100|101) cents off the note it names"):
         make_note(pluck(45), RATE, {10})
@@ -197,8 +194,8 @@ def tone(midi: float, rate: int) -> Sound:
 @pytest.mark.parametrize("rate", [RATE, 44_100, 48_000])
 @pytest.mark.parametrize("midi", PITCHES)
 def test_a_pitch_is_measured_within_two_cents(midi: float, rate: int) -> None:
-    assert measure_pitch(pluck(midi, rate=rate), rate) == pytest.approx(midi, abs=0.02)
-    assert measure_pitch(tone(midi, rate), rate) == pytest.approx(midi, abs=0.02)
+    assert pitch_of(pluck(midi, rate=rate), rate, GUITAR).midi == pytest.approx(midi, abs=0.02)
+    assert pitch_of(tone(midi, rate), rate, GUITAR).midi == pytest.approx(midi, abs=0.02)
 
 
 @pytest.mark.parametrize("midi", PITCHES)
@@ -207,15 +204,19 @@ def test_a_pitch_is_that_of_librosa_s_yin_also_in_noise(midi: float, librosa: Mo
     for level in (0.0, 0.003, 0.01):
         sound = pluck(midi) + level * noise
         part = sound[int(0.1 * RATE) : int(0.9 * RATE)]
-        hz = np.median(librosa.yin(part, fmin=LOWEST_HZ, fmax=HIGHEST_HZ, sr=RATE, frame_length=YIN_WINDOW))
+        hz = np.median(
+            librosa.yin(part, fmin=GUITAR.lowest_hz, fmax=GUITAR.highest_hz, sr=RATE, frame_length=GUITAR.window)
+        )
         # Librosa rounds to less: alone it is off by up to 5 cents.
-        assert measure_pitch(sound, RATE) == pytest.approx(69.0 + 12.0 * np.log2(hz / 440.0), abs=0.06)
+        assert pitch_of(sound, RATE, GUITAR).midi == pytest.approx(69.0 + 12.0 * np.log2(hz / 440.0), abs=0.06)
 
 
 def test_what_has_no_period_has_some_pitch() -> None:
     noise = np.random.default_rng(0).standard_normal(RATE, dtype=np.float32)
     for sound in (noise, np.zeros(RATE, np.float32), np.ones(RATE, np.float32)):
-        assert LOWEST_HZ / 2 < 440.0 * 2.0 ** ((measure_pitch(sound, RATE) - 69.0) / 12.0) < 2 * HIGHEST_HZ
+        found = pitch_of(sound, RATE, GUITAR)
+        assert GUITAR.lowest_hz / 2 < 440.0 * 2.0 ** ((found.midi - 69.0) / 12.0) < 2 * GUITAR.highest_hz
+        assert found.clear < 0.5
 
 
 def guitar(name: str = "g", lowest: int = 38, highest: int = 78) -> Guitar:
@@ -244,7 +245,7 @@ def test_a_note_sounds_as_its_label() -> None:
     for name in ("E2", "Bb2", "F#3", "E5"):
         midi = note_of(name) or 0
         clip = strum(guitar(), [[midi]], np.random.default_rng(midi), config)
-        assert measure_pitch(clip, RATE) == pytest.approx(midi, abs=0.15)
+        assert pitch_of(clip, RATE, GUITAR).midi == pytest.approx(midi, abs=0.15)
 
 
 @pytest.mark.parametrize("chord", sorted(VOICINGS))
@@ -409,6 +410,6 @@ def test_a_note_that_ends_too_early_rings_on() -> None:
     level = [20 * np.log10(np.sqrt(np.mean(long[int(t * rate) : int((t + 1) * rate)] ** 2))) for t in (1, 3, 5)]
     assert level[0] - level[1] == pytest.approx(2 * decay_db_per_s, abs=2.5)
     assert level[1] - level[2] == pytest.approx(2 * decay_db_per_s, abs=2.5)
-    assert measure_pitch(long[int(4 * rate) :], rate) == pytest.approx(57.0, abs=0.05)
+    assert pitch_of(long[int(4 * rate) :], rate, GUITAR).midi == pytest.approx(57.0, abs=0.05)
     assert np.abs(np.diff(long)).max() <= 1.05 * np.abs(np.diff(tone)).max()  # no click
     assert ring_on(tone, rate, rate) is tone

@@ -14,13 +14,13 @@ from fugue_state.bending.orders import make_order
 from fugue_state.bending.strengths import Strengths, forget
 from fugue_state.config import CurveConfig, MelSpec, ModelConfig
 from fugue_state.errors import InputError
-from fugue_state.measure.curve import OVERALL, Curve, distances, measure_curves, mel_distance_db, table
+from fugue_state.measure.curve import OVERALL, Curve, Listener, distances, measure_curves, mel_distance_db, table
 from fugue_state.measure.curve import _steepest as steepest
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 
-from .conftest import CHORDS, LABELS, chord, untrained
+from .conftest import CHORDS, LABELS, RATE, chord, pluck, untrained
 from .test_cli import refused, run
 
 UNITS = 62  # of the tiny memory
@@ -267,3 +267,35 @@ def test_wrong_requests_get_one_line(tmp_path: Path, tiny_path: Path, words: lis
     before = sorted(tmp_path.iterdir())
     refused(run("curve", tiny_path, *[w.format(tmp=tmp_path) for w in words]), 2, part)
     assert sorted(tmp_path.iterdir()) == before
+
+
+class Plucked:
+    """A memory of notes that sounds as it should while it is intact, and silent when all is forgotten."""
+
+    labels = ("C3", "Bb3")
+    spec = MelSpec()
+    units = 1
+
+    def __init__(self, midis: tuple[float, ...]) -> None:
+        self.midis = midis
+
+    def latents(self, count: int, seed: int) -> Array:
+        del seed
+        return np.arange(count, dtype=np.float32)[:, None]
+
+    def generate(self, z: Array, chords: Sequence[str], strengths: Array | None = None, **_: object) -> Array:
+        del chords
+        left = 1.0 if strengths is None else float(strengths[0])
+        return (left * np.array([self.midis[int(i) % 2] for i in z[:, 0]], np.float32))[:, None, None]
+
+    def invert(self, mels: Array) -> Array:
+        return np.stack([pluck(float(m), 2.0) if m > 0 else np.zeros(2 * RATE, np.float32) for m in mels[:, 0, 0]])
+
+
+def test_notes_are_named_by_their_pitch() -> None:
+    listen = Listener(Plucked((48.3, 58.8)), 4, 0)  # type: ignore[arg-type]
+    intact, gone = listen(np.ones(1, np.float32)), listen(np.zeros(1, np.float32))
+    assert intact["named"].tolist() == [1, 0, 1, 0]  # 58.8 is nearer to B3 than to Bb3
+    assert (intact["clarity"] > 0.9).all()
+    assert gone["named"].tolist() == [0] * 4
+    assert gone["clarity"].tolist() == [0] * 4

@@ -22,6 +22,7 @@ from fugue_state.cli.options import FolderPath, UserPath
 from fugue_state.score.text import parse_score
 
 from .test_corpus import write_notes
+from .test_midi import SCALE, midi
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -112,11 +113,15 @@ def test_a_tutorial_can_be_followed(name: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     write_notes(tmp_path / "notes")
     shutil.copytree(tmp_path / "notes" / "guitar0", tmp_path / "recordings")
+    midi(tmp_path / "song.mid", {"piano": SCALE})
     done = 0
-    for block in blocks(DOCS / name, *RUN):
+    for block in blocks(DOCS / name, *RUN, "text"):
         text = smaller(block.text)
         if block.language == "python":
             exec(text, {})  # noqa: S102
+        elif block.language == "text":
+            if block.title:
+                (tmp_path / block.title).write_text(text, encoding="utf-8")
         elif block.language == "toml":
             (tmp_path / (block.title or "score.toml")).write_text(text, encoding="utf-8")
         else:

@@ -223,8 +223,8 @@ def test_trend_of_a_falling_score() -> None:
     )
     told = trend(history(falling, minutes=np.arange(8) * 3.0, accuracy=[0.5] * 6 + [0.9, 1.0]))
     assert told == (
-        "Still getting better: the score is 19 % lower than around step 3000, 95 % of the chords are named as "
-        "asked (50 % then); another 6 minutes are worth it."
+        "Still getting better: the score is 19 % lower than around step 3000, 95 % are named as asked "
+        "(50 % then); another 6 minutes are worth it."
     )
 
 

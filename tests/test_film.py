@@ -30,6 +30,7 @@ from fugue_state.picture import film as film_module
 from fugue_state.picture.cells import Cells, Shapes, block
 from fugue_state.picture.film import film, still
 from fugue_state.picture.frame_layout import Box, UnitGrid, edges, lay_out
+from fugue_state.picture.frame_parts import lay_out_parts
 from fugue_state.picture.frames import Frames, Strip, _whole
 from fugue_state.picture.heard import WINDOW, Heard
 from fugue_state.picture.watch import Watch
@@ -97,6 +98,89 @@ def test_nothing_overlaps_or_leaves_the_frame(size: str, maps: int) -> None:
     assert [grid.layer for grid in layout.grids] == list(layers)
     if width >= height:  # as seen when the film is 480 pixels wide
         assert layout.small * 480 / width >= 7
+
+
+@pytest.mark.parametrize("maps", [(4, 6), (32, 48), (48, 48), (64, 64), (48, 32, 48), (16,) * 4])
+@pytest.mark.parametrize("size", ["1280x720", "1080x1920", "640x360", "1080x1080"])
+def test_nothing_of_several_parts_overlaps_or_leaves_the_frame(size: str, maps: tuple[int, ...]) -> None:
+    width, height = FilmConfig(size=size).pixels
+    parts = [units(one) for one in maps]
+    layout = lay_out_parts(width, height, parts)
+    assert len(layout.headings) == len(parts)
+    boxes = [layout.remembered, layout.time, layout.title, layout.mel]
+    boxes += [box for heading in layout.headings for box in (heading.chord, heading.name, heading.share)]
+    boxes += [box for grid in layout.grids for box in (grid.box, grid.name, grid.count)]
+    for box in boxes:
+        assert min(box.x, box.y, box.width, box.height) >= 0
+        assert box.x + box.width <= width
+        assert box.y + box.height <= height
+        assert {value % 2 for value in (box.x, box.y, box.width, box.height)} == {0}
+    for one, other in combinations(boxes, 2):
+        assert not overlap(one, other), (one, other)
+    assert [(grid.layer, grid.units) for grid in layout.grids] == [one for part in parts for one in part.items()]
+    for grid in layout.grids:
+        assert grid.columns * grid.rows >= grid.units
+        assert grid.rows * grid.pitch <= grid.box.height
+        assert grid.columns * grid.pitch <= grid.box.width
+        assert width_of(grid.layer, layout.small) <= grid.name.width
+        assert width_of(f"{grid.units}/{grid.units}", layout.small) <= grid.count.width
+        assert layout.small * 1.2 <= grid.count.height
+    if width >= height:  # as seen when the film is 480 pixels wide
+        assert layout.small * 480 / width >= 6.5
+    assert layout.mel.height >= 0.16 * height
+
+
+def test_one_part_is_laid_out_as_ever() -> None:
+    layout = lay_out(1280, 720, units(32))
+    assert layout.headings == ()
+    assert [(grid.box, grid.pitch) for grid in layout.grids][:2] == [
+        (Box(42, 178, 272, 272), 17),
+        (Box(340, 178, 136, 272), 17),
+    ]
+
+
+def test_a_frame_too_small_for_several_parts_is_refused() -> None:
+    with pytest.raises(InputError, match="320 x 240 is too small to show 3968 units"):
+        lay_out_parts(320, 240, [units(128), units(128)])
+
+
+def test_a_film_shows_each_part_by_itself(tiny_memory: Memory, notes_memory: Memory, tmp_path: Path) -> None:
+    lost = {"order": "random", "pace": "linear", "until": 1.0}
+    voices = [{"name": "ground", "chords": ["C", "Am"]}, {"name": "melody", "memory": "notes", "forgetting": lost}]
+    score = checked(Score, PLAIN | {"voices": voices, "forgetting": {"to": 0.0}, "memory": "tiny"})
+    piece = Piece(score, tiny_memory, {"notes": notes_memory})
+    config = FilmConfig(size="640x360", fps=24)
+    frames = Frames(piece, None, config, first=60)
+    for _ in range(24):
+        frames.draw()
+    picture = frames.rgb().astype(float)
+    layout = lay_out_parts(640, 360, [tiny_memory.layers, notes_memory.layers], 0.0)
+    ground, scar = (255 * rgb(colour) for colour in (find_theme("night").ground, find_theme("night").scar))
+    for grid, units_of in edges(layout.grids):
+        inside = picture[grid.box.y : grid.box.y + grid.box.height, grid.box.x : grid.box.x + grid.box.width]
+        lit = np.abs(inside - ground).max(axis=2)
+        if units_of.start < tiny_memory.units:
+            assert (lit > 16).mean() > 0.3
+        else:  # strokes alone
+            assert 0.02 < (lit > 16).mean() < 0.3
+            assert inside.max() <= scar.max() + 8
+    still(render(piece, tmp_path / "piece.wav", force=True).path, piece, tmp_path / "still.png", config)
+    with Image.open(tmp_path / "still.png") as picture_file:
+        assert picture_file.size == (640, 360)
+
+
+def test_the_watch_knows_the_chord_of_each_part(tiny_memory: Memory, notes_memory: Memory) -> None:
+    voices = [{"chords": ["C"]}, {"memory": "notes", "chords": ["G3"], "start": 1.5}]
+    piece = Piece(checked(Score, PLAIN | {"voices": voices, "memory": "tiny"}), tiny_memory, {"notes": notes_memory})
+    watch, (tiny, notes) = Watch(piece), piece.parts
+    watch.at(1.0)
+    assert (watch.chord(tiny), watch.chord(notes)) == ("C", None)
+    both = watch.at(1.6)
+    assert (watch.chord(tiny), watch.chord(notes)) == ("C", "G3")
+    assert both.activations[tiny.within].max() > 0
+    assert both.activations[notes.within].max() > 0
+    latest = {event.voice: event.strengths for event in piece.events() if event.onset <= 1.6 * 44_100}
+    assert np.array_equal(both.strengths, np.concatenate([latest[0], latest[1]]))
 
 
 def test_a_frame_too_small_for_the_units_is_refused() -> None:
@@ -191,7 +275,7 @@ def seen(*strengths: float, firing: float = 0.3) -> Seen:
 
 def test_a_lost_unit_flares_at_once_and_leaves_a_scar() -> None:
     theme = find_theme("night")
-    cells = Cells(SIZES, theme, seen(1, 1))
+    cells = Cells([SIZES], theme, seen(1, 1))
     cells.step(seen(1, 1), 1 / 30)
     assert cells.flare.max() == 0.0
     cells.step(Seen("C", np.array([0, *[1] * 11], dtype=np.float32), np.zeros(12, dtype=np.float32)), 1 / 30)
@@ -211,7 +295,7 @@ def test_state_is_shape_too() -> None:
     theme, shapes = find_theme("night"), Shapes(24)
     grid = UnitGrid("deconv1", 3, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
     strengths = np.array([1.0, 0.25, 0.0], dtype=np.float32)
-    cells = Cells((3,), theme, Seen("C", strengths, np.full(3, 9.0, dtype=np.float32)))
+    cells = Cells([(3,)], theme, Seen("C", strengths, np.full(3, 9.0, dtype=np.float32)))
     light, flares, scars = block(grid, shapes, cells, slice(0, 3))
     areas = [light[:24, :24].sum(), light[:24, 24:].sum(), light[24:, :24].sum(), light[24:, 24:].sum()]
     assert areas[1] / areas[0] == pytest.approx(0.25, abs=0.03)
@@ -253,7 +337,7 @@ def alternating(frames: int, fps: int) -> Iterator[Seen]:
 
 def shown_levels(frames: int, fps: int) -> list[float]:
     theme = find_theme("night")
-    cells, shapes = Cells(SIZES, theme, seen(1, 1)), Shapes(24)
+    cells, shapes = Cells([SIZES], theme, seen(1, 1)), Shapes(24)
     grid = UnitGrid("deconv1", 4, 2, 2, 24, Box(0, 0, 48, 48), Box(0, 0, 0, 0), Box(0, 0, 0, 0))
     planes, levels = Planes(48, 48, theme.ground), []
     for one in alternating(frames, fps):

@@ -26,6 +26,7 @@ COMMANDS = [
     "card --help",
     "models",
     "score new new.toml",
+    "score from-chart --text |Am|F| -o new.toml",
     "train --help",
     "vocoder train --help",
     "sample -m {memory} -n 1 -o out",

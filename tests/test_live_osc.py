@@ -420,9 +420,9 @@ def test_a_pattern_that_cannot_be_is_answered_once(
 
 
 def test_a_pattern_stands_for_no_more_than_is_good() -> None:
-    assert len(matching("/fugue/unit/*/*/strength", (512, 256, 128, 64, 32))) == 992
+    assert len(matching("/fugue/unit/*/*/strength", ((512, 256, 128, 64, 32),))) == 992
     with pytest.raises(InputError, match="1984 addresses: at most 1,024"):
-        matching("/fugue/unit/*/*/*", (512, 256, 128, 64, 32))
+        matching("/fugue/unit/*/*/*", ((512, 256, 128, 64, 32),))
 
 
 class Clock:

@@ -14,6 +14,8 @@ from fugue_state.errors import InputError
 from fugue_state.measure.chords import Chord, chroma, chroma_over_time, match, name_chord, tabulate, template
 from fugue_state.measure.distance import embed, frechet, kid, nearest
 from fugue_state.measure.memory import coverage, measure_figure, measure_memory, novelty
+from fugue_state.measure.naming import name_sound, naming_of
+from fugue_state.measure.notes import Note, name_note, note, tabulate_notes
 from fugue_state.measure.ranks import ranks
 from fugue_state.measure.sound import SoundCheck
 from fugue_state.measure.timbre import attack, decay, envelope_db, timbre
@@ -220,3 +222,39 @@ def test_a_copy_is_found_out(tiny_memory: Memory) -> None:
     assert found["copies"] == 2
     shares = coverage(copied[3:], taught, ["a"] * 10 + ["b"] * 10, tiny_memory)
     assert shares == {"guitars": {"a": pytest.approx(1.0), "b": 0.0}, "guitars_reached": 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "naming"),
+    [
+        (["C", "Am"], "chords"), (["C3", "Bb2", "F#4"], "notes"), (["G7", "A7"], "chords"), (["G7", "C3"], "notes"),
+        (["C", "C3"], None), (["C#3", "Db3"], None), (["C3"], None), (["C"], None), (["1", "2"], None), ([], None),
+    ],
+)  # fmt: skip
+def test_labels_are_chords_or_notes_or_neither(labels: list[str], naming: str | None) -> None:
+    assert naming_of(labels) == naming
+
+
+def test_a_note_is_named_as_its_label_spells_it() -> None:
+    heard = name_sound(pluck(58.3), RATE, ["Bb3", "C4"])
+    assert isinstance(heard, Note)
+    assert heard.name == "Bb3"
+    assert heard.midi == pytest.approx(58.3, abs=0.02)
+    assert heard.clarity > 0.9
+    assert name_note(pluck(59), RATE, ["Bb3", "C4"]).name == "B3"
+    assert name_note(pluck(60, 0.1), RATE) == Note("", 0.0, 0.0)
+
+
+def test_the_table_of_notes_counts_cents_and_octaves() -> None:
+    heard = [note(midi, 0.9) for midi in (48.1, 60.2, 47.0, 50.0)]
+    table = tabulate_notes(["C3", "C3", "C3", "D3"], heard)
+    assert (table.accuracy, table.octave_errors) == (0.5, 0.25)
+    assert table.worst_class == pytest.approx(1 / 3)
+    assert table.cents == pytest.approx((10 + 100) / 2)
+    assert table.per_class_cents == pytest.approx({"C3": 100.0, "D3": 0.0})
+    assert table.per_class_octave_errors == pytest.approx({"C3": 1 / 3, "D3": 0.0})
+    assert table.confusion == {"C3": {"C3": 1, "C4": 1, "B2": 1}, "D3": {"D3": 1}}
+    with pytest.raises(InputError, match="'Am' is no note"):
+        tabulate_notes(["Am"], heard[:1])
+    with pytest.raises(InputError, match="1 note asked and 0 heard"):
+        tabulate_notes(["C3"], [])

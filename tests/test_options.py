@@ -45,6 +45,7 @@ NEEDED = {
     "forget": ["-o", "{tmp}/a.wav", "--poster", "{tmp}/p.png", "--pace", "steps"],
     "render": ["forget-and-recall", "-o", "{tmp}/a.wav", "--poster", "{tmp}/p.png"],
     "sample": ["-o", "{tmp}/s"],
+    "score from-chart": ["--text", "| Am |"],
     "train": ["{tmp}", "-o", "{tmp}/run", "--dry-run"],
     "vocoder train": ["{tmp}", "-o", "{tmp}/run"],
 }

@@ -41,6 +41,9 @@ WIDTH, HEIGHT = 1280, 800  # of the page, unless a test is about another size
 LAYERS = {"deconv1": 512, "deconv2": 256, "deconv3": 128, "deconv4": 64, "deconv5": 32}
 SECOND = LAYERS["deconv1"]  # the first unit of deconv2
 SMALL = {"deconv1": 64, "deconv2": 32}
+# Two parts of two layers each.
+PARTS = {"melody/deconv1": 64, "melody/deconv2": 32, "the chords/deconv1": 48, "the chords/deconv2": 16}
+CHORDS_FROM = 96  # the first unit of the second part
 CHORDS = ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
 RATE, BLOCK = 44_100, 1024
 TONE_HZ = 441.0
@@ -780,6 +783,7 @@ def test_the_table_does_what_the_grid_does(page: Page) -> None:
     page.until(lambda: rows[2].text.split()[1:3] == ["0", "%"])
 
 
+@pytest.mark.parametrize("layers", [LAYERS, PARTS])
 @pytest.mark.parametrize(("width", "height"), [(1280, 800), (768, 1024), (390, 844), (360, 740), (640, 360)])
 def test_nothing_is_cut_off(page: Page, width: int, height: int) -> None:
     page.open("", width, height)
@@ -814,7 +818,7 @@ CUT_ORDERS = """
 """
 # How far the text of each fader's name is from what is beside it.
 BESIDE_NAMES = """
-    return [...document.querySelectorAll('.fader')].map((fader) => {
+    return [...document.querySelectorAll('.fader')].filter((one) => one.checkVisibility()).map((fader) => {
       const words = document.createRange();
       words.selectNodeContents(fader.querySelector('.name'));
       return fader.querySelector('input').getBoundingClientRect().left - words.getBoundingClientRect().right;
@@ -877,7 +881,7 @@ def test_the_dialogs_fit_on_a_phone(page: Page, width: int, height: int) -> None
     page.start()
     page.record()
     page.resize(width, height)
-    for name in ("takes", "help", "midi", "table"):
+    for name in ("takes", "help", "midi", "table", "key-chords"):
         page.run("document.querySelector(arguments[0]).click()", f"#{name}-open")
         page.until(lambda: page.run("return [document.documentElement.scrollWidth, innerWidth]") == [width, width])
         dialog = page.find(f"#{name}")
@@ -890,6 +894,16 @@ def test_the_dialogs_fit_on_a_phone(page: Page, width: int, height: int) -> None
         page.run("arguments[0].close()", dialog)
 
 
+# Units that are not found where they are drawn.
+MISPLACED = """
+    const [first, last] = arguments;
+    return Array.from({length: last - first}, (_, i) => first + i).filter((unit) => {
+      const {x, y, pitch} = fugue.grid.cell(unit);
+      return fugue.grid.unitAt(x + pitch / 2, y + pitch / 2) !== unit;
+    });
+"""
+
+
 @pytest.mark.parametrize("layers", [LAYERS, {name: 2 * units for name, units in LAYERS.items()}])
 def test_the_cells_of_any_memory_fit(page: Page, layers: Mapping[str, int]) -> None:
     page.open()
@@ -900,12 +914,88 @@ def test_the_cells_of_any_memory_fit(page: Page, layers: Mapping[str, int]) -> N
     )
     assert bottom <= height
     assert least >= 7
-    units = sum(layers.values())
-    assert page.run(
-        "return Array.from({length: arguments[0]}, (_, u) => u).filter((u) => {"
-        "const {x, y, pitch} = fugue.grid.cell(u); return fugue.grid.unitAt(x + pitch / 2, y + pitch / 2) !== u})",
-        units,
-    ) == []  # fmt: skip
+    assert page.run(MISPLACED, 0, sum(layers.values())) == []
+
+
+def seen(page: Page, selector: str) -> list[str]:
+    """Return the text of what can be seen of a selector."""
+    found = page.browser.find_elements(By.CSS_SELECTOR, selector)
+    return [" ".join(one.text.split()) for one in found if one.is_displayed()]
+
+
+def part(number: int | str) -> str:
+    """Return a selector of the switch to a part, from 0 on; empty: to all."""
+    return f"#stage .parts [data-part='{number}']"
+
+
+@pytest.mark.parametrize("layers", [PARTS])
+def test_parts_are_shown_together_or_one_by_one(page: Page) -> None:
+    page.open()
+    page.until(lambda: seen(page, "#grid .head") == ["melody of melody 100 %", "the chords of the chords 100 %"])
+    assert seen(page, ".fader .name") == [
+        *("Forget", "melody", "deconv1", "deconv2"),
+        *("the chords", "deconv1", "deconv2"),
+    ]
+    assert "melody7" in seen(page, "#chords button")
+    assert "the chords7" in seen(page, "#chords button")
+    assert page.run(MISPLACED, 0, 160) == []
+    sides = page.run("return [0, 95, 96, 159].map((unit) => fugue.grid.cell(unit).x)")
+    assert max(sides[:2]) < min(sides[2:])
+    page.click(part(1))
+    assert seen(page, "#grid .head") == []
+    assert seen(page, ".fader .name") == ["Forget", "the chords", "deconv1", "deconv2"]
+    assert "melody7" not in seen(page, "#chords button")
+    assert page.run(MISPLACED, CHORDS_FROM, 160) == []
+    page.click("#start")
+    page.drag(page.cell(CHORDS_FROM + 2), page.cell(CHORDS_FROM + 4))
+    page.until(lambda: page.forgotten == [98, 99, 100])
+    page.run("document.querySelector('#grid .field').focus()")
+    page.keys(Keys.HOME, Keys.PAGE_UP, Keys.ARROW_LEFT)  # there is nothing before it
+    assert page.text("#active-unit") == "the chords/deconv1, unit 1, remembered"
+    page.click(part(""))
+    page.drag(page.cell(40), page.cell(40))
+    page.until(lambda: page.forgotten == [40, 98, 99, 100])
+
+
+@pytest.mark.parametrize("layers", [PARTS])
+def test_a_part_has_a_fader_and_a_recall(page: Page) -> None:
+    page.start()
+    page.click(part(1))
+    page.find("[data-path='/part/2/forget']").send_keys(Keys.END)
+    assert page.asked("/part/2/forget") == 1
+    page.until(lambda: page.performance.strengths[CHORDS_FROM:].max() == 0)
+    assert page.performance.strengths[:CHORDS_FROM].min() == 1
+    page.until(lambda: seen(page, ".parts button") == ["All", "melody 100 %", "the chords 0 %"])
+    page.until(lambda: page.text("#remembered b") == "60")
+    page.run("fugue.controls.set('/layer/4/forget', [1]); fugue.controls.set('/layer/1/forget', [1])")
+    page.until(lambda: page.performance.strengths[:64].max() == 0)
+    page.click("[data-path='/part/2/recall']")
+    page.until(lambda: page.performance.strengths[CHORDS_FROM:].min() == 1)
+    assert page.performance.strengths[:64].max() == 0
+    page.until(lambda: "the chords recalled" in page.text("#log"))
+    page.until(lambda: page.find("[data-path='/part/2/forget']").get_attribute("value") == "0")
+    page.chord(Keys.CONTROL, "z")
+    page.until(lambda: page.performance.strengths[CHORDS_FROM:].max() == 0)
+
+
+@pytest.mark.parametrize("layers", [PARTS])
+def test_a_phone_shows_one_part_at_a_time(page: Page) -> None:
+    page.open("", *PHONES[0])
+    page.until(lambda: seen(page, ".parts button") == ["melody 100 %", "the chords 100 %"])
+    assert page.run(MISPLACED, 0, CHORDS_FROM) == []
+    assert page.run(SMALL_TARGETS) == []
+    page.click("#drawer button")
+    page.click("#hands .parts [data-part='1']")
+    assert seen(page, "#hands .name") == ["Forget", "the chords", "deconv1", "deconv2"]
+    assert page.run(SMALL_TARGETS) == []
+    assert min(page.run(BESIDE_NAMES)) > 4
+    assert page.run("return fugue.grid.bands.map(({ layer }) => layer.start)") == [96, 144]
+
+
+def test_one_part_needs_no_switch(page: Page) -> None:
+    page.open()
+    assert seen(page, ".parts, .parts button, .lead, #grid .head") == []
+    assert page.run("return document.querySelectorAll(\"[data-path^='/part']\").length") == 0
 
 
 def test_whatever_happens_a_layer_does_not_flash(page: Page) -> None:
@@ -913,7 +1003,7 @@ def test_whatever_happens_a_layer_does_not_flash(page: Page) -> None:
     steepest = page.wait_for("""
         import('/static/cells.js').then(({ Cells }) => {
           const all = [0, 255].map((value) => new Uint8Array(64).fill(value));
-          const cells = new Cells([{ name: 'one', number: 0, start: 0, units: 64 }], all[1], all[1]);
+          const cells = new Cells([{ name: 'one', number: 0, start: 0, units: 64, tone: 'layer-1' }], all[1], all[1]);
           const light = () => cells.size.reduce((sum, size, u) => sum + 0.64 * (size * cells.glow[u] ** 2.2
             * cells.lights[0] + cells.flare[u] ** 2.2 * cells.flareLight), 0) / 64;
           let steepest = 0;
@@ -1328,6 +1418,7 @@ def test_when_the_server_is_gone_the_sound_goes_on_and_comes_back(page: Page) ->
     assert step(sound) < 2 * 0.5 * 6.2832 * TONE_HZ / 48_000
 
 
+@pytest.mark.parametrize("layers", [LAYERS, PARTS])
 def test_no_serious_barrier_is_found(page: Page) -> None:
     axe = (resources.files("axe_core_python") / "axe.min.js").read_text(encoding="utf-8")
     page.start()
@@ -1338,8 +1429,9 @@ def test_no_serious_barrier_is_found(page: Page) -> None:
     page.run("for (const path of ['/freeze', '/layer/1/freeze', '/layer/2/lock']) fugue.controls.set(path, [1]);"
              "fugue.controls.set('/rec/start'); fugue.controls.set('/bank/1/store')")  # fmt: skip
     page.until(lambda: page.text("#record").startswith("Stop"))
+    page.run("document.querySelector('#piano-open').click()")
     page.run(axe)
-    for opened in (None, "#help", "#midi", "#takes"):
+    for opened in (None, "#help", "#midi", "#takes", "#key-chords"):
         if opened:
             page.run("document.querySelector(arguments[0]).showModal()", opened)
         found = page.wait_for(

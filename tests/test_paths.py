@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from typing import Any
 
 import pytest
@@ -11,15 +12,17 @@ from fugue_state.score.model import Score
 from fugue_state.score.paths import PATHS, check, find, written
 from fugue_state.settings import checked
 
+NUMBERS = {"<n>": 2, "<k>": 17, "<b>": 16, "<m>": 0, "<c>": 12}
+
 
 def test_a_path_is_found_with_its_numbers() -> None:
     for path in PATHS:
-        named = path.pattern.replace("<n>", "2").replace("<k>", "17").replace("<b>", "16")
+        named = path.pattern
+        for mark, number in NUMBERS.items():
+            named = named.replace(mark, str(number))
         found, numbers = find(named)
         assert found is path
-        assert numbers == tuple(
-            {"<n>": 2, "<k>": 17, "<b>": 16}[part] for part in path.pattern.split("/") if "<" in part
-        )
+        assert numbers == tuple(NUMBERS[part] for part in path.pattern.split("/") if "<" in part)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,9 @@ def test_a_path_is_found_with_its_numbers() -> None:
         ("/forgot", "did you mean '/forget'"),
         ("/bank/17/fire", "banks 1 to 16"),
         ("/bank/0/arm", "banks 1 to 16"),
+        ("/key/128", "keys 0 to 127"),
+        ("/keys/0/chord", "pitch classes 1 to 12"),
+        ("/keys/13/chord", "pitch classes 1 to 12"),
         ("/layer/-1/forget", "unknown path"),
         ("/layer/x/forget", "unknown path"),
         ("/layer/1/forget/../../x", "unknown path"),
@@ -90,10 +96,7 @@ def test_values_that_do_not_fit(path: str, args: list[Any], message: str) -> Non
 def test_defaults_are_in_range_and_written_values_read_back() -> None:
     for path in PATHS:
         if path.default is not None and path.default != "":
-            assert (
-                check(path.pattern.replace("<n>", "1").replace("<k>", "1").replace("<b>", "1"), [path.default])
-                == path.default
-            )
+            assert check(re.sub("<.>", "1", path.pattern), [path.default]) == path.default
     assert check("/grid/2", [written(bytes(range(256)))]) == bytes(range(256))
     assert check("/recall", [written(None)]) is None
 

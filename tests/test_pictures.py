@@ -31,8 +31,9 @@ from fugue_state.memory.checkpoint import save_memory
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
 from fugue_state.picture.panels import COLUMNS, told_apart
-from fugue_state.picture.plan import overview_figure
+from fugue_state.picture.plan import overview_figure, table
 from fugue_state.picture.portrait import portrait_figure
+from fugue_state.picture.summary import overview
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
 from fugue_state.settings import checked
@@ -158,6 +159,60 @@ def test_pictures_of_pieces_are_whole_and_legible(tiny_memory: Memory, sound: Pa
     made = piece(tiny_memory, **changes)
     for figure in (overview_figure(made), portrait_figure(made, sound)):
         assert faults(figure) == []
+
+
+APART = {"forgetting": {"order": "random", "pace": "linear"}}
+ENSEMBLES: dict[str, list[dict[str, Any]]] = {
+    "two": [{"name": "melody", "memory": "notes"}, {"name": "chords"}],
+    "one that forgets nothing": [{"memory": "notes", "forgets": False}, {"name": "chords"}],
+    "four": [{"memory": "notes"}, {}, {"name": "a", **APART}, {"name": "b", "memory": "notes", **APART}],
+    "long names": [{"name": LONG, "memory": "notes"}, {"name": f"{LONG} 2", **APART}],
+}
+
+
+def ensemble(memory: Memory, notes: Memory, **changes: Any) -> Piece:
+    plan = {"order": "random", "pace": "linear"}
+    values = {"duration_s": 12, "tempo_bpm": 120, "quality": "draft", "memory": "tiny", "forgetting": plan} | changes
+    return Piece(checked(Score, values), memory, {"notes": notes})
+
+
+@pytest.mark.parametrize("voices", ENSEMBLES.values(), ids=list(ENSEMBLES))
+def test_pictures_of_several_parts_are_whole_and_legible(
+    tiny_memory: Memory, notes_memory: Memory, sound: Path, voices: list[dict[str, Any]]
+) -> None:
+    made = ensemble(tiny_memory, notes_memory, voices=voices, cues=cues(3, 12))
+    for figure in (overview_figure(made), portrait_figure(made, sound)):
+        assert faults(figure) == []
+        names = [axes.get_title(loc="left") for axes in figure.axes if axes.get_ylabel() == "% remembered"]
+        assert all(part.name.startswith(name.rstrip("…")) for part, name in zip(made.parts, names, strict=True))
+        texts = [text for text, _ in drawn_texts(figure)]
+        assert sum("order, " in text or "forgets nothing, " in text for text in texts) == len(made.parts)
+
+
+def test_each_part_has_a_band_of_what_it_remembers(tiny_memory: Memory, notes_memory: Memory, sound: Path) -> None:
+    half = {"forgetting": {**APART["forgetting"], "to": 0.5}}
+    made = ensemble(tiny_memory, notes_memory, voices=[{"name": "ground"}, {**ENSEMBLES["two"][0], "beats": 3, **half}])
+    bands = portrait_figure(made, sound).axes[-2:]
+    assert [axes.get_title(loc="left") for axes in bands] == ["ground", "melody"]
+    for number, (axes, part) in enumerate(zip(bands, made.parts, strict=True)):
+        lines = {str(line.get_label()): line for line in axes.get_lines()}
+        assert next(iter(lines)) == f"deconv1 ({part.memory.layers['deconv1']})"
+        assert list(lines)[-1] == f"all ({part.units})"
+        own = [event for event in made.events() if event.voice == number]
+        times, left = (np.asarray(values) for values in lines[f"all ({part.units})"].get_data())
+        for event in own:
+            now = left[np.searchsorted(times, event.onset / 44_100 + 1e-6, side="right") - 1]
+            assert now == pytest.approx(100 * event.strengths.mean(), abs=1e-3)
+        first = own[-1].strengths[: part.memory.layers["deconv1"]]
+        assert np.asarray(lines[next(iter(lines))].get_ydata())[-1] == pytest.approx(100 * first.mean(), abs=1e-3)
+
+
+def test_the_table_says_what_each_part_remembers(tiny_memory: Memory, notes_memory: Memory) -> None:
+    made = ensemble(tiny_memory, notes_memory, voices=[{"name": "ground", "forgets": False}, ENSEMBLES["two"][0]])
+    lines = table(made, overview(made))
+    assert (lines[0], lines[13]) == ("ground: tiny", "melody: notes")
+    assert lines[12].split()[1:7] == ["100%"] * 6
+    assert lines[25].split()[6] == f"{list(made.events())[-1].strengths.mean():.0%}"
 
 
 def test_what_is_wrong_with_a_picture_is_found() -> None:

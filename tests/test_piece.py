@@ -95,8 +95,8 @@ def test_progressions(tiny_memory: Memory) -> None:
         return [turn.chord for turn in Piece(short(**changes), memory).lines[0].turns]
 
     assert chords(tiny_memory) == ["Am", "C", "G"]  # what it knows of the familiar loop
-    with pytest.raises(InputError, match=r"voices\[1\]\.chords\[2\]: unknown chord 'Gm'; did you mean 'G'"):
-        chords(tiny_memory, **loop("C", "Gm"))
+    with pytest.raises(InputError, match=r"voices\[1\]\.chords\[2\]: unknown chord 'Gmm'; did you mean 'G'"):
+        chords(tiny_memory, **loop("C", "Gmm"))
     config = ModelConfig(feature_maps=2, latent_size=4)
     blank = Memory(untrained(config), MemoryHeader(name="blank", mel=MelSpec(), model=config))
     assert chords(blank) == [None] * 4

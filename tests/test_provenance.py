@@ -21,7 +21,7 @@ from fugue_state.look.figure import page
 from fugue_state.look.saved import save_figure
 from fugue_state.look.theme import DEFAULT
 from fugue_state.memory.memory import Memory
-from fugue_state.output.provenance import provenance, read_provenance, reopened
+from fugue_state.output.provenance import known_of, read_provenance, reopened
 from fugue_state.score.model import Score
 
 OTHERS = '{"artist":"Ann"}; mixed by Ann'
@@ -30,7 +30,7 @@ TONE = 0.1 * np.ones(2000, dtype=np.float32)
 
 @pytest.fixture
 def told(tiny_memory: Memory) -> dict[str, Any]:
-    return provenance(Score(title="Ein Stück"), tiny_memory)
+    return known_of(tiny_memory) | {"score": Score(title="Ein Stück").model_dump(mode="json")}
 
 
 def compact(told: object) -> bytes:

@@ -49,7 +49,7 @@ def falling(count: int) -> Array:
 
 
 def test_a_whole_voice_is_let_go(tiny_memory: Memory) -> None:
-    instrument, event = Instrument(tiny_memory, SCORE), first(tiny_memory)
+    instrument, event = Instrument(Piece(SCORE, tiny_memory)), first(tiny_memory)
     rings = instrument.voice(event)
     voice = instrument.voice(replace(event, held=HELD))
     whole, found = rings.sound(0, 60_000), voice.sound(0, 60_000)
@@ -64,7 +64,7 @@ def test_a_whole_voice_is_let_go(tiny_memory: Memory) -> None:
 
 
 def test_a_whole_voice_fires_no_longer_than_it_sounds(tiny_memory: Memory) -> None:
-    instrument, event = Instrument(tiny_memory, SCORE), first(tiny_memory)
+    instrument, event = Instrument(Piece(SCORE, tiny_memory)), first(tiny_memory)
     rings, voice = instrument.voice(event), instrument.voice(replace(event, held=HELD))
     for one in (rings, voice):
         one.play(HELD + RELEASE // 2)

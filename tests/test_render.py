@@ -309,7 +309,7 @@ def test_stems_add_up(tmp_path: Path, tiny_memory: Memory, name: str) -> None:
         assert rate == 44_100
         assert np.abs(stems[stem]).max() > 0.01
         told = read_provenance(tmp_path / f"{base}-{stem}.wav")
-        assert told == provenance(score, tiny_memory) | {"stem": stem}
+        assert told == provenance(Piece(score, tiny_memory)) | {"stem": stem}
     mix, _ = soundfile.read(tmp_path / name, dtype="float32")
     assert np.abs(stems["dry"] + stems["reverb"] - mix).max() < 3e-7
     assert np.abs(stems["voice-1"] + stems["voice-2"] + stems["voice-3"] - stems["dry"]).max() < 3e-6
@@ -386,7 +386,7 @@ def test_a_file_says_how_it_was_made(tmp_path: Path, tiny_path: Path) -> None:
     for name in ("a.wav", "b.flac"):
         render(Piece(score, memory), tmp_path / name)
     for name in ("a.wav", "a.json", "b.flac", "b.flac.json"):
-        assert read_provenance(tmp_path / name) == provenance(score, memory)
+        assert read_provenance(tmp_path / name) == provenance(Piece(score, memory))
     told = read_provenance(tmp_path / "a.wav")
     assert checked(Score, told["score"]) == score
     assert told["memory_sha256"] == memory.fingerprint
@@ -403,7 +403,7 @@ def test_what_tells_nothing_of_how_it_was_made_is_refused(tmp_path: Path, tiny_m
             read_provenance(tmp_path / name)
         assert "\n" not in str(caught.value)
 
-    told = provenance(piece(), tiny_memory)
+    told = provenance(Piece(piece(), tiny_memory))
     refused("none.wav", "no such file")
     (tmp_path / "folder").mkdir()
     refused("folder", "is a folder, a file is needed")
@@ -422,7 +422,7 @@ def test_what_tells_nothing_of_how_it_was_made_is_refused(tmp_path: Path, tiny_m
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.json"])
 def test_damaged_files_are_refused_and_never_worse(tmp_path: Path, tiny_memory: Memory, name: str) -> None:
-    told = provenance(piece(), tiny_memory)
+    told = provenance(Piece(piece(), tiny_memory))
     path = tmp_path / name
     if name == "a.json":
         path.write_text(json.dumps(told, indent=1))

@@ -11,9 +11,9 @@ from click.testing import CliRunner, Result
 
 from fugue_state.arrays import Array
 from fugue_state.audio import io
+from fugue_state.audio.pitch import GUITAR, pitch_of
 from fugue_state.cli import main
 from fugue_state.config import ResynthConfig
-from fugue_state.corpus.notes import measure_pitch
 from fugue_state.errors import AudioError, InputError
 from fugue_state.memory.memory import Memory
 from fugue_state.output.resynth import resynth_file, resynthesized
@@ -52,14 +52,14 @@ def test_a_note_keeps_pitch_level_and_length_at_any_rate(rate: int, quick_memory
     note = pluck(57, 1.7, rate)
     made = through(note[:, None], rate, quick_memory)
     assert made.shape == (len(note), 1)
-    assert measure_pitch(made[:, 0], rate) == pytest.approx(57.0, abs=0.2)
+    assert pitch_of(made[:, 0], rate, GUITAR).midi == pytest.approx(57.0, abs=0.2)
     assert level_db(made) == pytest.approx(level_db(note), abs=2.0)
 
 
 def test_each_channel_goes_by_itself(quick_memory: Memory) -> None:
     left, right = pluck(45), pluck(60)
     made = through(np.stack([left, right, np.zeros_like(left), left], axis=1), RATE, quick_memory)
-    assert [round(measure_pitch(channel, RATE)) for channel in made.T[:2]] == [45, 60]
+    assert [round(pitch_of(channel, RATE, GUITAR).midi) for channel in made.T[:2]] == [45, 60]
     assert np.array_equal(made[:, 0], made[:, 3])
     assert np.abs(made[:, 2]).max() < 1e-4
 

@@ -13,6 +13,7 @@ from fugue_state.config import SEED_MAX
 from fugue_state.errors import InputError
 from fugue_state.score.explained import beginning, editable, template
 from fugue_state.score.model import Range, Score, Step, Voice, ranges
+from fugue_state.score.tempo import tempo_of
 from fugue_state.score.text import dump_score, line_of, load_score, parse_score
 from fugue_state.score.times import Clock, told
 from fugue_state.settings import Settings, checked, kinds
@@ -57,7 +58,7 @@ at = "70 %"
 )  # fmt: skip
 def test_times_as_one_writes_them(said: Any, seconds: float) -> None:
     voice = checked(Voice, {"start": said})
-    assert Clock(duration_s=200, bar_s=8).seconds(voice.start) == pytest.approx(seconds)
+    assert Clock(200, tempo_of(30, 4, (), ())).seconds(voice.start) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(
@@ -110,9 +111,9 @@ def test_steps_that_say_more_are_written_out() -> None:
 
 def test_a_score_is_read_and_written() -> None:
     score = parse_score(SCORE)
-    assert (score.duration_s, score.beat_s, len(score.voices), score.forgetting.bends[0].units) == (
+    assert (score.duration_s, score.tempo_bpm, len(score.voices), score.forgetting.bends[0].units) == (
         180,
-        1,
+        60,
         2,
         ("deconv5",),
     )

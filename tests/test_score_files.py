@@ -13,6 +13,7 @@ from fugue_state.bending.timeline import compose
 from fugue_state.errors import InputError
 from fugue_state.limits import SCORE_BYTES, SCORE_CHORDS, SCORE_STEPS
 from fugue_state.score.cues import Cue, spans
+from fugue_state.score.tempo import tempo_of
 from fugue_state.score.text import load_score, parse_score
 from fugue_state.score.times import Clock
 
@@ -118,7 +119,7 @@ def test_a_circle_of_many_cues_is_told_in_a_line() -> None:
         parse_score(text, "a.toml")
     assert str(caught.value).startswith("a.toml:5: ")
     with pytest.raises(InputError, match="and 695 more"):
-        spans((Cue(do="hold", after="x"), *parse_score(chain(700)).cues), Clock(90, 4))
+        spans((Cue(do="hold", after="x"), *parse_score(chain(700)).cues), Clock(90, tempo_of(60, 4, (), ())))
 
 
 def test_so_many_chords_that_no_plan_can_hold_them() -> None:

@@ -144,7 +144,7 @@ def _compare_bar(bar: Any, one: dict[str, Any], memory: Memory) -> None:
     for event, other in zip(bar.events, one["events"], strict=True):
         label = None if event.label is None else memory.labels[memory.label_index(event.label)]
         assert other["label"] == label
-        for key in ("onset", "chord", "frames", "voice"):
+        for key in ("onset", "chord", "frames", "voice", "held"):
             assert other[key] == getattr(event, key), key
         assert other["envelope"] == event.envelope.model_dump()
         assert (other["bend"] is None) == (event.bend is None)
@@ -154,7 +154,7 @@ def _compare_bar(bar: Any, one: dict[str, Any], memory: Memory) -> None:
 
 
 def _compare_bend(packed: Parcel, piece: Piece) -> None:
-    told, arrays = described(piece.bend)
+    told, arrays = described(piece.parts[0].bend)
     assert json.loads(packed.text)["bend"] == told
     assert {name for name in packed.arrays if name.startswith("bend.")} == set(arrays)
     for name, array in arrays.items():
@@ -221,6 +221,21 @@ SCORES: dict[str, dict[str, Any]] = {
     },
     "chosen by how they sound": {
         "voices": [{"chords": ["Am", "-", "G"], "like": {"bright": 0.8, "level": 0.3}, "latents": "fresh"}]
+    },
+    "notes, tempos and metres": {
+        "duration_s": 24, "tempo_bpm": 90,
+        "tempo": [{"bar": 2, "bpm": 170}, {"bar": 6.5, "bpm": 47, "ramp": True}, {"bar": 9, "bpm": 300, "ramp": True}],
+        "metre": [{"bar": 3, "beats": 3}, {"bar": 8, "beats": 7}],
+        "voices": [
+            {"chords": ["Am*0.5^64", "-*0.75", {"chord": "F", "velocity": 1, "level_db": 3}],
+             "swing": 0.2, "gate": 0.7},
+            {"chords": ["D", "Bb*1.3^127"], "transpose": -2, "start": "bar 2.3", "rounds": 5, "gate": 1.4},
+            {"chords": ["G"], "start": "bar 2.3", "until": "bar 7"},
+        ],
+        "cues": [{"do": "recall", "at": "bar 5", "over": "2 bars"}],
+    },
+    "chords that are no labels, found by their sound": {
+        "voices": [{"chords": ["B", "Am", "D"], "latents": "fresh"}, {"chords": ["D"], "like": {"bright": 0.3}}]
     },
     "cues of all kinds": {
         "duration_s": 24,

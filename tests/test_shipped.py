@@ -13,7 +13,7 @@ from fugue_state.bending.strengths import forget
 from fugue_state.errors import InputError
 from fugue_state.measure.chords import name_chord
 from fugue_state.measure.fidelity import mel_error
-from fugue_state.measure.memory import chord_table, generated
+from fugue_state.measure.memory import generated, name_table
 from fugue_state.memory.catalogue import find_memory, shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.output.render import render
@@ -31,7 +31,7 @@ def test_what_ships_is_whole_and_knows_its_chords(name: str, seconds: float, acc
     assert memory.spec.duration_s == pytest.approx(seconds, abs=0.01)
     assert shipped_memories()[name].stat().st_size < 10e6
     assert all(source.licence.startswith(("CC0-1.0", "MIT")) for source in memory.header.data)
-    assert chord_table(generated(memory, 3, seed=11), memory).accuracy >= 0.9
+    assert name_table(generated(memory, 3, seed=11), memory).accuracy >= 0.9
     assert memory.header.metrics["generated_accuracy"] >= accuracy
     assert memory.header.metrics["generated_worst_class"] >= worst
 

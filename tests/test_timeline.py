@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fugue_state.bending.adaptive import Governor
-from fugue_state.bending.hand import Hand
+from fugue_state.bending.hand import Hand, Reach
 from fugue_state.bending.orders import Order
 from fugue_state.bending.schedule import even_shape, shape_of
 from fugue_state.bending.strengths import forget
@@ -286,8 +286,7 @@ def test_the_hand_of_a_performer() -> None:
             change(3, "/unit/1/5/strength", 0.25),
             change(4, "/recall"),
         ],
-        LAYERS,
-        ORDER,
+        [Reach(LAYERS, ORDER)],
     )
     assert (hand(0.5) == 1).all()
     assert np.allclose(hand(1.5), forget(ORDER, 0.25, UNITS))
@@ -308,4 +307,4 @@ def test_the_hand_of_a_performer() -> None:
 )
 def test_a_hand_that_reaches_beside_the_units(path: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        Hand([change(0, path, 0.5)], LAYERS, ORDER)
+        Hand([change(0, path, 0.5)], [Reach(LAYERS, ORDER)])

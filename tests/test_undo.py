@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fugue_state.bending.hand import Hand
+from fugue_state.bending.hand import Hand, Reach
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.board import History
 from fugue_state.score.model import Change
@@ -35,6 +36,11 @@ moves: st.SearchStrategy[Move] = st.one_of(
     st.tuples(st.just("/grid/2"), st.binary(min_size=3, max_size=3)),
     st.tuples(st.just("/hold/1"), st.binary(min_size=4, max_size=4)),
 )
+of_parts: st.SearchStrategy[Move] = st.one_of(
+    moves,
+    st.tuples(layer.map("/part/{}/forget".format), share),
+    st.tuples(layer.map("/part/{}/recall".format), st.none()),
+)
 
 
 def reversed_order(_: str, layer: str) -> Any:
@@ -42,7 +48,16 @@ def reversed_order(_: str, layer: str) -> Any:
 
 
 def a_hand() -> Hand:
-    return Hand((), LAYERS, np.arange(7), reversed_order)
+    return Hand((), [Reach(LAYERS, np.arange(7), reversed_order)])
+
+
+def a_hand_of_parts() -> Hand:
+    orders = {"one": np.arange(4)[::-1], "two": np.arange(3)[::-1]}
+
+    def own_order(_: str, name: str) -> Any:
+        return orders[name]
+
+    return Hand((), [Reach({name: len(order)}, order, own_order) for name, order in orders.items()])
 
 
 def play(hand: Hand, move: Move) -> None:
@@ -56,7 +71,17 @@ def left(hand: Hand) -> Strengths:
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.one_of(moves, st.sampled_from(["undo", "redo"])), max_size=24))
 def test_undo_and_redo_leave_what_the_moves_that_stand_leave(asked: list[Move | str]) -> None:
-    hand, history = a_hand(), History(longest=100, near=0)
+    undone_as_asked(asked, a_hand)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.one_of(of_parts, st.sampled_from(["undo", "redo"])), max_size=24))
+def test_undo_and_redo_of_several_parts(asked: list[Move | str]) -> None:
+    undone_as_asked(asked, a_hand_of_parts)
+
+
+def undone_as_asked(asked: list[Move | str], make: Callable[[], Hand]) -> None:
+    hand, history = make(), History(longest=100, near=0)
     done: list[Move] = []
     undone: list[Move] = []
     for at, one in enumerate(asked):
@@ -75,7 +100,7 @@ def test_undo_and_redo_leave_what_the_moves_that_stand_leave(asked: list[Move | 
             if back:
                 done.append(one)
                 undone.clear()
-    fresh = a_hand()
+    fresh = make()
     for move in done:
         play(fresh, move)
     assert hand.values == fresh.values

@@ -19,6 +19,7 @@ A score only needs the keys that differ from these defaults. You can write a tim
 begins one table of a list, and a score may have several of them. [Composing](composing.md) says what the keys do to
 the sound.
 """
+ONE, MANY, NAMED = "[{}]", "[[{}]]", "[{}.NAME]"  # heads of a table, of each of many, of one that has a name
 HEADER = ("key", "type", "default", "range", "what it says")
 TYPES = {
     "integer": "whole number",
@@ -50,34 +51,33 @@ def anchor(path: tuple[str, ...]) -> str:
 
 def _keys(schema: Schema, kinds: dict[str, Schema], path: tuple[str, ...]) -> Iterator[str]:
     """Yield the section of a table, and of those within it."""
-    inner: list[tuple[str, Schema, bool]] = []
+    inner: list[tuple[str, Schema, str]] = []
     rows = []
     for key, field in schema["properties"].items():
         found = _holds(field)
         if found is not None:
-            kind, many = found
-            inner.append((key, kinds[kind], many))
-            told = f"[{'tables' if many else 'table'}](#{anchor((*path, key))})"
+            kind, form = found
+            inner.append((key, kinds[kind], form))
+            told = f"[{'table' if form == ONE else 'tables'}](#{anchor((*path, key))})"
             rows.append((code(key), told, "", _range(field), plain(field["description"])))
         else:
             default = _toml(field["default"]) if "default" in field else "needed"
             rows.append((code(key), _type(field), default, _range(field), plain(field["description"])))
     yield from table(HEADER, rows)
-    for key, held, many in inner:
+    for key, held, form in inner:
         here = (*path, key)
-        name = f"[[{'.'.join(here)}]]" if many else f"[{'.'.join(here)}]"
+        name = form.format(".".join(here))
         yield f"\n{'#' * (len(here) + 1)} {code(name)} {{ #{anchor(here)} }}\n"
         yield plain(held["description"])
         yield from _keys(held, kinds, here)
 
 
-def _holds(field: Schema) -> tuple[str, bool] | None:
-    """Return the kind of table that a key holds, and whether it is many of them; None for a plain key."""
+def _holds(field: Schema) -> tuple[str, str] | None:
+    """Return the kind of table that a key holds, and how its head is written; None for a plain key."""
     for choice in (field, *field.get("anyOf", ())):
-        many = choice.get("type") == "array"
-        reference = choice.get("items", {}).get("$ref") if many else choice.get("$ref")
-        if reference is not None:
-            return reference.rpartition("/")[2], many
+        for form, held in ((ONE, choice), (MANY, choice.get("items", {})), (NAMED, choice.get("additionalProperties"))):
+            if isinstance(held, dict) and "$ref" in held:
+                return held["$ref"].rpartition("/")[2], form
     return None
 
 

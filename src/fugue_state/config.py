@@ -52,6 +52,9 @@ HELD_LUFS = -20.0  # the loudness at which chords are held: about that of a memo
 GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
 # Live playing.
 PLAYED_VOLUME = 0.25  # -12 dB, of a performance or take that sets none: older takes rely on it
+# Playing by keys: the most that sound until they are let go, how many begin in a block, and how many times faster or
+# slower than the score a tempo may be.
+KEYS_AT_ONCE, KEYS_EACH_BLOCK, TEMPO_TIMES = 8, 1, 8.0
 RELEASE_S = 0.12  # of a sound that is let go, as a key is
 HUSH_S, SWAP_S = 0.5, 0.5  # lengths of the fades to silence and to another memory
 LIVE_LOOK_AHEAD_S = 0.005  # of the limiter, which delays the sound by this much
@@ -339,6 +342,10 @@ class ClusterConfig(Settings):
 
 
 SLICE_AUTO, SLICE_OFF = AUTO, "off"
+# Where labels come from: class folders (or clusters, in a flat folder), or the pitch of each sound.
+LabelsName = Literal["auto", "pitch"]
+DEFAULT_LABELS: LabelsName = AUTO
+PITCH: LabelsName = "pitch"
 
 
 def cluster_labels(count: int) -> tuple[str, ...]:

@@ -94,6 +94,9 @@ SCORE_CHORDS = Limit(
     "in all",
     "about {got} chords would sound, too many: {most}, so it needs longer beats, fewer voices or a shorter piece",
 )
+SCORE_TEMPOS = Limit(
+    "scores", "changes of tempo, or of metre", 4096, "changes", "{got} changes are too many: at most {most}"
+)
 SCORE_CUES = Limit("scores", "cues", 10_000, "cues", "{got} cues are too many: at most {most}")
 SCORE_EVEN = Limit(
     "scores", "cues of the pace even", 100, "cues", '{got} cues of the pace "even", each measured, are too many: {most}'
@@ -103,6 +106,15 @@ SCORE_POINTS = Limit(
 )
 SCORE_UNITS = Limit("scores", "names of units", 10_000, "names", "{got} names of units are too many: at most {most}")
 SCORE_BENDS = Limit("scores", "bends", 1000, "bends", "{got} bends are too many: at most {most}")
+SONG_BYTES = Limit("scores", "size of a MIDI file", 4_000_000, "bytes", "{got} bytes are too many: at most {most}")
+SONG_NOTES_PER_S = Limit(
+    "scores",
+    "notes of a voice in a second, on average",
+    100,
+    "a second",
+    "{got} notes a second are too many: at most {most}",
+)
+CHART_BYTES = Limit("scores", "size of a chart", 1_000_000, "bytes", "{got} bytes are too many: at most {most}")
 
 # Sockets: number of connections, timeouts, and how much is read from one before the others get their turn.
 CONNECTIONS = Limit("sockets", "open connections", 128, "connections", "{got} are too many: at most {most}")

@@ -16,10 +16,10 @@ from fugue_state.bending.schedule import Shape, shape_of
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import OrderName
 from fugue_state.score.cues import Course, Cue, CueSpan, spans
-from fugue_state.score.model import Forgetting, Score
+from fugue_state.score.model import Forgetting, Score, Together
+from fugue_state.score.times import Clock
 from fugue_state.settings import Place
 
-FORGETTING: Place = ("forgetting",)
 GOING = 64  # paths that are cached: only one is in use at a time
 FADE_POINTS = 16  # a power of two, so that the mean of ones is exactly one
 
@@ -135,15 +135,20 @@ class Timeline:
 
 
 def compose(
-    score: Score, units: int, last_s: float, orders: Orders, even: Even, listened: Listened | None = None
+    score: Score, units: int, last_s: float, orders: Orders, even: Even, listened: Listened | None = None, part: int = 0
 ) -> Timeline:
-    """Return the timeline of a score: its forgetting and its cues, up to the last onset at `last_s`.
+    """Return the timeline of a part, by its number: its forgetting and its cues, up to the last onset at `last_s`.
 
     Each move starts from where the one before has come to. `even` measures the shape of a path. `listened` is asked,
     when needed, how far an adaptive forgetting has come after a number of seconds.
     """
-    plans = sorted(_plans(score), key=lambda plan: plan.start_s)
-    holds = [span for span in spans(score.cues, score.clock) if span.cue.do == "hold"]
+    together = score.together[part]
+    base, cues = (
+        together.forgetting,
+        [span for span in spans(score.cues, score.clock, ()) if span.index in together.cues],
+    )
+    plans = sorted(_plans(score.clock, together, cues), key=lambda plan: plan.start_s)
+    holds = [span for span in cues if span.cue.do == "hold"]
     moves: list[Move] = []
     begun = _Begun(units, moves)
     ways: list[Way] = []
@@ -154,14 +159,14 @@ def compose(
         pauses = _pauses(holds, plan.start_s, math.inf if after is None else ends_s)
         paused_s = sum(min(length, max(0.0, ends_s - at)) for at, length in pauses)
         length_s = max(0.0, ends_s - plan.start_s - paused_s) if plan.length_s is None else plan.length_s
-        ways.append(_way(score, plan, orders))
+        ways.append(_way(base, plan, orders))
         path = partial(_go, going, len(moves))
         begun.starts_s.append(plan.start_s)
-        adaptive = plan.place == FORGETTING and score.forgetting.adaptive is not None
+        adaptive = plan.course is base and base.adaptive is not None
         shape = _shape(plan, path, even, partial(_listened, listened, length_s) if adaptive else None)
         moves.append(Move(plan.start_s, length_s, path, shape, ways[-1], plan.course, pauses))
-        forgetting = moves[-1] if plan.place == FORGETTING else forgetting
-    return Timeline(units, tuple(moves), score.forgetting.fade_s, forgetting)
+        forgetting = moves[-1] if plan.course is base else forgetting
+    return Timeline(units, tuple(moves), base.fade_s, forgetting)
 
 
 def _listened(listened: Listened | None, length_s: float, time: float) -> float:
@@ -184,12 +189,12 @@ class _Plan:
     place: Place
 
 
-def _plans(score: Score) -> Iterator[_Plan]:
+def _plans(clock: Clock, together: Together, cues: Sequence[CueSpan]) -> Iterator[_Plan]:
     """List what moves strengths: the forgetting first, then all cues except holds."""
-    clock, plan = score.clock, score.forgetting
+    plan = together.forgetting
     start_s = clock.seconds(plan.start)
-    yield _Plan(start_s, None if plan.until is None else clock.seconds(plan.until) - start_s, plan, FORGETTING)
-    for span in spans(score.cues, clock):
+    yield _Plan(start_s, None if plan.until is None else clock.seconds(plan.until) - start_s, plan, together.place)
+    for span in cues:
         if span.cue.do != "hold":
             yield _Plan(
                 span.start_s, None if span.end_s is None else span.end_s - span.start_s, span.cue, ("cues", span.index)
@@ -230,9 +235,9 @@ def _go(going: Callable[[int], Path], number: int, share: float) -> Strengths:
     return going(number)(share)
 
 
-def _way(score: Score, plan: _Plan, orders: Orders) -> Way:
+def _way(base: Forgetting, plan: _Plan, orders: Orders) -> Way:
     """Return a plan's order, the fraction forgotten at its end, and its direction, whatever it starts from."""
-    base, course = score.forgetting, plan.course
+    course = plan.course
     if isinstance(course, Forgetting):
         own, recall, to, direction = True, False, base.to, -1
     else:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
+from fugue_state.cli.arranging import from_chart, from_midi
 from fugue_state.cli.options import (
     SCORE_PATH,
     USER_PATH,
@@ -149,7 +150,7 @@ def rendering(command: Command) -> Command:
 @option(Score, "duration_s", "--duration", kind_of=str, about='Length: seconds, or "6:30:00".')
 @click.option(
     "--every",
-    default=Score.model_construct().beat_s,
+    default=60.0 / Score.model_construct().tempo_bpm,
     show_default=True,
     type=Within(0.1, 1200),
     help="Seconds from one chord to the next.",
@@ -321,7 +322,7 @@ def _render(
     note_letters(*names_of(piece))
 
     def picture() -> None:
-        made = provenance(piece.score, piece.memory, portrait.parent)
+        made = provenance(piece, portrait.parent)
         save_figure(portrait_figure(piece, out, settings["theme"], begin=cut.first), portrait, made)
         _film(out, piece, settings, config)
 
@@ -398,8 +399,7 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
     config = _check_film(settings, reads=[sound])
     with terminable():
         score = reopened(sound)
-        found = traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
-        piece = laid_out(found, None)
+        piece = laid_out(traced(score, sound.parent, str(sound), model), None)
         note_letters(*names_of(piece))
         _film(sound, piece, settings, config)
     say(f"look at {settings['film']}")
@@ -407,9 +407,10 @@ def film_sound(sound: Path, model: str | None, **settings: Any) -> None:
 
 def names_of(piece: Piece) -> list[str]:
     """Return what pictures of a piece may name."""
-    score, memory = piece.score, piece.memory
+    score = piece.score
     named = [score.title, *score.credits, *(voice.name for voice in score.voices)]
-    return [*named, *(span.cue.title for span in piece.cues), memory.header.name, *memory.labels]
+    known = [name for memory in piece.memories.values() for name in (memory.header.name, *memory.labels)]
+    return [*named, *(span.cue.title for span in piece.cues), *known]
 
 
 @contextlib.contextmanager
@@ -485,6 +486,10 @@ def score_group() -> None:
     """Write, check and show scores: text files that describe a whole piece."""
 
 
+score_group.add_command(from_chart)
+score_group.add_command(from_midi)
+
+
 @score_group.command(
     "new",
     epilog=examples(
@@ -526,13 +531,14 @@ def _write(out: Path, text: str) -> None:
 @click.argument("score", type=SCORE_PATH)
 @of_another_memory
 def score_check(score: Path, model: str | None) -> None:
-    """Check whether SCORE can be played by its memory. Names the line and the key of any error."""
+    """Check whether SCORE can be played by its memories. Names the line and the key of any error."""
     written = instead(score, memory=model)
     _check_room(written, score)
     piece = laid_out(written, score, named=model is not None)
     holds = f"{counted(len(piece.score.voices), 'voice')}, {counted(len(piece.score.cues), 'cue')}"
     about = f"{score}: {piece.score.title or 'untitled'}, {told(piece.score.duration_s)}, {holds}"
-    say(f"{about}, for {piece.memory.header.name}: it can be played")
+    memories = ", ".join(memory.header.name for memory in piece.memories.values())
+    say(f"{about}, for {memories}: it can be played")
 
 
 @score_group.command("show", epilog=examples("fugue score show piece.toml", "fugue score show piece.toml -o piece.png"))
@@ -554,7 +560,7 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
         click.echo("\n".join(table(piece, overview(piece))))
     else:
         note_letters(*names_of(piece))
-        draw(overview_figure(piece, theme), out, provenance(piece.score, piece.memory, out.parent))
+        draw(overview_figure(piece, theme), out, provenance(piece, out.parent))
 
 
 def instead(score: Path, **changes: Any) -> Score:
@@ -567,8 +573,7 @@ def instead(score: Path, **changes: Any) -> Score:
     loaded = settled(load_score(score), score.parent, shipped_memories())
     if changes.get("quality") is not None:
         loaded = loaded.of_quality(changes["quality"])
-    if changes.get("memory") is None:
-        loaded = traced(loaded, score.parent, str(score))
+    loaded = traced(loaded, score.parent, str(score), changes.get("memory"))
     return loaded.model_copy(update={key: value for key, value in changes.items() if value is not None})
 
 

@@ -16,6 +16,7 @@ from fugue_state.cli.options import (
     check_used,
     forced,
     given,
+    labels_chosen,
     licensed,
     machine_readable,
     of_options,
@@ -31,14 +32,17 @@ from fugue_state.cli.options import (
 from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked, typed
 from fugue_state.config import (
     AUTO,
+    DEFAULT_LABELS,
     DEFAULT_MEMORY,
     MEL_PRESETS,
+    PITCH,
     SMALLER_CHANNELS,
     SMALLER_MAPS,
     AugmentConfig,
     Budget,
     ComputeConfig,
     HearConfig,
+    LabelsName,
     MelSpec,
     ModelConfig,
     StrumConfig,
@@ -103,15 +107,23 @@ def corpus_build(out: Path, notes: tuple[Path, ...], **settings: Any) -> None:
 
 
 @corpus.command(
-    "inspect", epilog=examples("fugue corpus inspect chords", "fugue corpus inspect chords --sheet chords.png")
+    "inspect",
+    epilog=examples(
+        "fugue corpus inspect chords",
+        "fugue corpus inspect chords --sheet chords.png",
+        "fugue corpus inspect piano --labels pitch",
+    ),
 )
 @click.argument("folder", type=FOLDER_PATH)
 @sliced
+@labels_chosen
 @machine_readable
 @click.option("--sheet", type=USER_PATH, help="Draw a sheet of spectrograms to this file: .png or .svg.")
 @themed
 @forced
-def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None, theme: Theme, force: bool) -> None:
+def corpus_inspect(
+    folder: Path, slicing: str, labelling: LabelsName, as_json: bool, sheet: Path | None, theme: Theme, force: bool
+) -> None:
     """Count classes, recordings, groups, rates and durations in FOLDER. Names files that are skipped or unreadable.
 
     A group is all clips whose names share a part: one guitar, one player.
@@ -119,15 +131,20 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     from dataclasses import asdict
 
     from fugue_state.corpus.inspect import corpus_figure, inspect_corpus
+    from fugue_state.corpus.pitched import table
     from fugue_state.corpus.scan import told as told_of
     from fugue_state.output.provenance import MADE_BY
 
     check_picture(sheet, force)
     check_used(sheet is not None, "without --sheet", "theme")
-    found = _clips(folder, slicing)
+    found = _clips(folder, slicing, labelling)
     told = asdict(inspect_corpus(found, tracked))
+    if not (as_json and found.understood):
+        told.pop("understood")
     lines = [] if as_json else [*told_of(told.pop("left_out")), *told.pop("warnings")]
     report(told, as_json)
+    for row in [] if as_json else table(found):
+        click.echo(row)
     for line in lines:
         note(line)
     if sheet is not None:
@@ -140,6 +157,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
         "fugue train chords -o run --minutes 10",
         "fugue train chords -o run --resume --minutes 30",
         "fugue train chords -o long --frames 256 --minutes 60",
+        "fugue train piano -o run --labels pitch --minutes 30",
         "fugue train chords -o run --steps 5000 --feature-maps 32 --dry-run",
     )
 )
@@ -171,6 +189,7 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
     help="Whether the discriminator sees how much a batch varies.",
 )
 @sliced
+@labels_chosen
 @option(AugmentConfig, "shift_s", "--augment-shift", about="Shift what the discriminator sees in time, in seconds.")
 @option(AugmentConfig, "level_db", "--augment-level", about="... in level, in dB.")
 @option(AugmentConfig, "pitch_semitones", "--augment-pitch", about="... in pitch, in semitones.")
@@ -194,9 +213,13 @@ def corpus_inspect(folder: Path, slicing: str, as_json: bool, sheet: Path | None
 @click.option("--dry-run", is_flag=True, help="Print the complete configuration and stop.")
 @themed
 def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme: Theme, **settings: Any) -> None:
-    """Train a memory on the sounds in DATA. Class folders give labels; a flat folder is sorted into clusters."""
+    """Train a memory on the sounds in DATA. Class folders give labels; a flat folder is sorted into clusters.
+
+    With --labels pitch, every sound is labelled with its note, and folders mean nothing.
+    """
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
+    from fugue_state.corpus.pitched import table
     from fugue_state.learning.lesson import hold, prepare
     from fugue_state.learning.memory_training import MemoryRun, read_measures
     from fugue_state.learning.trend import is_noise
@@ -204,7 +227,10 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     compute = of_options(ComputeConfig, taken(settings, ComputeConfig))
     bar, run = _run(out, settings, TRAINING_MINUTES, resume, force, compute)
     cache = find_cache(note)
-    lesson = prepare(read_corpus(data, tracked), _wish(settings, out, run.before(MemoryRun)), cache, tracked)
+    wish = _wish(settings, out, run.before(MemoryRun))
+    lesson = prepare(read_corpus(data, tracked, classes=wish.classes), wish, cache, tracked)
+    for row in table(lesson.corpus):
+        say(row)
     if lesson.corpus.labels and lesson.clustered:
         note("the class folders are ignored: clusters stand in for labels")
     for line in lesson.corpus.notes():
@@ -252,14 +278,20 @@ def _run(
     return bar, Run(out, of_options(Budget, taken(settings, Budget)), begin, watcher, compute)
 
 
-def _clips(folder: Path, slicing: str, mel: MelSpec | None = None, cache: Cache | None = None) -> Corpus:
-    """Find the clips of a folder, long recordings cut for the images of a mel."""
+def _clips(
+    folder: Path,
+    slicing: str,
+    labelling: LabelsName = DEFAULT_LABELS,
+    mel: MelSpec | None = None,
+    cache: Cache | None = None,
+) -> Corpus:
+    """Find the clips of a folder, long recordings cut for the images of a mel, and their labels."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
-    from fugue_state.corpus.slices import cut_corpus
+    from fugue_state.corpus.pitched import labelled
 
-    found = read_corpus(folder, tracked)
-    return cut_corpus(found, mel or MelSpec(), slicing, cache=cache or find_cache(note), track=tracked)
+    found = read_corpus(folder, tracked, classes=labelling != PITCH)
+    return labelled(found, mel or MelSpec(), slicing, labelling, cache=cache or find_cache(note), track=tracked)
 
 
 def _kept(settings: dict[str, Any], before: MemoryRun | VocoderRun, *groups: Settings) -> dict[str, Any]:
@@ -281,6 +313,7 @@ def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish
     if before is not None:
         settings = _kept(settings, before, before.train, before.train.augment, before.model)
         settings["name"] = settings["name"] if "name" in asked else before.name
+        settings["labelling"] = settings["labelling"] if "labelling" in asked else before.labelling
         if settings["clusters"] in {None, AUTO}:
             settings["clusters"] = before.clusters
         base = base if "mel" in asked else before.mel
@@ -292,6 +325,7 @@ def _wish(settings: dict[str, Any], out: Path, before: MemoryRun | None) -> Wish
         train=of_options(TrainConfig, taken(settings, TrainConfig) | {"augment": augment}),
         licence=settings["licence"],
         slicing=settings["slicing"],
+        labelling=settings["labelling"],
         clusters=settings["clusters"],
     )
 
@@ -379,7 +413,7 @@ def vocoder_train(
     if before is not None:
         settings = _kept(settings, before, before.vocoder, before.hear)
     mel = read_header(find_memory(mel_of)).mel if before is None or given("mel_of") else before.mel
-    found = _clips(data, settings["slicing"], mel)
+    found = _clips(data, settings["slicing"], mel=mel)
     source = DataSource(name=found.name, clips=len(found.part("Training")), licence=settings["licence"])
     learned = VocoderRun(
         vocoder=of_options(VocoderConfig, taken(settings, VocoderConfig)),
@@ -437,9 +471,10 @@ def vocoder_add(source: str, model: str, out: Path, half: bool, force: bool) -> 
 @click.argument("run", type=FOLDER_PATH)
 @click.option("--against", type=FOLDER_PATH, help="Corpus to compare with.")
 @sliced
+@labels_chosen
 @themed
 @click.option("--force", is_flag=True, help="Replace an existing card.")
-def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: bool) -> None:
+def card(run: Path, against: Path | None, slicing: str, labelling: LabelsName, theme: Theme, force: bool) -> None:
     """Write the card of the memory in folder RUN: what it learned from, how well, and how to play it.
 
     Without --against, it shows the measurements made while training.
@@ -449,9 +484,9 @@ def card(run: Path, against: Path | None, slicing: str, theme: Theme, force: boo
     from fugue_state.learning.run import Watcher
     from fugue_state.memory.catalogue import find_memory, read_header
 
-    check_used(against is not None, "without --against", "slicing")
+    check_used(against is not None, "without --against", "slicing", "labelling")
     cache = None if against is None else find_cache(note)
-    corpus = None if against is None else _clips(against, slicing, read_header(find_memory(run)).mel, cache)
+    corpus = None if against is None else _clips(against, slicing, labelling, read_header(find_memory(run)).mel, cache)
     watcher = Watcher(say=say, track=tracked)
     text, values = write_run_card(run, corpus, force=force, cache=cache, theme=theme, watcher=watcher)
     note_letters(*read_header(find_memory(run)).model.labels)

@@ -15,6 +15,7 @@ from fugue_state.cli.options import (
     check_used,
     forced,
     inversion,
+    labels_chosen,
     machine_readable,
     of_options,
     option,
@@ -22,7 +23,15 @@ from fugue_state.cli.options import (
     themed,
 )
 from fugue_state.cli.telling import draw, examples, note, note_letters, report, say, tracked
-from fugue_state.config import DEFAULT_MEMORY, MEASURE_PER_CLASS, CurveConfig, ProfileConfig, QualityName
+from fugue_state.config import (
+    DEFAULT_MEMORY,
+    MEASURE_PER_CLASS,
+    PITCH,
+    CurveConfig,
+    LabelsName,
+    ProfileConfig,
+    QualityName,
+)
 from fugue_state.errors import counted
 
 if TYPE_CHECKING:
@@ -80,12 +89,13 @@ def profile(
 @click.argument("model", default=DEFAULT_MEMORY)
 @click.option("--against", type=FOLDER_PATH, help="Corpus to compare with.")
 @sliced
+@labels_chosen
 @click.option(
     "--per-class",
     default=MEASURE_PER_CLASS,
     show_default=True,
     type=click.IntRange(4, 4096),
-    help="Number of sounds of each chord.",
+    help="Number of sounds of each chord or note.",
 )
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Seed of latents and clips.")
 @inversion
@@ -97,6 +107,7 @@ def measure(
     model: str,
     against: Path | None,
     slicing: str,
+    labelling: LabelsName,
     per_class: int,
     seed: int,
     inverter: str | None,
@@ -106,22 +117,23 @@ def measure(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Measure how well MODEL (a name, checkpoint or run folder) knows its chords."""
+    """Measure how well MODEL (a name, checkpoint or run folder) knows its chords or notes."""
     from fugue_state.corpus.cache import find_cache
     from fugue_state.corpus.folder import read_corpus
-    from fugue_state.corpus.slices import cut_corpus
+    from fugue_state.corpus.pitched import labelled
     from fugue_state.measure.memory import measure_figure, measure_memory
     from fugue_state.memory.memory import Memory
     from fugue_state.output.provenance import made_with
 
     check_picture(sheet, force)
     check_used(sheet is not None, "without --sheet", "theme")
-    check_used(against is not None, "without --against", "slicing")
+    check_used(against is not None, "without --against", "slicing", "labelling")
     memory = Memory.load(model, inverter=inverter, quality=quality)
     cache = corpus = None
     if against is not None:
         cache = find_cache(note)
-        corpus = cut_corpus(read_corpus(against), memory.spec, slicing, cache=cache, track=tracked)
+        found = read_corpus(against, classes=labelling != PITCH)
+        corpus = labelled(found, memory.spec, slicing, labelling, cache=cache, track=tracked)
     figures, made = measure_memory(memory, corpus, per_class=per_class, seed=seed, cache=cache, track=tracked)
     report({"memory": memory.header.name, "steps": memory.header.steps} | figures, as_json)
     if sheet is not None:

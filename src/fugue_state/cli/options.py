@@ -15,13 +15,17 @@ from pydantic.fields import FieldInfo
 
 from fugue_state.cli.telling import flag
 from fugue_state.config import (
+    AUTO,
+    DEFAULT_LABELS,
     DEFAULT_MEMORY,
     DEFAULT_THEME,
+    PITCH,
     SLICE_AUTO,
     SLICE_OFF,
     WITHOUT_VOCODER,
     Budget,
     InverterName,
+    LabelsName,
     QualityName,
     ThemeName,
     WholeOrderName,
@@ -117,7 +121,7 @@ def blaming_options() -> Iterator[None]:
 def _option_of(place: Place) -> str:
     """Return the option of the running command that a place in settings comes from, or else the place."""
     flags = {param.name: flag(param) for param in click.get_current_context().command.params}
-    keys = (ASKED_AS.get(str(part), part) for part in reversed(place))
+    keys = (key for part in reversed(place) for key in (part, ASKED_AS.get(str(part))))
     return next((flags[key] for key in keys if key in flags), path_of(place))
 
 
@@ -171,6 +175,13 @@ sliced = click.option(
     "--slice", "slicing", default=SLICE_AUTO, show_default=True,
     help=f"Cut long recordings into clips: {SLICE_AUTO}, {SLICE_OFF}, or a length in seconds. {SLICE_AUTO} cuts those "
     "longer than two images (with class folders, longer than 15 s) at clear onsets.",
+)  # fmt: skip
+
+
+labels_chosen = click.option(
+    "--labels", "labelling", default=DEFAULT_LABELS, show_default=True, type=click.Choice(get_args(LabelsName)),
+    help=f"Where labels come from: {AUTO}, the class folders, or {PITCH}: the note of each sound, by its file's name "
+    "(C#3, or a MIDI number) or by ear.",
 )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQuali
 from fugue_state.errors import InputError
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home, settled
-from fugue_state.settings import checked
+from fugue_state.settings import checked, placed
 
 if TYPE_CHECKING:
     from fugue_state.live.programme import House
@@ -87,12 +87,12 @@ def play(what: str, buffer: str, opens: bool, qr: bool | None, **settings: Any) 
     config = of_options(LiveConfig, settings | {"buffer_ms": _buffer_ms(buffer), **_replies(settings["osc_port"])})
     check_used(config.osc, "with --no-osc", "osc_port", "osc_host")
     score = _score(what, config.quality)
-    house = _house(score.memory)
+    house = _house(score)
 
     def tell(addresses: Sequence[str]) -> None:
         if config.osc and not is_local(config.osc_host):
             note("OSC knows no token: whoever reaches its port plays along")
-        say(f"play {score.memory} at {addresses[0]} (Ctrl-C ends)")
+        say(f"play {' and '.join(_memories(score))} at {addresses[0]} (Ctrl-C ends)")
         for other in addresses[1:]:
             say(f"also at {other}")
         by_network = "?token=" in addresses[0] and sys.stderr.isatty()
@@ -150,8 +150,13 @@ def _score(what: str, quality: LiveQualityName) -> Score:
     return score.model_copy(update={"quality": quality})
 
 
-def _house(first: str) -> House:
-    """Return the memories that can be played: the one that was asked for, and those that ship."""
+def _memories(score: Score) -> list[str]:
+    """Return the memories that voices of a score play, each once."""
+    return list(dict.fromkeys(together.memory for together in score.together))
+
+
+def _house(score: Score) -> House:
+    """Return the memories that can be played: those that the score names, and those that ship; all must be there."""
     from fugue_state.live.programme import House
     from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
 
@@ -170,5 +175,9 @@ def _house(first: str) -> House:
             gc.enable()
         return performance
 
-    read_header(find_memory(first))
-    return House(tuple(dict.fromkeys([first, *shipped_memories()])), load, perform)
+    read_header(find_memory(score.memory))
+    named = list(score.memories())
+    for name, place, _ in named:
+        with placed(place):
+            read_header(find_memory(name))
+    return House(tuple(dict.fromkeys([*(name for name, _, _ in named), *shipped_memories()])), load, perform)

@@ -97,8 +97,7 @@ def _of_sound(sound: Path, model: str | None) -> Score:
     from fugue_state.memory.traced import traced
     from fugue_state.output.provenance import reopened
 
-    score = reopened(sound)
-    return traced(score, sound.parent, str(sound)) if model is None else score.model_copy(update={"memory": model})
+    return traced(reopened(sound), sound.parent, str(sound), model)
 
 
 def _draw(piece: Piece, out: Path, theme: Theme, force: bool) -> None:

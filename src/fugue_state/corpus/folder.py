@@ -48,15 +48,28 @@ class Clip:
         return str(self.path) if self.start_s is None else f"{self.path} from {self.start_s:.2f} s"
 
 
+@dataclass(frozen=True)
+class Understood:
+    """How many clips got a note as their label by the file's name and by ear, and how many of these are doubtful."""
+
+    by_name: int = 0
+    by_ear: int = 0
+    doubtful: int = 0
+
+
 @dataclass
 class Corpus:
-    """All clips of a folder, their labels in order, warnings, and the files left out."""
+    """All clips of a folder, their labels in order, warnings, and the files left out.
+
+    `understood` has an entry for every label, if labels are notes found by the name or pitch of each sound.
+    """
 
     root: Path
     clips: list[Clip]
     labels: tuple[str, ...]
     warnings: list[str] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=dict)
+    understood: dict[str, Understood] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -72,17 +85,18 @@ class Corpus:
         return [*self.warnings, *told(self.left_out)]
 
 
-def read_corpus(root: str | Path, track: Track = untracked) -> Corpus:
+def read_corpus(root: str | Path, track: Track = untracked, *, classes: bool = True) -> Corpus:
     """Find the clips of a folder without reading them.
 
     `root` may contain Training and Test, be a parent of such a folder or one of its splits, contain
-    class folders, or be flat. Labels are the names of the class folders, ignoring case.
+    class folders, or be flat. Labels are the names of the class folders, ignoring case; without `classes`, folders
+    mean nothing, and no clip has a label.
     Raises CorpusError if there is no folder or no sound in it.
     """
     root = Path(root)
     tree, left_out = scan(root, track)
     corpus = Corpus(root, [], (), left_out=left_out)
-    corpus.clips, labels = _clips(tree, corpus)
+    corpus.clips, labels = _clips(tree if classes else _flat(tree), corpus)
     if not corpus.clips:
         why = "; ".join(told(left_out))
         raise CorpusError(f"{root}: no sound file in it" + (f" ({why})" if why else ""))
@@ -90,6 +104,15 @@ def read_corpus(root: str | Path, track: Track = untracked) -> Corpus:
     corpus.clips = _merge_groups(corpus.clips)
     corpus.warnings += _names(corpus.labels)
     return corpus
+
+
+def _flat(folder: Folder) -> Folder:
+    """Return a folder, or each of the splits in it, with all of its sounds directly in it."""
+    splits = _splits(folder)
+    if splits is None:
+        return Folder(folder.path, folder.all_sounds())
+    inner = [Folder(each.path, each.all_sounds()) for each in splits.folders]
+    return Folder(splits.path, splits.sounds, inner, splits.built)
 
 
 def _clips(tree: Folder, corpus: Corpus) -> tuple[list[Clip], Iterable[str]]:

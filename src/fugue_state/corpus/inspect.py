@@ -12,7 +12,7 @@ import numpy as np
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig, MelSpec
 from fugue_state.corpus.advice import ClipFacts, advise, clip_facts
-from fugue_state.corpus.folder import Corpus
+from fugue_state.corpus.folder import Corpus, Understood
 from fugue_state.corpus.slices import read_clips, ready
 from fugue_state.errors import counted
 from fugue_state.look.sheet import Row, sheet_figure
@@ -39,6 +39,7 @@ class Inspection:
     channels: dict[int, int]
     duration_s: dict[str, float]
     unreadable: dict[str, str]
+    understood: dict[str, Understood]
     left_out: dict[str, list[str]]
     warnings: list[str]
 
@@ -78,6 +79,7 @@ def inspect_corpus(corpus: Corpus, track: Track = untracked) -> Inspection:
         channels=dict(channels),
         duration_s=dict(zip(("shortest", "median", "longest"), (round(float(d), 2) for d in spread), strict=True)),
         unreadable=unreadable,
+        understood=corpus.understood,
         left_out=corpus.left_out,
         warnings=[*corpus.warnings, *advise([facts for facts, _ in learned], MelSpec(), classes=named)],
     )

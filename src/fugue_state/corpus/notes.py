@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from fugue_state.arrays import Array, Wide
+from fugue_state.arrays import Array
 from fugue_state.audio import reading
+from fugue_state.audio.pitch import GUITAR, pitch_of
 from fugue_state.config import ClipConfig
 from fugue_state.corpus.clips import centred, loudest_rms, onset
 from fugue_state.corpus.scan import is_systems
@@ -20,8 +21,6 @@ from fugue_state.progress import Track, untracked
 NAME = re.compile(r"(?<![A-Za-z0-9])([A-Ga-g])(#|b|s)?(-?\d)(?:_fret(\d+))?(?![A-Za-z0-9])")
 CLASSES = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}
 AGREE_CENTS = 60.0
-LOWEST_HZ, HIGHEST_HZ = 60.0, 1500.0
-YIN_WINDOW, YIN_CLEAR = 4096, 0.1  # window in samples; a dip below this value counts as a period
 LONGEST_S = 8.0
 FADE_S = 0.05
 
@@ -64,36 +63,6 @@ def named_pitch_classes(stem: str) -> set[int]:
     return classes
 
 
-def measure_pitch(samples: Array, sample_rate_hz: int) -> float:
-    """Return the pitch (MIDI number, fractional) of a plucked note, by YIN over 0.1 to 0.9 s."""
-    part = samples[int(0.1 * sample_rate_hz) : int(0.9 * sample_rate_hz)]
-    if len(part) < YIN_WINDOW:
-        raise AudioError("too short for its pitch to be measured")
-    frames = np.lib.stride_tricks.sliding_window_view(part.astype(np.float64), YIN_WINDOW)[:: YIN_WINDOW // 4]
-    periods = [_period(frame, int(sample_rate_hz / HIGHEST_HZ), int(sample_rate_hz / LOWEST_HZ)) for frame in frames]
-    return float(69.0 + 12.0 * np.log2(sample_rate_hz / np.median(periods) / 440.0))
-
-
-def _period(frame: Wide, least: int, most: int) -> float:
-    """Return the period of a frame in samples, interpolated (YIN: de Cheveigne and Kawahara, 2002)."""
-    width = len(frame) - most - 1
-    spectrum = np.fft.rfft(frame)
-    # Correlation of the frame's beginning with all that follows, by the Wiener-Khinchin theorem.
-    shared = np.fft.irfft(spectrum * np.conj(np.fft.rfft(frame[:width], len(frame))))[: most + 2]
-    energy = np.concatenate([[0.0], np.cumsum(frame**2)])
-    lags = np.arange(most + 2)
-    apart = np.maximum(energy[width] + energy[lags + width] - energy[lags] - 2.0 * shared, 0.0)
-    total = np.cumsum(apart[1:])
-    even = np.concatenate([[1.0], apart[1:] * lags[1:] / np.maximum(total, 1e-12)])
-    inside = np.arange(max(1, least), most + 1)
-    lows = inside[(even[inside] < even[inside - 1]) & (even[inside] <= even[inside + 1])]
-    clear = lows[even[lows] < YIN_CLEAR]
-    best = int(clear[0]) if len(clear) else int(lows[even[lows].argmin()]) if len(lows) else int(inside[-1])
-    before, here, after = apart[best - 1 : best + 2]
-    bend = before - 2.0 * here + after
-    return best + (0.5 * (before - after) / bend if bend > 0.0 else 0.0)
-
-
 def make_note(samples: Array, sample_rate_hz: int, classes: set[int]) -> Note:
     """Trim a recording to its onset and measure it.
 
@@ -104,7 +73,7 @@ def make_note(samples: Array, sample_rate_hz: int, classes: set[int]) -> Note:
     body = centred(samples[max(0, start - int(0.002 * sample_rate_hz)) :][: int(LONGEST_S * sample_rate_hz)]).copy()
     fade = min(len(body), int(FADE_S * sample_rate_hz))
     body[len(body) - fade :] *= np.linspace(1.0, 0.0, fade, dtype=np.float32)
-    midi = measure_pitch(body, sample_rate_hz)
+    midi = pitch_of(body, sample_rate_hz, GUITAR).midi
     off = [abs((midi - c + 6.0) % 12.0 - 6.0) * 100.0 for c in classes]
     if off and min(off) > AGREE_CENTS:
         raise AudioError(f"sounds {min(off):.0f} cents off the note it names")

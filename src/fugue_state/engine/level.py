@@ -15,6 +15,7 @@ from fugue_state.audio.mel import MelTransform, hz_to_mel, mel_to_hz
 from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import forget
 from fugue_state.config import HELD_LUFS, EnvelopeConfig
+from fugue_state.memory.memory import Memory
 from fugue_state.memory.vocoder import Stream
 from fugue_state.piece.layout import Layout
 from fugue_state.score.model import Loudness
@@ -48,15 +49,15 @@ def held_db(level_db: float, lufs: float, taken_db: float, loudness: Loudness) -
 
 
 class Level:
-    """The gain that holds an event's loudness, as a score asks for.
+    """The gain that holds the loudness of a memory's events, as a score asks for.
 
     Loudness is estimated from a mel: the power of its bands, K-weighted. The estimate is off by an amount that
     depends on how peaky the bands are, since partials fill bands differently from noise. That offset is measured on
-    the first chords, `at_once` of them in parallel.
+    the memory's first chords in the piece, `at_once` of them in parallel.
     """
 
-    def __init__(self, piece: Layout, stream: Stream, at_once: int = 1) -> None:
-        spec = piece.memory.spec
+    def __init__(self, piece: Layout, memory: Memory, stream: Stream, at_once: int = 1) -> None:
+        spec = memory.spec
         self._loudness = piece.score.loudness
         self._transform = MelTransform(spec)
         ends = hz_to_mel(np.array([spec.fmin_hz, spec.fmax_hz]), spec.scale)
@@ -64,7 +65,7 @@ class Level:
         self._weights = k_weighting(centres).astype(np.float32)
         self._line = np.zeros(2), np.zeros(2)  # peakiness (dB) at both ends, and the offset (LU) there
         if self._loudness.hold:
-            self._measure(piece, stream, at_once)
+            self._measure(piece, memory, stream, at_once)
 
     @property
     def weights(self) -> Array:
@@ -76,8 +77,8 @@ class Level:
         """The offset that is added to an estimate: how peaky bands are (dB) at two ends, and the offsets (LU) there."""
         return self._line
 
-    def _measure(self, piece: Layout, stream: Stream, at_once: int) -> None:
-        mels = list(_heard(piece))
+    def _measure(self, piece: Layout, memory: Memory, stream: Stream, at_once: int) -> None:
+        mels = list(_heard(piece, memory))
         bands = [self._bands(mel) for mel in mels]
         even = np.ones(1, dtype=np.float32)
         peaks = np.array([_peaked_db(each) for each in bands])
@@ -121,10 +122,10 @@ def _lufs(mel: Array, stream: Stream) -> float:
     return event_lufs(stream.whole(mel), stream.spec.sample_rate_hz)
 
 
-def _heard(piece: Layout) -> Iterator[Array]:
-    """Yield the mels (M, T) of the first chords, intact and half forgotten."""
-    memory = piece.memory
-    turns = [(line, turn) for line in piece.lines for turn in line.turns if not turn.step.rest]
+def _heard(piece: Layout, memory: Memory) -> Iterator[Array]:
+    """Yield the mels (M, T) of a memory's first chords in a piece, intact and half forgotten."""
+    lines = [line for line in piece.lines if piece.parts[piece.part_of[line.number]].memory is memory]
+    turns = [(line, turn) for line in lines for turn in line.turns if not turn.step.rest]
     order = np.random.default_rng(piece.score.seed).permutation(memory.units)
     for line, turn in turns[:COMPARED]:
         for fraction in (0.0, 0.5):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -20,9 +20,10 @@ from fugue_state.engine.player import Player
 from fugue_state.engine.voice import Passage, faded, weighed
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log, taken
-from fugue_state.score.model import MadeFor, Score
+from fugue_state.score.model import Score
 from fugue_state.score.paths import Value
 
 
@@ -33,15 +34,23 @@ class Performance:
     score and changes give the same samples. The limiter delays the sound by `latency` samples after `position`.
     A score of quality `draft` is played without its vocoder. If `finer`, call `advance` and `sound` separately: a
     voice that is inverted as a whole can sound only once all of it is known. Otherwise `live` is the highest quality.
-    Preparation uses `cores` threads.
+    Preparation uses `cores` threads. Memories that voices name are taken from `memories` or loaded, as a Layout does.
     """
 
-    def __init__(self, score: Score, memory: Memory, *, finer: bool = False, cores: int = 1) -> None:
+    def __init__(
+        self,
+        score: Score,
+        memory: Memory,
+        memories: Mapping[str, Memory] | None = None,
+        *,
+        finer: bool = False,
+        cores: int = 1,
+    ) -> None:
         master = score.master.model_copy(update={"normalize": False})
         quality = "live" if score.quality == "final" and not finer else score.quality
         self._score = score.model_copy(update={"resolution": "block", "master": master, "quality": quality})
         with one_thread():
-            self._player = Player(Piece(self._score, memory), finer=finer, cores=cores)
+            self._player = Player(Piece(self._score, memory, memories), finer=finer, cores=cores)
             self._chain = Chain(self._score)
         self.block, self.rate = self._player.conductor.block, self._player.conductor.rate
         self._monitor = Monitor(score.master.ceiling_dbtp, self.rate, self.block)
@@ -67,11 +76,14 @@ class Performance:
 
     @property
     def score(self) -> Score:
-        """The score that is played, and the memory it is made for, without changes."""
-        memory = self._player.piece.memory
-        made_for = MadeFor(sha256=memory.fingerprint, chords=memory.labels, layers=memory.layers)
-        fresh = {"changes": (), "played_s": None, "recorded_from_s": None, "made_for": made_for}
+        """The score that is played, and the memories it is made for, without changes."""
+        fresh = {"changes": (), "played_s": None, "recorded_from_s": None, "made_for": self._player.piece.made_for}
         return self._score.model_copy(update=fresh)
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """The parts of the piece that is played, each with its memory."""
+        return self._player.piece.parts
 
     @property
     def log(self) -> Log:
@@ -106,6 +118,11 @@ class Performance:
         """Return the changes that restore the present state after this control is moved."""
         return self._player.conductor.back(path)
 
+    @property
+    def held(self) -> list[tuple[str, Value]]:
+        """The changes that let go of all keys and the pedal."""
+        return self._player.conductor.held
+
     def needs(self, path: str, value: Value) -> bool:
         """Return whether the memory must be measured before a control can be moved to a value."""
         return self._player.conductor.needs(path, value)
@@ -124,8 +141,11 @@ class Performance:
     def prepare(self, memory: Memory, name: str | None = None) -> Player:
         """Prepare another memory to be swapped in; takes about a second, and is independent of what plays.
 
-        `name` is how a take will find the memory: its name, or the path it was loaded from.
+        `name` is how a take will find the memory: its name, or the path it was loaded from. InputError if voices have
+        memories of their own.
         """
+        if any(voice.memory is not None for voice in self._score.voices):
+            raise InputError("voices of this piece have memories of their own: another memory cannot take their place")
         # What sounds goes on, so nothing fades in.
         update = {"made_for": None, "memory": name or memory.header.name, "fade_in_s": 0.0}
         score = self.score.model_copy(update=update)
@@ -215,7 +235,7 @@ def played(piece: Piece) -> Iterator[Block]:
 
 
 def _played(piece: Piece) -> Iterator[Block]:
-    performance = Performance(piece.score, piece.memory, finer=piece.score.quality == "final")
+    performance = Performance(piece.score, piece.memory, piece.memories, finer=piece.score.quality == "final")
     coming: deque[PlannedBlock] = deque()
     while performance.position < piece.score.samples:
         coming.append(performance.advance())

@@ -140,14 +140,16 @@ class Voices(Generic[One]):
     def show(self, asked: Strengths, n_mels: int, *, silent: bool = False) -> tuple[Seen, Array]:
         """Return what shows now, and the mel column (M,) of the newest voice.
 
-        Strengths are those of the newest voice that forgetting reaches; without one, those that are asked for (U,). In
-        silence the column is at its floor.
+        Of each part, strengths are those of its newest voice that forgetting reaches; without one, those that are asked
+        for (U,). In silence the column is at its floor.
         """
-        piece, sounding = self._piece, [] if silent else self.all
+        piece, sounding, strengths = self._piece, [] if silent else self.all, asked.copy()
         if not sounding:
-            return seen(piece, (), asked), np.full(n_mels, -1.0, dtype=np.float32)
+            return seen(piece, (), strengths), np.full(n_mels, -1.0, dtype=np.float32)
         one = sounding[newest(piece, [voice.event for voice in sounding])]
-        strengths = one.event.strengths if reached(piece, one.event) else asked
+        for voice in sounding:
+            if reached(piece, voice.event):
+                strengths[piece.part(voice.event).within] = voice.event.strengths
         return seen(piece, [(voice.event, voice.firing) for voice in sounding], strengths), one.column
 
 

@@ -162,11 +162,11 @@ class Planner:
     """Plans the blocks of events that are all known beforehand, and knows where to go on after each."""
 
     def __init__(self, instrument: Instrument, coming: Coming, place: ResumePoint | None) -> None:
-        piece = instrument.piece
+        self._piece = piece = instrument.piece
         self._coming, self._n_mels = coming, piece.memory.spec.n_mels
         self._voices: Voices[WholeVoice] = Voices(piece)
         self._moving, self._fade = Moving(piece.score), Fade(piece.score)
-        self._asked = np.ones(piece.units, dtype=np.float32)  # the strengths that the newest event was made with
+        self._asked = np.ones(piece.units, dtype=np.float32)  # the strengths that the newest events were made with
         self._handed = 0
         self._sounding: deque[Event] = deque()  # from the oldest that still rings
         self.position = 0
@@ -185,8 +185,8 @@ class Planner:
         self._voices.all += voices
         self._handed += len(voices)
         self._sounding.extend(voice.event for voice in voices)
-        for voice in self._voices.reached()[-1:]:
-            self._asked = voice.event.strengths
+        for voice in self._voices.reached():
+            self._asked[self._piece.part(voice.event).within] = voice.event.strengths
 
     def advance(self, length: int) -> PlannedBlock:
         """Plan the next block; InputError for an event that begins before it."""

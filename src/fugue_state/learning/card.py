@@ -41,9 +41,10 @@ SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&!:@$])")
 MEASURED = "`fugue measure` found this; its distances see more detail, so they are larger:"
 MEANINGS = {
     "score": "score, lower is better: distance / accuracy^8",
-    "accuracy": "chords named as asked",
-    "worst_class": "... of the chord it knows worst",
-    "clarity": "clarity of the chords, 0 to 1",
+    "accuracy": "named as asked",
+    "worst_class": "... of the label it knows worst",
+    "clarity": "clarity, 0 to 1",
+    "cents": "median distance from the note asked, in cents",
     "frechet": "Frechet distance to real clips",
     "frechet_real": "... of training clips to the same clips",
     "kid": "kernel distance to real clips, about 0 if they are alike",
@@ -285,7 +286,7 @@ def _history(history: Sequence[Mapping[str, float]]) -> str:
 def _measured(measured: Mapping[str, Any]) -> list[str]:
     """Return a table for each group of sound sets, and one for all other numbers."""
     parts = []
-    for group in ("chords", "distance", "timbre"):
+    for group in ("chords", "notes", "distance", "timbre"):
         sets: Mapping[str, Mapping[str, Any]] = measured.get(group, {})
         keys = list(dict.fromkeys(k for values in sets.values() for k, v in values.items() if _is_number(v)))
         if keys:
@@ -306,10 +307,12 @@ def _limits(card: Card) -> list[str]:
     ]
     if not card.model.labels:
         lines.append("It learned without labels: one cannot ask it for a chord.")
-    if "accuracy" in figures:
+    if "cents" in figures:
+        lines.append("Notes are named by a pitch tracker after the way back to sound, not by a listener.")
+    elif "accuracy" in figures:
         lines.append("Chords are named by a chroma template after the way back to sound, not by a listener.")
     if figures.get("worst_class", 1.0) < WEAK:
-        lines.append(f"The chord it knows worst is named as asked {_number('worst_class', figures['worst_class'])}.")
+        lines.append(f"What it knows worst is named as asked {_number('worst_class', figures['worst_class'])}.")
     if figures.get("spread", 1.0) < ALIKE:
         lines.append(f"Its samples of a class are alike: they lie {figures['spread']:.2f} times as far apart as clips.")
     return lines

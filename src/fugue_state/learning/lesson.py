@@ -7,14 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 from fugue_state import asked
 from fugue_state.config import (
     AUTO,
+    DEFAULT_LABELS,
+    PITCH,
     SLICE_AUTO,
     SMALLER_MAPS,
     STEPS_NEEDED,
     Budget,
+    LabelsName,
     MelSpec,
     ModelConfig,
     TrainConfig,
@@ -24,8 +28,8 @@ from fugue_state.corpus.advice import advise
 from fugue_state.corpus.cache import Cache, find_cache
 from fugue_state.corpus.folder import Corpus, read_corpus
 from fugue_state.corpus.mels import MelSet, corpus_key, load_mels
-from fugue_state.corpus.slices import cut_corpus
-from fugue_state.errors import InputError, shown
+from fugue_state.corpus.pitched import labelled, table
+from fugue_state.errors import CorpusError, InputError, shown
 from fugue_state.learning.card import CARD_SHEET, UNKNOWN, Card, write_card
 from fugue_state.learning.clusters import cluster_mels
 from fugue_state.learning.memory_exam import Examiner
@@ -52,8 +56,9 @@ NAMED_FILES = 12  # files left out that are named
 class Wish:
     """What is asked of a memory before its sounds are known.
 
-    `clusters` is how many clusters of similar sounds replace labels, or `auto`. None uses the folder's labels, or
-    `auto` if it has none.
+    `labelling` says where labels come from: `auto`, the class folders, or `pitch`, the note of each sound. `clusters`
+    is how many clusters of similar sounds replace labels, or `auto`. None uses the folder's labels, or `auto` if it has
+    none.
     """
 
     name: str
@@ -62,7 +67,13 @@ class Wish:
     train: TrainConfig
     licence: str = UNKNOWN
     slicing: str = SLICE_AUTO
+    labelling: LabelsName = DEFAULT_LABELS
     clusters: int | str | None = None
+
+    @property
+    def classes(self) -> bool:
+        """Whether class folders give the labels."""
+        return self.labelling != PITCH
 
 
 @dataclass(frozen=True)
@@ -77,9 +88,14 @@ class Lesson:
 def prepare(corpus: Corpus, wish: Wish, cache: Cache, track: Track = untracked) -> Lesson:
     """Cut the recordings of a corpus and return the lesson; the number of clusters may still be open.
 
-    Raises InputError for more clusters than clips, or labels that cannot be learned.
+    Raises InputError for more clusters than clips, or labels that cannot be learned, CorpusError if there are to be
+    notes and there are not two.
     """
-    corpus = cut_corpus(corpus, wish.mel, wish.slicing, cache=cache, track=track)
+    if wish.labelling == PITCH and wish.clusters is not None:
+        raise InputError(f"clusters: has no effect with labelling {PITCH} (got {shown(wish.clusters)})")
+    corpus = labelled(corpus, wish.mel, wish.slicing, wish.labelling, cache=cache, track=track)
+    if wish.labelling == PITCH and len(corpus.labels) == 1:
+        raise CorpusError(f"{corpus.root}: all of its sounds are {corpus.labels[0]}; labelling {AUTO} learns them")
     clips = len(corpus.part("Training"))
     clusters = _number_of(wish.clusters, clips)
     clustered = wish.clusters is not None or not corpus.labels
@@ -88,6 +104,7 @@ def prepare(corpus: Corpus, wish: Wish, cache: Cache, track: Track = untracked) 
         name=wish.name,
         mel=wish.mel,
         slicing=wish.slicing,
+        labelling=wish.labelling,
         clusters=clusters,
         model=checked(ModelConfig, wish.model.model_dump() | {"labels": labels}),
         train=wish.train,
@@ -200,6 +217,7 @@ def learn(
     train: TrainConfig | None = None,
     licence: str = UNKNOWN,
     slicing: str = SLICE_AUTO,
+    labelling: LabelsName = DEFAULT_LABELS,
     clusters: int | None = None,
     force: bool = False,
     track: Track = untracked,
@@ -210,10 +228,12 @@ def learn(
     A shortcut for `hold` on the CPU; the memory is named after its folder. Long recordings are cut as in `cut_corpus`.
     Where `train` says `auto`, the way that is fastest here is used. Without a `model`, its width is chosen so that
     enough steps fit into the budget's minutes. In a flat folder, or if `clusters` is given, clusters of similar sounds
-    replace labels; 1 learns without labels. Ctrl-C stops after the current step and keeps what was learned. Raises
-    CorpusError for sounds that cannot be learned from, and as `hold` does.
+    replace labels; 1 learns without labels. With `labelling="pitch"`, the label of every sound is its note, as
+    `labelled` finds it. Ctrl-C stops after the current step and keeps what was learned. Raises CorpusError for sounds
+    that cannot be learned from, and as `hold` does.
     """
     sounds, folder = asked.path("the folder of sounds", sounds), asked.path("the folder of a run", folder)
+    asked.one_of("labelling", labelling, get_args(LabelsName))
     asked.kind("budget", budget, Budget, "Budget(minutes=10)")
     wish = Wish(
         name=folder.resolve().name,
@@ -222,10 +242,13 @@ def learn(
         train=asked.kind("train", train or TrainConfig(), TrainConfig, "TrainConfig()"),
         licence=licence,
         slicing=slicing,
+        labelling=labelling,
         clusters=clusters,
     )
     cache = find_cache(say)
-    lesson = prepare(read_corpus(sounds, track), wish, cache, track)
+    lesson = prepare(read_corpus(sounds, track, classes=wish.classes), wish, cache, track)
+    for line in table(lesson.corpus):
+        say(line)
     run = Run(folder, budget, Begin.OVER if force else Begin.NEW, Watcher(say=say, track=track))
     hold(run, lesson, cache, smaller=() if model is not None or budget.steps else SMALLER_MAPS)
     return Memory.load(folder)
@@ -235,7 +258,10 @@ def _told(step: int, found: Mapping[str, float]) -> str:
     """Return the measurements in one line."""
     parts = []
     if "accuracy" in found:
-        parts.append(f"{100 * found['accuracy']:.0f} % of the chords named as asked")
+        what = "notes" if "cents" in found else "chords"
+        parts.append(f"{100 * found['accuracy']:.0f} % of the {what} named as asked")
+    if "cents" in found:
+        parts.append(f"half of them within {found['cents']:.0f} cents")
     if "frechet" in found:
         beside = f" (real to real {found['frechet_real']:.0f})" if "frechet_real" in found else ""
         parts.append(f"distance {found['frechet']:.0f}{beside}")

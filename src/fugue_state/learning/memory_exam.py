@@ -14,9 +14,10 @@ from fugue_state.config import EXAMINE_HEARD_S, EXAMINE_MELS, EXAMINE_PER_CLASS,
 from fugue_state.corpus.folder import Corpus
 from fugue_state.corpus.mels import MelSet
 from fugue_state.errors import CheckpointError, InputError, TrainingError
-from fugue_state.measure.chords import can_be_named
 from fugue_state.measure.distance import FEWEST, SMALL, Mels, embed, frechet, kid
-from fugue_state.measure.memory import SoundSet, chord_table, generated_mels, inverted, real
+from fugue_state.measure.memory import SoundSet, generated_mels, inverted, name_table, real
+from fugue_state.measure.naming import naming_of
+from fugue_state.measure.notes import NoteTable
 from fugue_state.memory.catalogue import MemoryHeader
 from fugue_state.memory.layers import Generator
 from fugue_state.memory.memory import Memory
@@ -38,7 +39,7 @@ class Examiner:
     """Examines the memories of a run one after another, with the same latents and the same real clips.
 
     The real clips are held-out ones if the corpus has at least four, otherwise up to half of the training clips.
-    `per_class` sounds of each chord are named. `mels` in total, at least `per_class` of each class,
+    `per_class` sounds of each chord or note are named. `mels` in total, at least `per_class` of each class,
     are compared with as many real ones (or with all there are, in a class with fewer clips).
     Raises InputError if `labels` are not those of the training mels, or the inverter is unknown.
     """
@@ -61,7 +62,7 @@ class Examiner:
             raise InputError(f"labels {self._labels} are not those of the training mels, {learned.labels}")
         names = self._labels or ("",)
         self._inverter = make_inverter(inverter, spec, "draft", seed)
-        self._named = per_class if can_be_named(self._labels) else 0
+        self._named = per_class if naming_of(self._labels) else 0
         self._each = max(per_class, -(-mels // len(names)))
         taught = _shuffled(learned, names, seed)
         compared = self._held_out(corpus, names, track)
@@ -80,7 +81,8 @@ class Examiner:
 
         Returns, if there are enough clips for it:
         `score`, lower is better;
-        `accuracy`, `worst_class`, `clarity` of chords named as asked, 0..1, if the labels are triads;
+        `accuracy`, `worst_class`, `clarity` of chords or notes named as asked, 0..1, if the labels are such;
+        `cents`, the median distance from the notes asked, if the labels are notes;
         `frechet`, `kid` to the real clips, and `frechet_real`, from training clips to them;
         `spread`, how far samples of a class lie apart: 1 as far as training clips, 0 all the same;
         `held_out`, the number of held-out clips compared with, 0 if training clips were used instead.
@@ -109,8 +111,9 @@ class Examiner:
         frames = round(EXAMINE_HEARD_S * self._spec.sample_rate_hz / self._spec.hop)
         mels = np.concatenate([part[: self._named, :, :frames] for part in made.values()])
         asked = tuple(name for name in made for _ in range(self._named))
-        table = chord_table(SoundSet(inverted(mels, memory), mels, asked, ("",) * len(asked)), memory)
-        return {"accuracy": table.accuracy, "worst_class": table.worst_class, "clarity": table.clarity}
+        table = name_table(SoundSet(inverted(mels, memory), mels, asked, ("",) * len(asked)), memory)
+        tuned = {"cents": table.cents} if isinstance(table, NoteTable) else {}
+        return {"accuracy": table.accuracy, "worst_class": table.worst_class, "clarity": table.clarity} | tuned
 
     def _spread(self, made: Classes) -> dict[str, float]:
         """Compare how far mels of a class are apart with how far training clips of that class are."""

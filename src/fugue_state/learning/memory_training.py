@@ -18,8 +18,10 @@ from torch.nn import functional
 
 from fugue_state.config import (
     AUTO,
+    DEFAULT_LABELS,
     SLICE_AUTO,
     STEPS_NEEDED,
+    LabelsName,
     LayoutName,
     LossName,
     MelSpec,
@@ -71,14 +73,15 @@ Preview = Callable[[layers.Generator, MemoryHeader], None]
 class MemoryRun(RunSettings):
     """The settings of a memory's run.
 
-    `slicing`: how long recordings were cut. `clusters`: how many clusters of sounds replace labels; None for the
-    folder's own labels.
+    `slicing`: how long recordings were cut. `labelling`: where labels come from. `clusters`: how many clusters of
+    sounds replace them; None for labels.
     """
 
     needed: ClassVar[int] = STEPS_NEEDED
     name: str
     mel: MelSpec
     slicing: str = SLICE_AUTO
+    labelling: LabelsName = DEFAULT_LABELS
     clusters: int | None = Field(default=None, ge=1)
     model: ModelConfig
     train: TrainConfig

@@ -64,7 +64,7 @@ def _better(known: Sequence[Mapping[str, float]], span: int, gain: float) -> str
     told = f"the score is {100 * (1 - np.exp(-gain)):.0f} % lower than around step {_step(before[len(before) // 2])}"
     if all("accuracy" in entry for entry in (*before, *now)):
         shares = [100 * np.mean([entry["accuracy"] for entry in part]) for part in (before, now)]
-        told += f", {shares[1]:.0f} % of the chords are named as asked ({shares[0]:.0f} % then)"
+        told += f", {shares[1]:.0f} % are named as asked ({shares[0]:.0f} % then)"
     return f"Still getting better: {told}; another {_as_long(before, now)} are worth it."
 
 

@@ -10,7 +10,6 @@ from fugue_state.live.programme import Programme
 from fugue_state.live.protocol import RefusedError
 from fugue_state.live.tapes import Tapes
 from fugue_state.live.wish import Wish
-from fugue_state.score.model import Score
 from fugue_state.score.paths import Value, find
 
 
@@ -54,7 +53,7 @@ class Acts:
 
     def _store(self, number: int, by: str) -> None:
         programme = self._programme
-        if programme.parked is not None and programme.parked.memory.layers != programme.part.memory.layers:
+        if programme.parked is not None and programme.parked.named != programme.part.named:
             raise RefusedError("not_now", "the take that replays is of a memory with other layers")
         self._desk.store(number, programme.part.bank(), by, programme.player.at)
 
@@ -72,10 +71,9 @@ class Acts:
         self._tapes.check_idle(" already")
         if self._programme.loading:
             raise RefusedError("not_now", f"{self._programme.loading} is loading; record when it plays")
-        from fugue_state.output.provenance import provenance
+        from fugue_state.output.provenance import known_of
 
-        made_by = provenance(Score(), self._programme.part.memory)
-        self._tapes.start({key: value for key, value in made_by.items() if key != "score"})
+        self._tapes.start(known_of(self._programme.part.memory))
 
     def _change_memory(self, name: str) -> None:
         self._programme.check_playable()

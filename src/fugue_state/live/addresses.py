@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from itertools import chain
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_MATCHES, OSC_PATTERN, OSC_WILDCARDS
-from fugue_state.score.paths import BANKS, PATHS, Path
+from fugue_state.score.paths import COUNTED, PATHS, Path
 
 ROOT = "/fugue"
+OF_PARTS = "part"
 SPECIAL = frozenset("*?[]{}")
+Sizes = tuple[tuple[int, ...], ...]  # for each part the numbers of units of its layers
 # Maps possible start positions in a name to possible end positions. Bit i is the position before character i.
 Token = Callable[[str, int], int]
 
@@ -26,10 +29,12 @@ class Node:
 
 
 @lru_cache(maxsize=8)
-def tree(sizes: tuple[int, ...]) -> Node:
-    """Return the tree of all addresses; `sizes` are the numbers of units of the layers."""
+def tree(sizes: Sizes) -> Node:
+    """Return the tree of all addresses; those of parts are in it only where there are several."""
     top = Node("/")
     for known in PATHS:
+        if known.pattern.startswith(f"/{OF_PARTS}/") and len(sizes) == 1:
+            continue
         *above, last = f"{ROOT}{known.pattern}".split("/")[1:]
         nodes = [top]
         for part in above:
@@ -40,12 +45,15 @@ def tree(sizes: tuple[int, ...]) -> Node:
     return top
 
 
-def _parts(node: Node, part: str, sizes: Sequence[int]) -> list[Node]:
+def _parts(node: Node, part: str, sizes: Sizes) -> list[Node]:
     """Return the child nodes that one part of a path in the table stands for; missing ones are made."""
+    layers, last = list(chain.from_iterable(sizes)), node.address.rpartition("/")[2]
     if part == "<k>":  # units of the layer whose number precedes
-        names: Iterable[object] = range(1, sizes[int(node.address.rpartition("/")[2]) - 1] + 1)
-    elif part in {"<n>", "<b>"}:
-        names = range(1, (BANKS if part == "<b>" else len(sizes)) + 1)
+        names: Iterable[object] = range(1, layers[int(last) - 1] + 1)
+    elif part == "<n>":
+        names = range(1, len(sizes if last == OF_PARTS else layers) + 1)
+    elif part in COUNTED:
+        names = COUNTED[part][1]
     else:
         names = [part]
     return [node.parts.setdefault(str(name), Node(f"{node.address.rstrip('/')}/{name}")) for name in names]
@@ -56,7 +64,7 @@ def is_pattern(address: str) -> bool:
     return not SPECIAL.isdisjoint(address)
 
 
-def matching(pattern: str, sizes: tuple[int, ...]) -> list[Node]:
+def matching(pattern: str, sizes: Sizes) -> list[Node]:
     """Return all controls that a pattern matches, in order; InputError for none, too many or a malformed pattern."""
     if len(pattern) > OSC_PATTERN.most:
         raise InputError(OSC_PATTERN.passed(len(pattern)))

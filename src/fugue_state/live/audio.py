@@ -96,6 +96,8 @@ class BlockClock(threading.Thread):
     def change_to(self, performance: Performance) -> None:
         """Go on with another performance, cross-faded within a block; only on the clock's thread."""
         at = self._here()
+        for path, value in self.performance.held:  # whoever holds a key may let it go meanwhile
+            self.performance.change(path, value)
         if self._tail is None and self.running:
             self._tail = self._played()[1]
         self._offset = at - performance.position

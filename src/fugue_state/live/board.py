@@ -12,18 +12,16 @@ import numpy as np
 from fugue_state.bending.strengths import Strengths
 from fugue_state.live.protocol import levels
 from fugue_state.live.wish import Move
-from fugue_state.score.paths import HOLD, Value, find
+from fugue_state.score.paths import HOLD, KEY_CHORD, Value, find
 
 # The controls that undo restores; transport and volume are not among them.
 UNDONE = {
-    "/forget", "/recall", "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",
+    "/forget", "/recall", "/part/<n>/forget", "/part/<n>/recall",
+    "/layer/<n>/forget", "/layer/<n>/recall", "/layer/<n>/lock", "/layer/<n>/order",
     "/layer/<n>/freeze", "/unit/<n>/<k>/strength", "/unit/<n>/<k>/freeze", "/grid/<n>", HOLD, "/seed", "/chord",
+    "/keys/voice", KEY_CHORD,
 }  # fmt: skip
 BRUSHED = {"/unit/<n>/<k>/strength", "/grid/<n>"}
-
-
-def _numbers(layers: Mapping[str, int]) -> range:
-    return range(1, 1 + len(layers))
 
 
 @dataclass(frozen=True)
@@ -36,9 +34,9 @@ class Bank:
     @classmethod
     def of(cls, values: Mapping[str, Any], brushed: Strengths, layers: Mapping[str, int]) -> Self:
         """Return the strengths that controls and brushes (U,) have set."""
-        faders = {path: values[path] for path in ("/forget", *(f"/layer/{n}/forget" for n in _numbers(layers)))}
+        faders = {path: value for path, value in values.items() if path.endswith("/forget")}
         parts = np.split(brushed, np.cumsum([*layers.values()])[:-1])
-        return cls(faders, {f"/grid/{n}": levels(units) for n, units in zip(_numbers(layers), parts, strict=True)})
+        return cls(faders, {f"/grid/{n}": levels(units) for n, units in enumerate(parts, 1)})
 
 
 @dataclass

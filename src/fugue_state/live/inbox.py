@@ -8,12 +8,16 @@ from collections.abc import Callable
 
 from fugue_state.live.care import Failed
 from fugue_state.live.wish import Wish
+from fugue_state.score.paths import find
 
 Job = tuple[Callable[[], None], Failed | None]  # the job, and who is told if it fails
 
 
 class Inbox:
-    """Keeps wishes and jobs in order; of each path, only the newest wish since the last job."""
+    """Keeps wishes and jobs in order; of each path, only the newest wish since the last job.
+
+    Of keys and the pedal it keeps every wish: none that is pressed may be lost.
+    """
 
     def __init__(self) -> None:
         self.is_closed = False
@@ -25,12 +29,14 @@ class Inbox:
     def ask(self, wish: Wish) -> None:
         """Add a wish. It replaces an older one of its path, and takes over those who wait for its answer."""
         with self._wake:
-            older = self._newest.get(wish.path)
+            each = find(wish.path)[0].each
+            older = None if each else self._newest.get(wish.path)
             if older is not None:
                 self._items.remove(older)
                 wish.waiting = older.waiting + wish.waiting
                 self.superseded += 1
-            self._newest[wish.path] = wish
+            if not each:
+                self._newest[wish.path] = wish
             self._items.append(wish)
             self._wake.notify()
 

@@ -22,7 +22,8 @@ from fugue_state.live.leases import Address, Leases, is_own
 from fugue_state.live.packet import Heard, PacketError, read_packet
 from fugue_state.live.protocol import RefusedError
 from fugue_state.live.session import Session
-from fugue_state.score.paths import Path, Value, check, find, pressed
+from fugue_state.score.paths import KEY, KEYS, Path, Value, check, find, pressed
+from fugue_state.score.pitches import VELOCITY_MOST
 
 TELLS_GONE = 64  # most units of one event that are sent
 MOST_ALLOWED = 65_536  # most bytes that may be owed to an address that has not proved that it receives
@@ -30,6 +31,7 @@ LONGEST_ERROR = 200  # characters
 # Paths that act without a value instead of being queried. Buttons send 0 on release, which does nothing.
 BUTTONS: dict[str, tuple[Value, ...]] = {"/bank/<b>/fire": (), "/mark": ("",)}
 SUBSCRIBE = "/subscribe"
+NOTE = "/note"  # a key and a velocity in one message, as MIDI has them
 
 
 class Sender(Client):
@@ -165,7 +167,7 @@ class OscDoor(asyncio.DatagramProtocol):
             sender.refuse("the memory is loading")
             return ()
         try:
-            nodes = matching(message.address, tuple(session.part.memory.layers.values()))
+            nodes = matching(message.address, session.part.sizes)
         except InputError as error:
             sender.refuse(str(error))
             return ()
@@ -196,7 +198,7 @@ class OscDoor(asyncio.DatagramProtocol):
     def _do(self, sender: Sender, address: str, args: Sequence[Any]) -> None:
         if not address.startswith(f"{ROOT}/"):
             raise RefusedError("unknown_path", f"unknown address {shown(address)}; all begin with {ROOT}/")
-        path = address.removeprefix(ROOT)
+        path, args = _noted(address.removeprefix(ROOT), args)
         try:
             known, _ = find(path)
         except InputError as error:
@@ -272,6 +274,15 @@ def written(path: str, values: Iterable[Any]) -> bytes:
         return bytes(builder.build().dgram)
     except (BuildError, ValueError):
         return b""
+
+
+def _noted(path: str, args: Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """Return a message as it is, or `/note` with key and velocity as the key's own; RefusedError for a wrong one."""
+    if path != NOTE:
+        return path, args
+    if len(args) != 2 or not all(isinstance(value, int | float) and value in KEYS for value in args):
+        raise RefusedError("bad_value", f"{NOTE} takes a key and a velocity, each 0 to 127, got {shown(args)}")
+    return KEY.replace("<m>", str(int(args[0]))), [args[1] / VELOCITY_MOST]
 
 
 def _button(known: Path, args: Sequence[Any]) -> tuple[bool, Sequence[Any]]:

@@ -108,7 +108,7 @@ class Programme:
             return Part.of(memory, performance, self._config)
 
         def swapped(part: Part) -> None:
-            self._change_to(part, keeps_banks=part.memory.layers == self.part.memory.layers)
+            self._change_to(part, keeps_banks=part.named == self.part.named)
 
         await self._on_clock(swap, swapped)
         done()
@@ -116,8 +116,9 @@ class Programme:
     async def _replay(self, name: str, takes: Path) -> None:
         take = await self._work.load(aside, load_score, takes / f"{name}.toml")
         rate, playing = take.file.sample_rate_hz, self.part.performance.rate
-        if take.memory not in self._house.memories:
-            raise unknown("memory", take.memory, self._house.memories)
+        for wanted, _, _ in take.memories():
+            if wanted not in self._house.memories:
+                raise unknown("memory", wanted, self._house.memories)
         if rate != playing:
             raise InputError(f"{name} has {rate} Hz, {playing} Hz are played")
         memory = await self._work.load(self._house.load, take.memory)

@@ -11,7 +11,7 @@ from fugue_state.live.guard import EVERYWHERE
 from fugue_state.live.part import OF_LAYERS
 from fugue_state.live.protocol import bytes_of
 from fugue_state.live.session import Session
-from fugue_state.score.paths import Path
+from fugue_state.score.paths import KEY, Path
 
 TAGS = {"float": "f", "int": "i", "string": "s", "bytes": "b", "trigger": ""}
 ATTRIBUTES = frozenset({"FULL_PATH", "CONTENTS", "TYPE", "ACCESS", "DESCRIPTION", "RANGE", "VALUE"})
@@ -77,7 +77,7 @@ class Query:
 
     @property
     def _top(self) -> Node:
-        return tree(tuple(self._session.part.memory.layers.values()))
+        return tree(self._session.part.sizes)
 
     def _values(self) -> dict[str, Any]:
         """Return the values of all controls."""
@@ -108,7 +108,8 @@ def _path(node: Node) -> str:
 
 
 def _control(known: Path, value: Any) -> dict[str, Any]:
-    access = 1 if known.told else 2 if known.kind == "trigger" or not known.recorded else 3
+    tells_nothing = known.kind == "trigger" or not known.recorded or known.pattern == KEY
+    access = 1 if known.told else 2 if tells_nothing else 3
     told: dict[str, Any] = {"TYPE": TAGS[known.kind], "ACCESS": access, "DESCRIPTION": known.about}
     if known.kind in {"float", "int"} and not known.told:
         told["RANGE"] = [{"MIN": known.minimum, "MAX": known.maximum}]

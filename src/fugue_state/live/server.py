@@ -129,7 +129,7 @@ class Pages:
         try:
             await _talk(socket, read, tell, client.bucket)
         finally:
-            session.people.leave(client)
+            session.leave(client)
 
     async def _audio(self, socket: WebSocket) -> None:
         await socket.accept()

@@ -14,6 +14,7 @@ from fugue_state.live.acts import Acts
 from fugue_state.live.audio import BlockClock
 from fugue_state.live.clients import Client, PageClient
 from fugue_state.live.desk import Desk
+from fugue_state.live.held import Held
 from fugue_state.live.part import OF_WHOLE, Part
 from fugue_state.live.people import People
 from fugue_state.live.pictures import Pictures
@@ -25,7 +26,7 @@ from fugue_state.live.wish import PLAY, Wish
 from fugue_state.live.wishes import Wishes
 from fugue_state.live.work import Work
 from fugue_state.score.model import Score
-from fugue_state.score.paths import find, written
+from fugue_state.score.paths import KEY, find, written
 
 if TYPE_CHECKING:
     from fugue_state.engine.performance import Performance  # takes long to import
@@ -50,6 +51,7 @@ class Session:
         self.work = Work(self.people.warn)
         self.wishes = Wishes(config.waiting, self._now, self._send, self._act, self._admit, self.people.acknowledge)
         self.desk = Desk(tell, self.wishes.ask)
+        self.held = Held()
         self.tapes = Tapes(config, tell, self._now, self._on_clock, self.work.on_loop)
         self.pictures = Pictures(config, tell, self.people.show, self._stats)
         self.programme = Programme(config, house, self.work, self._begin, self.wishes.ask)
@@ -147,6 +149,7 @@ class Session:
             "tree": tree(),
             "values": self.values,
             "memory": part.about_memory(),
+            "parts": part.about_parts(),
             "memories": list(self.house.memories),
             "grid": part.grid(),
             "state": self.state,
@@ -175,14 +178,26 @@ class Session:
         """Move a control for a client, who gets an answer; RefusedError if it cannot be moved."""
         self.people.let_through(client)
         self.wishes.take(client, path, args, number, by)
+        if find(path)[0].each and args:
+            self.held.note(client, path, args[0])
+            if args[0] and (line := self.held.octave(path, self.part.keyed.labels)):
+                self.people.inform(line)
+
+    def leave(self, client: PageClient) -> None:
+        """Let go of what a client held who has left."""
+        self.people.leave(client)
+        self.wishes.ask(self.held.leave(client), client.name)
 
     def _admit(self, wish: Wish) -> bool:
         """Return whether a control may be moved now. If the memory must be measured first, it is moved later."""
         self.programme.check_playable()
+        if find(wish.path)[0].pattern == KEY and wish.value and not self.player.running:
+            raise RefusedError("not_now", "nothing plays yet; press Play first")
         if self.part.performance.needs(wish.path, wish.value):
             self.work.keep(self._measured(wish))
             return False
-        self.desk.let_go(wish.path)
+        for path in self.part.moved(wish.path):
+            self.desk.let_go(path)
         return True
 
     async def _measured(self, wish: Wish) -> None:
@@ -218,6 +233,7 @@ class Session:
         if not keeps_banks:
             self.desk.clear()
         self.desk.halt()
+        self.held.clear()
         self.pictures.begin_anew()
         self.people.begin_anew()
 

@@ -144,9 +144,26 @@ class Atlas:
         }
         return {"latents": len(self), "chords": self.chords} | spread
 
-    def choose(self, count: int, *, chord: str | None = None, seed: int = 0, **traits: float | None) -> list[Entry]:
+    def generated(self, chord: str) -> dict[str | None, int]:
+        """Return how many latents that sound like a chord are generated with each label, most frequent first.
+
+        It is empty if none sounds like it. Raises InputError for a chord that cannot be named.
+        """
+        among = np.flatnonzero(self._chord == _chord_index(chord, self.names))
+        return dict(Counter(self._label(int(i)) for i in among).most_common())
+
+    def choose(
+        self,
+        count: int,
+        *,
+        chord: str | None = None,
+        label: str | None = None,
+        seed: int = 0,
+        **traits: float | None,
+    ) -> list[Entry]:
         """Return the `count` latents nearest to a description, best first.
 
+        They sound like `chord`, and are generated with `label`; None is any.
         `traits` are quantiles within the atlas (`clarity`, `margin`, `bright`, `attack`, `sustain`, `level`): 0.8 is
         more than 80 % of all latents have. Distance is the root of the summed squares. Ties are ordered randomly by
         `seed`; without traits, all latents are tied.
@@ -154,15 +171,22 @@ class Atlas:
         outside 0..1, or more latents than there are.
         """
         seed = asked.whole("seed", seed, 0, math.inf)
-        among, distance = self.distances(chord=chord, **traits)
-        self._check_count(count, len(among), f" of chord {chord}" if chord else "")
+        among, distance = self.distances(chord=chord, label=label, **traits)
+        self._check_count(count, len(among), f" of chord {chord or label}" if chord or label else "")
         shuffled = np.random.default_rng(seed).permutation(len(among))
         return [self[int(i)] for i in among[shuffled[np.argsort(distance[shuffled], kind="stable")[:count]]]]
 
-    def distances(self, *, chord: str | None = None, **traits: float | None) -> tuple[Whole, Wide]:
-        """Return the numbers (n,) of all latents of a chord, and how far each is from a description as in `choose`."""
+    def distances(
+        self, *, chord: str | None = None, label: str | None = None, **traits: float | None
+    ) -> tuple[Whole, Wide]:
+        """Return the numbers (n,) of all latents of a chord and a label, and how far each is from a description.
+
+        All is as in `choose`.
+        """
         wanted = _checked(traits)
         among = np.arange(len(self)) if chord is None else self._sounding(chord)
+        if label is not None:
+            among = among[among % len(self.memory.labels) == self.memory.label_index(label)]
         columns = [list(TRAITS).index(name) for name in wanted]
         return among, np.linalg.norm(self._quantiles[among][:, columns] - list(wanted.values()), axis=1)
 
@@ -289,6 +313,11 @@ def check_description(memory: Memory, chord: str | None = None, **traits: float 
     _checked(traits)
     if chord is not None:
         _chord_index(chord, triads(memory.labels))
+
+
+def can_be_found(chord: str, labels: Sequence[str]) -> bool:
+    """Say whether the atlas of a memory with these labels tells a chord from others."""
+    return chord_of(chord) is not None and any((template(name) == template(chord)).all() for name in triads(labels))
 
 
 def _chord_index(chord: str, names: Sequence[str]) -> int:

@@ -12,7 +12,8 @@ from scipy import fft
 from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.audio.mel import hann
-from fugue_state.errors import InputError, counted
+from fugue_state.errors import InputError
+from fugue_state.measure.named import Heard, NameTable, compared
 from fugue_state.score.pitches import chord_of
 
 LOWEST_HZ, HIGHEST_HZ = 63.6, 2093.0  # a quarter tone below C2, C7
@@ -23,49 +24,22 @@ OVERTONE = 0.15
 
 
 @dataclass(frozen=True)
-class Chord:
+class Chord(Heard):
     """The chord heard: name, cosine with its template, and how far that is ahead of the runner-up's."""
 
-    name: str
-    clarity: float
     margin: float
 
 
 @dataclass(frozen=True)
-class ChordTable:
-    """How a set of sounds was named: overall, per class, and which chord was taken for which.
+class ChordTable(NameTable):
+    """How a set of chords was named; `margin` is the mean over all sounds."""
 
-    `confusion[asked][heard]` counts; `clarity` and `margin` are means over all sounds.
-    """
-
-    count: int
-    accuracy: float
-    worst_class: float
-    per_class: dict[str, float]
-    clarity: float
     margin: float
-    confusion: dict[str, dict[str, int]]
 
 
 def tabulate(asked: Sequence[str], heard: Sequence[Chord]) -> ChordTable:
     """Compare asked chords with heard ones; InputError unless there are equally many, at least one."""
-    if len(asked) != len(heard) or not asked:
-        raise InputError(
-            f"{counted(len(asked), 'chord')} asked and {len(heard)} heard; as many are needed, at least one"
-        )
-    confusion: dict[str, dict[str, int]] = {name: {} for name in sorted(set(asked))}
-    for name, chord in zip(asked, heard, strict=True):
-        confusion[name][chord.name] = confusion[name].get(chord.name, 0) + 1
-    per_class = {name: row.get(name, 0) / sum(row.values()) for name, row in confusion.items()}
-    return ChordTable(
-        count=len(asked),
-        accuracy=sum(row.get(name, 0) for name, row in confusion.items()) / len(asked),
-        worst_class=min(per_class.values()),
-        per_class=per_class,
-        clarity=float(np.mean([chord.clarity for chord in heard])),
-        margin=float(np.mean([chord.margin for chord in heard])),
-        confusion=confusion,
-    )
+    return ChordTable(**compared(asked, heard, "chord"), margin=float(np.mean([chord.margin for chord in heard])))
 
 
 def template(name: str) -> Wide:
@@ -79,11 +53,6 @@ def template(name: str) -> Wide:
         chroma[(root + interval) % 12] += 1.0
         chroma[(root + interval + 7) % 12] += OVERTONE
     return chroma / np.linalg.norm(chroma)
-
-
-def can_be_named(names: Sequence[str]) -> bool:
-    """Say whether these labels are two or more chords that `name_chord` can tell apart."""
-    return len(names) > 1 and all(chord_of(name) for name in names)
 
 
 @one_thread()

@@ -15,8 +15,10 @@ from fugue_state.errors import InputError, counted
 from fugue_state.look.figure import page
 from fugue_state.look.text import SMALL_PT
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.chords import can_be_named, chroma, match, template
+from fugue_state.measure.chords import chroma, match, template
 from fugue_state.measure.describe import triads
+from fugue_state.measure.naming import naming_of
+from fugue_state.measure.notes import Note, name_note
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
 
@@ -99,7 +101,7 @@ class Curve:
 
     `traits` are (F, B): `distance_db` of the mel from intact, `loudness_lu` relative to intact, `brightness_hz`
     (spectral centroid). For the sounds that can be named when intact, if any, there are also `named` (1 if the chord
-    is named as asked, else 0) and `clarity` (cosine with that chord's template).
+    or note is named as asked, else 0) and `clarity` (cosine with that chord's template, or how periodic a note is).
     """
 
     fractions: Wide
@@ -163,8 +165,8 @@ def _rounded(fraction: float | None) -> float | None:
 class Listener:
     """Listens to `count` latents under any strengths.
 
-    Each latent's own chord is the memory's label, taken in turn, if labels can be named; otherwise it is the triad that
-    its intact sound is named as.
+    Each latent's own chord or note is the memory's label, taken in turn, if labels can be named; otherwise it is the
+    triad that its intact sound is named as.
     """
 
     def __init__(self, memory: Memory, count: int, seed: int) -> None:
@@ -173,7 +175,8 @@ class Listener:
         self._mel = _generated(memory, self._z, None, None)
         sounds = memory.invert(self._mel)
         self._lufs = self._loudness(sounds)
-        if can_be_named(memory.labels):
+        self._naming = naming_of(memory.labels)
+        if self._naming:
             self._names, own = memory.labels, _in_turn(memory.labels, count)
         else:
             self._names = triads(memory.labels)
@@ -190,11 +193,19 @@ class Listener:
             "loudness_lu": lufs - self._lufs,
             "brightness_hz": self._brightness_hz(sounds),
         }
-        if self._own:
+        if self._naming == "notes":
+            notes = {i: self._note(sounds[i], lufs[i]) for i in self._own}
+            traits["named"] = np.array([float(notes[i].name == name) for i, name in self._own.items()])
+            traits["clarity"] = np.array([note.clarity for note in notes.values()])
+        elif self._own:
             heard = self._chroma(sounds, lufs)
             traits["named"] = np.array([float(self._named(heard[i]) == name) for i, name in self._own.items()])
             traits["clarity"] = np.array([heard[i] @ template(name) for i, name in self._own.items()])
         return traits
+
+    def _note(self, sound: Array, lufs: float) -> Note:
+        audible = sound if lufs > SILENT_LUFS else np.zeros_like(sound)
+        return name_note(audible, self._memory.spec.sample_rate_hz, self._names)
 
     def _loudness(self, sounds: Array) -> Wide:
         return np.array([event_lufs(sound, self._memory.spec.sample_rate_hz) for sound in sounds])

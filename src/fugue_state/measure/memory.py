@@ -1,4 +1,4 @@
-"""How well a memory knows its chords, compared with the sounds it learned from."""
+"""How well a memory knows its chords or notes, compared with the sounds it learned from."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from fugue_state.corpus.slices import read_clips, ready
 from fugue_state.errors import InputError
 from fugue_state.look.sheet import Row, sheet_figure
 from fugue_state.look.theme import DEFAULT, Theme
-from fugue_state.measure.chords import ChordTable, can_be_named, name_chord, tabulate
 from fugue_state.measure.distance import FINE, Mels, embed, frechet, kid, nearest
+from fugue_state.measure.named import NameTable
+from fugue_state.measure.naming import name_sound, naming_of, tabulated
 from fugue_state.measure.timbre import timbre
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
@@ -102,11 +103,11 @@ def _mels(sounds: Array, spec: MelSpec) -> Array:
     return np.concatenate(parts)
 
 
-def chord_table(sounds: SoundSet, memory: Memory, track: Track = untracked) -> ChordTable:
-    """Name every sound as one of the memory's chords."""
+def name_table(sounds: SoundSet, memory: Memory, track: Track = untracked) -> NameTable:
+    """Name every sound as one of the memory's chords, or by its note if its labels are notes."""
     rate = memory.spec.sample_rate_hz
-    heard = [name_chord(s, rate, memory.labels) for s in track(sounds.sounds, len(sounds.sounds), "naming")]
-    return tabulate(sounds.labels, heard)
+    heard = [name_sound(s, rate, memory.labels) for s in track(sounds.sounds, len(sounds.sounds), "naming")]
+    return tabulated(sounds.labels, heard)
 
 
 def measure_memory(
@@ -120,23 +121,23 @@ def measure_memory(
 ) -> tuple[dict[str, Any], SoundSet]:
     """Measure a memory, alone or against a corpus; return the figures and the generated sounds.
 
-    With a corpus: chords of its held-out clips (of its training clips if none are held out), directly and after
-    mel -> sound; distances between sets, next to the distance between two groups of real guitars;
+    With a corpus: chords or notes of its held-out clips (of its training clips if none are held out), directly and
+    after mel -> sound; distances between sets, next to the distance between two groups of real guitars;
     novelty and coverage relative to the training clips; timbre next to that of the corpus.
     """
     made = generated(memory, per_class, seed, track)
     figures: dict[str, Any] = {"timbre": {"generated": _timbres(made, memory)}}
-    named = can_be_named(memory.labels)
+    named = naming_of(memory.labels)
     if named:
-        figures["chords"] = {"generated": asdict(chord_table(made, memory, track))}
+        figures[named] = {"generated": asdict(name_table(made, memory, track))}
     if against is None:
         return figures, made
     learned = real(against.part("Training"), memory.spec, per_class, seed, track)
     held_out = real(against.part("Test") or against.part("Training"), memory.spec, per_class, seed + 1, track)
     again = through_mel(held_out, memory, track)
     if named and set(held_out.labels) <= set(memory.labels):
-        figures["chords"]["real"] = asdict(chord_table(held_out, memory, track))
-        figures["chords"]["real_through_mel"] = asdict(chord_table(again, memory, track))
+        figures[named]["real"] = asdict(name_table(held_out, memory, track))
+        figures[named]["real_through_mel"] = asdict(name_table(again, memory, track))
     figures["timbre"] |= {"real": _timbres(held_out, memory), "real_through_mel": _timbres(again, memory)}
     figures["distance"] = {
         "generated_to_real": _distances(made, held_out, memory),

@@ -98,6 +98,7 @@ class Bend:
     invert: Array | None  # (U,)
     mean: Array | None  # (U,): average activations, if any unit is replaced by its mean
     moments: Mapping[str, Moments]
+    lender: Generator | None = None  # whose maps are the replacement `other`, if not its own
     _made: dict[int, Mapping[str, Bender]] = field(default_factory=dict, init=False, repr=False)
 
     def layers(self, frames: int | None = None) -> Mapping[str, Bender]:
@@ -112,7 +113,8 @@ class Bend:
 
     def _make(self, frames: int) -> Mapping[str, Bender]:
         needed = {name: moment for name, moment in self.moments.items() if name in self.replacement}
-        maps = {name: maps_of(self.generator, moment, 0, frames) for name, moment in needed.items()}
+        sources = {name: self.lender or self.generator if name == "other" else self.generator for name in needed}
+        maps = {name: maps_of(sources[name], moment, 0, frames) for name, moment in needed.items()}
         made: dict[str, Bender] = {}
         first = 0
         for index, (name, size) in enumerate(self.generator.map_sizes(frames).items()):
@@ -133,7 +135,7 @@ class Bend:
             fixed = np.where(names == "mean", self.mean[units], fixed)
         for name, own in maps.items():
             if (names == name).any():
-                fixed = np.where(names == name, own, fixed)
+                fixed = np.where(names == name, spread(own, len(names)), fixed)
         noisy = names == "noise"
         phases = noise_phases(self.seed, index, len(names), size) if noisy.any() else None
         return LayerBend(fixed, noisy, phases, gain, invert)
@@ -144,6 +146,12 @@ def _unless(values: Array | None, units: slice, neutral: float) -> Array | None:
     if values is None or (values[units] == neutral).all():
         return None
     return values[units]
+
+
+def spread(maps: Array, units: int) -> Array:
+    """Return maps (H, W, units) for a layer with other units: unit k has that of k * C // units of the C there are."""
+    lent = maps.shape[-1]
+    return maps if lent == units else maps[..., np.arange(units) * lent // units]
 
 
 def maps_of(generator: Generator, moments: Moments, item: int, frames: int) -> dict[str, Array]:

@@ -290,17 +290,26 @@ class Memory:
         invert: UnitValues | None = None,
         frozen: Source | None = None,
         other: Source | None = None,
+        other_memory: Memory | None = None,
     ) -> Bend:
         """Return a bend for `generate` and `observe`: replacements, and what is done to units besides forgetting.
 
         `replacement` replaces the forgotten part: one for all units, one by layer (zero for layers not named) or one
         for each unit. `zero`; `mean`, the unit's average activation; `noise`, seeded, with the same mean and power
-        spectrum as the unit's map; `frozen` and `other`, the maps of that Source.
+        spectrum as the unit's map; `frozen` and `other`, the maps of that Source. With an `other_memory`, `other` is a
+        Source of that memory, and unit k of a layer is replaced by unit k * C // units of its C in the same layer.
         `gain` (U,), within 0..8, multiplies the remembered part; 1 changes nothing. `invert` (U,), within 0..1, is how
         far a map is flipped between its smallest and largest value; 0 changes nothing. Both can also be given by name.
-        Raises InputError for an unknown name, a wrong shape, a value out of range or a missing Source.
+        Raises InputError for an unknown name, a wrong shape, a value out of range, a missing Source, or another memory
+        that learned another number of frames.
         """
         seed = asked.whole("seed", seed, 0, SEED_MAX)
+        lender = self if other_memory is None else asked.kind("other_memory", other_memory, Memory, "Memory.load")
+        if lender.spec.frames != self.spec.frames:
+            frames, wanted = lender.spec.frames, f"{self.spec.frames}, like {self.header.name!r}"
+            raise InputError(
+                f"memory {lender.header.name!r} has {frames} frames: only one with {wanted}, can be `other`"
+            )
         names = replacements(replacement, self.layers)
         sources = {"frozen": frozen, "other": other}
         for name, source in sources.items():
@@ -314,8 +323,11 @@ class Memory:
             invert=None if invert is None else per_unit("invert", invert, self.layers, 1.0, 0.0),
             mean=self.mean_activations if "mean" in names else None,
             moments={
-                name: self._requests.moment(name, source) for name, source in sources.items() if source is not None
+                name: (lender if name == "other" else self)._requests.moment(name, source)
+                for name, source in sources.items()
+                if source is not None
             },
+            lender=None if other_memory is None else lender.generator,
         )
 
     @cached_property
@@ -331,9 +343,17 @@ class Memory:
         """Return the fewest frames (a multiple of 32) that last `duration_s` or more; None is the length learned."""
         return self._requests.frames(duration_s)
 
+    def label_of(self, name: str) -> str | None:
+        """Return the label that a name means, in any spelling, quoted or not; None if there is none."""
+        return self._requests.label_of(name)
+
     def label_index(self, chord: str) -> int:
         """Return the index of a chord; InputError if this memory does not know it."""
         return self._requests.label_index(chord)
+
+    def knows(self, chord: str) -> bool:
+        """Return whether it learned a chord by this name."""
+        return self._requests.label_of(chord) is not None
 
     def invert(self, mel: npt.ArrayLike) -> Array:
         """Return audio (B, N) at the MelSpec's rate for mels (B, M, T); values outside [-1, 1] are clipped.

@@ -73,6 +73,10 @@ class Requests:
             raise InputError(f"{counted(len(chords), 'chord')} for {counted(count, 'latent')}; one for each is needed")
         return np.array([self.label_index(name) for name in chords], dtype=np.int64)
 
+    def label_of(self, chord: str) -> str | None:
+        """Return a chord as the memory calls it; None if it does not know it."""
+        return same(chord, self._model.labels) or same(unquoted(chord), self._model.labels)
+
     def label_index(self, chord: str) -> int:
         """Return the index of a chord; InputError if this memory does not know it."""
         if not self._model.labels:
@@ -81,7 +85,7 @@ class Requests:
             raise InputError(
                 f"a chord is named by text ({', '.join(map(quote, self._model.labels))}), got {shown(chord)}"
             )
-        name = same(chord, self._model.labels) or same(unquoted(chord), self._model.labels)
+        name = self.label_of(chord)
         if name is None:
             raise unknown("chord", chord, map(quote, self._model.labels))
         return self._model.labels.index(name)

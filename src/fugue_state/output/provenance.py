@@ -16,6 +16,7 @@ from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
 from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.layout import Layout
 from fugue_state.score.model import Score
 from fugue_state.score.places import settled, travelling
 from fugue_state.settings import checked
@@ -29,6 +30,7 @@ KEYS: dict[str, type] = {
 }  # the minimum for making a piece again
 MADE_BY = f"{MAKER} {VERSION}"
 MEASURED = "measured"  # stored only in the file beside it
+OTHERS = "memory_others"  # memories of voices, by the names that the score says
 START = "start"  # the sample of a take at which its file starts, if that is not the first
 PART = "part"  # the samples of a piece from which and up to which its file goes, if it holds only a part
 
@@ -42,14 +44,19 @@ def made_with(memory: Memory) -> dict[str, Any]:
     }
 
 
-def provenance(score: Score, memory: Memory, folder: Path | None = None) -> dict[str, Any]:
+def known_of(memory: Memory) -> dict[str, Any]:
+    """Return what tells a memory from others, in the record of what is played with it."""
+    return made_with(memory) | {"memory_chords": list(memory.labels), "memory_layers": memory.layers}
+
+
+def provenance(piece: Layout, folder: Path | None = None) -> dict[str, Any]:
     """Return what is needed to make a file in a folder again; paths in the score are made relative to that folder."""
-    score = score if folder is None else travelling(score, folder, shipped_memories())
-    return made_with(memory) | {
-        "memory_chords": list(memory.labels),
-        "memory_layers": memory.layers,
-        "score": score.model_dump(mode="json"),
-    }
+    bound = piece.score.model_copy(update={"made_for": piece.made_for})
+    score = bound if folder is None else travelling(bound, folder, shipped_memories())
+    made = score.model_dump(mode="json")
+    others = made["made_for"]["others"]
+    made["made_for"] = piece.score.model_dump(mode="json")["made_for"]
+    return known_of(piece.memory) | ({OTHERS: others} if others else {}) | {"score": made}
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -134,10 +141,12 @@ def _of_others(path: Path) -> str:
 
 
 def reopened(path: str | Path) -> Score:
-    """Return the score of a piece, bound to the memory it was made with; InputError as in `read_provenance`."""
+    """Return the score of a piece, bound to the memories it was made with; InputError as in `read_provenance`."""
     told = read_provenance(path)
-    keys = {"sha256": "memory_sha256", "chords": "memory_chords", "layers": "memory_layers"}
-    made_for = {key: told[name] for key, name in keys.items() if name in told}
+    keys = {"sha256": "memory_sha256", "chords": "memory_chords", "layers": "memory_layers", "others": OTHERS}
+    before = told["score"].get("made_for")
+    made_for = {"others": before["others"]} if isinstance(before, dict) and "others" in before else {}
+    made_for |= {key: told[name] for key, name in keys.items() if name in told}
     try:
         score = checked(Score, told["score"] | {"made_for": made_for})
     except InputError as error:

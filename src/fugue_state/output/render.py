@@ -116,12 +116,12 @@ def render(
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     block_s = asked.number("block_s", block_s, 0.0, LONGEST_BLOCK_S)
     asked.number("checkpoint_s", checkpoint_s, 0.0, math.inf)
-    score, memory = piece.score, piece.memory
+    score = piece.score
     files = check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
     names, rate = files.stems, score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
     cut = cut_of(score, start, until, from_record=from_record)
-    how = provenance(score, memory, files.recipe.parent) | cut.told
+    how = provenance(piece, files.recipe.parent) | cut.told
     about = how | {"stems": list(names), "block": block}
     folder = part_folder(files.sounds[0])
     if resume and not force and is_over(files.sounds[0]):

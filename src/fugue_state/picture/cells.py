@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import chain, pairwise
 
 import numpy as np
 
@@ -15,13 +15,21 @@ from fugue_state.picture.frame_layout import UnitGrid
 from fugue_state.piece.seen import Seen
 
 
-class Cells:
-    """How every unit (U,) is shown: size and brightness within 0..1, flare, and strength."""
+def colours(parts: Sequence[Sequence[int]], theme: Theme) -> list[str]:
+    """Return the colour of every layer of some parts, given the sizes of the layers of each."""
+    return [theme.layer(i, len(sizes)) for sizes in parts for i in range(len(sizes))]
 
-    def __init__(self, sizes: Sequence[int], theme: Theme, seen: Seen) -> None:
-        ends = np.cumsum([0, *sizes])
-        self._parts = [slice(int(a), int(b)) for a, b in pairwise(ends)]
-        self._lights = [_luminance(theme.layer(i, len(sizes))) for i in range(len(sizes))]
+
+class Cells:
+    """How every unit (U,) is shown: size and brightness within 0..1, flare, and strength.
+
+    `parts` are the sizes of the layers of each part.
+    """
+
+    def __init__(self, parts: Sequence[Sequence[int]], theme: Theme, seen: Seen) -> None:
+        ends = np.cumsum([0, *chain.from_iterable(parts)])
+        self._layers = [slice(int(a), int(b)) for a, b in pairwise(ends)]
+        self._lights = [_luminance(colour) for colour in colours(parts, theme)]
         self._flare_light = abs(_luminance(theme.flare) - _luminance(theme.ground))
         self._ground_light = _luminance(theme.ground)
         self.strength: Array = seen.strengths.astype(np.float32)
@@ -36,8 +44,8 @@ class Cells:
         fading, growing = (np.float32(1.0 - np.exp(-seconds / pace)) for pace in (LOST_S, FOUND_S))
         size = self.size + (seen.strengths - self.size) * np.where(seen.strengths < self.size, fading, growing)
         wanted, now = (size, _brightness(seen), flare), (self.size, self.glow, self.flare)
-        for part, light in zip(self._parts, self._lights, strict=True):
-            before, then = ([values[part] for values in both] for both in (now, wanted))
+        for layer, light in zip(self._layers, self._lights, strict=True):
+            before, then = ([values[layer] for values in both] for both in (now, wanted))
             share = _calm(self._light(before, light), self._light(then, light), seconds)
             for shown, target in zip(before, then, strict=True):
                 np.add(shown, share * (target - shown), out=shown)

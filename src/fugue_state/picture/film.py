@@ -111,7 +111,7 @@ def still(
         last = min(int(moment * config.fps), math.ceil(piece.score.length_s * config.fps) - 1)
         frames = _settled(piece, heard, config, last)
         frames.draw()
-    save_png(Image.fromarray(frames.rgb()), path, provenance(piece.score, piece.memory, path.parent))
+    save_png(Image.fromarray(frames.rgb()), path, provenance(piece, path.parent))
     return path
 
 
@@ -126,7 +126,7 @@ def poster(piece: Piece, out: str | Path, config: FilmConfig | None = None, *, f
     path = output_path(out, force=force, suffixes=(STILL,))
     frames = Frames(piece, None, config, round(min(ALIVE_S, piece.score.length_s / 2) * config.fps))
     frames.draw()
-    save_png(Image.fromarray(frames.rgb()), path, provenance(piece.score, piece.memory, path.parent))
+    save_png(Image.fromarray(frames.rgb()), path, provenance(piece, path.parent))
     return path
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -9,18 +11,21 @@ import numpy.typing as npt
 
 from fugue_state.arrays import Array
 from fugue_state.config import FilmConfig
-from fugue_state.look.planes import Planes, words, ycbcr
+from fugue_state.look.planes import Planes, width_of, words, ycbcr
 from fugue_state.look.text import shortened
 from fugue_state.look.theme import Theme, Weight, find_theme, font
-from fugue_state.picture.cells import Cells, Shapes, block
-from fugue_state.picture.frame_layout import MEL_SHARE, Box, UnitGrid, edges, fitting, lay_out
+from fugue_state.picture.cells import Cells, Shapes, block, colours
+from fugue_state.picture.frame_layout import MEL_SHARE, Box, FrameLayout, Heading, UnitGrid, edges, fitting, lay_out
+from fugue_state.picture.frame_parts import lay_out_parts
 from fugue_state.picture.heard import RANGE_DB, Heard, loudest
 from fugue_state.picture.watch import Watch
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
 from fugue_state.piece.seen import Seen
 from fugue_state.score.times import told
 
 Pixels = npt.NDArray[np.uint8]
+Side = Literal["left", "right"]
 
 PLAYHEAD = 2 / 3  # position, as a share of the spectrogram's width
 SHOWN_S = 14.0  # about how many seconds the spectrogram shows
@@ -53,22 +58,40 @@ class Frames:
         width, height = config.pixels
         self._piece, self._config, self._number = piece, config, first
         self._theme = find_theme(config.theme)
-        self._layout = lay_out(width, height, piece.memory.layers, 0.0 if heard is None else MEL_SHARE)
+        self._layout = _laid_out(width, height, piece.parts, 0.0 if heard is None else MEL_SHARE)
         self._planes = Planes(width, height, self._theme.ground)
         self._shown = self._planes
         self._watch = Watch(piece)
-        self._cells = Cells(list(piece.memory.layers.values()), self._theme, self._watch.at(self._middle_s))
+        sizes = [list(part.layers.values()) for part in piece.parts]
+        self._colours = colours(sizes, self._theme)
+        self._cells = Cells(sizes, self._theme, self._watch.at(self._middle_s))
+        self._count_side: Side = "right" if self._layout.headings else "left"
         self._shapes = {grid.pitch: Shapes(grid.pitch) for grid in self._layout.grids}
         self._strip = None if heard is None else Strip(self._layout.mel, heard, config.fps, self._theme, first)
         self._written: dict[Box, object] = {}
         for grid in self._layout.grids:
             self._line(grid.name, [Run(grid.layer, self._layout.small, self._theme.faint)])
+        for heading, part in self._headed:
+            self._line(heading.name, self._named(part, heading.name.width))
         if piece.score.title:
             room, text = self._layout.title.width, self._layout.text
             size = max(fitting(piece.score.title, text, room), round(SMALLEST_TITLE * text))
             title = shortened(piece.score.title, room / 72.0, size)  # here a point equals a pixel
             on_line = Run("", text, self._theme.faint)  # aligns the baseline with the time's
             self._line(self._layout.title, [on_line, Run(title, size, self._theme.faint)], "right")
+
+    @property
+    def _headed(self) -> list[tuple[Heading, Part]]:
+        """The parts that have a heading: all, where there are several."""
+        return list(zip(self._layout.headings, self._piece.parts, strict=False))
+
+    def _named(self, part: Part, room: int) -> list[Run]:
+        """Return the name of a part, and of its memory if that is another; what has no room is left out."""
+        text, theme = self._layout.text, self._theme
+        of_memory = Run(f"  {Path(part.memory_name).stem}", self._layout.small, theme.faint)
+        name = shortened(part.name, room / 72.0, text)  # here a point equals a pixel
+        left = room - width_of(name, text) - width_of(of_memory.text, of_memory.size)
+        return [Run(name, text, theme.ink), *([of_memory] if part.name != part.memory_name and left >= 0 else [])]
 
     @property
     def _middle_s(self) -> float:
@@ -92,10 +115,8 @@ class Frames:
     def _draw_words(self, seen: Seen) -> None:
         layout, theme = self._layout, self._theme
         remembered = float(seen.strengths.mean())
-        opacity = FAINTEST_CHORD + (1 - FAINTEST_CHORD) * round(16 * remembered) / 16
-        chord = seen.chord or ""
-        size = fitting(chord, layout.large, layout.chord.width, "Light")
-        self._line(layout.chord, [Run(chord, size, theme.ink, "Light", opacity)])
+        if not self._headed:
+            self._draw_chord(layout.chord, seen.chord, remembered)
         share = f"{_whole(100 * remembered, 100)}"
         self._line(
             layout.remembered,
@@ -106,20 +127,31 @@ class Frames:
             ],
             "right",
         )
+        for heading, part in self._headed:
+            left = float(seen.strengths[part.within].mean())
+            self._draw_chord(heading.chord, self._watch.chord(part), left)
+            number = Run(str(_whole(100 * left, 100)), layout.text, theme.ink)
+            self._line(heading.share, [number, Run(" %", layout.small, theme.faint)], "right")
         now = told(int(self._middle_s))
         whole = told(round(self._piece.score.length_s))
         self._line(layout.time, [Run(now, layout.text, theme.ink), Run(f" / {whole}", layout.text, theme.faint)])
 
+    def _draw_chord(self, box: Box, chord: str | None, remembered: float) -> None:
+        """Write a chord, the fainter the less is remembered."""
+        opacity = FAINTEST_CHORD + (1 - FAINTEST_CHORD) * round(16 * remembered) / 16
+        size = fitting(chord or "", self._layout.large, box.width, "Light")
+        self._line(box, [Run(chord or "", size, self._theme.ink, "Light", opacity)])
+
     def _draw_grid(self, grid: UnitGrid, part: slice, number: int, seen: Seen) -> None:
         theme = self._theme
         light, flares, scars = block(grid, self._shapes[grid.pitch], self._cells, part)
-        colour = theme.layer(number, len(self._layout.grids))
+        colour, side = self._colours[number], self._count_side
         self._planes.blend(grid.box.x, grid.box.y, [(light, colour), (flares, theme.flare), (scars, theme.scar)])
         left = _whole(float(seen.strengths[part].sum()), grid.units)
         size = self._layout.small
-        self._line(grid.count, [Run(str(left), size, theme.ink), Run(f"/{grid.units}", size, theme.faint)])
+        self._line(grid.count, [Run(str(left), size, theme.ink), Run(f"/{grid.units}", size, theme.faint)], side)
 
-    def _line(self, box: Box, runs: list[Run], side: Literal["left", "right"] = "left") -> None:
+    def _line(self, box: Box, runs: list[Run], side: Side = "left") -> None:
         """Write a line of text on one baseline into a box, unless it is already there."""
         if self._written.get(box) == runs:
             return
@@ -163,6 +195,13 @@ class Frames:
     def rgb(self) -> Pixels:
         """Return the last drawn frame as red, green and blue (H, W, 3)."""
         return self._shown.rgb()
+
+
+def _laid_out(width: int, height: int, parts: Sequence[Part], mel_share: float) -> FrameLayout:
+    """Lay out a frame for the units of a piece's parts."""
+    if len(parts) == 1:
+        return lay_out(width, height, parts[0].memory.layers, mel_share)
+    return lay_out_parts(width, height, [part.memory.layers for part in parts], mel_share)
 
 
 class Strip:
@@ -223,7 +262,7 @@ def _whole(value: float, most: int) -> int:
     return min(max(1, round(value)), most - 1)
 
 
-def _set(box: Box, runs: list[Run], side: Literal["left", "right"]) -> list[tuple[Array, str]]:
+def _set(box: Box, runs: list[Run], side: Side) -> list[tuple[Array, str]]:
     """Return the weights of each run of text within a box, and its colour; what does not fit is cut off."""
     drawn = [words(run.text, run.size, run.weight) for run in runs]
     ascents = [font(run.size, run.weight).getmetrics()[0] for run in runs]

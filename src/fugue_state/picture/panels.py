@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fugue_state.arrays import Whole, Wide
+from fugue_state.errors import counted
 from fugue_state.look.figure import LINES
 from fugue_state.look.text import SMALL_PT, shortened, text_width_in
 from fugue_state.look.theme import Theme
 from fugue_state.picture.summary import Overview
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
 from fugue_state.score.cues import CueSpan
 from fugue_state.score.times import told
@@ -26,6 +28,7 @@ TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 360
 MOST_TICKS = 12
 MOST_LANES = 6
 LANE_IN = 0.19
+BAND_IN, BAND_PAD_PT, HEADING_PT = 1.6, 4.0, 10.0  # height of what one of several parts remembers; its heading
 NAME_IN, SPACE_IN = 2.2, 0.15  # the longest name of a cue; the space between two
 
 
@@ -74,21 +77,50 @@ def _lasts(column: Whole) -> Whole:
     return np.flatnonzero(np.diff(column, append=COLUMNS + 1))
 
 
-def draw_layers(axes: Axes, piece: Piece, seen: Overview, theme: Theme) -> None:
-    """Draw what each layer and all units together remember, in percent."""
-    length_s = piece.score.length_s
-    shown = told_apart(seen.reached_s, length_s, seen.whole, *seen.remembered.T)
+def bands(piece: Piece, height_in: float) -> dict[str, float]:
+    """Return a panel for what each part remembers, and its height; those of several parts are lower than one."""
+    if len(piece.parts) == 1:
+        return {"layers": height_in}
+    return {f"layers {number}": BAND_IN for number in range(len(piece.parts))}
+
+
+def named_memories(piece: Piece) -> str:
+    """Return the names of a piece's memories, each once."""
+    return " and ".join(dict.fromkeys(part.memory.header.name for part in piece.parts))
+
+
+def draw_parts(panels: Sequence[Axes], piece: Piece, seen: Overview, theme: Theme) -> None:
+    """Draw what the layers of each part remember in a panel for each; where there are several, with their names."""
+    for axes, part in zip(panels, piece.parts, strict=True):
+        _draw_layers(axes, part, seen, piece.score.length_s, theme)
+        if len(panels) > 1:
+            order = f"{part.plan.order} order" if part.forgets else "forgets nothing"
+            about = f"{part.memory.header.name}, {order}, {counted(part.units, 'unit')}"
+            name = shortened(part.name, NAME_IN, HEADING_PT)
+            beside_in = text_width_in(name, HEADING_PT) + SPACE_IN
+            axes.set_title(name, fontsize=HEADING_PT, pad=BAND_PAD_PT)
+            axes.annotate(
+                shortened(about, PLOT_IN - beside_in, SMALL_PT), (0.0, 1.0), (72.0 * beside_in, BAND_PAD_PT),
+                xycoords="axes fraction", textcoords="offset points", fontsize=SMALL_PT, color=theme.faint,
+                annotation_clip=False,
+            )  # fmt: skip
+
+
+def _draw_layers(axes: Axes, part: Part, seen: Overview, length_s: float, theme: Theme) -> None:
+    """Draw what each layer of a part and all of its units together remember, in percent."""
+    remembered, whole = seen.of(part)
+    shown = told_apart(seen.reached_s, length_s, whole, *remembered.T)
     times = np.append(seen.reached_s[shown], length_s)
-    shown = np.append(shown, len(seen.whole) - 1)
-    percent, whole = 100.0 * seen.remembered[shown], 100.0 * seen.whole[shown]
+    shown = np.append(shown, len(whole) - 1)
+    percent, whole = 100.0 * remembered[shown], 100.0 * whole[shown]
     axes.fill_between(times, whole, step="post", color=theme.glow, alpha=0.18, linewidth=0)
-    layers = piece.memory.layers
+    layers = part.memory.layers
     for i, (name, size) in enumerate(layers.items()):
         axes.step(
             times, percent[:, i], where="post", label=f"{name} ({size})",
             color=theme.layer(i, len(layers)), linestyle=LINES[i % len(LINES)], linewidth=1.3,
         )  # fmt: skip
-    axes.step(times, whole, where="post", label=f"all ({piece.memory.units})", color=theme.ink, linewidth=2.0)
+    axes.step(times, whole, where="post", label=f"all ({part.units})", color=theme.ink, linewidth=2.0)
     axes.set_ylim(-2, 102)
     axes.set_yticks([0, 25, 50, 75, 100])
     axes.set_ylabel("% remembered")

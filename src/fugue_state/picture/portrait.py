@@ -9,7 +9,7 @@ from fugue_state.errors import counted
 from fugue_state.look.figure import page
 from fugue_state.look.theme import DEFAULT, Theme
 from fugue_state.picture.heard import RANGE_DB, Heard, loudest
-from fugue_state.picture.panels import LANE_IN, draw_cues, draw_layers, named_cues, set_times
+from fugue_state.picture.panels import LANE_IN, bands, draw_cues, draw_parts, named_cues, named_memories, set_times
 from fugue_state.picture.summary import overview
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
@@ -28,18 +28,18 @@ def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT, *, 
 
     A file that holds only a part of the piece, from sample `begin` on, is drawn in its place.
     """
-    score, memory = piece.score, piece.memory
+    score, parts = piece.score, len(piece.parts)
     named, lanes = named_cues(piece)
-    heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), LAYERS_IN]
+    heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), *bands(piece, LAYERS_IN).values()]
     with Heard(sound) as heard, page(theme, sum(heights_in) + AROUND_IN) as figure:
-        length = told(round(score.length_s, 1))
-        about = f"{memory.header.name}, {length}, {score.forgetting.order} order, {counted(memory.units, 'unit')}"
+        order = f" {score.forgetting.order} order," if parts == 1 else ""  # else each says its own
+        about = f"{named_memories(piece)}, {told(round(score.length_s, 1))},{order} {counted(piece.units, 'unit')}"
         figure.headline(score.title or Path(sound).stem, about)
         panels = list(figure.subplots(len(heights_in), 1, sharex=True, height_ratios=heights_in))
         _draw_sound(panels[0], heard, score, begin, theme)
-        draw_layers(panels[-1], piece, overview(piece), theme)
+        draw_parts(panels[-parts:], piece, overview(piece), theme)
         set_times(panels, score.length_s)
-        draw_cues(panels[1] if lanes else None, [panels[0], panels[-1]], piece, named, theme)
+        draw_cues(panels[1] if lanes else None, [panels[0], *panels[-parts:]], piece, named, theme)
     return figure
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from fugue_state.arrays import Array, Whole, Wide
 from fugue_state.bending.strengths import Strengths
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
 
 TOGETHER = 1000  # moves summarized at a time
@@ -19,10 +20,11 @@ TOGETHER = 1000  # moves summarized at a time
 class Overview:
     """What a piece does over time: for each event its time (E,), voice, chord and planned level.
 
-    `remembered` is the mean strength of each layer (F, L), `whole` that of all units (F,), each from the time
+    `remembered` is the mean strength of each of the `layers` (F, L), `whole` that of all units (F,), each from the time
     `reached_s` (F,) on. Those are the onsets of events that forgetting reaches, or any times in a take.
     """
 
+    layers: tuple[str, ...]
     times_s: Wide
     voices: Whole
     chords: tuple[str | None, ...]
@@ -30,6 +32,15 @@ class Overview:
     reached_s: Wide
     remembered: Wide
     whole: Wide
+
+    def of(self, part: Part) -> tuple[Wide, Wide]:
+        """Return what a part remembers: the mean strength of its layers (F, L), and of all its units (F,)."""
+        names = list(part.layers)
+        if len(names) == self.remembered.shape[1]:
+            return self.remembered, self.whole
+        first = self.layers.index(names[0])
+        layers = self.remembered[:, first : first + len(names)]
+        return layers, layers @ np.array(list(part.layers.values())) / part.units
 
 
 class _Remembered:
@@ -65,7 +76,7 @@ class _Remembered:
 def overview(piece: Piece) -> Overview:
     """Summarize all events of a piece; a take may have none."""
     rate, is_take = piece.score.file.sample_rate_hz, piece.score.resolution == "block"
-    remembered = _Remembered(piece.memory.layers)
+    remembered = _Remembered(piece.layers)
     times, voices, chords = [], [], []
     for one in piece.outline():
         times.append(one.onset / rate)
@@ -77,6 +88,6 @@ def overview(piece: Piece) -> Overview:
         remembered.add(time_s, strengths)
     levels = [piece.heard_lu(time) if piece.score.loudness.plan else 0.0 for time in times]
     return Overview(
-        np.array(times, dtype=float), np.array(voices, dtype=np.int64), tuple(chords), np.array(levels, dtype=float),
-        *remembered.found(),
+        tuple(piece.layers), np.array(times, dtype=float), np.array(voices, dtype=np.int64), tuple(chords),
+        np.array(levels, dtype=float), *remembered.found(),
     )  # fmt: skip

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 
 import numpy as np
@@ -15,8 +14,9 @@ from fugue_state.audio.mix import envelope
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import ACTIVATION_STEPS, EVENT_BATCH
 from fugue_state.piece.event import Event, observed
+from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
-from fugue_state.piece.seen import Seen, reached, seen
+from fugue_state.piece.seen import Seen, newest, reached, seen
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +55,8 @@ class Watch:
         while self._next is not None and self._next.start_s <= time_s:
             self._sounding.append(self._next)
             if reached(self._piece, self._next.event):
-                self._strengths = self._next.event.strengths
+                self._strengths = self._strengths.copy()
+                self._strengths[self._piece.part(self._next.event).within] = self._next.event.strengths
             self._next = next(self._coming, None)
         while self._move is not None and self._move[0] <= time_s:
             self._strengths = self._move[1]
@@ -64,11 +65,17 @@ class Watch:
         sounding = [(one.event, one.at(time_s)) for one in self._sounding]
         return seen(self._piece, sounding, self._strengths)
 
+    def chord(self, part: Part) -> str | None:
+        """Return the chord of a part that sounds at the time that was asked for last; None in silence."""
+        events = [one.event for one in self._sounding if self._piece.part(one.event) is part]
+        return events[newest(self._piece, events)].chord if events else None
+
     def _observed(self, events: Iterator[Event]) -> Iterator[_Sounding]:
-        spec, rate = self._piece.memory.spec, self._piece.score.file.sample_rate_hz
+        piece, rate = self._piece, self._piece.score.file.sample_rate_hz
         while batch := tuple(islice(events, EVENT_BATCH)):
-            made = in_threads(partial(observed, self._piece.memory), batch)
+            made = in_threads(lambda event: observed(piece.part(event).memory, event), batch)
             for event, (mel, firing) in zip(batch, made, strict=True):
+                spec = piece.part(event).memory.spec
                 length = mel.shape[1] * spec.hop
                 gains = envelope(length, spec.sample_rate_hz, event.envelope)
                 gain = np.array([part.max() for part in np.array_split(gains, ACTIVATION_STEPS)])

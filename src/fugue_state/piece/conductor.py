@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
@@ -16,12 +16,14 @@ from fugue_state.bending.strengths import Strengths
 from fugue_state.config import HUSH_S, QualityName
 from fugue_state.errors import InputError
 from fugue_state.piece.event import Event
+from fugue_state.piece.keyboard import check_keyed
+from fugue_state.piece.keys import Keys
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset
 from fugue_state.piece.motion import Fade, Going
 from fugue_state.score.log import Log
 from fugue_state.score.model import REACHING_UNITS, Change, Score
-from fugue_state.score.paths import PATHS, Value, check, find, written
+from fugue_state.score.paths import CLASSES, KEY, KEY_CHORD, PATHS, Value, check, find, written
 
 Item = TypeVar("Item")
 Coming = Iterator[tuple[Onset, int, Array]]
@@ -34,7 +36,7 @@ class Bar:
 
     If it `rests`, the strengths apply only to those events. `gate` is the gain before the room, `gain` that after
     everything, as is `fade` (N,) where the piece fades in or out. `going` is the piece's own time. After a `silenced`
-    bar, nothing rings on.
+    bar, nothing rings on. `let_go` are the numbers of key presses that are let go.
     """
 
     events: tuple[Event, ...]
@@ -47,6 +49,7 @@ class Bar:
     silenced: bool
     going: Going
     fade: Array | None
+    let_go: frozenset[int] = frozenset()
 
 
 def block_of(piece: Layout) -> int:
@@ -106,22 +109,22 @@ class _Ending:
         rate = score.file.sample_rate_hz
         self._at = None if score.freeze_at is None else round(score.clock.seconds(score.freeze_at) * rate)
         self._fade, self._block = Fade(score), block
-        self._passed = 0  # samples towards the end; they pass while the score, and no hand, has frozen the sound
+        self._passed = 0.0  # samples towards the end; they pass while the score, and no hand, has frozen the sound
         self.frozen = False  # by the score
         self.gain = 1.0  # of the fade, after the last block
         self.over = False  # everything faded out in the last block
 
-    def freezes(self, played: int) -> bool:
+    def freezes(self, played: float) -> bool:
         """Return whether the sound freezes now, once, after so many samples of the piece."""
         if self._at is None or played < self._at:
             return False
         self._at, self.frozen = None, True
         return True
 
-    def step(self, *, moves: bool) -> Array | None:
-        """Return the fade of the next block (N,), None where its gain is 1; the end comes nearer if it `moves`."""
-        fade = self._fade(Going(self._passed, moves), self._block) if self._passed < self._fade.stops else None
-        before, self._passed = self._passed, self._passed + (self._block if moves else 0)
+    def step(self, speed: float) -> Array | None:
+        """Return the fade of the next block (N,), None where its gain is 1; the end comes nearer at a speed."""
+        fade = self._fade(Going(self._passed, speed), self._block) if self._passed < self._fade.stops else None
+        before, self._passed = self._passed, self._passed + self._block * speed
         self.gain = 1.0 if fade is None else float(fade[-1])
         self.over = before < self._fade.stops <= self._passed
         return fade
@@ -144,24 +147,31 @@ class Conductor:
         self.log = Log()
         self._hand = piece.hand()
         self._own = self._defaults()  # the value of every control that reaches no units; the hand has the others
-        adaptive = score.forgetting.adaptive
-        self.governor = Governor(adaptive) if adaptive else None
-        self._timeline = piece.timeline(self.governor)
-        self._listen = piece.listening(self.governor, self._timeline)
-        self._played = 0  # samples of the piece itself, without pauses
+        self._plan = piece.planned()
+        self._keys = Keys(piece)
+        self._played = 0.0  # samples of the piece itself, without pauses, at the score's tempo
         self._ending = _Ending(score, self.block)
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self._own["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
-        times = [(score.clock.seconds(change.at), change) for change in score.changes]
+        clock = score.clock
+        times = [(clock.seconds(change.at), change) for change in score.changes]
         self._due = _Ahead(iter(sorted(times, key=lambda one: one[0])))
         self._take_due()
 
     def _defaults(self) -> dict[str, Any]:
         """Return the initial value of every control that reaches no units."""
         own = [path for path in PATHS if path.recorded and not path.pattern.startswith(REACHING_UNITS)]
-        found: dict[str, Any] = {path.pattern: path.default for path in own if path.kind != "trigger"}
-        return found | {"/seed": self._score.seed, "/quality": self._score.quality}
+        known = {path.pattern: path for path in own if path.kind != "trigger"}
+        del known[KEY]  # a key is pressed and let go, and then has no value
+        chord = known.pop(KEY_CHORD)
+        found: dict[str, Any] = {pattern: path.default for pattern, path in known.items()}
+        found |= {KEY_CHORD.replace("<c>", str(number)): chord.default for number in CLASSES}
+        return found | {
+            "/seed": self._score.seed,
+            "/quality": self._score.quality,
+            "/tempo": self._score.tempo_bpm,
+        }
 
     @property
     def values(self) -> dict[str, Any]:
@@ -174,7 +184,12 @@ class Conductor:
         return self._hand(0.0, lambda _: self._planned())
 
     def _planned(self) -> Strengths:
-        return self._timeline(self.played_s)
+        return self._plan(self.played_s)
+
+    @property
+    def governors(self) -> Sequence[Governor | None]:
+        """What decides how far the adaptive parts forget; None for a part that is not adaptive."""
+        return self._plan.governors
 
     @property
     def brushed(self) -> Strengths:
@@ -188,20 +203,14 @@ class Conductor:
 
     def change(self, path: str, value: Value = None) -> None:
         """Move a control from the next block on; InputError if it cannot be moved."""
-        known, _ = find(path)
-        if not known.recorded:
-            raise InputError(f"{path} is no control of the sound")
-        value = check(path, () if value is None else (value,))
-        if path == "/chord" and value:
-            self._piece.memory.label_index(str(value))
-        if self.needs(path, value):
-            raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
+        value = self._checked(path, value)
         if path.startswith(REACHING_UNITS):
             change = Change(at=self.position / self.rate, path=path, value=written(value))
             self._hand.play(change, self._planned)
         self.log.add(self.position, path, value)
         if path in self._own:
             self._own[path] = value
+        self._keys.follow(path, value, pedal=bool(self._own["/pedal"]))
         self._follow(path, value)
 
     def _follow(self, path: str, value: Value) -> None:
@@ -218,13 +227,26 @@ class Conductor:
         elif path == "/rest":
             self._rests = True
 
+    def _checked(self, path: str, value: Value) -> Value:
+        """Return the value for a control; InputError if it cannot be moved to it."""
+        if not find(path)[0].recorded:
+            raise InputError(f"{path} is no control of the sound")
+        value = check(path, () if value is None else (value,))
+        if path.endswith("/chord") and value:  # also a key's
+            self._piece.check_chord(str(value))
+        check_keyed(self._score, path, value)
+        self._keys.check(path, value, playing=bool(self._own["/play"]))
+        if self.needs(path, value):
+            raise InputError(f"{path}: the memory's units are not measured yet, as the order {value!r} needs")
+        return value
+
     def needs(self, path: str, value: Value) -> bool:
-        """Return whether the memory must be measured before a control can be moved to a value."""
-        return path.endswith("/order") and self._piece.orders.needs(str(value))
+        """Return whether a memory must be measured before a control can be moved to a value."""
+        return path.endswith("/order") and self._piece.needs(str(value))
 
     def measure(self) -> None:
-        """Measure the memory for any order a hand may choose."""
-        self._piece.orders.measure()
+        """Measure the memories for any order a hand may choose."""
+        self._piece.measure()
 
     def back(self, path: str) -> list[tuple[str, Value]]:
         """Return the changes that restore the present state after this control is moved; InputError as in `change`."""
@@ -233,11 +255,11 @@ class Conductor:
         return [(path, self._own[path])] if path in self._own else []
 
     def carry_on(self, before: Conductor) -> None:
-        """Take over another conductor's controls as far as this memory knows them; freeze is not taken over."""
+        """Take over another conductor's controls as far as this piece knows them; freeze is not taken over."""
         self._fades.gain = before._fades.gain * before._ending.gain
-        values = self.values
+        values, labels = self.values, {label for part in self._piece.parts for label in part.memory.labels}
         for path, value in before.values.items():
-            known = path in values and (path != "/chord" or value in self._piece.memory.labels)
+            known = path in values and (not path.endswith("/chord") or value in labels)
             if known and path != "/freeze" and value != values[path] and not self.needs(path, value):
                 self.change(path, value)
 
@@ -262,31 +284,58 @@ class Conductor:
         gate, gain, silenced = self._fades.step(playing=playing, volume=float(self._own["/volume"]))
         moving = max(gate) > 0.0 and not frozen
         strengths = self.strengths
+        keyed, let_go = self._keyed(strengths)
         events = self._events(strengths) if moving else ()
-        going = Going(self._played, moving)
-        fade = self._ending.step(moves=moving or (self._ending.frozen and max(gate) > 0.0))
+        going = Going(self._played, self.speed if moving else 0.0)
+        fade = self._ending.step(self.speed if moving or (self._ending.frozen and max(gate) > 0.0) else 0.0)
         if self._ending.over:
             silenced = True
             self._own["/play"] = 0
             self._fades.end()
         if silenced:
             self._own["/freeze"], self._ending.frozen = 0, False
+            self._keys.clear()
         self.position += self.block
-        self._played += self.block if moving else 0
+        self._played += self.block * self.speed if moving else 0
         self._take_due()
-        return Bar(events, strengths, frozen, quality, rests, gate, gain, silenced, going, fade)
+        events = (*keyed, *events)
+        return Bar(events, strengths, frozen, quality, rests, gate, gain, silenced, going, fade, let_go)
+
+    @property
+    def speed(self) -> float:
+        """How fast the piece goes on; 1 is the score's tempo."""
+        return float(self._own["/tempo"] / self._score.tempo_bpm)
+
+    def _keyed(self, strengths: Strengths) -> tuple[tuple[Event, ...], frozenset[int]]:
+        """Return the events that keys begin with the next block, and the presses that are let go."""
+        # Half a sample early, as onsets are rounded: those of the score in this block are never before it.
+        now_s = max(0.0, self._played - 0.5) / self.rate
+        events, let_go = self._keys.step(self._own, self.position, self.block, now_s, strengths)
+        for event in events:
+            self._piece.hear(self._plan, event, now_s)
+        return events, let_go
+
+    @property
+    def held(self) -> list[tuple[str, Value]]:
+        """The changes that let go of all keys and the pedal."""
+        moves: list[tuple[str, Value]] = [(KEY.replace("<m>", str(key)), 0.0) for key in self._keys.down]
+        return [*moves, ("/pedal", 0)] if self._own["/pedal"] else moves
 
     def _events(self, strengths: Strengths) -> tuple[Event, ...]:
         """Return the events of the piece's next block, with onsets counted in samples of the performance."""
-        found = []
-        while (due := self._coming.next) and round(due[0].time_s * self.rate) < self._played + self.block:
+        found, speed = [], self.speed
+        until = self._played + self.block * speed
+        while (due := self._coming.next) and round(due[0].time_s * self.rate) < until:
             onset, number, z = due
             self._coming.go_on()
+            if not self._own["/loop"]:
+                continue
             event = self._piece.event(onset, number, z, strengths)
             chord = self._own["/chord"]
-            named = {"chord": chord, "label": chord} if chord else {}
-            event = replace(event, onset=event.onset - self._played + self.position, **named)
-            self._listen(event, onset.time_s)
+            named = {"chord": chord, "label": chord} if chord and self._piece.part(event).memory.knows(chord) else {}
+            late = min(max(0, round((event.onset - self._played) / speed)), self.block - 1)
+            event = replace(event, onset=late + self.position, **named)
+            self._piece.hear(self._plan, event, onset.time_s)
             found.append(event)
         return tuple(found)
 
@@ -303,8 +352,12 @@ class Conductor:
 
     def events(self) -> Iterator[Event]:
         """Yield the events of a take, up to its end."""
+        return (event for event, _ in self.events_in_bars())
+
+    def events_in_bars(self) -> Iterator[tuple[Event, Strengths]]:
+        """Yield the events of a take, up to its end, each with the strengths (U,) of its bar."""
         for _, bar in self.bars():
-            yield from (event for event in bar.events if event.onset < self._score.samples)
+            yield from ((event, bar.strengths) for event in bar.events if event.onset < self._score.samples)
 
 
 class Passing:
@@ -312,19 +365,23 @@ class Passing:
 
     def __init__(self, piece: Layout) -> None:
         conductor = Conductor(piece)
-        begins, passed = [], [0.0]
+        begins, passed, speeds = [], [0.0], []
+        speed = conductor.speed
         for begin, _ in conductor.bars():
             begins.append(begin / conductor.rate)
             passed.append(conductor.played_s)
+            speeds.append(speed)
+            speed = conductor.speed
         self._length_s = piece.score.length_s
         self._edges_s, self._passed_s = np.array([*begins, self._length_s]), np.array(passed)
+        self._speeds = speeds
 
     def heard_s(self, time_s: float) -> float | None:
         """Return when a time of the piece is heard in the take; None if the take never reaches it."""
         bar = int(np.searchsorted(self._passed_s, time_s, side="right")) - 1
         if bar + 1 == len(self._passed_s):
             return None
-        heard_s = float(self._edges_s[bar]) + time_s - float(self._passed_s[bar])
+        heard_s = float(self._edges_s[bar]) + (time_s - float(self._passed_s[bar])) / self._speeds[bar]
         return heard_s if heard_s < self._length_s else None
 
     def passed_s(self, time_s: float) -> float:

@@ -19,7 +19,7 @@ class Event:
     It is generated with `label`, which is None only for a memory without labels; `chord` is what it should be heard
     as. `frames` is its length (a multiple of 32), None for the length learned. `voice` is the stem it belongs to,
     from 0 on. `bend` is what is done to units besides forgetting; None is nothing. `held` samples after its onset it is
-    let go, and fades within RELEASE_S; with None it rings out.
+    let go, and fades within RELEASE_S; with None it rings out. `press` is the number of the key press that began it.
     """
 
     onset: int
@@ -34,6 +34,7 @@ class Event:
     level_db: float = 0.0
     bend: Bend | None = None
     held: int | None = None
+    press: int | None = None
 
 
 def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""A score laid out for a memory: its lines, and what is remembered at each time."""
+"""A score laid out for its memories: its lines, its parts, and what is remembered at each time."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import islice
 
@@ -12,117 +12,172 @@ from fugue_state import asked
 from fugue_state.arrays import Array, Wide
 from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.hand import Hand
-from fugue_state.bending.orders import parse_units
 from fugue_state.bending.strengths import Strengths
-from fugue_state.bending.timeline import Timeline, compose
 from fugue_state.config import SEED_MAX
-from fugue_state.errors import counted
-from fugue_state.memory.bends import Bend, Source
+from fugue_state.errors import InputError, counted
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.even import EvenPace
 from fugue_state.piece.event import Event
+from fugue_state.piece.keyboard import check_keyed
 from fugue_state.piece.line import Line, Onset, merged
-from fugue_state.piece.listening import Ear
-from fugue_state.piece.orders import Described, Orders
-from fugue_state.piece.parts import Part
+from fugue_state.piece.orders import Described
+from fugue_state.piece.parts import Part, Plan
 from fugue_state.progress import Track, untracked
-from fugue_state.score.model import REACHING_UNITS, Change, Score
+from fugue_state.score.model import REACHING_UNITS, Change, Made, MadeFor, Score
+from fugue_state.score.paths import find
 from fugue_state.score.times import told
-from fugue_state.settings import MisplacedError, placed
+from fugue_state.settings import MisplacedError, Place, placed
 
 
 class Layout:
-    """A score laid out for a memory: lines, orders, strengths over time, and what each event is made of.
+    """A score laid out for its memories: lines, parts, strengths over time, and what each event is made of.
 
-    Raises MisplacedError for chords, layers and units that the memory does not have, InputError for a score made
-    for another memory.
+    `memory` is the score's. Others that it names are taken from `memories`, by these names, or else loaded; from then
+    on, `memories` has all of them. Units of all parts are one vector (U,), a part after the other.
+
+    Raises MisplacedError for chords, layers and units that a memory does not have, InputError for a score made for
+    another memory, and for a memory that is not there.
     """
 
     def __init__(
         self,
         score: Score,
         memory: Memory,
+        memories: Mapping[str, Memory] | None = None,
         *,
         track: Track = untracked,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         asked.kind("score", score, Score, "load_score reads one")
         asked.kind("memory", memory, Memory, "Memory.load reads one")
-        check_made_for(score, memory)
         self.score, self.memory = score, memory
-        every = tuple(range(len(score.voices)))
-        self.parts = (Part("", memory, score.memory, every, 0, memory.layers),)
-        self.part_of = (0,) * len(every)  # by voice
+        self.memories = _memories(score, memory, memories or {})
+        check_made_for(score, self.memories)
+        described = {name: Described(one, name, track, say) for name, one in self.memories.items()}
+        played = [score.memory_of(number) for number in range(len(score.voices))]
+        self._played = [(self.memories[name], described[name]) for name in played]  # by voice
+        self.lines = tuple(self.line(number) for number in range(len(score.voices)))
+        self.parts = tuple(self._parts(described))
+        self.part_of = _part_of(self.parts)  # by voice
         self.layers = {name: units for part in self.parts for name, units in part.layers.items()}
         self.units = sum(part.units for part in self.parts)
-        self.described = Described(memory, score.memory, track, say)
-        self.orders = Orders(score, memory, self.described)
-        self.lines = tuple(self.line(number) for number in range(len(score.voices)))
-        last_s = max((onset.time_s for line in self.lines for onset in line.onsets()), default=None)
-        if last_s is None:
-            raise MisplacedError(("voices",), "no chord falls within the piece")
-        self.last_s = last_s
         check_freeze(score, self.lines)
         with placed(("changes",)):
             reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
-            self._hand = self.hand([(score.clock.seconds(change.at), change) for change in reaching])
+            clock = score.clock
+            self._hand = self.hand([(clock.seconds(change.at), change) for change in reaching])
         for i, change in enumerate(score.changes):
-            if change.path == "/chord" and change.value:
+            if change.path.endswith("/chord") and change.value:  # also a key's
                 with placed(("changes", i, "value")):
-                    memory.label_index(str(change.value))
-        self.bend = self._bend(None)
-        self._even = EvenPace(memory, self.lines, self.bend)
-        timeline = self.timeline()
-        frozen_s = score.clock.seconds(score.forgetting.frozen_at)
-        if frozen_s > 0.0:
-            # Changes made by hand during a live performance are not known yet.
-            live = score.resolution == "block"
-            self.bend = self._bend(timeline(frozen_s) if live else self.strengths(timeline, frozen_s))
+                    self.check_chord(str(change.value))
+            elif find(change.path)[0].by_keys:
+                with placed(("changes", i, "value")):
+                    check_keyed(score, change.path, change.value)
+        plan = self.planned([None] * len(self.parts))
+        for part in self.parts:
+            if part.frozen_s > 0.0:
+                # Changes made by hand during a live performance are not known yet.
+                live = score.resolution == "block"
+                now = plan(part.frozen_s) if live else self.strengths(plan, part.frozen_s)
+                part.freeze(now[part.within])
 
-    def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
-        """Return the event of a voice at an onset, with these strengths (U,) if forgetting applies to the voice."""
-        line = self.lines[number]
-        turn = line.turns[onset.turn]
-        reached = line.voice.forgets
-        return Event(
-            onset=round(onset.time_s * self.score.file.sample_rate_hz),
-            chord=turn.chord,
-            label=turn.label,
-            latent=z,
-            strengths=strengths if reached else np.ones(self.units, dtype=np.float32),
-            pan=turn.pan,
-            frames=line.frames,
-            voice=number,
-            level_db=line.voice.level_db + turn.step.level_db + self.planned_lu(onset.time_s),
-            envelope=line.voice.envelope or self.score.envelope,
-            bend=self.bend if reached else None,
-        )
+    def _parts(self, described: Mapping[str, Described]) -> Iterator[Part]:
+        """Make the parts, one after the other; MisplacedError if no chord sounds in any."""
+        last = [max((onset.time_s for onset in line.onsets()), default=None) for line in self.lines]
+        known = [last_s for last_s in last if last_s is not None]
+        if not known:
+            raise MisplacedError(("voices",), "no chord falls within the piece")
+        self.last_s = max(known)
+        groups, start = self.score.together, 0
+        for number, (group, name) in enumerate(zip(groups, self._names(), strict=True)):
+            own = [last_s for voice in group.voices if (last_s := last[voice]) is not None]
+            part = Part(
+                self.score,
+                number,
+                self.lines,
+                self.memories[group.memory],
+                described[group.memory],
+                None if group.forgetting.other_memory is None else self.memories[group.forgetting.other_memory],
+                last_s=max(own, default=self.last_s),
+                name=name,
+                start=start,
+            )
+            start += part.units
+            yield part
+
+    def _names(self) -> list[str]:
+        """Return the names of the parts: each that of its voice, if it is one, or else of its memory; all differ."""
+        groups = self.score.together
+        if len(groups) == 1:
+            return [""]
+        names: list[str] = []
+        for group in groups:
+            voice = self.score.voices[group.voices[0]].name if len(group.voices) == 1 else ""
+            name = plain = voice or self.memories[group.memory].header.name
+            number = 1
+            while name in names:
+                number += 1
+                name = f"{plain} {number}"
+            names.append(name)
+        return names
+
+    @property
+    def made_for(self) -> MadeFor:
+        """The memories that it is laid out for."""
+        own, *others = [(name, _made(memory)) for name, memory in self.memories.items()]
+        return MadeFor(**own[1].model_dump(), others=dict(others))
 
     def part(self, event: Event) -> Part:
         """Return the part that an event belongs to."""
         return self.parts[self.part_of[event.voice]]
 
-    def listening(self, governor: Governor | None, timeline: Timeline) -> Callable[[Event, float], None]:
-        """Return a function to call with every event and its time in seconds, so that the governor hears it."""
-        ear = None if governor is None else Ear(self.memory, governor)
-        sounding: list[float] = []
+    def event(self, onset: Onset, number: int, z: Array, strengths: Strengths) -> Event:
+        """Return the event of a voice at an onset, with its part of these strengths (U,) if forgetting reaches it."""
+        line, part = self.lines[number], self.parts[self.part_of[number]]
+        turn = line.turns[onset.turn]
+        reached, rate = line.voice.forgets, self.score.file.sample_rate_hz
+        return Event(
+            onset=round(onset.time_s * rate),
+            chord=turn.chord,
+            label=turn.label,
+            latent=z,
+            strengths=strengths[part.within] if reached else np.ones(part.units, dtype=np.float32),
+            pan=turn.pan,
+            frames=line.frames,
+            voice=number,
+            level_db=line.voice.level_db + turn.step.struck_db + self.planned_lu(onset.time_s),
+            envelope=line.voice.envelope or self.score.envelope,
+            bend=part.bend if reached else None,
+            held=None if onset.held_s is None else max(1, round(onset.held_s * rate)),
+        )
 
-        def listen(event: Event, time_s: float) -> None:
-            line = self.lines[event.voice]
-            if ear is not None and line.voice.forgets:
-                sounding[:] = [ends_s for ends_s in sounding if ends_s > time_s] + [time_s + line.length_s]
-                ear.hear(event, timeline.listening_s(time_s), len(sounding))
-
-        return listen
+    def hear(self, plan: Plan, event: Event, time_s: float) -> None:
+        """Let the adaptive parts of a plan listen to an event, at its time in seconds."""
+        line = self.lines[event.voice]
+        if line.voice.forgets:
+            plan.hear(self.part_of[event.voice], event, time_s, line.length_s)
 
     def line(self, number: int, latent_seed: int | None = None) -> Line:
         """Lay out a voice, optionally with another seed for its latents."""
-        return Line(self.score, number, self.memory, self.described, latent_seed)
+        return Line(self.score, number, *self._played[number], latent_seed)
 
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
         """Return a hand that plays these changes, each with its time in seconds."""
-        orders, name = self.orders, self.score.forgetting.order
-        return Hand(changes, self.layers, orders.base(), orders.inside, name)
+        return Hand(changes, [part.reach() for part in self.parts])
+
+    def needs(self, order: str) -> bool:
+        """Return whether a memory must be measured before a hand can choose an order."""
+        return any(part.orders.needs(order) for part in self.parts)
+
+    def measure(self) -> None:
+        """Measure the memories for any order a hand may choose."""
+        for part in self.parts:
+            part.orders.measure()
+
+    def check_chord(self, chord: str) -> None:
+        """Raise InputError for a chord that none of the memories knows."""
+        knowing = [part.memory for part in self.parts if part.memory.knows(chord)]
+        if not knowing:
+            self.parts[0].memory.label_index(chord)
 
     def onsets(
         self, seed: int | None = None, begin_s: float = 0.0, end_s: float | None = None
@@ -134,7 +189,7 @@ class Layout:
         """
 
         def numbered(line: Line) -> Iterator[tuple[Onset, int, Array]]:
-            for onset, z in line.latents(self.last_s, begin_s, end_s):
+            for onset, z in line.latents(self.parts[self.part_of[line.number]].last_s, begin_s, end_s):
                 yield onset, line.number, z
 
         lines = self.lines
@@ -142,14 +197,13 @@ class Layout:
             lines = tuple(self.line(line.number, (seed + line.number) % (SEED_MAX + 1)) for line in lines)
         return merged(map(numbered, lines))
 
-    def timeline(self, governor: Governor | None = None) -> Timeline:
-        """Return the strengths over time; with an adaptive forgetting, as the governor has decided."""
-        listened = None if governor is None else governor.share
-        return compose(self.score, self.units, self.last_s, self.orders, self._even, listened)
+    def planned(self, governors: Sequence[Governor | None] | None = None) -> Plan:
+        """Return the strengths over time; adaptive parts go on as governors decide, by default new ones."""
+        return Plan(self.parts, [part.governor() for part in self.parts] if governors is None else governors)
 
-    def strengths(self, timeline: Timeline, time_s: float) -> Strengths:
-        """Return the strengths (U,) at a time: the timeline's, then altered by the score's changes."""
-        return self._hand(time_s, timeline) if self.score.changes else timeline(time_s)
+    def strengths(self, plan: Plan, time_s: float) -> Strengths:
+        """Return the strengths (U,) at a time: the plan's, then altered by the score's changes."""
+        return self._hand(time_s, plan) if self.score.changes else plan(time_s)
 
     def planned_lu(self, time_s: float) -> float:
         """Return the planned level at a time of the piece, in LU relative to the beginning."""
@@ -158,56 +212,19 @@ class Layout:
     @cached_property
     def _levels(self) -> tuple[Wide, Wide]:
         """The planned levels: their times in seconds, and the levels in LU."""
-        plan = self.score.loudness.plan
-        times = [self.score.clock.seconds(time) for time, _ in plan]
+        plan, clock = self.score.loudness.plan, self.score.clock
+        times = [clock.seconds(time) for time, _ in plan]
         return np.array(times), np.array([level for _, level in plan])
 
-    def _bend(self, frozen: Strengths | None) -> Bend | None:
-        """Return what is done to units besides forgetting; None if forgotten units are simply silenced."""
-        plan, layers = self.score.forgetting, self.memory.layers
-        if (plan.replacement == "zero" and not plan.bends) or not any(line.voice.forgets for line in self.lines):
-            return None
-        gain, invert = np.ones(self.memory.units, dtype=np.float32), np.zeros(self.memory.units, dtype=np.float32)
-        for i, bent in enumerate(plan.bends):
-            with placed(("forgetting", "bends", i, "units")):
-                units = parse_units(bent.units, layers, self.orders.measured("", bent.units))
-            gain[units], invert[units] = bent.gain, bent.invert
-        source = self._frozen(frozen)
-        if source is None:  # no voice that forgets ever sounds
-            return None
-        with placed(("forgetting",)):
-            return self.memory.bend(
-                plan.replacement,
-                seed=self.score.seed,
-                gain=gain if (gain != 1.0).any() else None,
-                invert=invert if invert.any() else None,
-                frozen=source,
-                other=self._other(),
-            )
 
-    def _frozen(self, strengths: Strengths | None) -> Source | None:
-        """Return what sounds when units freeze, or first after that; None if no voice that forgets ever sounds."""
-        at_s = self.score.clock.seconds(self.score.forgetting.frozen_at)
-        forgetting = (one for one in self.onsets() if self.lines[one[1]].voice.forgets)
-        found = next(forgetting, None)
-        if found is None:
-            return None
-        for later in forgetting:
-            if later[0].time_s > at_s:
-                break
-            found = later
-        onset, number, z = found
-        return Source(z, self.lines[number].turns[onset.turn].label, strengths)
-
-    def _other(self) -> Source:
-        """Return the other latent and label, whose activations replace those of forgotten units."""
-        plan = self.score.forgetting
-        seed = (self.score.seed + len(self.lines)) % (SEED_MAX + 1) if plan.other_seed is None else plan.other_seed
-        label = plan.other_chord or self.lines[0].turns[0].label
-        if plan.other_chord is not None:
-            with placed(("forgetting", "other_chord")):
-                self.memory.label_index(plan.other_chord)
-        return Source(self.memory.latents(1, seed)[0], label)
+def _memories(score: Score, memory: Memory, known: Mapping[str, Memory]) -> dict[str, Memory]:
+    """Return the memories by the names that a score says, its own first; what is not known is loaded."""
+    found = {score.memory: memory}
+    for name, place, whose in score.memories():
+        if name not in found:
+            with placed(place):
+                found[name] = known[name] if name in known else _loaded(score, name, whose)
+    return found
 
 
 def check_freeze(score: Score, lines: Sequence[Line]) -> None:
@@ -221,21 +238,48 @@ def check_freeze(score: Score, lines: Sequence[Line]) -> None:
         raise MisplacedError(("freeze_at",), why)
 
 
-def check_made_for(score: Score, memory: Memory) -> None:
-    """Raise MisplacedError, saying what differs, if a score was made for another memory."""
+def _loaded(score: Score, name: str, whose: str) -> Memory:
+    """Load a memory as the score's own was; InputError says what it is for."""
+    try:
+        return Memory.load(name, inverter=score.inverter, quality=score.quality)
+    except InputError as error:
+        raise InputError(f"{whose}: {error}") from None
+
+
+def _part_of(parts: Sequence[Part]) -> tuple[int, ...]:
+    """Return the number of each voice's part."""
+    found = {voice: number for number, part in enumerate(parts) for voice in part.voices}
+    return tuple(found[voice] for voice in range(len(found)))
+
+
+def _made(memory: Memory) -> Made:
+    return Made(sha256=memory.fingerprint, chords=memory.labels, layers=memory.layers)
+
+
+def check_made_for(score: Score, memories: Mapping[str, Memory]) -> None:
+    """Raise MisplacedError, saying what differs, if a score was made for other memories."""
     made_for = score.made_for
-    if made_for is None or made_for.sha256 == memory.fingerprint:
+    if made_for is None:
         return
-    differ = [f"it is {memory.fingerprint[:12] or 'no file'}, not {made_for.sha256[:12]}"]
-    missing = [chord for chord in made_for.chords if chord not in memory.labels]
+    _check_made(("made_for",), made_for, memories[score.memory])
+    for name, made in made_for.others.items():
+        if name in memories and name != score.memory:
+            _check_made(("made_for", "others", name), made, memories[name])
+
+
+def _check_made(place: Place, made: Made, memory: Memory) -> None:
+    if made.sha256 == memory.fingerprint:
+        return
+    differ = [f"it is {memory.fingerprint[:12] or 'no file'}, not {made.sha256[:12]}"]
+    missing = [chord for chord in made.chords if chord not in memory.labels]
     if missing:
         differ.append(f"it does not know {', '.join(missing)}")
-    for layer in {**made_for.layers, **memory.layers}:
-        before, now = made_for.layers.get(layer, 0), memory.layers.get(layer, 0)
+    for layer in {**made.layers, **memory.layers}:
+        before, now = made.layers.get(layer, 0), memory.layers.get(layer, 0)
         if before != now:
             differ.append(f"{layer} has {counted(now, 'unit')}, not {before}")
     raise MisplacedError(
-        ("made_for",),
+        place,
         f"memory {memory.header.name!r} is not the one it was made for: {'; '.join(differ)}; "
         "without [made_for] it plays with any",
     )

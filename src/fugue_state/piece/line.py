@@ -6,31 +6,33 @@ import heapq
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import cycle
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from fugue_state.arrays import Array
-from fugue_state.config import SEED_MAX, AtlasConfig
-from fugue_state.errors import InputError
+from fugue_state.config import SEED_MAX
 from fugue_state.memory.memory import Memory
+from fugue_state.piece.chords import Chords, Sought
 from fugue_state.piece.orders import Described
 from fugue_state.score.model import Score, Step
 from fugue_state.settings import placed
 
 PROGRESSION = ("Am", "F", "C", "G")
-POOL = 16  # latents of a kind, from which a voice with `fresh` or `walk` latents draws
 PLACES, NEW, VARIED = 1, 2, 3  # purposes of random numbers, each with its own stream
 
 
 class Onset(NamedTuple):
-    """When a turn of the loop sounds; `step` counts the voice's steps from its start."""
+    """When a turn of the loop sounds; `step` counts the voice's steps from its start.
+
+    After `held_s` seconds it is let go; None: it rings out.
+    """
 
     time_s: float
     turn: int
     step: int
+    held_s: float | None = None
 
 
 Numbered = TypeVar("Numbered", bound=tuple[Any, ...])
@@ -38,13 +40,17 @@ Numbered = TypeVar("Numbered", bound=tuple[Any, ...])
 
 @dataclass(frozen=True, eq=False)
 class Turn:
-    """One step of the loop: its chord, the label to generate it with, its latents (n, Z) and its pan."""
+    """One step of the loop: its chord, the label to generate it with, its latents (n, Z) and its pan.
+
+    `sought` is what its latents were chosen by from the atlas; None if they were not.
+    """
 
     step: Step
     chord: str | None
     label: str | None
     latents: Array
     pan: float
+    sought: Sought | None
 
 
 class Line:
@@ -66,64 +72,51 @@ class Line:
         self.seed = (score.seed + number) % (SEED_MAX + 1) if own is None else own
         steps = self.voice.chords or familiar(memory)
         self._latents = memory.latents(len(steps), self.seed)
+        self._chords = Chords(score, self.voice, memory, described)
         random = np.random.default_rng([score.seed, PLACES, *([number] if number else [])])
         self._places = random.uniform(-self.voice.spread, self.voice.spread, len(steps))
-        self.turns = tuple(self._turn(i, step, described) for i, step in enumerate(steps))
+        self.turns = tuple(self._turn(i, step) for i, step in enumerate(steps))
         goal = self.voice.towards_seed
         self._towards = self._latents if goal is None else memory.latents(len(steps), goal)
 
-    def _turn(self, index: int, step: Step, described: Described) -> Turn:
+    def _turn(self, index: int, step: Step) -> Turn:
         with placed(("voices", self.number, "chords", index)):
-            label, latents = self._found(index, step, described)
+            step, label, sought = self._chords.named(index, step)
+            latents = self._found(index, step, sought)
         place = self.voice.pan + float(self._places[index])
         pan = min(1.0, max(-1.0, place)) if step.pan is None else step.pan
-        return Turn(step, step.chord or label, label if self._memory.labels else None, latents, pan)
+        return Turn(step, step.chord or label, label, latents, pan, sought)
 
-    def _found(self, index: int, step: Step, described: Described) -> tuple[str | None, Array]:
-        """Return a step's label and its latents (n, Z)."""
-        memory, labels = self._memory, self._memory.labels
-        label = step.chord or (labels[index % len(labels)] if labels else None)
-        if labels and step.chord:
-            memory.label_index(step.chord)
+    def _found(self, index: int, step: Step, sought: Sought | None) -> Array:
+        """Return a step's latents (n, Z)."""
+        if sought is not None:
+            return self._chords.pool(sought, self.seed + index)
         if step.entry is not None:
-            known = AtlasConfig()
-            if step.entry >= known.count:
-                raise InputError(f"the atlas has no entry {step.entry}: it has 0 to {known.count - 1}")
-            label = step.chord or (labels[step.entry % len(labels)] if labels else None)
-            return label, self._described[step.entry : step.entry + 1]
-        if step.seed is not None:
-            return label, memory.latents(1, step.seed)
-        if self.draws(step):
-            found = described.atlas.choose(POOL, chord=label, seed=self.seed + index, **self.voice.like)
-            return label, np.stack([place.z for place in found])
-        return label, self._latents[index : index + 1]
+            return self._chords.entry(step.entry)
+        return self._latents[index : index + 1] if step.seed is None else self._memory.latents(1, step.seed)
 
-    def draws(self, step: Step) -> bool:
-        """Return whether a step's latents are chosen from the atlas by how they sound."""
-        fixed = step.rest or step.entry is not None or step.seed is not None
-        return not fixed and bool(self.voice.like or (step.chord and not self._memory.labels))
-
-    @cached_property
-    def _described(self) -> Array:
-        """The latents that the atlas describes (n, Z)."""
-        return self._memory.latents(AtlasConfig().count, AtlasConfig().seed)
+    @property
+    def is_described(self) -> bool:
+        """Whether latents of the voice are chosen by how they sound, so that the atlas is there."""
+        return any(turn.sought is not None for turn in self.turns)
 
     def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
         """Yield when the voice sounds, up to `last_s`, or by default as long as an event can end within the piece."""
-        score, voice = self._score, self.voice
-        clock = score.clock
-        last_s = max(0.0, score.duration_s - self.length_s) if last_s is None else last_s
+        voice, clock = self.voice, self._score.clock
+        last_s = max(0.0, self._score.duration_s - self.length_s) if last_s is None else last_s
         until_s = math.inf if voice.until is None else clock.seconds(voice.until)
-        start_s, beats, beat_s, swing = clock.seconds(voice.start), 0.0, score.beat_s, voice.swing
+        start_s, beats, swing, gate = clock.seconds(voice.start), 0.0, voice.swing, voice.gate
+        tempo, most = clock.tempo.since(start_s), math.inf if voice.rounds is None else voice.rounds * len(self.turns)
         # A night-long piece has a million onsets: look up each step's length once.
         loop = [(turn, one.step.beats or voice.beats, one.step.rest) for turn, one in enumerate(self.turns)]
         for index, (turn, length, rest) in enumerate(cycle(loop)):
             late = swing * length if index % 2 else 0.0
-            time_s = start_s + (beats + late) * beat_s
-            if time_s > last_s or time_s >= until_s:
+            time_s = start_s + tempo.seconds(beats + late)
+            if time_s > last_s or time_s >= until_s or index >= most:
                 return
             if not rest:
-                yield Onset(time_s, turn, index)
+                let_go = None if gate is None else beats + late + gate * (length - late)
+                yield Onset(time_s, turn, index, None if let_go is None else start_s + tempo.seconds(let_go) - time_s)
             beats += length
 
     def latents(self, last_s: float, begin_s: float = 0.0, end_s: float | None = None) -> Iterator[tuple[Onset, Array]]:
@@ -145,8 +138,11 @@ class Line:
 
     def _new(self, onset: Onset) -> Array:
         """Return a new latent for a turn: from its pool if it has one, otherwise drawn at random."""
-        pool = self.turns[onset.turn].latents
-        return self._drawn(NEW, onset) if len(pool) == 1 else pool[int(self._random(NEW, onset).integers(len(pool)))]
+        turn = self.turns[onset.turn]
+        if turn.sought is None:
+            return self._drawn(NEW, onset)
+        chosen: Array = turn.latents[int(self._random(NEW, onset).integers(len(turn.latents)))]
+        return chosen
 
     def _drawn(self, purpose: int, onset: Onset) -> Array:
         values = self._random(purpose, onset).standard_normal(self._latents.shape[1:])

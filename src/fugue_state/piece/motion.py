@@ -15,14 +15,14 @@ from fugue_state.score.times import Clock
 
 
 class Going(NamedTuple):
-    """The time of a piece in a block: samples played before it, and whether the piece goes on in it."""
+    """The time of a piece in a block: samples played before it, and the speed at which it goes on; 0 stands still."""
 
-    begin: int
-    moves: bool = True
+    begin: float
+    speed: float = 1.0
 
     def samples(self, count: int) -> Wide:
         """Return the sample of the piece (count,) that each sample of the block is at."""
-        return self.begin + np.arange(count) * float(self.moves)
+        return self.begin + np.arange(count) * self.speed
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +57,7 @@ class Fade:
 
     def __call__(self, going: Going, count: int) -> Array | None:
         """Return the gain of a block (count,); None where it is 1 throughout."""
-        last = going.begin + (count if going.moves else 1)
-        falls = self.falling > 0 and last > self.end - self.falling
+        falls = self.falling > 0 and going.begin + count * going.speed > self.end - self.falling - 1
         if going.begin >= self.rising and not falls:
             return None
         samples = going.samples(count)

@@ -12,7 +12,7 @@ from fugue_state.measure.atlas import Atlas
 from fugue_state.measure.profile import Profile
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track
-from fugue_state.score.model import Score
+from fugue_state.score.model import Forgetting
 from fugue_state.settings import Place, placed
 
 
@@ -42,10 +42,14 @@ class Described:
 
 
 class Orders:
-    """The orders of a memory's units that a score or a hand asks for; the memory is measured at most once for them."""
+    """The orders of a memory's units that a score or a hand asks for; the memory is measured at most once for them.
 
-    def __init__(self, score: Score, memory: Memory, described: Described) -> None:
-        self._score, self._memory, self._described = score, memory, described
+    `plan` says what is locked and what the score's own order is; it stands at `place` in the score.
+    """
+
+    def __init__(self, seed: int, plan: Forgetting, place: Place, memory: Memory, described: Described) -> None:
+        self._seed, self._plan, self._place = seed, plan, place
+        self._memory, self._described = memory, described
         self._known: dict[tuple[object, ...], Order] = {}
 
     def measured(self, name: str, *units: Sequence[str]) -> Profile | None:
@@ -65,14 +69,14 @@ class Orders:
         self, name: OrderName, *, reverse: bool, units: Sequence[str], scope: Sequence[str], place: Place
     ) -> Order:
         """Return an order; `place` is the part of the score that asks for it, for error messages."""
-        locks, asked = self._score.forgetting.locks, (name, reverse, tuple(units), tuple(scope))
+        locks, asked = self._plan.locks, (name, reverse, tuple(units), tuple(scope))
         if asked in self._known:
             return self._known[asked]
         with placed(place):
             self._known[asked] = make_order(
                 name,
                 self._memory.layers,
-                self._score.seed,
+                self._seed,
                 units=units,
                 scope=scope,
                 locks=locks,
@@ -82,9 +86,9 @@ class Orders:
         return self._known[asked]
 
     def base(self) -> Order:
-        """Return the score's own order."""
-        plan = self._score.forgetting
-        return self(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=("forgetting",))
+        """Return the order that the score says."""
+        plan = self._plan
+        return self(plan.order, reverse=plan.reverse, units=plan.units, scope=plan.scope, place=self._place)
 
     def inside(self, name: str, layer: str) -> Order:
         """Return an order within a layer, chosen by hand."""

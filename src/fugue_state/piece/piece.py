@@ -1,4 +1,4 @@
-"""A piece: the events of a score for a memory, each with the strengths at its onset."""
+"""A piece: the events of a score for its memories, each with the strengths at its onset."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fugue_state.bending.adaptive import Governor
 from fugue_state.bending.strengths import Strengths
 from fugue_state.piece.conductor import Conductor, Passing, moves
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Line, Onset, merged
+from fugue_state.piece.parts import Plan
 from fugue_state.score.cues import CueSpan, spans
 
 
 class Outline(NamedTuple):
-    """An event's onset in samples, its voice and chord, and the strengths at its onset (U,)."""
+    """An event's onset in samples, its voice and chord, and the strengths (U,) that are heard from its onset on."""
 
     onset: int
     voice: int
@@ -28,13 +28,9 @@ class Outline(NamedTuple):
 
 
 class Piece(Layout):
-    """A score laid out for a memory: what happens when, including in a take.
+    """A score laid out for its memories: what happens when, including in a take; InputError as Layout raises it."""
 
-    Raises MisplacedError for chords, layers and units that the memory does not have, InputError for a score made
-    for another memory.
-    """
-
-    _decided: Governor | None = None  # what an adaptive forgetting has decided, once all of it was heard
+    _decided: Plan | None = None  # with what adaptive parts have decided, once all was heard
 
     def events(self) -> Iterator[Event]:
         """Yield the events of all voices by onset, each with the strengths at its onset.
@@ -44,21 +40,19 @@ class Piece(Layout):
         if self.score.resolution == "block":
             yield from Conductor(self).events()
             return
-        adaptive = self.score.forgetting.adaptive
-        governor = self._decided or (Governor(adaptive) if adaptive else None)
-        timeline = self.timeline(governor)
-        listening = self.listening(governor, timeline) if governor is not self._decided else None
+        plan = self._decided or self.planned()
         for onset, number, z in self.onsets():
-            event = self.event(onset, number, z, self.strengths(timeline, onset.time_s))
-            if listening is not None:
-                listening(event, onset.time_s)
+            event = self.event(onset, number, z, self.strengths(plan, onset.time_s))
+            if plan is not self._decided:
+                self.hear(plan, event, onset.time_s)
             yield event
-        self._decided = governor  # a second pass need not listen again
+        if any(plan.governors):
+            self._decided = plan  # a second pass need not listen again
 
     @cached_property
     def cues(self) -> tuple[CueSpan, ...]:
         """The cues, at the seconds at which they are heard; cues that a take never reached are left out."""
-        found = spans(self.score.cues, self.score.clock)
+        found = spans(self.score.cues, self.score.clock, ())
         if self._passing is None:
             return found
         heard = []
@@ -77,21 +71,36 @@ class Piece(Layout):
     def outline(self) -> Iterator[Outline]:
         """Yield the events of all voices by onset, without their sound: a night-long piece has a million.
 
-        An adaptive forgetting has to listen to them, once.
+        An adaptive forgetting has to listen to them, once. Of parts other than the event's own, the strengths are those
+        of what was heard last; in a take, those of the moment.
         """
-        if self.score.resolution == "block" or (self.score.forgetting.adaptive and self._decided is None):
-            for event in self.events():
-                yield Outline(event.onset, event.voice, event.chord, event.strengths)
+        heard = np.ones(self.units, dtype=np.float32)
+        for onset, number, chord, strengths, moment in self._outlined():
+            now, forgets = heard if moment is None else moment, self.lines[number].voice.forgets
+            now = now.copy()
+            now[self.parts[self.part_of[number]].within] = strengths
+            heard = now if forgets else heard
+            yield Outline(onset, number, chord, now)
+
+    def _outlined(self) -> Iterator[tuple[int, int, str | None, Strengths, Strengths | None]]:
+        """Yield each event's onset, voice, chord, own strengths and, in a take, the strengths (U,) of that moment."""
+        if self.score.resolution == "block":
+            for event, moment in Conductor(self).events_in_bars():
+                yield event.onset, event.voice, event.chord, event.strengths, moment
             return
-        timeline, rate = self.timeline(self._decided), self.score.file.sample_rate_hz
-        intact = np.ones(self.units, dtype=np.float32)
+        if self._decided is None and any(part.plan.adaptive for part in self.parts):
+            for event in self.events():
+                yield event.onset, event.voice, event.chord, event.strengths, None
+            return
+        plan, rate = self._decided or self.planned(), self.score.file.sample_rate_hz
         for onset, number in merged(map(_numbered, self.lines)):
-            line = self.lines[number]
-            strengths = self.strengths(timeline, onset.time_s) if line.voice.forgets else intact
-            yield Outline(round(onset.time_s * rate), number, line.turns[onset.turn].chord, strengths)
+            line, part = self.lines[number], self.parts[self.part_of[number]]
+            intact = np.ones(part.units, dtype=np.float32)
+            strengths = self.strengths(plan, onset.time_s)[part.within] if line.voice.forgets else intact
+            yield round(onset.time_s * rate), number, line.turns[onset.turn].chord, strengths, None
 
     def moves(self) -> Iterator[tuple[float, Strengths]]:
-        """Yield the strengths (U,) of voices that forget, each with the second from which they are heard."""
+        """Yield the strengths (U,) of what forgets, whenever they change, with the second from which they are heard."""
         if self.score.resolution == "block":
             yield from moves(self)
             return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -85,6 +85,7 @@ class Cue(Course):
     reverse: bool = Field(False, description="Reverse the order.")
     units: Texts = Field((), description='The units of the order "list", first to go first.')
     scope: Texts = Field((), description="Units it acts on; default: the forgetting's scope.")
+    voices: Texts = Field((), description="Voices it reaches, by name; empty: all.")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -118,14 +119,23 @@ class CueSpan:
         return f"{shown(self.cue.title)[1:-1]} at {told(self.start_s)}{end}"
 
 
-def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
+def spans(cues: Sequence[Cue], clock: Clock, together: Sequence[Collection[int]] | None = None) -> tuple[CueSpan, ...]:
     """Return cues with their times in seconds, in the order in which they come.
 
-    A hold may interrupt another cue, which then ends later by the length of the hold. Raises MisplacedError for cues
-    that wait for each other or for an unknown cue, that overlap, or that begin past the end.
+    A hold may interrupt another cue, which then ends later by the length of the hold; one that takes no time is a place
+    with a name, and may lie within any cue. Only cues that reach the same voices may not overlap: `together` lists, by
+    number, those that reach each; by default all do. Raises MisplacedError for cues that wait for each other or for an
+    unknown cue, that overlap, or that begin past the end.
     """
     found = [CueSpan(cue, i, *times) for i, (cue, times) in enumerate(zip(cues, _times(cues, clock), strict=True))]
     found.sort(key=lambda span: span.start_s)
+    for reaching in [range(len(cues))] if together is None else together:
+        _check_apart([span for span in found if span.index in reaching], clock)
+    return tuple(found)
+
+
+def _check_apart(found: Sequence[CueSpan], clock: Clock) -> None:
+    """Refuse cues, in the order in which they come, that overlap or begin past the end."""
     running: CueSpan | None = None
     holding: CueSpan | None = None
     ends_s: float | None = None
@@ -135,6 +145,8 @@ def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
             raise MisplacedError(("cues", span.index), at)
         if last is not None and span.start_s == last.start_s:
             raise _overlap(span, last)
+        if span.cue.do == "hold" and span.end_s == span.start_s:
+            continue
         if holding is not None and holding.end_s is not None and span.start_s < holding.end_s:
             raise _overlap(span, holding)
         if span.cue.do != "hold":
@@ -144,7 +156,6 @@ def spans(cues: Sequence[Cue], clock: Clock) -> tuple[CueSpan, ...]:
         elif ends_s is not None and span.start_s < ends_s:
             ends_s = None if span.end_s is None else ends_s + span.end_s - span.start_s
         holding = span if span.cue.do == "hold" else None
-    return tuple(found)
 
 
 def _overlap(span: CueSpan, other: CueSpan) -> MisplacedError:
@@ -202,12 +213,13 @@ def _timed(
 ) -> Times:
     """Return when a cue starts and ends; what it follows is found already."""
     cue = cues[index]
-    start_s = clock.seconds(cue.at)
-    if cue.after is not None:
+    if cue.after is None:
+        start_s = clock.seconds(cue.at)
+    else:
         ends_s = found[_followed(cues, named, index)][1]
         if ends_s is None:
             raise MisplacedError(("cues", index, "after"), f"{shown(cue.after)} has no end of its own: give it `over`")
-        start_s += ends_s
+        start_s = ends_s + clock.lasting_s(cue.at, ends_s)
     if cue.do == "jump":
         return start_s, start_s
-    return start_s, None if cue.over is None else start_s + clock.seconds(cue.over)
+    return start_s, None if cue.over is None else start_s + clock.lasting_s(cue.over, start_s)

@@ -12,9 +12,10 @@ from pydantic_core import to_jsonable_python
 from fugue_state.score.model import Score, Step
 from fugue_state.settings import Settings, kinds
 
-LISTED = ("voices", "cues")  # each entry of these lists becomes a table of its own
+LISTED = ("tempo", "metre", "voices", "cues")  # each entry of these lists becomes a table of its own
 COLUMN = 32  # comments begin here
-LONGEST_LINE = 100  # characters; a longer list takes a line for each entry
+LONGEST_LINE = 100  # characters; a longer list takes several lines
+INDENT = 6  # characters that stand before and after the entries of such a line
 # The keys, by table, that people change most often. A score shows them even if they are not set.
 OFFERED: dict[str, tuple[str, ...]] = {
     "": ("title", "memory", "duration_s", "tempo_bpm", "fade_in_s", "fade_out_s", "seed", "quality"),
@@ -66,7 +67,10 @@ def _written(kind: type[Settings], path: tuple[str, ...], values: dict[str, Any]
 def _tables(key: str, field: FieldInfo, path: tuple[str, ...], value: Any) -> Iterator[str]:
     """Yield the lines of a key's tables; an offered table appears even if empty, since its keys belong there."""
     inner, name = next(kinds(field.annotation)), ".".join(path)
-    if key in LISTED:
+    if get_origin(field.annotation) is dict:
+        for own, one in (value or {}).items():
+            yield from ("", f"[{name}.{_key(own)}]", *_written(inner, (*path, own), one))
+    elif key in LISTED:
         for one in value or ([{}] if name in OFFERED else []):
             yield from ("", f"[[{name}]]", *_written(inner, path, one))
     elif value is not None or name in OFFERED:
@@ -89,8 +93,23 @@ def _value(value: Any) -> str:
     if isinstance(value, list):
         parts = [_value(inner) for inner in value]
         line = f"[{', '.join(parts)}]"
-        return line if len(line) <= LONGEST_LINE else "".join(["[\n", *(f"    {part},\n" for part in parts), "]"])
+        return line if len(line) <= LONGEST_LINE else "".join(["[\n", *(f"    {row}\n" for row in _filled(parts)), "]"])
     return tomli_w.dumps({"value": value}).removeprefix("value = ").strip()
+
+
+def _filled(parts: list[str]) -> Iterator[str]:
+    """Yield the lines of a long list: as many of its entries in each as fit, and each table alone."""
+    row = ""
+    for part in parts:
+        fits = len(row) + len(part) + INDENT < LONGEST_LINE and not part.startswith("{")
+        if row and not fits:
+            yield row
+        row = f"{row} {part}," if row and fits else f"{part},"
+        if part.startswith("{"):
+            yield row
+            row = ""
+    if row:
+        yield row
 
 
 def _key(key: str) -> str:
@@ -116,5 +135,6 @@ def _explained(kind: type[Settings], path: tuple[str, ...]) -> Iterator[str]:
     for key, inner, field in tables:
         many = get_origin(field.annotation) is tuple
         name = ".".join((*path, key))
+        name += ".NAME" if get_origin(field.annotation) is dict else ""
         yield from ("", f"# {field.description}", f"# [[{name}]]" if many else f"# [{name}]")
         yield from _explained(inner, (*path, key))

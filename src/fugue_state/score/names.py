@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-MISREAD = re.compile(r"[@*,\"'\\]|^-$|^\s|\s$")
+MISREAD = re.compile(r"[@*^,\"'\\]|^-$|^\s|\s$")
 PART = re.compile(r"""\s*((?:"[^"]*"|'[^']*'|[^,"'])(?:[^,])*)\s*(?:,|$)|\s*,""")
 
 

@@ -13,23 +13,33 @@ from typing import Literal, get_args
 
 from fugue_state.config import PLAYED_VOLUME, SEED_MAX, LiveQualityName
 from fugue_state.errors import InputError, shown, unknown
+from fugue_state.limits import SCORE_VOICES
 
 Kind = Literal["float", "int", "string", "trigger", "bytes"]
 Value = float | int | str | bytes | None
 QUALITY_NAMES: tuple[str, ...] = get_args(LiveQualityName)
 BANKS = 16
+KEYS = range(128)  # MIDI numbers
+CLASSES = range(1, 13)  # pitch classes, C first
 HOLD = "/hold/<n>"
+KEY, KEY_CHORD = "/key/<m>", "/keys/<c>/chord"
+TEMPO_BPM = (0.05, 600.0)  # slowest and fastest
+PART = "/part/<n>/forget"
 MOST_UNITS = 4096  # units of a layer in one message
 KEPT = 8192  # size of the cache of `find`, which is called several times per change
-NUMBER = {"<n>": r"(\d{1,4})", "<k>": r"(\d{1,4})", "<b>": r"(\d{1,4})"}
+NUMBERED = re.compile(r"<[nkbmc]>")
+NUMBER = r"(\d{1,4})"
+COUNTED = {"<b>": ("banks", range(1, BANKS + 1)), "<m>": ("keys", KEYS), "<c>": ("pitch classes", CLASSES)}
 
 
 @dataclass(frozen=True)
 class Path:
-    """A control: `<n>` in its pattern is a layer, `<k>` a unit, `<b>` a bank; all count from 1.
+    """A control: `<n>` in its pattern is a layer (or a part), `<k>` a unit, `<b>` a bank, `<c>` a pitch class.
 
-    `minimum` and `maximum` limit a number, or the length of a string or of bytes. A `recorded` control changes the
-    sound and is stored in takes; a `told` one is only sent out. A string with `choices` must be one of them.
+    All of them count from 1. `<m>` is a key by its MIDI number, from 0 on. `minimum` and `maximum` limit a number, or
+    the length of a string or of bytes. A `recorded` control changes the sound and is stored in takes; a `told` one is
+    only sent out. A string with `choices` must be one of them. Of a control with `each`, every change counts, not only
+    the newest of a block. Those `by_keys` belong to playing by keys, which shared pages do not have.
     """
 
     pattern: str
@@ -41,10 +51,18 @@ class Path:
     recorded: bool = True
     told: bool = False
     choices: tuple[str, ...] = ()
+    each: bool = False
+    by_keys: bool = False
 
 
 def _switch(pattern: str, about: str, default: int = 0) -> Path:
     return Path(pattern, "int", 0, 1, default, about)
+
+
+def _by_keys(
+    pattern: str, kind: Kind, ends: tuple[float, float], default: Value, about: str, *, each: bool = False
+) -> Path:
+    return Path(pattern, kind, *ends, default, about, each=each, by_keys=True)
 
 
 def _does(pattern: str, about: str, *, recorded: bool = True) -> Path:
@@ -58,6 +76,8 @@ def _told(pattern: str, kind: Kind, about: str) -> Path:
 PATHS = (
     Path("/forget", "float", 0, 1, 0.0, "How much of everything is forgotten, along the order of the score."),
     _does("/recall", "Everything comes back, frozen or locked or not."),
+    Path(PART, "float", 0, 1, 0.0, "How much is forgotten of a part: of voices that forget together."),
+    _does("/part/<n>/recall", "A part comes back, frozen or not; what the master has forgotten of it stays so."),
     Path("/layer/<n>/forget", "float", 0, 1, 0.0, "How much of a layer is forgotten."),
     _does("/layer/<n>/recall", "A layer comes back, frozen or not; what the master has forgotten of it stays so."),
     _switch("/layer/<n>/lock", "The master leaves the layer alone; its own fader and brushes still play it."),
@@ -77,6 +97,12 @@ PATHS = (
         "/quality", "string", 1, 16, "live", "Care for the sound of all that begins from now on.", choices=QUALITY_NAMES
     ),
     Path("/chord", "string", 0, 64, "", "Chord of all that begins from now on; empty: the score's."),
+    _by_keys(KEY, "float", (0, 1), 0.0, "A key: how hard it is pressed, 0 lets it go.", each=True),
+    _by_keys("/pedal", "int", (0, 1), 0, "While it is down, keys that are let go ring on.", each=True),
+    _by_keys("/loop", "int", (0, 1), 1, "The score's own chords go on, or only keys sound."),
+    _by_keys("/keys/voice", "int", (1, SCORE_VOICES.most), 1, "The voice that the keys play."),
+    _by_keys(KEY_CHORD, "string", (0, 64), "", "What keys of a pitch class play; empty: the chord with that root."),
+    _by_keys("/tempo", "float", TEMPO_BPM, 60.0, "Tempo in beats a minute: how fast the piece goes on."),
     _does("/bank/<b>/store", "A bank keeps the strengths of now.", recorded=False),
     _does("/bank/<b>/arm", "A bank is the next to fire.", recorded=False),
     Path("/bank/<b>/fire", "float", 0, 600, 0.0, "Strengths go to those of a bank, in so many seconds.", False),
@@ -100,19 +126,18 @@ PATHS = (
     _told("/clock", "int", "First sample of the next block."),
     _told("/stats/underruns", "int", "Blocks that came too late."),
 )
-_FORMS = tuple(
-    (path, re.compile(re.sub("<[nkb]>", lambda found: NUMBER[found[0]], path.pattern), re.ASCII)) for path in PATHS
-)
+_FORMS = tuple((path, re.compile(NUMBERED.sub(lambda _: NUMBER, path.pattern), re.ASCII)) for path in PATHS)
 
 
 @lru_cache(maxsize=KEPT)
 def find(path: str) -> tuple[Path, tuple[int, ...]]:
-    """Return the control that a path names, and the numbers in it, from 1 on; InputError for an unknown path."""
+    """Return the control that a path names, and the numbers in it; InputError for an unknown path."""
     for known, form in _FORMS:
         if found := form.fullmatch(path):
             numbers = tuple(map(int, found.groups()))
-            if "<b>" in known.pattern and not 1 <= numbers[0] <= BANKS:
-                raise InputError(f"{path}: there are banks 1 to {BANKS}")
+            for mark, (what, there) in COUNTED.items():
+                if mark in known.pattern and numbers[0] not in there:
+                    raise InputError(f"{path}: there are {what} {there[0]} to {there[-1]}")
             return known, numbers
     raise unknown("path", path, [known.pattern for known in PATHS if not known.told])
 

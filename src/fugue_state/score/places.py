@@ -55,10 +55,10 @@ def travelling(score: Score, folder: Path, names: Collection[str]) -> Score:
 
 
 def _moved(score: Score, move: Callable[[str], str], names: Collection[str]) -> Score:
-    memory = score.memory if score.memory in names else move(score.memory)
     impulse = score.reverb.impulse
     reverb = score.reverb if impulse is None else score.reverb.model_copy(update={"impulse": move(impulse)})
-    return score.model_copy(update={"memory": memory, "reverb": reverb})
+    moved = score.with_memories(lambda name: name if name in names else move(name))
+    return moved.model_copy(update={"reverb": reverb})
 
 
 def _is_fixed(text: str) -> bool:

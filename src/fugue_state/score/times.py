@@ -11,6 +11,7 @@ from pydantic import BeforeValidator
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import SCORE_NAME, SCORE_TIME_S
+from fugue_state.score.tempo import Tempo
 
 NUMBER = r"(\d{1,9}(?:\.\d{1,20})?)"
 CLOCK = re.compile(r"(?:(\d{1,9}):)?(\d{1,2}):(\d{1,2}(?:\.\d{1,20})?)")
@@ -84,23 +85,34 @@ Seconds = Annotated[float, BeforeValidator(_length)]
 
 @dataclass(frozen=True)
 class Clock:
-    """The lengths that shares and bars refer to: duration of the piece, and of a bar."""
+    """What shares and bars refer to: the duration of the piece, its tempo and its metre."""
 
     duration_s: float
-    bar_s: float
+    tempo: Tempo
 
     def seconds(self, time: float | str) -> float:
-        """Return a validated time in seconds."""
+        """Return a validated time in seconds from the beginning of the piece."""
         if not isinstance(time, str):
             return time
         if found := PERCENT.fullmatch(time):
             return float(found[1]) / 100.0 * self.duration_s
         if found := BAR.fullmatch(time):
-            return (float(found[1]) - 1.0) * self.bar_s
-        found = BARS.fullmatch(time)
-        if found is None:
-            raise ValueError(f"a time is {KNOWN}, got {time!r}")
-        return float(found[1]) * self.bar_s
+            return self.tempo.bar_s(float(found[1]) - 1.0)
+        return self.tempo.bar_s(_bars(time))
+
+    def lasting_s(self, length: float | str, start_s: float) -> float:
+        """Return the seconds of a validated time as a length that begins at a second; bars are counted from there."""
+        if isinstance(length, str) and BARS.fullmatch(length):
+            return self.tempo.lasting_s(_bars(length), start_s)
+        return self.seconds(length)
+
+
+def _bars(time: str) -> float:
+    """Return the number of bars in `2 bars`."""
+    found = BARS.fullmatch(time)
+    if found is None:
+        raise ValueError(f"a time is {KNOWN}, got {time!r}")
+    return float(found[1])
 
 
 def told(seconds: float) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -13,13 +12,13 @@ from fugue_state.arrays import Array
 from fugue_state.audio.limiter import Limiter
 from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.bending.adaptive import Governor
-from fugue_state.bending.timeline import Timeline
 from fugue_state.config import LIVE_LOOK_AHEAD_S, ROUGH, SHARED_HEARD, QualityName
 from fugue_state.engine.performance import Performance
 from fugue_state.engine.whole import Instrument, ResumePoint, play_on
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset, merged
+from fugue_state.piece.parts import Plan
 from fugue_state.progress import Track
 
 WHOLE_S = 90.0  # a piece up to this long is rendered whole, ...
@@ -40,18 +39,18 @@ def gain_db(piece: Layout, governor: Governor | None, track: Track) -> float:
     if not score.master.normalize:
         return 0.0
     quick = _of_quality(piece, ROUGH if score.loudness.hold else "live")
-    timeline = piece.timeline(governor)
+    plan = piece.planned([governor])
     parts = list(_parts(piece))
-    heard = [_rendered(quick, timeline, *part) for part in track(parts, len(parts), "measuring loudness")]
+    heard = [_rendered(quick, plan, *part) for part in track(parts, len(parts), "measuring loudness")]
     return _wanted_db(piece, np.concatenate(heard))
 
 
 def _of_quality(piece: Layout, quality: QualityName) -> Layout:
     """Return a piece whose memory is inverted by its own inverter at another quality."""
-    quick, (part,) = copy(piece), piece.parts
-    memory = copy(part.memory)
-    memory.inverter = memory.make_inverter(quality=quality, seed=piece.score.seed)
-    quick.parts = (replace(part, memory=memory),)
+    quick, part = copy(piece), copy(piece.parts[0])
+    part.memory = copy(part.memory)
+    part.memory.inverter = part.memory.make_inverter(quality=quality, seed=piece.score.seed)
+    quick.parts = (part,)
     return quick
 
 
@@ -88,25 +87,26 @@ def _parts(piece: Layout) -> Iterator[tuple[float, float, float]]:
 
 
 def _rate(piece: Layout) -> float:
-    """Return about how many chords there are in a second."""
+    """Return about how many chords there are in a second, where the tempo is fastest."""
+    beat_s = piece.score.clock.tempo.shortest_beat_s
     return sum(
         sum(not turn.step.rest for turn in line.turns)
-        / (sum(turn.step.beats or line.voice.beats for turn in line.turns) * piece.score.beat_s)
+        / (sum(turn.step.beats or line.voice.beats for turn in line.turns) * beat_s)
         for line in piece.lines
     )
 
 
-def _rendered(piece: Layout, timeline: Timeline, from_s: float, begin_s: float, end_s: float) -> Array:
+def _rendered(piece: Layout, plan: Plan, from_s: float, begin_s: float, end_s: float) -> Array:
     """Return the sound (N, 2) of a part, before it is mastered."""
     rate = piece.score.file.sample_rate_hz
     first, begin, end = (round(time_s * rate) for time_s in (from_s, begin_s, end_s))
-    instrument, events = Instrument(piece), _events(piece, timeline, from_s, end_s)
+    instrument, events = Instrument(piece), _events(piece, plan, from_s, end_s)
     silent = ResumePoint(first, 0, 0, instrument.chain.silence())
     blocks = play_on(instrument, events, end, round(BLOCK_S * rate), silent)
     return np.concatenate([block.samples for block, _ in blocks])[begin - first :]
 
 
-def _events(piece: Layout, timeline: Timeline, begin_s: float, end_s: float) -> Iterator[Event]:
+def _events(piece: Layout, plan: Plan, begin_s: float, end_s: float) -> Iterator[Event]:
     """Yield the events that begin within a part of a piece."""
 
     def numbered(number: int) -> Iterator[tuple[Onset, int, Array]]:
@@ -114,7 +114,7 @@ def _events(piece: Layout, timeline: Timeline, begin_s: float, end_s: float) -> 
             yield onset, number, z
 
     for onset, number, z in merged(map(numbered, range(len(piece.lines)))):
-        yield piece.event(onset, number, z, piece.strengths(timeline, onset.time_s))
+        yield piece.event(onset, number, z, piece.strengths(plan, onset.time_s))
 
 
 def _wanted_db(piece: Layout, sound: Array) -> float:

@@ -33,7 +33,7 @@ from fugue_state.engine.level import Level
 from fugue_state.engine.monitor import RUNAWAY
 from fugue_state.engine.player import RESTS
 from fugue_state.engine.stream import RISE
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, shown
 from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.conductor import block_of
@@ -41,8 +41,9 @@ from fugue_state.piece.layout import Layout
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Change, MadeFor, Score
+from fugue_state.score.paths import find
 from fugue_state.score.text import dump_score
-from fugue_state.settings import placed
+from fugue_state.settings import MisplacedError, placed
 from fugue_state.share.bends import Arrays, described
 from fugue_state.share.loudness import gain_db, take_gain_db
 from fugue_state.share.plan import (
@@ -88,21 +89,27 @@ def parcel(
 
     Without `hands`, the memory is not measured for orders that only a hand could choose. Without `vocoder`, the page
     plays as a memory that has none. The level is calibrated on `cores` threads.
-    Raises InputError for a room that is too large, AudioError for an impulse response that cannot be read.
+    Raises InputError for a piece of several memories or forgettings, a take played by keys, or a room that is too
+    large, AudioError for an impulse response that cannot be read.
     """
+    check_alone(piece)
+    for i, change in enumerate(piece.score.changes):
+        if find(change.path)[0].by_keys:
+            raise MisplacedError(("changes", i, "path"), f"{change.path}: a shared page cannot play by keys; render it")
     laid = _laid(piece)
     sound, arrays = _sound(laid, piece.score.reverb, vocoder=vocoder, cores=cores)
     if hands:
-        laid.orders.measure()
+        laid.measure()
     governor, told = listened(laid, track)
     take = piece.score.resolution == "block"
     gain = take_gain_db(piece, track) if take else gain_db(piece, governor, track)
     laid.score, louder = _at_level(laid.score, gain, take=take)
-    orders, (bend, maps) = KeptOrders(), described(laid.bend)
+    orders, part = KeptOrders(), laid.parts[0]
+    bend, maps = described(part.bend)
     values = _played(laid, orders, hands=hands) | {
         "text": dump_score(_written(laid.score, piece.memory)),
         "samples": laid.score.samples if take else None,
-        "timeline": told_timeline(laid, laid.timeline(governor), orders) | {"fade_points": FADE_POINTS},
+        "timeline": told_timeline(part, part.timeline(governor), orders) | {"fade_points": FADE_POINTS},
         "decided": told_decisions(laid, governor),
         "orders": orders.ends,
         "sound": sound,
@@ -116,29 +123,39 @@ def parcel(
 
 def _played(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
     """Return what is played and what a hand may do, without what changes over time."""
-    score = piece.score
+    score, clock = piece.score, piece.score.clock
     return {
         "format": FORMAT,
         "layers": [[name, units] for name, units in piece.memory.layers.items()],
         "seed": score.seed,
         "seed_max": SEED_MAX,
-        "beat_s": score.beat_s,
         "last_s": piece.last_s,
-        "order": score.forgetting.order,
+        "order": piece.parts[0].plan.order,
         "plan": told_plan(piece),
         "ending": told_ending(score),
         **told_lines(piece),
         "hand": told_hand(piece, orders, hands=hands),
-        "changes": [[score.clock.seconds(one.at), one.path, one.value] for one in score.changes],
+        "changes": [[clock.seconds(one.at), one.path, one.value] for one in score.changes],
         "controls": told_controls(),
     }
+
+
+def check_alone(piece: Layout) -> None:
+    """Raise InputError unless all voices of a piece play its own memory and forget together."""
+    names = [shown(part.name) for part in piece.parts if part.name]
+    if names:
+        raise InputError(f"a page carries one memory that forgets as one; this piece has {', '.join(names)}")
+    if piece.parts[0].memory is not piece.memory:
+        raise InputError("a page carries the score's own memory, and no voice plays it")
+    if piece.parts[0].lender is not None:
+        raise InputError("a page carries one memory; other_memory would be another")
 
 
 def _laid(piece: Piece) -> Layout:
     """Return a piece as a page plays it: live, and without the paths of this machine."""
     score = piece.score
     played = _written(score, piece.memory).model_copy(update={"changes": score.changes, "played_s": score.played_s})
-    frozen = piece.bend is not None and score.clock.seconds(score.forgetting.frozen_at) > 0.0
+    frozen = piece.parts[0].bend is not None and piece.parts[0].frozen_s > 0.0
     if frozen and score.changes and score.resolution == "event":  # live, what a hand does is not known beforehand
         return Piece(played, piece.memory)
     laid = copy(piece)
@@ -187,7 +204,7 @@ def _sound(piece: Layout, reverb: ReverbConfig, *, vocoder: bool, cores: int) ->
     score, memory = piece.score, piece.memory
     rate = score.file.sample_rate_hz
     learned = vocoder and (score.inverter or memory.own_inverter) == VOCODER
-    level = Level(piece, memory.stream(score.seed, learned=learned and score.quality != ROUGH), cores)
+    level = Level(piece, memory, memory.stream(score.seed, learned=learned and score.quality != ROUGH), cores)
     tone = Tilt(score.tone, rate).coefficients
     ends, offsets = level.line
     return {

@@ -15,13 +15,15 @@ from fugue_state.bending.schedule import STRAIGHT, Points
 from fugue_state.bending.timeline import Move, Timeline
 from fugue_state.config import SHARED_LISTENED, SHARED_LISTENED_S, AtlasConfig, OrderName
 from fugue_state.errors import InputError, counted
+from fugue_state.piece.chords import POOL, Sought
 from fugue_state.piece.conductor import Bar, Conductor
 from fugue_state.piece.layout import Layout
-from fugue_state.piece.line import POOL, Line, Turn
+from fugue_state.piece.line import Line, Turn
 from fugue_state.piece.motion import Curve, Fade
+from fugue_state.piece.parts import Part
 from fugue_state.progress import Track
 from fugue_state.score.model import Curves, Score, Voice
-from fugue_state.score.paths import BANKS, PATHS
+from fugue_state.score.paths import BANKS, PATHS, Path
 
 Values = dict[str, Any]
 
@@ -47,6 +49,23 @@ class KeptOrders:
         return np.frombuffer(b"".join(self._numbers), dtype="<u2")
 
 
+class Tempos:
+    """Maps from beats since a voice's start to seconds since then; each is kept once and told by its number."""
+
+    def __init__(self, piece: Layout) -> None:
+        self._tempo = piece.score.clock.tempo
+        self._numbers: dict[float, int] = {}
+        self.told: list[list[tuple[float, ...]]] = []
+
+    def number(self, start_s: float) -> int:
+        """Return the number of the map that begins at a second."""
+        if start_s not in self._numbers:
+            self._numbers[start_s] = len(self.told)
+            stretches = self._tempo.since(start_s).stretches
+            self.told.append([(one.beat, one.second, one.beat_s, one.rise) for one in stretches])
+        return self._numbers[start_s]
+
+
 class Pools:
     """The latents that steps draw from, told by their numbers in the atlas; each pool is kept once."""
 
@@ -55,18 +74,19 @@ class Pools:
         self._numbers: dict[tuple[object, ...], int] = {}
         self.told: list[Values] = []
 
-    def number(self, chord: str | None, like: Mapping[str, float]) -> int:
-        """Return the number of the pool for a chord and its traits."""
-        key = (chord, *sorted(like.items()))
+    def number(self, sought: Sought, like: Mapping[str, float]) -> int:
+        """Return the number of the pool for what is sought and its traits."""
+        key = (*sought, *sorted(like.items()))
         if key not in self._numbers:
             self._numbers[key] = len(self.told)
-            self.told.append(self._tell(chord, like))
+            self.told.append(self._tell(sought, like))
         return self._numbers[key]
 
-    def _tell(self, chord: str | None, like: Mapping[str, float]) -> Values:
+    def _tell(self, sought: Sought, like: Mapping[str, float]) -> Values:
         """Describe a pool: of how many latents it is chosen, and those that can be, at their places among them."""
-        among, distance = self._piece.described.atlas.distances(chord=chord, **like)
-        furthest = np.sort(distance)[POOL - 1]  # whatever is as far is chosen by seed
+        atlas = self._piece.parts[0].described.atlas
+        among, distance = atlas.distances(chord=sought.chord, label=sought.label, **like)
+        furthest = np.sort(distance)[:POOL][-1]  # whatever is as far is chosen by seed
         places = np.flatnonzero(distance <= furthest)
         return {
             "among": len(among),
@@ -77,20 +97,26 @@ class Pools:
 
 
 def told_lines(piece: Layout) -> Values:
-    """Return the voices of a piece, and the pools that they draw latents from."""
-    pools, known = Pools(piece), AtlasConfig()
-    lines = [_line(piece, line, pools) for line in piece.lines]
-    return {"lines": lines, "pools": pools.told, "atlas": {"count": known.count, "seed": known.seed, "pool": POOL}}
+    """Return the voices of a piece, the tempos they keep, and the pools that they draw latents from."""
+    pools, tempos, known = Pools(piece), Tempos(piece), AtlasConfig()
+    lines = [_line(piece, line, pools, tempos) for line in piece.lines]
+    atlas = {"count": known.count, "seed": known.seed, "pool": POOL}
+    return {"lines": lines, "tempos": tempos.told, "pools": pools.told, "atlas": atlas}
 
 
-def _line(piece: Layout, line: Line, pools: Pools) -> Values:
+def _line(piece: Layout, line: Line, pools: Pools, tempos: Tempos) -> Values:
     score, voice = piece.score, piece.score.voices[line.number]
+    clock = score.clock
+    start_s = clock.seconds(voice.start)
     return {
         "seed": line.seed,
         "latents": voice.latents,
         "swing": voice.swing,
-        "start_s": score.clock.seconds(voice.start),
-        "until_s": None if voice.until is None else score.clock.seconds(voice.until),
+        "gate": voice.gate,
+        "rounds": voice.rounds,
+        "start_s": start_s,
+        "tempo": tempos.number(start_s),
+        "until_s": None if voice.until is None else clock.seconds(voice.until),
         "wander": voice.wander,
         "variation": voice.variation,
         "towards_seed": voice.towards_seed,
@@ -111,10 +137,10 @@ def _turn(piece: Layout, line: Line, turn: Turn, pools: Pools) -> Values:
         "chord": turn.chord,
         "label": memory.labels[memory.label_index(str(turn.label))] if known else None,
         "pan": turn.pan,
-        "level_db": step.level_db,
+        "level_db": step.struck_db,
     }
-    if line.draws(step):
-        told["pool"] = pools.number(turn.chord, dict(line.voice.like.items()))
+    if turn.sought is not None:
+        told["pool"] = pools.number(turn.sought, dict(line.voice.like.items()))
     elif step.entry is not None:
         told["entry"] = step.entry
     elif step.seed is not None:
@@ -122,10 +148,9 @@ def _turn(piece: Layout, line: Line, turn: Turn, pools: Pools) -> Values:
     return told
 
 
-def told_timeline(piece: Layout, timeline: Timeline, orders: KeptOrders) -> Values:
-    """Return the moves of a timeline."""
-    adaptive = piece.score.forgetting.adaptive
-    listening = timeline.forgetting if adaptive else None
+def told_timeline(part: Part, timeline: Timeline, orders: KeptOrders) -> Values:
+    """Return the moves of a part's timeline."""
+    listening = timeline.forgetting if part.plan.adaptive else None
     return {
         "fade_s": timeline.fade_s,
         "moves": [_move(move, orders, listens=move is listening) for move in timeline.moves],
@@ -165,32 +190,36 @@ def told_hand(piece: Layout, orders: KeptOrders, *, hands: bool) -> Values:
 
     Orders that need the memory measured are left out unless there are `hands`.
     """
-    inside = {}
+    inside, (part,) = {}, piece.parts
     for name in get_args(OrderName):
-        if hands or not piece.orders.needs(name):
-            inside[name] = [_inside(piece, name, layer, orders) for layer in piece.memory.layers]
-    return {"base": orders.number(piece.orders.base()), "inside": inside}
+        if hands or not part.orders.needs(name):
+            inside[name] = [_inside(part, name, layer, orders) for layer in part.memory.layers]
+    return {"base": orders.number(part.orders.base()), "inside": inside}
 
 
-def _inside(piece: Layout, name: OrderName, layer: str, orders: KeptOrders) -> int | str:
+def _inside(part: Part, name: OrderName, layer: str, orders: KeptOrders) -> int | str:
     try:
-        return orders.number(piece.orders.inside(name, layer))
+        return orders.number(part.orders.inside(name, layer))
     except InputError as error:
         return str(error)
 
 
 def told_controls() -> Values:
-    """Return all controls, so that a page checks what is asked of it as everything else does."""
+    """Return the controls that a page has, so that it checks what is asked of it as everything else does."""
     keys = ("pattern", "kind", "minimum", "maximum", "default", "choices", "recorded")
     return {
-        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if not path.told],
+        "paths": [{key: getattr(path, key) for key in keys} for path in PATHS if _is_in_pages(path)],
         "banks": BANKS,
     }
 
 
+def _is_in_pages(path: Path) -> bool:
+    return not (path.told or path.by_keys or path.pattern.startswith("/part/"))  # a page has one part
+
+
 def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:
     """Return what an adaptive forgetting decides in a run through the piece, and what is to be said of it."""
-    if piece.score.forgetting.adaptive is None:
+    if piece.parts[0].plan.adaptive is None:
         return None, []
     conductor = Conductor(piece)
     blocks = math.ceil(max(piece.last_s, piece.score.length_s) * conductor.rate / conductor.block)
@@ -199,8 +228,8 @@ def listened(piece: Layout, track: Track) -> tuple[Governor | None, list[str]]:
         heard += len(bar.events)
         if heard >= SHARED_LISTENED or conductor.played_s >= SHARED_LISTENED_S:
             told = f"the adaptive forgetting listens to the first {counted(heard, 'chord')}; then it stays where it is"
-            return conductor.governor, [told]
-    return conductor.governor, []
+            return conductor.governors[0], [told]
+    return conductor.governors[0], []
 
 
 def _bars(piece: Layout, conductor: Conductor) -> Iterator[Bar]:
@@ -215,7 +244,7 @@ def _bars(piece: Layout, conductor: Conductor) -> Iterator[Bar]:
 
 def told_decisions(piece: Layout, governor: Governor | None) -> Values | None:
     """Return how an adaptive forgetting went, and the largest speed it may take; None if it is not adaptive."""
-    adaptive = piece.score.forgetting.adaptive
+    adaptive = piece.parts[0].plan.adaptive
     if governor is None or adaptive is None:
         return None
     times, shares, drives = zip(*governor.decided, strict=True)

@@ -12,6 +12,7 @@ import { Log } from "./log.js";
 import { Mel } from "./mel.js";
 import { Midi } from "./midi.js";
 import { Notices, refusal } from "./notices.js";
+import { Piano, showChords } from "./piano.js";
 import { Scene } from "./scene.js";
 import { Server } from "./source.js";
 import { Sound } from "./audio.js";
@@ -44,7 +45,8 @@ const brush = new Brush(grid, (...stroke) => scene.stroke(...stroke));
 const log = new Log($("#log"));
 const notices = new Notices($("#notice"));
 const banks = new Banks($("#banks"), controls, () => Number($("#morph input").value));
-const midi = new Midi(controls, banks);
+const piano = new Piano($("#piano-keys"), controls, () => Number($("#velocity input").value));
+const midi = new Midi(controls, banks, piano);
 const drawer = new Drawer($("#hands"), $("#drawer button"));
 const table = new Table($("#table"), (unit, kind) => {
   const { cells } = scene;
@@ -74,7 +76,11 @@ function nameOfPage() {
 control.addEventListener("welcome", ({ detail: welcome }) => {
   ({ takes, recording, rendering } = welcome);
   memory = welcome.memory.name;
-  showMemories(welcome.memories);
+  showMemories(welcome.memories, welcome.parts);
+  showChords($("#key-chords-list"), welcome.memory.chords, welcome.memory.keys);
+  $("#key-chords-open").hidden = !welcome.memory.chords.length;
+  controls.showAll();
+  controls.watchOnly(welcome.view);
   stored = welcome.banks;
   banks.show(stored, welcome.armed ?? 0);
   log.open(welcome.session);
@@ -91,6 +97,7 @@ control.addEventListener("welcome", ({ detail: welcome }) => {
 
 control.addEventListener("link", ({ detail: open }) => {
   if (open) return;
+  piano.forget();
   showState("reconnecting");
   if (!pressed) return;
   pressed = false;
@@ -127,6 +134,8 @@ control.addEventListener("event", ({ detail: event }) => {
 
 scene.addEventListener("moved", ({ detail: { path, value, at } }) => {
   if (path === "/hush") sound.hush();
+  const part = /^\/part\/(\d+)\/recall$/.exec(path);
+  if (scene.shown && part) log.add(at / scene.rate, `${scene.parts.all[part[1] - 1].name} recalled`);
   if (scene.shown && LOGGED.has(path)) log.add(at / scene.rate, LOGGED.get(path)(value));
 });
 
@@ -205,6 +214,20 @@ function learn() {
   note("MIDI learn: press a control here, then move one of the device. L ends it.", "info");
 }
 
+/** Show the piano, or hide it. */
+function turnPiano() {
+  const open = $("#piano").hidden;
+  $("#piano").hidden = !open;
+  $("#piano-open").ariaPressed = String(open);
+  if (!open) turnTyping(false);
+}
+
+/** Let the computer's keys play, or mean what they mean to the page. @param {boolean} on */
+function turnTyping(on) {
+  piano.type(on);
+  $("#typed").ariaPressed = String(on);
+}
+
 const actions = {
   play: () => controls.toggle("/play"),
   hush: () => controls.set("/hush"),
@@ -213,6 +236,7 @@ const actions = {
   record,
   mark,
   learn,
+  piano: turnPiano,
   help: () => $("#help").showModal(),
   brush: (kind) => brush.choose(kind),
   resize: (by) => brush.resize(by),
@@ -238,6 +262,17 @@ $("#midi-reset").addEventListener("click", () => midi.reset());
 $("#midi-pickup").addEventListener("change", ({ target }) => (midi.pickup = target.checked));
 $("#midi-ask").addEventListener("click", async () => ($("#midi-state").textContent = await midi.open()));
 $("#midi-lights").addEventListener("change", ({ target }) => midi.light(target.checked));
+$("#midi-plays").checked = midi.plays;
+$("#midi-plays").addEventListener("change", ({ target }) => midi.play(target.checked));
+$("#midi-follow").addEventListener("change", ({ target }) => (midi.beatIn.on = target.checked));
+$("#midi-lead").addEventListener("change", ({ target }) => {
+  midi.beatOut.lead(midi.outputs.find(({ id }) => id === target.value) ?? null);
+});
+$("#piano-open").addEventListener("click", turnPiano);
+$("#typed").addEventListener("click", () => turnTyping(!piano.typed));
+$("#lower").addEventListener("click", () => piano.shift(-1));
+$("#higher").addEventListener("click", () => piano.shift(1));
+$("#key-chords-open").addEventListener("click", () => $("#key-chords").showModal());
 $("#dice").addEventListener("click", () => controls.set("/seed", [Math.floor(Math.random() * 2 ** 31)]));
 $("#takes-open").addEventListener("click", () => {
   showTakes();
@@ -349,9 +384,10 @@ function download(file, words) {
   return link;
 }
 
-function showMemories(names) {
+/** Offer other memories, unless voices have memories of their own. @param {string[]} names @param {any[]} parts */
+function showMemories(names, parts) {
   const select = $("#memory select");
-  $("#memory").hidden = names.length < 2;
+  $("#memory").hidden = names.length < 2 || new Set(parts.map((part) => part.memory)).size > 1;
   select.replaceChildren(...names.map((one) => new Option(one, one)));
   controls.follow("/memory", memory);
 }
@@ -364,6 +400,9 @@ function showMidi() {
     return line;
   });
   $("#midi-map").replaceChildren(...lines);
+  const outputs = midi.outputs.map(({ id, name }) => new Option(name, id));
+  $("#midi-lead").replaceChildren(new Option("nobody", ""), ...outputs);
+  $("#midi-lead").value = midi.beatOut.output?.id ?? "";
 }
 
 function logMark(at, text) {
@@ -448,5 +487,5 @@ greet();
 
 /** For the console, and for tests that listen to the sound. */
 Object.assign(globalThis, {
-  fugue: { control, controls, sound, grid, brush, banks, midi, log, drawer, cells: () => scene.cells },
+  fugue: { control, controls, sound, scene, grid, brush, banks, midi, piano, log, drawer, cells: () => scene.cells },
 });

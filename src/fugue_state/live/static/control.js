@@ -10,7 +10,7 @@ const FLUSH_MS = 16;
 const EACH_FLUSH = 12; // most messages per flush; the rest of a wide brush waits
 const FIRST_WAIT_MS = 250;
 const LONGEST_WAIT_MS = 4000;
-const STANDS = /^\/(forget|volume|ab|grid\/\d+|layer\/\d+\/forget|unit\/\d+\/\d+\/strength)$/;
+const STANDS = /^\/(forget|volume|ab|tempo|part\/\d+\/forget|grid\/\d+|layer\/\d+\/forget|unit\/\d+\/\d+\/strength)$/;
 const LOCAL = new Set(["localhost", "127.0.0.1", "[::1]"]); // reached without a network
 
 /**

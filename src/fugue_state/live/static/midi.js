@@ -2,16 +2,21 @@
  * MIDI in the page: controllers, notes and programs set paths; other changes are sent back to lights and motor faders.
  * A controller takes over a value only once it has reached it (pickup), unless that is turned off.
  *
+ * Notes play the piano instead, and the pedal holds it, where that is chosen: all but those that were learned.
+ *
  * Lights are sent only to devices that play the page, because a note sent to a synthesizer would sound. Messages of the
  * page that come back over a loop are ignored.
  */
 
+import { BeatIn, BeatOut, isBeat } from "./beat.js";
 import { ofBrowser } from "./storage.js";
 
 const NEAR = 0.03;
 const LIGHT_MS = 40; // between two messages to the same light
 const PADS = 36; // the note of the first bank
-const STORE = "midi map";
+const [STORE, PLAYS] = ["midi map", "midi keys"];
+const PEDAL = "cc:64";
+const SILENT = ["cc:120", "cc:123"]; // all sound off, all notes off
 // Controllers without a meaning to synthesizers. Of the others, only those that came in are sent out.
 const FREE = /^cc:(14|15|2\d|30|31|10[2-9]|11\d)$/;
 const ECHO_MS = 100; // an echo of a sent message comes within this time
@@ -26,11 +31,16 @@ function defaults() {
 }
 
 export class Midi extends EventTarget {
-  /** @param {import("./controls.js").Controls} controls @param {import("./banks.js").Banks} banks */
-  constructor(controls, banks) {
+  /**
+   * @param {import("./controls.js").Controls} controls @param {import("./banks.js").Banks} banks
+   * @param {import("./piano.js").Piano} piano
+   */
+  constructor(controls, banks, piano) {
     super();
-    this.controls = controls;
-    this.banks = banks;
+    Object.assign(this, { controls, banks, piano });
+    /** Whether notes play the piano. */ this.plays = ofBrowser.get(PLAYS) === "yes";
+    this.beatIn = new BeatIn(controls);
+    this.beatOut = new BeatOut(controls);
     this.pickup = true;
     /** @type {Record<string, string>} */ this.map = ofBrowser.read(STORE, isMap) ?? defaults();
     /** @type {MIDIAccess | null} */ this.access = null;
@@ -46,6 +56,7 @@ export class Midi extends EventTarget {
     setInterval(() => this.#light(), LIGHT_MS);
     addEventListener("pagehide", () => {
       this.left = true;
+      this.beatOut.lead(null);
       this.#darken();
     });
     addEventListener("pageshow", () => (this.left = false));
@@ -84,8 +95,10 @@ export class Midi extends EventTarget {
       const known = before.get(id);
       const device = known?.output === output ? known : new Device(output);
       this.devices.set(id, device);
-      input.onmidimessage = ({ data }) => this.take(data, device);
+      input.onmidimessage = ({ data, timeStamp }) => this.take(data, device, timeStamp);
     }
+    for (const [id, device] of before) if (this.devices.get(id) !== device) this.#lose(device);
+    if (this.beatOut.output && !outputs.includes(this.beatOut.output)) this.beatOut.lead(null);
     this.dispatchEvent(new Event("changed"));
   }
 
@@ -108,11 +121,38 @@ export class Midi extends EventTarget {
     this.dispatchEvent(new Event("changed"));
   }
 
-  /** A message from a device, on any channel. @param {Uint8Array} data @param {Device} [device] */
-  take(data, device) {
+  /** The outputs that a clock can be sent to. @returns {MIDIOutput[]} */
+  get outputs() {
+    return [...(this.access?.outputs.values() ?? [])].filter(({ state }) => state !== "disconnected");
+  }
+
+  /** Let notes play the piano, or what they are mapped to. @param {boolean} on */
+  play(on) {
+    this.plays = on;
+    this.piano.releaseAll("midi");
+    ofBrowser.set(PLAYS, on ? "yes" : "no");
+  }
+
+  /** Let go of what a device held that is gone. @param {Device} device */
+  #lose(device) {
+    this.piano.releaseAll(`midi ${device.number} `);
+    if (device.pedal) this.controls.set("/pedal", [0], "midi", false);
+    device.pedal = false;
+  }
+
+  /**
+   * A message from a device, on any channel.
+   * @param {Uint8Array} data @param {Device} [device] @param {number} [at] when it came, in ms
+   */
+  take(data, device, at = performance.now()) {
+    if (isBeat(data[0])) {
+      this.beatIn.take(data[0], at);
+      return;
+    }
     if ([...this.devices.values()].some((one) => one.isEcho(data))) return;
     const [status, first, second = 0] = data;
     const kind = status & 0xf0;
+    if (this.plays && !this.learning && this.#played(kind, first, second, device)) return;
     if (kind === 0xc0 && first < 16) this.banks.fire(first + 1, "midi");
     if (kind === 0xb0) this.#control(`cc:${first}`, second);
     if (kind === 0x90 && second) this.#note(`note:${first}`);
@@ -123,6 +163,27 @@ export class Midi extends EventTarget {
     // It is now where a hand has moved it, no longer where it was sent.
     this.lights.delete(key);
     for (const one of this.devices.values()) one.shown.delete(key);
+  }
+
+  /** Play the piano by a message; false if it means something else. */
+  #played(kind, first, second, device) {
+    const note = kind === 0x90 || kind === 0x80;
+    const key = `${note ? "note" : "cc"}:${first}`;
+    if ((!note && kind !== 0xb0) || (this.map[key] && this.map[key] !== defaults()[key])) return false;
+    const who = `midi ${device?.number ?? 0} `;
+    if (note && kind === 0x90 && second) this.piano.press(first, second / 127, who, "midi");
+    else if (note) this.piano.release(first, who, "midi");
+    else if (key === PEDAL) this.#pedal(second >= 64, device);
+    else if (SILENT.includes(key)) this.piano.releaseAll(who);
+    else return false;
+    return true;
+  }
+
+  /** A pedal tells all of its way: only its turns count. @param {boolean} down @param {Device} [device] */
+  #pedal(down, device) {
+    if (down === Boolean(this.controls.values.get("/pedal"))) return;
+    if (device) device.pedal = down;
+    this.controls.set("/pedal", [down ? 1 : 0], "midi", false);
   }
 
   #learn(key) {
@@ -200,9 +261,14 @@ export class Midi extends EventTarget {
 
 /** The lights and motor faders of a device that plays the page. */
 class Device {
+  /** How many there were. */ static made = 0;
+
   /** @param {MIDIOutput | null} output that belongs to it */
   constructor(output) {
     this.output = output;
+    Device.made += 1;
+    this.number = Device.made;
+    /** Whether its pedal is down. */ this.pedal = false;
     /** What it has played: single controllers and keys, and the kinds `cc` and `note`. */
     this.played = new Set();
     /** @type {Map<string, number>} */ this.shown = new Map();

@@ -41,7 +41,11 @@ export class Brush {
     field.addEventListener("contextmenu", (event) => event.preventDefault());
     field.addEventListener("keydown", (event) => this.#key(event));
     field.addEventListener("focus", () => this.point(this.unit));
-    this.grid.root.addEventListener("arranged", () => this.point(this.unit));
+    // What was pointed at may no longer be shown.
+    this.grid.root.addEventListener("arranged", () => {
+      const [first, last] = this.grid.ends;
+      this.point(this.unit < first || this.unit > last ? first : this.unit);
+    });
   }
 
   /** Choose what the brush does. @param {Kind} kind */
@@ -125,10 +129,10 @@ export class Brush {
   point(unit) {
     if (!this.grid.bands.length) return;
     this.unit = unit;
-    const { band, row, column, x, y, pitch } = this.grid.cell(unit);
+    const { number, row, column, x, y, pitch } = this.grid.cell(unit);
     this.cursor.style.transform = `translate(${x}px, ${y}px)`;
     this.cursor.style.width = this.cursor.style.height = `${pitch}px`;
-    const above = this.grid.bands.slice(0, band.layer.number);
+    const above = this.grid.bands.slice(0, number);
     this.row.ariaRowIndex = String(above.reduce((sum, one) => sum + one.rows, 1 + row));
     this.active.ariaColIndex = String(column + 1);
     this.field.ariaRowCount = String(this.grid.bands.reduce((sum, one) => sum + one.rows, 0));
@@ -154,20 +158,20 @@ export class Brush {
   /** @param {KeyboardEvent} event */
   #key(event) {
     if (event.ctrlKey || event.metaKey || event.altKey || !this.grid.cells) return;
-    const { band, row, column } = this.grid.cell(this.unit);
-    const { start, units, number } = band.layer;
-    const layers = this.grid.cells.layers;
+    const { band, number, row, column } = this.grid.cell(this.unit);
+    const { start, units } = band.layer;
+    const { bands, ends } = this.grid;
     const last = start + units - 1;
     const moves = {
-      ArrowLeft: () => Math.max(0, this.unit - 1),
-      ArrowRight: () => Math.min(this.grid.cells.asked.length - 1, this.unit + 1),
+      ArrowLeft: () => Math.max(ends[0], this.unit - 1),
+      ArrowRight: () => Math.min(ends[1], this.unit + 1),
       ArrowUp: () => (row ? this.unit - band.columns : this.#into(number - 1, column, -1)),
       ArrowDown: () =>
         this.unit + band.columns <= last ? this.unit + band.columns : this.#into(number + 1, column, 0),
       Home: () => start,
       End: () => last,
-      PageUp: () => layers[Math.max(0, number - 1)].start,
-      PageDown: () => layers[Math.min(layers.length - 1, number + 1)].start,
+      PageUp: () => bands[Math.max(0, number - 1)].layer.start,
+      PageDown: () => bands[Math.min(bands.length - 1, number + 1)].layer.start,
     };
     if (event.key in moves) this.point(moves[event.key]());
     else if (event.key === "Enter") {

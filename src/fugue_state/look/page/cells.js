@@ -1,11 +1,17 @@
 /** The look of units over time: size, brightness, and the flare of a lost unit; the same as in films. */
 
 import { CALMEST_CHANGE, CONTRAST, DIM, FILLED, FLARE_S, FOUND_S, LOST_S } from "./cell.js"; // from look/cell.py
-import { calmer, layerColour, luminance } from "./theme.js";
+import { calmer, luminance } from "./theme.js";
 
 const STILL_S = 0.6; // time constant of brightness with reduced motion
 
-/** @typedef {{name: string, number: number, start: number, units: number}} Layer */
+/**
+ * A layer: its name, and the one within its part; its number among all, its part's number, its first unit among all,
+ * and its colour's name.
+ * @typedef {Object} Layer
+ * @property {string} name @property {string} short @property {number} number @property {number} part
+ * @property {number} start @property {number} units @property {string} tone
+ */
 
 export class Cells {
   /** @param {Layer[]} layers @param {Uint8Array} strengths @param {Uint8Array} brushed */
@@ -24,7 +30,7 @@ export class Cells {
     this.lost = new Float32Array(strengths.length); // how much strength each unit has lost since the last step
     const ground = luminance("ground");
     this.flareLight = Math.abs(luminance("flare") - ground);
-    this.lights = layers.map((layer) => Math.abs(luminance(layerColour(layer.number, layers.length)) - ground));
+    this.lights = layers.map(({ tone }) => Math.abs(luminance(tone) - ground));
   }
 
   /** Note that a unit's strength was asked for. @param {number} unit @param {number} strength @param {number} due */

@@ -123,7 +123,7 @@ export class Controls extends EventTarget {
   /** Set whether this page may only watch. @param {boolean} view */
   watchOnly(view) {
     this.view = view;
-    for (const element of document.querySelectorAll("[data-path], #banks button, #record, #mark, #dice")) {
+    for (const element of document.querySelectorAll("[data-path], #banks button, #record, #mark, #dice, #piano button")) {
       element.disabled = view;
     }
   }
@@ -162,10 +162,10 @@ export function rove(root, each) {
   settle(all().find((element) => element.tabIndex === 0) ?? all()[0]);
 }
 
-/** A button that sets a path to a value. @param {string} words @param {string} path @param {string} value */
+/** A button that sets a path to a value, or presses it. @param {string} words @param {string} path @param {string} [value] */
 export function button(words, path, value) {
   const made = document.createElement("button");
   made.textContent = words;
-  Object.assign(made.dataset, { path, value });
+  Object.assign(made.dataset, value === undefined ? { path } : { path, value });
   return made;
 }

@@ -23,7 +23,8 @@ export class Drawer {
     const inside = this.root.contains(document.activeElement);
     this.button.ariaExpanded = String(open);
     this.root.classList.toggle("open", open);
-    if (open) this.root.querySelector("input, select, button")?.focus();
+    const first = [...this.root.querySelectorAll("input, select, button")].find((one) => one.checkVisibility());
+    if (open) first?.focus();
     else if (inside && PHONE.matches) this.button.focus();
   }
 

@@ -5,14 +5,42 @@
  */
 
 import { FILLED, MARK, ROUND, STEPS } from "./cell.js"; // from look/cell.py
-import { colour, layerColour } from "./theme.js";
+import { colour } from "./theme.js";
 
 const LARGEST_PITCH = 44;
 const CAPTION = 22;
+const HEADING = 26; // above a part
+const APART = 28; // pixels between two parts beside each other
 const GROWTH = 0.25; // cells of smaller layers are larger: by the ratio of units to this power
 
 /** @typedef {import("./cells.js").Layer} Layer */
+/** @typedef {import("./parts.js").Part} Part */
 /** @typedef {{layer: Layer, rows: number, columns: number, pitch: number, x: number, y: number}} Band */
+/** @typedef {{x: number, y: number, width: number, height: number}} Panel */
+
+/**
+ * Divide a field among parts, so that the cells of the smallest are largest: side by side, below each other, or both.
+ * @param {Part[]} parts @param {number} width @param {number} height @returns {{panels: Panel[], bands: Band[]}}
+ */
+export function divide(parts, width, height) {
+  const ways = parts.map((_, i) => {
+    const columns = i + 1;
+    const rows = Math.ceil(parts.length / columns);
+    const wide = (width - (columns - 1) * APART) / columns;
+    const high = height / rows;
+    const panels = parts.map((_, number) => {
+      const row = Math.floor(number / columns);
+      return { x: (number - row * columns) * (wide + APART), y: row * high, width: wide, height: high };
+    });
+    const bands = parts.map(({ layers }) => layOut(layers, wide, high - HEADING));
+    return { panels, bands, least: Math.min(...bands.flat().map(({ pitch }) => pitch)) };
+  });
+  const { panels, bands } = ways.reduce((best, way) => (way.least > best.least ? way : best));
+  for (const [i, { x, y }] of panels.entries()) {
+    for (const one of bands[i]) Object.assign(one, { x: one.x + x, y: one.y + y + HEADING });
+  }
+  return { panels, bands: bands.flat() };
+}
 
 /**
  * Arrange a memory's layers below each other, with the largest cells that fit.
@@ -60,16 +88,14 @@ export class Grid {
     new ResizeObserver(() => this.#arrange()).observe(root);
   }
 
-  /** Show the units of a memory. @param {import("./cells.js").Cells} cells */
-  show(cells) {
+  /** Show the units of some parts. @param {import("./cells.js").Cells} cells @param {Part[]} parts */
+  show(cells, parts) {
     this.cells = cells;
-    this.names = cells.layers.map((layer) => {
-      const caption = document.createElement("div");
-      caption.innerHTML = "<b></b> <span></span>";
-      caption.firstChild.textContent = layer.name;
-      return caption;
-    });
-    this.captions.replaceChildren(...this.names);
+    this.parts = parts;
+    this.heads = parts.length > 1 ? parts.map(({ name, memory }) => titled(name, memory === name ? "" : memory)) : [];
+    for (const head of this.heads) head.className = "head";
+    this.names = parts.flatMap(({ layers }) => layers.map(({ short }) => titled(short)));
+    this.captions.replaceChildren(...this.heads, ...this.names);
     this.#arrange();
   }
 
@@ -82,13 +108,20 @@ export class Grid {
     this.canvas.height = Math.round(height * this.scale);
     this.context.fillStyle = colour("ground");
     this.context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.bands = layOut(this.cells.layers, width, height);
+    if (this.heads.length) {
+      const { panels, bands } = divide(this.parts, width, height);
+      this.bands = bands;
+      for (const [i, panel] of panels.entries()) place(this.heads[i], panel.x, panel.y, panel.width);
+      for (const [i, one] of bands.entries()) place(this.names[i], one.x, one.y - CAPTION, panels[0].width);
+    } else {
+      this.bands = layOut(this.parts[0].layers, width, height);
+      for (const [i, one] of this.bands.entries()) place(this.names[i], 0, one.y - CAPTION, width);
+    }
     this.sprites = this.bands.map(({ layer, pitch }) =>
-      drawSprites(Math.floor(pitch * this.scale), colour(layerColour(layer.number, this.bands.length))),
+      drawSprites(Math.floor(pitch * this.scale), colour(layer.tone)),
     );
     /** The look of each cell on the canvas, so that only changed cells are drawn. */
     this.drawn = new Int32Array(this.cells.size.length).fill(-1);
-    for (const [i, one] of this.bands.entries()) this.names[i].style.top = `${one.y - CAPTION}px`;
     this.root.dispatchEvent(new Event("arranged"));
   }
 
@@ -98,7 +131,7 @@ export class Grid {
   }
 
   /** @param {Band} band @param {Sprites} sprites */
-  #paintBand({ layer, columns, pitch, y }, sprites) {
+  #paintBand({ layer, columns, pitch, x, y }, sprites) {
     const { cells, context, drawn, scale } = this;
     const { size, glow, flare, heard, frozen, due } = cells;
     for (let i = 0; i < layer.units; i++) {
@@ -111,7 +144,7 @@ export class Grid {
       const look = level | (shine << 5) | (flash << 11) | (gone << 16) | (frozen[u] << 17) | (waits << 18);
       if (look === drawn[u]) continue;
       drawn[u] = look;
-      const left = Math.round((i % columns) * pitch * scale);
+      const left = Math.round((x + (i % columns) * pitch) * scale);
       const top = Math.round((y + Math.floor(i / columns) * pitch) * scale);
       const p = sprites.pitch;
       context.globalAlpha = 1;
@@ -128,28 +161,37 @@ export class Grid {
     }
   }
 
-  /** Write how many units of each layer are remembered. @param {string[]} counts */
-  count(counts) {
-    for (const [i, text] of counts.entries()) {
-      const place = this.names[i].lastChild;
-      if (place.textContent !== text) place.textContent = text;
-    }
+  /**
+   * Write how much is remembered. @param {string[]} counts of all layers, shown or not
+   * @param {string[]} shares of all parts
+   */
+  count(counts, shares) {
+    for (const [i, { layer }] of this.bands.entries()) write(this.names[i].lastChild, counts[layer.number]);
+    for (const [i, head] of this.heads.entries()) write(head.lastChild, shares[i]);
   }
 
-  /** The position of a unit's cell within the grid, in CSS pixels. @param {number} unit */
+  /** The first unit that is shown, and the last. @returns {[number, number]} */
+  get ends() {
+    const last = this.bands.at(-1).layer;
+    return [this.bands[0].layer.start, last.start + last.units - 1];
+  }
+
+  /** The position of a shown unit's cell within the grid, in CSS pixels. @param {number} unit */
   cell(unit) {
-    const band = this.bands.find(({ layer }) => unit < layer.start + layer.units);
+    const number = this.bands.findIndex(({ layer }) => unit < layer.start + layer.units);
+    const band = this.bands[number];
     const i = unit - band.layer.start;
     const row = Math.floor(i / band.columns);
     const column = i % band.columns;
-    return { band, row, column, x: column * band.pitch, y: band.y + row * band.pitch, pitch: band.pitch };
+    const x = band.x + column * band.pitch;
+    return { band, number, row, column, x, y: band.y + row * band.pitch, pitch: band.pitch };
   }
 
   /** The unit at a position, or null. @param {number} x @param {number} y */
   unitAt(x, y) {
-    for (const { layer, columns, rows, pitch, y: top } of this.bands) {
+    for (const { layer, columns, rows, pitch, x: left, y: top } of this.bands) {
       const row = Math.floor((y - top) / pitch);
-      const column = Math.floor(x / pitch);
+      const column = Math.floor((x - left) / pitch);
       const i = row * columns + column;
       if (row >= 0 && row < rows && column >= 0 && column < columns && i < layer.units) return layer.start + i;
     }
@@ -159,20 +201,39 @@ export class Grid {
   /** The units whose cells have their centre within a radius of a position. @returns {number[]} */
   unitsNear(x, y, radius) {
     const found = [];
-    for (const { layer, columns, rows, pitch, y: top } of this.bands) {
+    for (const { layer, columns, rows, pitch, x: left, y: top } of this.bands) {
       const first = Math.max(0, Math.floor((y - radius - top) / pitch));
       const last = Math.min(rows - 1, Math.floor((y + radius - top) / pitch));
       for (let row = first; row <= last; row++) {
-        for (let column = Math.max(0, Math.floor((x - radius) / pitch)); column < columns; column++) {
-          const away = Math.hypot((column + 0.5) * pitch - x, top + (row + 0.5) * pitch - y);
+        for (let column = Math.max(0, Math.floor((x - left - radius) / pitch)); column < columns; column++) {
+          const away = Math.hypot(left + (column + 0.5) * pitch - x, top + (row + 0.5) * pitch - y);
           const i = row * columns + column;
           if (away <= radius && i < layer.units) found.push(layer.start + i);
-          if (column * pitch > x + radius) break;
+          if (left + column * pitch > x + radius) break;
         }
       }
     }
     return found;
   }
+}
+
+/** A line of the grid: a name and something about it on the left, a number on the right. */
+function titled(name, about = "") {
+  const line = document.createElement("div");
+  line.innerHTML = about ? "<b></b> <i></i> <span></span>" : "<b></b> <span></span>";
+  line.firstChild.textContent = name;
+  if (about) line.querySelector("i").textContent = about;
+  return line;
+}
+
+/** @param {Node} place @param {string} text */
+function write(place, text) {
+  if (place.textContent !== text) place.textContent = text;
+}
+
+/** @param {HTMLElement} line @param {number} x @param {number} y @param {number} width */
+function place(line, x, y, width) {
+  Object.assign(line.style, { left: `${x}px`, top: `${y}px`, width: `${width}px` });
 }
 
 const FLARE = STEPS + 1;

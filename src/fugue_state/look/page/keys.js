@@ -16,6 +16,7 @@ const KEYS = [
   ["R", "record", "record"],
   ["M", "mark", "mark"],
   ["L", "learn MIDI", "learn"],
+  ["K", "show the piano, hide it", "piano"],
   ["Esc", "hush; on a phone, close the faders", "hush"],
   ["?", "help", "help"],
 ];
@@ -24,7 +25,7 @@ const KEYS = [
  * What a page does at keys; it may leave some out.
  * @typedef {Object} Actions
  * @property {() => void} play @property {() => void} hush @property {() => void} record @property {() => void} mark
- * @property {() => void} learn @property {() => void} help @property {() => void} undo @property {() => void} redo
+ * @property {() => void} learn @property {() => void} help @property {() => void} piano @property {() => void} undo @property {() => void} redo
  * @property {(kind: "forget" | "recall" | "freeze") => void} brush @property {(by: number) => void} resize
  * @property {(bank: number) => void} arm @property {(bank: number) => void} store @property {() => void} fire
  */
@@ -75,6 +76,7 @@ function found(event, actions) {
     r: actions.record,
     m: actions.mark,
     l: actions.learn,
+    k: actions.piano,
     "?": actions.help,
   }[key];
 }

@@ -9,7 +9,8 @@
 import { decode, encode } from "./bytes.js";
 import { Cells } from "./cells.js";
 import { button } from "./controls.js";
-import { Faders } from "./faders.js";
+import { Faders, whole } from "./faders.js";
+import { Parts, partsOf } from "./parts.js";
 
 const QUEUE = 256; // frames that wait to be heard
 const LATE_S = 3; // a frame further from what is heard than this is shown at once
@@ -30,6 +31,8 @@ export class Scene extends EventTarget {
     Object.assign(this, { controls, sound, grid, mel });
     /** @type {Cells | null} */ this.cells = null;
     /** @type {Faders | null} */ this.faders = null;
+    this.parts = new Parts(document.querySelectorAll(".parts"));
+    this.parts.addEventListener("change", () => this.#choose());
     /** @type {any[]} */ this.frames = [];
     /** @type {any} */ this.shown = null; // the frame that is heard
     /** @type {any} */ this.stats = {};
@@ -64,39 +67,47 @@ export class Scene extends EventTarget {
     return (this.shown?.at_sample ?? 0) / this.rate;
   }
 
-  /** Begin with a memory, as the engine says how all is. */
+  /** Begin with the memories of a piece, as the engine says how all is. */
   #begin(welcome) {
     const { controls, grid } = this;
     this.rate = welcome.rate;
     this.latency = welcome.latency_samples;
-    let start = 0;
-    const layers = welcome.memory.layers.map(([name, units], number) => {
-      const layer = { name, number, start, units };
-      start += units;
-      return layer;
-    });
+    const parts = partsOf(welcome);
+    const layers = parts.flatMap((part) => part.layers);
     this.cells = new Cells(layers, decode(welcome.grid.strengths), decode(welcome.grid.brushed));
     this.cells.frozen.set(decode(welcome.grid.frozen).map((value) => (value ? 1 : 0)));
-    grid.show(this.cells);
+    this.faders = new Faders($("#faders"), parts);
+    this.parts.offer(parts);
     this.mel.clear();
     this.frames = [];
     this.shown = null;
-    this.faders = new Faders($("#faders"), layers);
-    this.#showChords(welcome.memory.chords);
     for (const [path, value] of Object.entries(welcome.values)) this.#change(path, value, 0);
     controls.showAll();
     controls.watchOnly(welcome.view);
+  }
+
+  /** Show the chosen part, or all. */
+  #choose() {
+    const { all, chosen } = this.parts;
+    if (!this.cells) return;
+    const shown = chosen === null ? all : [all[chosen]];
+    this.grid.show(this.cells, shown);
+    this.faders.choose(chosen);
+    this.said = -WORDS_MS; // the new captions get their numbers with the next frame
+    this.#showChords([...new Set(shown.flatMap(({ chords }) => chords))]);
   }
 
   #showChords(chords) {
     const buttons = ["", ...chords].map((name) => {
       const one = button(name || "As composed", "/chord", name);
       one.ariaPressed = "false";
+      one.disabled = this.controls.view;
       one.tabIndex = name ? -1 : 0;
       return one;
     });
     $("#chords").replaceChildren(...(chords.length ? buttons : []));
     $("#chords").hidden = !chords.length;
+    this.controls.show("/chord");
   }
 
   /** A value has changed at a sample. @param {string} path @param {any} value @param {number} at */
@@ -216,9 +227,15 @@ export class Scene extends EventTarget {
   #showWords(heard) {
     const { layers } = this.cells;
     const counts = layers.map((layer) => this.cells.remembered(layer));
-    const percent = this.faders.count(counts, layers);
+    const shares = this.parts.all.map((part) => share(part.layers, counts));
+    const percent = share(layers, counts);
+    this.faders.count(counts, shares, percent);
+    this.parts.count(shares);
     $("#remembered b").textContent = String(percent);
-    this.grid.count(layers.map(({ units }, i) => `${Math.round(counts[i])} of ${units}`));
+    this.grid.count(
+      layers.map(({ units }, i) => `${Math.round(counts[i])} of ${units}`),
+      shares.map((left) => `${left} %`),
+    );
     const chord = this.shown?.chord ?? "";
     if ($("#chord").textContent !== chord) {
       $("#chord").textContent = chord;
@@ -226,6 +243,15 @@ export class Scene extends EventTarget {
     }
     this.dispatchEvent(new CustomEvent("words", { detail: { heard, percent } }));
   }
+}
+
+/**
+ * How much of some layers is remembered, in percent. @param {import("./cells.js").Layer[]} layers
+ * @param {number[]} counts of all layers
+ */
+function share(layers, counts) {
+  const all = layers.reduce((sum, { units }) => sum + units, 0);
+  return whole((100 * layers.reduce((sum, { number }) => sum + counts[number], 0)) / all, 100);
 }
 
 /** From which sample on a change counts as heard: 0 stands for what is heard. @param {number} at */

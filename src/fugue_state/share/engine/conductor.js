@@ -18,7 +18,8 @@ const reachesUnits = (path) => REACHING_UNITS.some((start) => path.startsWith(st
 /**
  * @typedef {import("./paths.js").Value} Value
  * @typedef {{onset: number, chord: string | null, label: string | null, latent: Float32Array, strengths: Float32Array,
- *   pan: number, envelope: Object, frames: number, voice: number, levelDb: number, bend: Object | null}} Event
+ *   pan: number, envelope: Object, frames: number, voice: number, levelDb: number, bend: Object | null,
+ *   held: number | null}} Event from `held` samples after its onset it is let go; null: it rings out
  * @typedef {{events: Event[], strengths: Float32Array, frozen: boolean, quality: string, rests: boolean,
  *   gate: [number, number], gain: [number, number], silenced: boolean, going: import("./motion.js").Going,
  *   fade: Float32Array | null}} Bar
@@ -254,6 +255,7 @@ export class Conductor {
       voice: number,
       levelDb: line.level_db + turn.level_db + this._plannedLu(onset.timeS),
       bend: line.forgets ? this._bend : null,
+      held: onset.heldS === null ? null : Math.max(1, rounded(onset.heldS * this.rate)),
     };
   }
 

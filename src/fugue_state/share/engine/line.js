@@ -6,9 +6,25 @@ const NEW = 2; // purposes of random numbers, each with its own stream
 const VARIED = 3;
 
 /**
- * @typedef {{timeS: number, turn: number, step: number}} Onset when a turn of the loop sounds; `step` counts from 0
+ * @typedef {{timeS: number, turn: number, step: number, heldS: number | null}} Onset when a turn of the loop sounds;
+ *   `step` counts from 0; after `heldS` it is let go, without it rings out
+ * @typedef {[number, number, number, number][]} Tempo stretches: the beat and the second at which each begins, seconds of
+ *   a beat there, by how much of itself the tempo there rises with every beat
  * @typedef {{onset: Onset, number: number, latent: Float32Array}} Coming
  */
+
+/** Seconds at which so many beats have passed. See score/tempo.py in Python. @param {Tempo} tempo @param {number} beats */
+function seconds(tempo, beats) {
+  let [low, high] = [0, tempo.length]; // the last stretch that begins before
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (tempo[middle][0] <= beats) low = middle;
+    else high = middle;
+  }
+  const [beat, second, beatS, rise] = tempo[low];
+  const more = beats - beat;
+  return second + (rise ? (Math.log1p(rise * more) / rise) * beatS : more * beatS);
+}
 
 /** The latents that an atlas describes, made once. */
 export class Atlas {
@@ -48,7 +64,7 @@ export class Line {
     this.told = piece.lines[number];
     this.number = number;
     this.seed = latentSeed ?? this.told.seed;
-    this._beatS = piece.beat_s;
+    /** @type {Tempo} */ this._tempo = piece.tempos[this.told.tempo];
     const count = this.told.turns.length;
     const own = memory.latents(count, this.seed);
     this.latentsOf = this.told.turns.map((turn, i) => this._found(turn, i, own, memory, atlas, piece.pools));
@@ -66,15 +82,20 @@ export class Line {
 
   /** When the voice sounds, without end unless it has one. @returns {Generator<Onset>} */
   *onsets() {
-    const { turns, start_s: startS, until_s: untilS, swing } = this.told;
+    const { turns, start_s: startS, until_s: untilS, swing, gate, rounds } = this.told;
+    const tempo = this._tempo;
     let beats = 0;
     for (let step = 0; ; step++) {
       const turn = step % turns.length;
-      const late = step % 2 ? swing * turns[turn].beats : 0;
-      const timeS = startS + (beats + late) * this._beatS;
-      if (untilS !== null && timeS >= untilS) return;
-      if (!turns[turn].rest) yield { timeS, turn, step };
-      beats += turns[turn].beats;
+      const length = turns[turn].beats;
+      const late = step % 2 ? swing * length : 0;
+      const timeS = startS + seconds(tempo, beats + late);
+      if ((untilS !== null && timeS >= untilS) || (rounds !== null && step >= rounds * turns.length)) return;
+      if (!turns[turn].rest) {
+        const letGo = gate === null ? null : startS + seconds(tempo, beats + late + gate * (length - late));
+        yield { timeS, turn, step, heldS: letGo === null ? null : letGo - timeS };
+      }
+      beats += length;
     }
   }
 
@@ -99,8 +120,9 @@ export class Line {
 
   /** A new latent for a turn: from its pool if it has one, otherwise drawn at random. @param {Onset} onset */
   _new(onset) {
+    if (this.told.turns[onset.turn].pool === undefined) return this._drawn(NEW, onset);
     const pool = this.latentsOf[onset.turn];
-    return pool.length === 1 ? this._drawn(NEW, onset) : pool[this._random(NEW, onset).integers(pool.length)];
+    return pool[this._random(NEW, onset).integers(pool.length)];
   }
 
   /** @param {number} purpose @param {Onset} onset */

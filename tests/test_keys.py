@@ -156,8 +156,13 @@ def test_keys_wait_for_each_other_in_order(tiny_memory: Memory) -> None:
 
 
 def test_a_chord_for_a_pitch_class(tiny_memory: Memory) -> None:
-    moves: Moves = {0: [("/keys/1/chord", "G")], 1: [("/key/60", 1.0)], 2: [("/key/62", 1.0)], 3: [("/keys/1/chord", "")],
-             4: [("/key/48", 1.0)]}  # fmt: skip
+    moves: Moves = {
+        0: [("/keys/1/chord", "G")],
+        1: [("/key/60", 1.0)],
+        2: [("/key/62", 1.0)],
+        3: [("/keys/1/chord", "")],
+        4: [("/key/48", 1.0)],
+    }
     assert [event.label for event in keyed(bars(tiny_memory, 6, moves))] == ["G", "C", "C"]
 
 

@@ -22,7 +22,7 @@ class Going(NamedTuple):
 
     def samples(self, count: int) -> Wide:
         """Return the sample of the piece (count,) that each sample of the block is at."""
-        return self.begin + np.arange(count) * self.speed
+        return self.begin + np.arange(count, dtype=np.float64) * self.speed
 
 
 @dataclass(frozen=True, eq=False)

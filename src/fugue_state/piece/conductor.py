@@ -334,7 +334,8 @@ class Conductor:
             chord = self._own["/chord"]
             named = {"chord": chord, "label": chord} if chord and self._piece.part(event).memory.knows(chord) else {}
             late = min(max(0, round((event.onset - self._played) / speed)), self.block - 1)
-            event = replace(event, onset=late + self.position, **named)
+            held = None if event.held is None else max(1, round(event.held / speed))
+            event = replace(event, onset=late + self.position, held=held, **named)
             self._piece.hear(self._plan, event, onset.time_s)
             found.append(event)
         return tuple(found)

@@ -22,7 +22,7 @@ class Going(NamedTuple):
 
     def samples(self, count: int) -> Wide:
         """Return the sample of the piece (count,) that each sample of the block is at."""
-        return self.begin + np.arange(count, dtype=np.float64) * self.speed
+        return np.asarray(self.begin + np.arange(count, dtype=np.float64) * self.speed)
 
 
 @dataclass(frozen=True, eq=False)

@@ -78,14 +78,11 @@ def wind(random: np.random.Generator, time_s: Wide) -> Wide:
     bands = [signal.butter(2, (low * k, low * k * 1.6), "band", fs=RATE, output="sos") for k in (1.0, 1.5, 2.2)]
     noise = random.normal(size=len(time_s))
     turns = random.uniform(0.2, 0.7, 3)
-    return np.sum(
-        [
-            np.asarray(signal.sosfilt(sos, noise))
-            * (0.6 + 0.4 * np.sin(2 * np.pi * (turn * time_s + random.uniform())))
-            for sos, turn in zip(bands, turns, strict=True)
-        ],
-        axis=0,
-    )
+    out = np.zeros_like(time_s)
+    for sos, turn in zip(bands, turns, strict=True):
+        swell = 0.6 + 0.4 * np.sin(2 * np.pi * (turn * time_s + random.uniform()))
+        out += np.asarray(signal.sosfilt(sos, noise)) * swell
+    return out
 
 
 KINDS: dict[str, Callable[[np.random.Generator, Wide], Wide]] = {"bell": bell, "pad": pad, "voice": voice, "wind": wind}

@@ -156,8 +156,13 @@ def test_keys_wait_for_each_other_in_order(tiny_memory: Memory) -> None:
 
 
 def test_a_chord_for_a_pitch_class(tiny_memory: Memory) -> None:
-    moves = {0: [("/keys/1/chord", "G")], 1: [("/key/60", 1.0)], 2: [("/key/62", 1.0)], 3: [("/keys/1/chord", "")],
-             4: [("/key/48", 1.0)]}  # fmt: skip
+    moves: Moves = {
+        0: [("/keys/1/chord", "G")],
+        1: [("/key/60", 1.0)],
+        2: [("/key/62", 1.0)],
+        3: [("/keys/1/chord", "")],
+        4: [("/key/48", 1.0)],
+    }
     assert [event.label for event in keyed(bars(tiny_memory, 6, moves))] == ["G", "C", "C"]
 
 
@@ -257,6 +262,18 @@ def test_a_memory_without_labels_plays_the_chords_of_its_atlas(
         assert event.chord is None or event.chord in there
 
 
+def test_latents_are_sought_for_the_label_of_a_key(tiny_memory: Memory) -> None:
+    voices = [{"chords": ["Am"], "like": {"bright": 0.9}, "latents": "fresh"}]
+    moves = {number: [("/key/60", 1.0)] for number in range(20)}
+    made = Piece(score(voices=voices), tiny_memory)
+    atlas = made.parts[0].described.atlas
+    among = {tuple(entry.z[:3]) for entry in atlas.choose(16, label="C", seed=4 + 60, bright=0.9)}
+    found = keyed(bars(tiny_memory, 21, moves, voices=voices))
+    assert {event.label for event in found} == {"C"}
+    assert 5 < len({tuple(event.latent[:3]) for event in found}) <= 16
+    assert {tuple(event.latent[:3]) for event in found} <= among
+
+
 def test_a_memory_of_notes_plays_notes(tiny_generator: Generator, tiny_header: MemoryHeader) -> None:
     memory = tuned(tiny_generator, tiny_header, "C3", "D3", "D4")
     moves = {0: [("/key/48", 1.0)], 1: [("/key/38", 1.0)], 2: [("/key/86", 1.0)], 3: [("/key/87", 1.0)]}
@@ -321,8 +338,8 @@ def test_all_that_is_held_can_be_let_go(tiny_memory: Memory) -> None:
     for path, value in [("/key/60", 1.0), ("/key/64", 1.0), ("/key/64", 0.0), ("/pedal", 1)]:
         conductor.change(path, value)
     assert conductor.held == [("/key/60", 0.0), ("/pedal", 0)]
-    for path, value in conductor.held:
-        conductor.change(path, value)
+    for move in conductor.held:
+        conductor.change(*move)
     assert conductor.held == []
     conductor.step()
     assert conductor.step().let_go | conductor.step().let_go == set()  # both were let go as they began
@@ -464,6 +481,12 @@ def test_the_tempo_moves_the_pieces_time(tiny_memory: Memory) -> None:
     for _ in range(10):
         conductor.step()
     assert conductor.played_s == pytest.approx(5 * BLOCK / RATE)
+
+
+def test_what_a_gate_holds_is_shorter_at_a_faster_tempo(tiny_memory: Memory) -> None:
+    voices = [{"chords": ["Am", "C"], "event_s": 1.4, "gate": 0.5}]
+    first, second = (bars(tiny_memory, 2, {0: [("/tempo", bpm)]}, voices=voices)[0].events[0] for bpm in (60.0, 120.0))
+    assert (first.held, second.held) == (RATE // 2, RATE // 4)
 
 
 def test_a_takes_own_time_follows_its_tempo(tiny_memory: Memory) -> None:

@@ -919,10 +919,10 @@ def test_a_render_may_start_where_the_recording_began(late: Path, tiny_path: Pat
     assert part.with_suffix(".png").is_file()
     filmed = CliRunner().invoke(main, ["film", str(part), "-m", str(tiny_path)])
     assert filmed.exit_code == 2
-    assert "render the take without --from-record" in filmed.stderr
+    assert "render it without --from, --until and --from-record" in filmed.stderr
     never = CliRunner().invoke(main, [*words, str(late.with_name("b.wav")), "--from-record", "--film", "b.mp4"])
     assert never.exit_code == 2
-    assert "does not go with --film" in never.stderr
+    assert "do not go with --film" in never.stderr
 
 
 def test_what_was_not_recorded_cannot_start_there(tmp_path: Path, tiny_path: Path) -> None:

@@ -404,9 +404,7 @@ def test_another_memory_must_be_as_long(memories: Memories, tiny_header: MemoryH
     half = tiny_header.model_copy(update={"name": "half", "mel": MelSpec(frames=64)})
     short = Memory(untrained(tiny_header.model, 64), half)
     plan = PLAN | {"replacement": "other", "other_memory": "half"}
-    with pytest.raises(
-        InputError, match=r"forgetting: memory 'half' has 64 frames: only one with 128, like 'tiny'"
-    ):
+    with pytest.raises(InputError, match=r"forgetting: memory 'half' has 64 frames: only one with 128, like 'tiny'"):
         piece({**memories, "half": short}, voices=[CHORDS], forgetting=plan)
     with pytest.raises(InputError, match=r"forgetting\.other_memory: the memory that stands in .*: unknown memory 'x'"):
         piece(memories, voices=[CHORDS], forgetting=plan | {"other_memory": "x"})

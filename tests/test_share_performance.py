@@ -102,12 +102,39 @@ HANDS: Moves = {
             "forgetting": {"replacement": "other"},
             "voices": [{"latents": "fresh"}, {"pan": 0.5, "beats": 1.5, "forgets": False}],
         },
+        {"fade_in_s": 2.0, "fade_out_s": 1.0, "duration_s": 4.0, "voices": [{"event_s": 1.4}]},
+        {"freeze_at": 2.0, "fade_out_s": 1.0, "duration_s": 4.0, "resolution": "block", "voices": [{"event_s": 1.4}]},
     ],
 )
 def test_a_piece_sounds_as_in_python(values: dict[str, Any], tiny_path: Path, tmp_path: Path) -> None:
     memory = Memory.load(tiny_path)
     score = Score.model_validate({"duration_s": 8.0, "reverb": {"rt60_s": 0.4}, **values})
     compare(score, memory, tiny_path, tmp_path, 200)
+
+
+MOVING = {
+    "level_db": [[0, -20], ["20 %", 0], ["60 %", -30]],
+    "pan": [[0, -2], ["bar 1.5", 1.5], [6, 0]],
+    "wet_db": [[1, -60], [3, 6]],
+}
+
+
+def test_what_moves_sounds_as_in_python(tmp_path: Path) -> None:
+    memory = Memory.load("guitar")
+    voices = [{"curves": MOVING}, {"beats": 1.5, "curves": {"pan": [[0, 0.5]]}}, {"beats": 2.5}]
+    moves: Moves = {30: [("/freeze", 1)], 60: [("/freeze", 0)]}
+    moving = Score.model_validate({"duration_s": 10.0, "tone": {"tilt_db": 2}, "voices": voices, "fade_in_s": 0.5})
+    sound, heard = compare(moving, memory, find_memory("guitar"), tmp_path, 130, moves)
+    assert np.std(heard - sound) < 1e-3 * np.std(sound)
+
+
+def test_a_piece_that_has_faded_out_is_played_on_as_in_python(tiny_path: Path, tmp_path: Path) -> None:
+    ends = {"duration_s": 3.0, "fade_out_s": 0.7, "freeze_at": 1.2, "resolution": "block", "reverb": {"rt60_s": 0.4}}
+    ended = Score.model_validate(ends | {"voices": [{"event_s": 1.4}]})
+    _, sound = compare(ended, Memory.load(tiny_path), tiny_path, tmp_path, 240, {160: [("/play", 1)]})
+    loud = np.abs(sound).reshape(240, -1).max(axis=1)
+    assert (loud[131:160] == 0.0).all()
+    assert loud[220:].max() > 1e-3
 
 
 def test_what_hands_do_sounds_as_in_python(tiny_path: Path, tmp_path: Path) -> None:

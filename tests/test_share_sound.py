@@ -52,7 +52,7 @@ class Sounding(Passage):
     def __init__(self, sound: Array) -> None:
         object.__setattr__(self, "own", sound)
 
-    def add_to(self, mix: Array) -> None:
+    def add_to(self, mix: Array, send: Array | None = None) -> None:  # noqa: ARG002
         mix += self.own  # type: ignore[attr-defined]
 
 

@@ -62,7 +62,7 @@ const does = {
     const parts = blocks.map((count) => {
       const mix = new Float32Array(2 * count);
       voice.read(count);
-      voice.play(count, 0, mix, new Float32Array(count).fill(1));
+      voice.play(count, 0, { mix, send: null, gate: new Float32Array(count).fill(1) });
       return [mix, voice.over];
     });
     return { samples: joined(parts.map(([mix]) => mix)), over: parts.map(([, over]) => over) };

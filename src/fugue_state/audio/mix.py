@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fugue_state.arrays import Array
+from fugue_state.arrays import Array, Wide
 from fugue_state.config import EnvelopeConfig
 
 
@@ -41,6 +41,12 @@ def pan(samples: Array, position: float) -> Array:
     """Place mono (N,) at -1 (left) .. 1 (right) with equal power: (N, 2)."""
     angle = (position + 1.0) * np.pi / 4.0
     return np.outer(samples, np.array([np.cos(angle), np.sin(angle)], dtype=np.float32))
+
+
+def pan_along(samples: Array, positions: Wide) -> Array:
+    """Place each sample of mono (N,) at its own position (N,), as `pan` does: (N, 2)."""
+    angle = (positions + 1.0) * np.pi / 4.0
+    return samples[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1).astype(np.float32)
 
 
 def add_at(block: Array, start: int, samples: Array, onset: int) -> None:

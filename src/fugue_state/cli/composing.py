@@ -94,9 +94,19 @@ def filming(command: Command) -> Command:
     return poster(size(fps(command)))
 
 
+def cutting(command: Command) -> Command:
+    """Add the options that ask for a part of a piece."""
+    until = click.option("--until", "part_until", help="Write only the part up to here.")
+    start = click.option(
+        "--from", "part_from", help='Write only the part from here on: seconds, "1:30", "25 %" or "bar 5".'
+    )
+    return start(until(command))
+
+
 def rendering(command: Command) -> Command:
     """Add the options of every render."""
     for add in (
+        cutting,
         machine_readable,
         forced,
         click.option(
@@ -290,9 +300,14 @@ def _render(
     from fugue_state.look.saved import save_figure
     from fugue_state.output.part import finished, is_over, part_folder
     from fugue_state.output.provenance import provenance
-    from fugue_state.output.render import check_outputs, render
+    from fugue_state.output.render import check_outputs, cut_of, render
     from fugue_state.picture.portrait import portrait_figure
 
+    part = {"start": settings["part_from"], "until": settings["part_until"]}
+    part |= {"from_record": settings.get("from_record", False)}
+    cut = cut_of(score, **part)
+    if cut.first or not cut.whole:
+        _check_no_film(settings)
     kept = {key: settings[key] for key in ("resume", "stems", "labels", "force")}
     over = settings["resume"] and not settings["force"] and is_over(out)
     if over or (settings["resume"] and finished(out)):  # what pictures there are the interrupted render drew
@@ -308,13 +323,12 @@ def _render(
 
     def picture() -> None:
         made = provenance(piece, portrait.parent)
-        save_figure(portrait_figure(piece, out, settings["theme"]), portrait, made)
+        save_figure(portrait_figure(piece, out, settings["theme"], begin=cut.first), portrait, made)
         _film(out, piece, settings, config)
 
     get_ready()
     with told_how_to_go_on(out):
-        late = settings.get("from_record", False)
-        measured = render(piece, out, from_record=late, then=picture, track=tracked, **kept)
+        measured = render(piece, out, then=picture, track=tracked, **part, **kept)
     if over:
         say(f"{out} was whole already; only {part_folder(out)} was left over")
     told = asdict(measured) | {"portrait": str(portrait), "how": str(files.recipe)}
@@ -325,7 +339,7 @@ def _render(
     if not piece.score.master.normalize:
         level, wanted = measured.loudness_lufs, piece.score.master.loudness_lufs
         say(f"the level is as played, {level:g} LUFS; normalize = true under [master] would make it {wanted:g} LUFS")
-    if settings["film"] is None and not late:
+    if settings["film"] is None and cut.whole and not cut.first:
         say(f"next: fugue film {typed(out)}")
 
 
@@ -347,8 +361,9 @@ def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfi
     from fugue_state.picture.film import film, still
 
     force = settings["force"]
+    part = {"start": settings["part_from"], "until": settings["part_until"]}
     if settings["film"] is not None:
-        say(f"filmed {film(sound, piece, settings['film'], config, force=force, track=tracked)}")
+        say(f"filmed {film(sound, piece, settings['film'], config, **part, force=force, track=tracked)}")
     if settings["poster"] is not None:
         say(f"drew {still(sound, piece, settings['poster'], config, force=force)}")
 
@@ -359,6 +374,7 @@ def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfi
         "fugue film piece.wav",
         "fugue film piece.wav -o story.mp4 --size vertical --fps 60 --theme paper",
         "fugue film piece.wav --poster piece-poster.png",
+        'fugue film piece.wav -o teaser.mp4 --from "50 %" --until 1:00',
     ),
 )
 @click.argument("sound", type=USER_PATH)
@@ -366,6 +382,7 @@ def _film(sound: Path, piece: Piece, settings: dict[str, Any], config: FilmConfi
 @click.option(
     "-m", "--model", help="The piece's memory; default: look where it was, beside SOUND, and among those that ship."
 )
+@cutting
 @filming
 @themed
 @forced
@@ -426,6 +443,7 @@ def told_how_to_go_on(out: Path) -> Iterator[None]:
         "fugue render piece.toml -o piece.wav",
         "fugue render forget-and-recall -o recall.wav",
         "fugue render piece.toml -o sketch.wav --quality draft",
+        'fugue render piece.toml -o bridge.wav --from "bar 9" --until "bar 17"',
         "fugue render night.toml -o night.flac --resume",
         "fugue render takes/take-001.toml -o take.wav --from-record",
     ),
@@ -451,18 +469,16 @@ def render_score(
     """
     portrait = _check_outputs(out, portrait, force=settings["force"], resume=settings["resume"])
     written = instead(score, memory=model, quality=quality)
-    if from_record:
-        _check_from_record(written, settings)
     _render(written, out, portrait, settings | {"from_record": from_record}, of=score, named=model is not None)
 
 
-def _check_from_record(score: Score, settings: dict[str, Any]) -> None:
-    """Refuse, before any work, a score that was not recorded, and a film, which shows a take as a whole."""
-    from fugue_state.output.render import recorded_from
-
-    recorded_from(score)
+def _check_no_film(settings: dict[str, Any]) -> None:
+    """Refuse, before any work, a film of a part, since a film is made of a file that holds the whole."""
     if settings["film"] is not None or settings["poster"] is not None:
-        raise InputError("--from-record does not go with --film or --poster, which show a take as a whole")
+        raise InputError(
+            "--from, --until and --from-record do not go with --film or --poster, which show a piece as a whole; "
+            "fugue film --from films a part of it"
+        )
 
 
 @click.group("score")
@@ -592,4 +608,17 @@ def reopen(sound: Path, out: Path | None, force: bool) -> None:
         click.echo(editable(score), nl=False)
     else:
         _write(out, editable(score))
-        say(f"wrote {out}; next: fugue render {typed(out)} -o again.wav")
+        say(f"wrote {out}; next: fugue render {typed(out)} -o again.wav{_same_part(sound, score)}")
+
+
+def _same_part(sound: Path, score: Score) -> str:
+    """Return the options that render what of a piece a file holds."""
+    from fugue_state.output.provenance import START, part_of, read_provenance
+
+    if START in read_provenance(sound):
+        return " --from-record"
+    part = part_of(sound)
+    if part is None:
+        return ""
+    first, end = (f"{sample / score.file.sample_rate_hz:.6f}".rstrip("0").rstrip(".") for sample in part)
+    return f" --from {first} --until {end}"

@@ -57,7 +57,7 @@ def share(
 
     It holds the memory, the piece and the instrument. SCORE is a score or a take (a TOML file, or the name of a score
     that ships), SOUND a file that fugue rendered, or its picture. Of a MODEL (a memory's name, checkpoint or run
-    folder) the usual loop is played. A score goes on endlessly, a take ends.
+    folder) the usual loop is played. A score goes on endlessly, unless it fades out; a take ends.
     """
     from fugue_state.files import output_path, replacing
 

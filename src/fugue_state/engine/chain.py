@@ -31,7 +31,8 @@ class Ringing:
 class PlannedBlock:
     """A block that is decided but may not have sounded yet: what plays in its `length` samples, and what shows.
 
-    If it `failed`, it fades to silence at once. After a `silenced` one, nothing rings on.
+    `gain` and, where it is not 1, `fade` (N,) are those after the room. If it `failed`, it fades to silence at once.
+    After a `silenced` one, nothing rings on.
     """
 
     position: int
@@ -42,6 +43,7 @@ class PlannedBlock:
     gain: Ramp = FULL
     failed: bool = False
     silenced: bool = False
+    fade: Array | None = None
 
     @property
     def settled(self) -> bool:
@@ -76,20 +78,28 @@ class Chain:
         self._convolver = Convolver(room(score.reverb, rate, score.seed))
         self._wet = np.float32(10.0 ** (score.reverb.wet_db / 20.0))
         self._stems = stems
-        self._apart = voices if stems and voices > 1 else 0
+        self._parts = 2 + 2 * (voices if stems and voices > 1 else 0)  # channels: the mix, each voice apart, ...
+        self._sends = 2 if any(voice.curves.wet_db for voice in score.voices) else 0  # ... what the room hears
 
     def silence(self) -> Ringing:
         """Return the state before any sound."""
-        return Ringing(self._tilt.silence(2 + 2 * self._apart), self._convolver.silence())
+        return Ringing(self._tilt.silence(self._parts + self._sends), self._convolver.silence())
 
     def __call__(self, planned: PlannedBlock, ringing: Ringing) -> tuple[Block, Ringing]:
-        """Make a block sound, given the state; return it, and the new state. The room hears only the mix."""
-        mix = np.zeros((planned.length, 2 + 2 * self._apart), dtype=np.float32)
+        """Make a block sound, given the state; return it, and the new state.
+
+        The room hears the mix, or, where curves say how much of a voice it hears, a mix of its own.
+        """
+        mix = np.zeros((planned.length, self._parts + self._sends), dtype=np.float32)
+        send = mix[:, self._parts :] if self._sends else None
         for passage in planned.passages:
-            passage.add_to(mix)
-        dry, tone = self._tilt(mix, ringing.tone)
-        wet, tail = self._convolver(dry[:, :2], ringing.tail)
+            passage.add_to(mix[:, : self._parts], send)
+        made, tone = self._tilt(mix, ringing.tone)
+        dry = made[:, : self._parts]
+        wet, tail = self._convolver(made[:, self._parts :] if self._sends else dry[:, :2], ringing.tail)
         wet *= self._wet
+        if planned.fade is not None:
+            dry, wet = dry * planned.fade[:, None], wet * planned.fade[:, None]
         sound = dry[:, :2] + wet
         if planned.gain != FULL:
             sound *= ramp_of(planned.gain, planned.length)

@@ -17,7 +17,7 @@ from fugue_state.config import SWAP_S
 from fugue_state.engine.chain import Block, Chain, PlannedBlock
 from fugue_state.engine.monitor import Monitor
 from fugue_state.engine.player import Player
-from fugue_state.engine.voice import Passage, faded
+from fugue_state.engine.voice import Passage, faded, weighed
 from fugue_state.errors import InputError
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.parts import Part
@@ -146,7 +146,9 @@ class Performance:
         """
         if any(voice.memory is not None for voice in self._score.voices):
             raise InputError("voices of this piece have memories of their own: another memory cannot take their place")
-        score = self.score.model_copy(update={"made_for": None, "memory": name or memory.header.name})
+        # What sounds goes on, so nothing fades in.
+        update = {"made_for": None, "memory": name or memory.header.name, "fade_in_s": 0.0}
+        score = self.score.model_copy(update=update)
         orders = [(path, value) for path, value in self.values.items() if path.endswith("/order")]
         with one_thread():
             player = Player(Piece(score, memory), self.block)
@@ -189,7 +191,7 @@ class Performance:
         if failed or bar.silenced:
             self.drop()
         at = self._begun + position
-        return PlannedBlock(at, self.block, passages, *shown, bar.gain, failed, bar.silenced)
+        return PlannedBlock(at, self.block, passages, *shown, bar.gain, failed, bar.silenced, bar.fade)
 
     def sound(self, planned: PlannedBlock) -> Block:
         """Render a block; all blocks before it must have been rendered."""
@@ -216,6 +218,7 @@ class Performance:
         bar = player.conductor.step()
         self._parting = (player, left - 1) if left > 1 else None
         passages = player.passages(bar, player.conductor.position - self.block, self.block)
+        passages = passages if bar.fade is None else weighed(passages, bar.fade)
         return faded(passages, (left / total, (left - 1) / total), self.block)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import KEYS_AT_ONCE, VOCODER, QualityName
 from fugue_state.engine.level import Envelopes, Level
+from fugue_state.engine.moving import Moving
 from fugue_state.engine.stream import Sketch, StreamedVoice, read
 from fugue_state.engine.voice import Made, Passage, Voices, faded
 from fugue_state.memory.layers import Trail
@@ -46,6 +47,7 @@ class Player:
         memories = {part.memory: None for part in piece.parts}
         self._sources = {memory: _Source(piece, memory, cores) for memory in memories}
         self.voices: Voices[StreamedVoice] = Voices(piece)
+        self._moving = Moving(piece.score)
         self._finer = finer
         self._resting = 0  # blocks left in which only new events are generated
         self._frozen = False
@@ -113,4 +115,4 @@ class Player:
         if max(bar.gate) == 0.0:
             return []
         read(self.voices.lengths(position, block))
-        return faded(self.voices.play(position, block), bar.gate, block)
+        return faded(self._moving(self.voices.play(position, block), bar.going, block), bar.gate, block)

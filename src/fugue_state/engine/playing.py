@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 from fugue_state.engine.chain import Block
 from fugue_state.engine.performance import played
@@ -18,7 +18,7 @@ def length_of(piece: Piece, block: int) -> int:
 
 def blocks(
     piece: Piece, block: int, *, stems: bool = False, place: ResumePoint | None = None
-) -> Iterator[tuple[Block, ResumePoint | None]]:
+) -> Generator[tuple[Block, ResumePoint | None]]:
     """Play a piece, from `place` on, in blocks of `block` samples, each with the place after it.
 
     A take is played in the blocks of its performance, without stems; there is no place to go on from.

@@ -8,8 +8,8 @@ from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 
-from fugue_state.arrays import Array
-from fugue_state.audio.mix import pan
+from fugue_state.arrays import Array, Wide
+from fugue_state.audio.mix import pan, pan_along
 from fugue_state.bending.strengths import Strengths
 from fugue_state.memory.layers import Trail
 from fugue_state.piece.conductor import Ramp
@@ -75,21 +75,32 @@ class Voice(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Passage:
-    """A part of a voice, from its sample `start`, that is heard from sample `begin` of a block on; weights (n,)."""
+    """A part of a voice, from its sample `start`, that is heard from sample `begin` of a block on; weights (n,).
+
+    Where its voice's curves move them: `pan` (n,) instead of its event's, `send` (n,), its gain into the room.
+    """
 
     voice: Voice
     start: int
     weights: Array
     begin: int = 0
+    pan: Wide | None = None
+    send: Array | None = None
 
-    def add_to(self, mix: Array) -> None:
-        """Add it to a block (N, 2 or more): to the mix, and to the channels of its own voice if there are any."""
-        sound = pan(self.voice.sound(self.start, len(self.weights)) * self.weights, self.voice.event.pan)
+    def add_to(self, mix: Array, send: Array | None = None) -> None:
+        """Add it to a block (N, 2 or more): to the mix, and to the channels of its own voice if there are any.
+
+        What the room hears of it is added to `send` (N, 2), where that is not the mix itself.
+        """
+        bare = self.voice.sound(self.start, len(self.weights)) * self.weights
+        sound = pan(bare, self.voice.event.pan) if self.pan is None else pan_along(bare, self.pan)
         part = mix[self.begin : self.begin + len(sound)]
         part[:, :2] += sound
         if mix.shape[1] > 2:
             own = 2 + 2 * self.voice.event.voice
             part[:, own : own + 2] += sound
+        if send is not None:
+            send[self.begin : self.begin + len(sound)] += sound if self.send is None else sound * self.send[:, None]
 
 
 One = TypeVar("One", bound=Voice)
@@ -153,5 +164,9 @@ def faded(passages: Sequence[Passage], ramp: Ramp, block: int) -> list[Passage]:
     """Return passages of a block multiplied by a gain ramp."""
     if ramp == (1.0, 1.0):
         return list(passages)
-    gain = ramp_of(ramp, block)[:, 0]
+    return weighed(passages, ramp_of(ramp, block)[:, 0])
+
+
+def weighed(passages: Sequence[Passage], gain: Array) -> list[Passage]:
+    """Return passages of a block multiplied by a gain (N,)."""
     return [replace(one, weights=one.weights * gain[one.begin : one.begin + len(one.weights)]) for one in passages]

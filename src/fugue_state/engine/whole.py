@@ -22,10 +22,12 @@ from fugue_state.audio.mix import let_go
 from fugue_state.config import RELEASE_S
 from fugue_state.engine.chain import Block, Chain, PlannedBlock, Ringing
 from fugue_state.engine.level import Envelopes, held_db
+from fugue_state.engine.moving import Moving
 from fugue_state.engine.voice import Made, Passage, Voices
 from fugue_state.errors import InputError
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.layout import Layout
+from fugue_state.piece.motion import Fade, Going
 
 EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
 AS_IT_IS = np.float32(1.0)  # weight of samples that are shaped already
@@ -163,6 +165,7 @@ class Planner:
         self._piece = piece = instrument.piece
         self._coming, self._n_mels = coming, piece.memory.spec.n_mels
         self._voices: Voices[WholeVoice] = Voices(piece)
+        self._moving, self._fade = Moving(piece.score), Fade(piece.score)
         self._asked = np.ones(piece.units, dtype=np.float32)  # the strengths that the newest events were made with
         self._handed = 0
         self._sounding: deque[Event] = deque()  # from the oldest that still rings
@@ -195,7 +198,9 @@ class Planner:
         self._take_in(due)
         shown = self._voices.show(self._asked, self._n_mels)
         self.position += length
-        return PlannedBlock(position, length, self._voices.play(position, length), *shown)
+        going = Going(position)
+        passages = self._moving(self._voices.play(position, length), going, length)
+        return PlannedBlock(position, length, passages, *shown, fade=self._fade(going, length))
 
     def place(self, ringing: Ringing) -> ResumePoint:
         """Return where to go on after the blocks planned so far, with what rings in the room."""

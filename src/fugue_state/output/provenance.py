@@ -11,7 +11,7 @@ import soundfile
 
 from fugue_state.audio.made import MAKER, records
 from fugue_state.audio.riff import read_comments
-from fugue_state.errors import InputError, a_file
+from fugue_state.errors import InputError, a_file, shown
 from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
 from fugue_state.memory.catalogue import shipped_memories
@@ -32,6 +32,7 @@ MADE_BY = f"{MAKER} {VERSION}"
 MEASURED = "measured"  # stored only in the file beside it
 OTHERS = "memory_others"  # memories of voices, by the names that the score says
 START = "start"  # the sample of a take at which its file starts, if that is not the first
+PART = "part"  # the samples of a piece from which and up to which its file goes, if it holds only a part
 
 
 def made_with(memory: Memory) -> dict[str, Any]:
@@ -82,6 +83,19 @@ def read_provenance(path: str | Path) -> dict[str, Any]:
     if wrong:
         raise InputError(f"{path}: how it was made is damaged (no {' and no '.join(wrong)})")
     return {key: value for key, value in values.items() if key != MEASURED}
+
+
+def part_of(path: str | Path) -> tuple[int, int] | None:
+    """Return the samples of a piece from which and up to which a file goes; None if it holds the whole.
+
+    Raises InputError as `read_provenance` does.
+    """
+    values = read_provenance(path).get(PART)
+    if values is None:
+        return None
+    if not (isinstance(values, list) and len(values) == 2 and all(type(one) is int for one in values)):
+        raise InputError(f"{path}: how it was made is damaged ({PART} is {shown(values)})")
+    return values[0], values[1]
 
 
 def _ours(path: Path) -> dict[str, Any]:

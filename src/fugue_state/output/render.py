@@ -9,11 +9,11 @@ import unicodedata
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import asdict, dataclass
 from functools import partial
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,11 +45,12 @@ from fugue_state.output.part import (
     put_in_place,
     working,
 )
-from fugue_state.output.provenance import MEASURED, START, provenance, read_provenance, write_json
+from fugue_state.output.provenance import MEASURED, PART, START, provenance, read_provenance, write_json
 from fugue_state.piece.piece import Piece
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import Score
 from fugue_state.score.places import at_home
+from fugue_state.score.times import read_time, told
 
 BLOCK_S, LONGEST_BLOCK_S = 1.0, 60.0
 END_FADE_S = 0.05
@@ -80,6 +81,8 @@ def render(
     stems: bool = False,
     labels: bool = False,
     from_record: bool = False,
+    start: float | str | None = None,
+    until: float | str | None = None,
     then: Callable[[], None] = lambda: None,
     track: Track = untracked,
     block_s: float = BLOCK_S,
@@ -102,10 +105,13 @@ def render(
     `master.normalize` is set. It has no stems and cannot be resumed midway. With `from_record` a take's file starts
     where its recording began, with the samples that the whole has from there on.
 
-    Raises InputError before any work if the output cannot be written, if `from_record` finds no recording, or if the
-    working folder of an interrupted render exists (without `resume` or `force`), is missing (with `resume`), or belongs
-    to a different render. OutputError if the disk fills up, FugueError for samples that are NaN or infinite; then no
-    file is left.
+    `start` and `until` are times as in a score: only the part between them is written, with the samples that it has in
+    the whole, which is played up to where nothing later has a say in them. The report is of that part.
+
+    Raises InputError before any work if the output cannot be written, if `from_record` finds no recording, if there is
+    no part from `start` to `until`, or if the working folder of an interrupted render exists (without `resume` or
+    `force`), is missing (with `resume`), or belongs to a different render. OutputError if the disk fills up, FugueError
+    for samples that are NaN or infinite; then no file is left.
     """
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     block_s = asked.number("block_s", block_s, 0.0, LONGEST_BLOCK_S)
@@ -114,8 +120,8 @@ def render(
     files = check_outputs(out, score, force=force, resume=resume, stems=stems, labels=labels)
     names, rate = files.stems, score.file.sample_rate_hz
     block = max(1, round(block_s * rate))
-    start = recorded_from(score) if from_record else 0
-    how = provenance(piece, files.recipe.parent) | ({START: start} if start else {})
+    cut = cut_of(score, start, until, from_record=from_record)
+    how = provenance(piece, files.recipe.parent) | cut.told
     about = how | {"stems": list(names), "block": block}
     folder = part_folder(files.sounds[0])
     if resume and not force and is_over(files.sounds[0]):
@@ -133,14 +139,14 @@ def render(
             part.let_go()
             then()
             return _measured(files)
-        marked = [Marker(m.sample - start, m.label) for m in markers(piece) if m.sample >= start]
-        lufs = _record(piece, part, block, track, start, stems=stems)
-        staged, frames = files.within(folder), score.samples - start
-        writers = partial(_writers, staged, score, how, marked, frames)
-        meter, check = _master(part, lufs, writers, score, frames, block, track)
+        marked = [Marker(m.sample - cut.first, m.label) for m in markers(piece) if cut.first <= m.sample < cut.end]
+        lufs = _record(piece, part, block, track, cut, stems=stems)
+        staged = files.within(folder)
+        writers = partial(_writers, staged, score, how, marked, cut.end - cut.first)
+        meter, check = _master(part, lufs, writers, score, cut, block, track)
         report = Report(
             path=str(files.sounds[0]),
-            duration_s=round(frames / rate, 3),
+            duration_s=round((cut.end - cut.first) / rate, 3),
             sample_rate_hz=rate,
             loudness_lufs=round(meter.integrated_lufs, 2),
             true_peak_dbtp=round(float(meter.true_peak_dbtp), 2),
@@ -154,6 +160,56 @@ def render(
         part.let_go()
         then()
     return report
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Which samples of a piece are played, `played` up to `needed`, and which are written, `first` up to `end`."""
+
+    played: int
+    needed: int
+    first: int
+    end: int
+    whole: bool  # all that counts for the loudness is written
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the record of a file says of it."""
+        start = {START: self.played} if self.played else {}
+        return start if self.whole else start | {PART: [self.first, self.end]}
+
+
+def cut_of(
+    score: Score, start: float | str | None = None, until: float | str | None = None, *, from_record: bool = False
+) -> Cut:
+    """Return what is to be played and written of a piece; InputError if there is no such part."""
+    if from_record:
+        if start is not None or until is not None:
+            raise InputError("--from-record says where the file starts: it does not go with --from or --until")
+        begin = recorded_from(score)
+        return Cut(begin, score.samples, begin, score.samples, whole=True)
+    first, end = _sample(score, "--from", start, 0), _sample(score, "--until", until, score.samples)
+    if first >= end:
+        rate = score.file.sample_rate_hz
+        raise InputError(f"--from {told(first / rate)} --until {told(end / rate)} is no part: it ends before it begins")
+    if (first, end) == (0, score.samples):
+        return Cut(0, end, 0, end, whole=True)
+    if score.master.normalize:  # which needs the loudness of the whole
+        return Cut(0, score.samples, first, end, whole=False)
+    return Cut(0, min(score.samples, end + _limiter(score).delay), first, end, whole=False)
+
+
+def _sample(score: Score, name: str, time: float | str | None, default: int) -> int:
+    """Return the sample of a piece at a time; InputError for one that is none, or past the end."""
+    if time is None:
+        return default
+    try:
+        seconds = score.clock.seconds(read_time(time))
+    except InputError as error:
+        raise InputError(f"{name}: {error}") from None
+    if seconds > score.length_s:
+        raise InputError(f"{name}: {time} is past the end of the piece ({told(score.length_s)})")
+    return min(round(seconds * score.file.sample_rate_hz), score.samples)
 
 
 def recorded_from(score: Score) -> int:
@@ -183,9 +239,9 @@ def samples(piece: Piece, *, track: Track = untracked) -> Array:
 
 def _whole(files: Files, how: dict[str, Any]) -> Report:
     """Return the report of a piece whose files are all complete; InputError if the files are of another piece."""
-    told = {files.recipe: how} | dict(zip(files.sounds, _told(files, how), strict=True))
+    records = {files.recipe: how} | dict(zip(files.sounds, _told(files, how), strict=True))
     there = all(path.exists() for path in files.all)
-    if not there or any(read_provenance(path) != values for path, values in told.items()):
+    if not there or any(read_provenance(path) != values for path, values in records.items()):
         raise InputError(f"{files.sounds[0]}: exists already and is another piece; choose another name or add --force")
     return _measured(files)
 
@@ -273,24 +329,25 @@ def _writers(
     """Open the piece, then its stems as float, since a stem alone may exceed full scale."""
     form = score.file
     subtypes = [form.subtype, *("FLOAT" for _ in files.stems)]
-    for path, told, subtype in zip(files.sounds, _told(files, how), subtypes, strict=True):
-        comment = json.dumps(told, separators=(",", ":"))
+    for path, record, subtype in zip(files.sounds, _told(files, how), subtypes, strict=True):
+        comment = json.dumps(record, separators=(",", ":"))
         yield io.Writer(path, form.sample_rate_hz, frames=frames, subtype=subtype, comment=comment, markers=marked)
 
 
-def _record(piece: Piece, part: Part, block: int, track: Track, start: int, *, stems: bool) -> float:
-    """Play the rest of the piece, but for what comes before `start`, into the working folder; return its LUFS."""
+def _record(piece: Piece, part: Part, block: int, track: Track, cut: Cut, *, stems: bool) -> float:
+    """Play what is left of a piece, as far as it is needed, into the working folder; return its LUFS."""
     meter = LoudnessMeter(piece.score.file.sample_rate_hz, peak=False)
     for kept in part.blocks(block):
         meter.add(kept[:, :2])
-    left = piece.score.samples - (part.place.position if part.place else 0)
-    played = blocks(piece, block, stems=stems, place=part.place)
-    for heard, place in track(played, -(-left // length_of(piece, block)), "playing"):
-        apart = () if heard.stems is None else (heard.stems,)
-        sound = np.concatenate([heard.samples, *apart], axis=1)[max(0, start - heard.position) :]
-        if len(sound):
-            part.add(sound, place)
-            meter.add(sound[:, :2])
+    left = max(0, cut.needed - (part.place.position if part.place else 0))
+    count = -(-left // length_of(piece, block))
+    with closing(blocks(piece, block, stems=stems, place=part.place)) as played:
+        for heard, place in track(islice(played, count), count, "playing"):
+            apart = () if heard.stems is None else (heard.stems,)
+            sound = np.concatenate([heard.samples, *apart], axis=1)[max(0, cut.played - heard.position) :]
+            if len(sound):
+                part.add(sound, place)
+                meter.add(sound[:, :2])
     part.finish()
     meter.finish()
     return meter.integrated_lufs
@@ -309,11 +366,11 @@ def _master(
     lufs: float,
     writers: Callable[[], Iterator[io.Writer]],
     score: Score,
-    frames: int,
+    cut: Cut,
     block: int,
     track: Track,
 ) -> tuple[LoudnessMeter, SoundCheck]:
-    """Write the `frames` that were played at their target loudness, limited; return its measurements.
+    """Write of what was played what is asked for, at its target loudness, limited; return its measurements.
 
     Limiting makes the piece quieter than the gain alone would; the gain is then corrected and writing starts again, as
     often as needed. A nearly silent piece keeps its level, so that noise is not amplified. A take that is not to be
@@ -322,14 +379,16 @@ def _master(
     kept = lufs <= SILENT_LUFS or not score.master.normalize
     heard = score.resolution == "block" and not score.master.normalize
     gain_db = 0.0 if kept else score.master.loudness_lufs - lufs
+    frames = score.samples - cut.played
     for left in reversed(range(CORRECTIONS)):
-        blocks = track(part.blocks(block), -(-frames // block), "mastering")
+        blocks = track(part.blocks(block), -(-(cut.needed - cut.played) // block), "mastering")
         limited = _limited(blocks, 10.0 ** (gain_db / 20.0), score, part.channels)
         finished = blocks if heard else _faded(limited, frames, score.file.sample_rate_hz)
         try:
             with ExitStack() as stack:
-                meter, check = _write(finished, [stack.enter_context(writer) for writer in writers()], score)
-                missing_db = score.master.loudness_lufs - meter.integrated_lufs
+                into = [stack.enter_context(writer) for writer in writers()]
+                meter, check, lufs = _write(finished, into, score, cut)
+                missing_db = score.master.loudness_lufs - lufs
                 if left and not kept and abs(missing_db) >= CLOSE_ENOUGH_LU:
                     raise _MissedError(missing_db)
         except _MissedError as missed:
@@ -339,29 +398,47 @@ def _master(
     return meter, check
 
 
-def _write(blocks: Iterator[Array], writers: list[io.Writer], score: Score) -> tuple[LoudnessMeter, SoundCheck]:
-    """Write blocks (N, 2 for each writer); return the measurements of the first two channels."""
+def _write(
+    blocks: Iterator[Array], writers: list[io.Writer], score: Score, cut: Cut
+) -> tuple[LoudnessMeter, SoundCheck, float]:
+    """Write what is asked for of blocks (N, 2 for each writer).
+
+    Returns the measurements of the first two channels as far as they are written, and the LUFS of them all.
+    """
     rate = score.file.sample_rate_hz
     meter, check = LoudnessMeter(rate), SoundCheck(rate)
+    whole = meter if cut.whole or not score.master.normalize else LoudnessMeter(rate, peak=False)
     # Limiting, writing and measuring run in parallel on successive blocks.
     with ThreadPoolExecutor(1) as pool:
         measured: deque[Future[None]] = deque()
+        position = cut.played
         for block in ahead(blocks):
-            measured.append(pool.submit(meter.add, block[:, :2]))
-            check.add(block[:, :2])
-            for number, writer in enumerate(writers):
-                writer.write(block[:, 2 * number : 2 * number + 2])
+            written = block[max(0, cut.first - position) : max(0, cut.end - position)]
+            position += len(block)
+            if whole is not meter:
+                measured.append(pool.submit(whole.add, block[:, :2]))
+            if len(written):
+                measured.append(pool.submit(meter.add, written[:, :2]))
+                check.add(written[:, :2])
+                for number, writer in enumerate(writers):
+                    writer.write(written[:, 2 * number : 2 * number + 2])
             while len(measured) > MEASURED_LATER:
                 measured.popleft().result()
         for one in measured:
             one.result()
     meter.finish()
-    return meter, check
+    if whole is not meter:
+        whole.finish()
+    return meter, check, whole.integrated_lufs
+
+
+def _limiter(score: Score) -> Limiter:
+    return Limiter(score.master.ceiling_dbtp, score.file.sample_rate_hz)
 
 
 def _limited(blocks: Iterator[Array], gain: float, score: Score, channels: int) -> Iterator[Array]:
     """Apply gain and limiter; the limiter's delay is compensated."""
-    limiter = Limiter(score.master.ceiling_dbtp, score.file.sample_rate_hz)
+    limiter = _limiter(score)
     past, lag = limiter.silence(channels), limiter.delay
     flush = np.zeros((limiter.delay, channels), dtype=np.float32)
     for block in chain(blocks, [flush]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from fractions import Fraction
@@ -21,7 +21,8 @@ from fugue_state.config import FilmConfig
 from fugue_state.errors import InputError, OutputError, counted
 from fugue_state.files import output_path, replacing
 from fugue_state.look.saved import save_png
-from fugue_state.output.provenance import START, provenance, read_provenance
+from fugue_state.output.provenance import PART, START, provenance, read_provenance
+from fugue_state.output.render import Cut, cut_of
 from fugue_state.picture.frames import Frames
 from fugue_state.picture.heard import Heard
 from fugue_state.piece.piece import Piece
@@ -52,28 +53,35 @@ def film(
     out: str | Path,
     config: FilmConfig | None = None,
     *,
+    start: float | str | None = None,
+    until: float | str | None = None,
     force: bool = False,
     track: Track = untracked,
 ) -> Path:
     """Film a finished piece to an mp4 file and return its path, all or nothing, in constant memory.
 
     `sound` is the WAV or FLAC file that the piece was rendered to: the film's sound, and the source of its
-    spectrogram. The film contains the same record of how it was made.
+    spectrogram. The film contains the same record of how it was made. `start` and `until` are times as in a score:
+    only the part between them is filmed, from the frame on that shows `start`.
 
-    Raises InputError before any work if the output cannot be written, the sound is not this piece's, the frame is
-    too small for the memory or an encoder is missing; OutputError if the disk fills up.
+    Raises InputError before any work if the output cannot be written, the sound is not this piece's, there is no part
+    from `start` to `until`, the frame is too small for the memory or an encoder is missing; OutputError if the disk
+    fills up.
     """
     config = asked.kind("config", config or FilmConfig(), FilmConfig, "FilmConfig()")
     asked.kind("piece", piece, Piece, "Piece(score, memory)")
     sound = asked.path("the sound of a film", sound)
     path = output_path(asked.path("the file of a film", out), force=force, suffixes=(FILM,), reads=[sound])
+    cut = cut_of(piece.score, start, until)
     _check_encoders()
     with _heard(sound, piece) as heard:
-        frames = Frames(piece, heard, config)
-        count, told = math.ceil(piece.score.samples * config.fps / heard.sample_rate_hz), _told(sound, piece.score)
+        rate, told = heard.sample_rate_hz, _told(sound, piece.score, cut)
+        numbers = range(cut.first * config.fps // rate, math.ceil(cut.end * config.fps / rate))
+        frames = _settled(piece, heard, config, numbers.start)
         try:
             with replacing(path) as beside:
-                _encode(beside, frames, track(range(count), count, "filming"), sound, told, config)
+                drawn = _drawn_ahead(frames, track(numbers, len(numbers), "filming"))
+                _encode(beside, drawn, sound, told, config)
         except av.FFmpegError as error:
             raise OutputError(f"{path}: could not be written ({error.strerror})") from error
     return path
@@ -101,10 +109,8 @@ def still(
         raise InputError(f"a still is taken within 0..{piece.score.length_s:g} s of the piece, got {moment:g}")
     with _heard(sound, piece) as heard:
         last = min(int(moment * config.fps), math.ceil(piece.score.length_s * config.fps) - 1)
-        first = max(0, last - round(SETTLE_S * config.fps))
-        frames = Frames(piece, heard, config, first)
-        for _ in range(first, last + 1):
-            frames.draw()
+        frames = _settled(piece, heard, config, last)
+        frames.draw()
     save_png(Image.fromarray(frames.rgb()), path, provenance(piece, path.parent))
     return path
 
@@ -124,15 +130,24 @@ def poster(piece: Piece, out: str | Path, config: FilmConfig | None = None, *, f
     return path
 
 
+def _settled(piece: Piece, heard: Heard, config: FilmConfig, number: int) -> Frames:
+    """Return the frames of a piece from a number on, where flares and fades have settled by then."""
+    first = max(0, number - round(SETTLE_S * config.fps))
+    frames = Frames(piece, heard, config, first)
+    for _ in range(first, number):
+        frames.draw()
+    return frames
+
+
 @contextmanager
 def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
     """Open the sound of a piece; InputError if its length or rate differs."""
     score = piece.score
     with Heard(sound) as heard:
-        if heard.samples < score.samples and _starts_late(sound):
+        if heard.samples < score.samples and _is_part(sound):
             raise InputError(
-                f"{sound}: starts where its recording began, and a film shows a take as a whole; "
-                "render the take without --from-record"
+                f"{sound}: holds a part, and a film is made of the whole: render it without --from, --until and "
+                "--from-record; fugue film --from films a part of it"
             )
         if (heard.samples, heard.sample_rate_hz) != (score.samples, score.file.sample_rate_hz):
             raise InputError(
@@ -142,10 +157,10 @@ def _heard(sound: str | Path, piece: Piece) -> Iterator[Heard]:
         yield heard
 
 
-def _starts_late(sound: str | Path) -> bool:
-    """Return whether a file says that it starts where the recording of its take began."""
+def _is_part(sound: str | Path) -> bool:
+    """Return whether a file says that it holds only a part of its piece."""
     with suppress(InputError):  # it does not say how it was made
-        return START in read_provenance(sound)
+        return not {START, PART}.isdisjoint(read_provenance(sound))
     return False
 
 
@@ -162,9 +177,9 @@ def _check_encoders() -> None:
 
 
 def _encode(
-    path: Path, frames: Frames, numbers: Iterator[int], sound: str | Path, told: dict[str, str], config: FilmConfig
+    path: Path, drawn: Iterator[tuple[int, av.VideoFrame]], sound: str | Path, told: dict[str, str], config: FilmConfig
 ) -> None:
-    """Write frames and sound to a file, interleaved."""
+    """Write numbered frames and their sound to a file, interleaved."""
     with (
         soundfile.SoundFile(sound) as file,
         av.open(path, "w", format="mp4", options={"movflags": "+faststart"}) as out,
@@ -172,27 +187,29 @@ def _encode(
         out.metadata.update(told)
         rate = file.samplerate
         video, audio = _video(out, config), out.add_stream(AUDIO, rate=rate, layout="stereo", bit_rate=AUDIO_BITS)
-        for number, frame in enumerate(_drawn_ahead(frames, numbers)):
-            frame.pts, frame.time_base = number, Fraction(1, config.fps)
+        for count, (number, frame) in enumerate(drawn):
+            if not count:
+                begin = file.seek(number * rate // config.fps)
+            frame.pts, frame.time_base = count, Fraction(1, config.fps)
             frame.colorspace, frame.color_range = BT709, LIMITED
             out.mux(video.encode(frame))
             if len(part := file.read((number + 1) * rate // config.fps - file.tell(), "float32", always_2d=True)):
-                out.mux(audio.encode(_audio(part, rate, file.tell() - len(part))))
+                out.mux(audio.encode(_audio(part, rate, file.tell() - len(part) - begin)))
         out.mux([*video.encode(), *audio.encode()])
 
 
-def _drawn_ahead(frames: Frames, numbers: Iterator[int]) -> Iterator[av.VideoFrame]:
-    """Yield a frame for each number; the next one is drawn while the current one is encoded."""
+def _drawn_ahead(frames: Frames, numbers: Iterable[int]) -> Iterator[tuple[int, av.VideoFrame]]:
+    """Yield each number and its frame; the next one is drawn while the current one is encoded."""
 
     def draw() -> av.VideoFrame:
         return av.VideoFrame.from_ndarray(frames.draw(), format="yuv420p")
 
     with ThreadPoolExecutor(1) as pool:
         drawing = pool.submit(draw)
-        for _ in numbers:
+        for number in numbers:
             frame = drawing.result()
             drawing = pool.submit(draw)
-            yield frame
+            yield number, frame
 
 
 def _video(out: OutputContainer, config: FilmConfig) -> VideoStream:
@@ -213,12 +230,12 @@ def _audio(part: Array, rate: int, position: int) -> av.AudioFrame:
     return frame
 
 
-def _told(sound: str | Path, score: Score) -> dict[str, str]:
+def _told(sound: str | Path, score: Score, cut: Cut) -> dict[str, str]:
     """Return the file's metadata: title, artists, and how to make it again."""
     told = {
         "title": score.title,
         "artist": ", ".join(score.credits),
-        "comment": json.dumps(read_provenance(sound), separators=(",", ":")),
+        "comment": json.dumps(read_provenance(sound) | cut.told, separators=(",", ":")),
     }
     return {key: text for key, text in told.items() if text}
 

@@ -23,8 +23,11 @@ COLUMNS = 1000
 SOUND_IN, LAYERS_IN, AROUND_IN = 3.3, 1.8, 0.9
 
 
-def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> Figure:
-    """Draw the spectrogram of a rendered file above what each layer remembers, with the cues."""
+def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT, *, begin: int = 0) -> Figure:
+    """Draw the spectrogram of a rendered file above what each layer remembers, with the cues.
+
+    A file that holds only a part of the piece, from sample `begin` on, is drawn in its place.
+    """
     score, parts = piece.score, len(piece.parts)
     named, lanes = named_cues(piece)
     heights_in = [SOUND_IN, *([LANE_IN * lanes] if lanes else []), *bands(piece, LAYERS_IN).values()]
@@ -33,18 +36,18 @@ def portrait_figure(piece: Piece, sound: str | Path, theme: Theme = DEFAULT) -> 
         about = f"{named_memories(piece)}, {told(round(score.length_s, 1))},{order} {counted(piece.units, 'unit')}"
         figure.headline(score.title or Path(sound).stem, about)
         panels = list(figure.subplots(len(heights_in), 1, sharex=True, height_ratios=heights_in))
-        _draw_sound(panels[0], heard, score, theme)
+        _draw_sound(panels[0], heard, score, begin, theme)
         draw_parts(panels[-parts:], piece, overview(piece), theme)
         set_times(panels, score.length_s)
         draw_cues(panels[1] if lanes else None, [panels[0], *panels[-parts:]], piece, named, theme)
     return figure
 
 
-def _draw_sound(axes: Axes, heard: Heard, score: Score, theme: Theme) -> None:
+def _draw_sound(axes: Axes, heard: Heard, score: Score, begin: int, theme: Theme) -> None:
     levels = heard.overview(COLUMNS)
     loudest_db = loudest(levels)
-    start_s = max(0, score.samples - heard.samples) / heard.sample_rate_hz  # of a take's file it may be later
-    edges = (start_s, score.length_s, 0.0, float(heard.spec.n_mels))
+    start_s, end_s = (score.length_s * sample / score.samples for sample in (begin, begin + heard.samples))
+    edges = (start_s, end_s, 0.0, float(heard.spec.n_mels))
     axes.imshow(
         levels, origin="lower", aspect="auto", interpolation="nearest", extent=edges,
         cmap=theme.colours, vmin=loudest_db - RANGE_DB, vmax=loudest_db,

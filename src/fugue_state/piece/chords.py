@@ -74,6 +74,12 @@ class Chords:
         found = self._atlas.choose(count, chord=sought.chord, label=sought.label, seed=seed, **like)
         return np.stack([place.z for place in found])
 
+    def pool_of(self, chord: str | None, label: str | None, seed: int) -> Array | None:
+        """Return such latents for a label, or else for a chord that some sound like; None if there are none."""
+        if label is None and chord not in self._atlas.chords:
+            return None
+        return self.pool(Sought(chord, None) if label is None else self._described_by(label), seed)
+
     def entry(self, number: int) -> Array:
         """Return the latent (1, Z) of an entry of the atlas."""
         known = AtlasConfig()

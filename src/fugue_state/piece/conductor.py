@@ -20,8 +20,9 @@ from fugue_state.piece.keyboard import check_keyed
 from fugue_state.piece.keys import Keys
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset
+from fugue_state.piece.motion import Fade, Going
 from fugue_state.score.log import Log
-from fugue_state.score.model import REACHING_UNITS, Change
+from fugue_state.score.model import REACHING_UNITS, Change, Score
 from fugue_state.score.paths import CLASSES, KEY, KEY_CHORD, PATHS, Value, check, find, written
 
 Item = TypeVar("Item")
@@ -34,7 +35,8 @@ class Bar:
     """What one block plays: events that begin in it, their quality, strengths (U,), whether the sound is frozen.
 
     If it `rests`, the strengths apply only to those events. `gate` is the gain before the room, `gain` that after
-    everything. After a `silenced` bar, nothing rings on. `let_go` are the numbers of key presses that are let go.
+    everything, as is `fade` (N,) where the piece fades in or out. `going` is the piece's own time. After a `silenced`
+    bar, nothing rings on. `let_go` are the numbers of key presses that are let go.
     """
 
     events: tuple[Event, ...]
@@ -45,6 +47,8 @@ class Bar:
     gate: Ramp
     gain: Ramp
     silenced: bool
+    going: Going
+    fade: Array | None
     let_go: frozenset[int] = frozenset()
 
 
@@ -82,6 +86,10 @@ class _Fades:
         """Cancel a hush."""
         self._left = 0
 
+    def end(self) -> None:
+        """Close the gate: everything has faded out."""
+        self.gate = 0.0
+
     def step(self, *, playing: bool, volume: float) -> tuple[Ramp, Ramp, bool]:
         """Advance by a block; return its gate, its gain, and whether it ends in silence."""
         hushing = self._left > 0
@@ -94,11 +102,40 @@ class _Fades:
         return gate, gain, silenced
 
 
+class _Ending:
+    """How a piece begins and ends by its score: its fades, and the moment from which its sound is frozen."""
+
+    def __init__(self, score: Score, block: int) -> None:
+        rate = score.file.sample_rate_hz
+        self._at = None if score.freeze_at is None else round(score.clock.seconds(score.freeze_at) * rate)
+        self._fade, self._block = Fade(score), block
+        self._passed = 0.0  # samples towards the end; they pass while the score, and no hand, has frozen the sound
+        self.frozen = False  # by the score
+        self.gain = 1.0  # of the fade, after the last block
+        self.over = False  # everything faded out in the last block
+
+    def freezes(self, played: float) -> bool:
+        """Return whether the sound freezes now, once, after so many samples of the piece."""
+        if self._at is None or played < self._at:
+            return False
+        self._at, self.frozen = None, True
+        return True
+
+    def step(self, speed: float) -> Array | None:
+        """Return the fade of the next block (N,), None where its gain is 1; the end comes nearer at a speed."""
+        fade = self._fade(Going(self._passed, speed), self._block) if self._passed < self._fade.stops else None
+        before, self._passed = self._passed, self._passed + self._block * speed
+        self.gain = 1.0 if fade is None else float(fade[-1])
+        self.over = before < self._fade.stops <= self._passed
+        return fade
+
+
 class Conductor:
     """Goes through a piece block by block: changes come in, bars come out.
 
     Changes written in the score are applied by themselves, at the first block after their time. The piece stands
-    still while the sound is frozen or paused. The score's length ends its plan, not the playing: its loop goes on.
+    still while the sound is frozen or paused. The score's length ends its plan, not the playing: its loop goes on,
+    unless the piece fades out. Then it stops, as after a hush, and goes on when it is played again.
     """
 
     def __init__(self, piece: Layout, block: int | None = None) -> None:
@@ -113,6 +150,7 @@ class Conductor:
         self._plan = piece.planned()
         self._keys = Keys(piece)
         self._played = 0.0  # samples of the piece itself, without pauses, at the score's tempo
+        self._ending = _Ending(score, self.block)
         self._coming = _Ahead(self._onsets(0.0))
         self._fades = _Fades(float(self._own["/volume"]), math.ceil(HUSH_S * self.rate / self.block))
         self._rests = False
@@ -173,7 +211,13 @@ class Conductor:
         if path in self._own:
             self._own[path] = value
         self._keys.follow(path, value, pedal=bool(self._own["/pedal"]))
-        if path == "/hush":
+        self._follow(path, value)
+
+    def _follow(self, path: str, value: Value) -> None:
+        """Do what a change of a control does at once."""
+        if path == "/freeze" and not value:
+            self._ending.frozen = False
+        elif path == "/hush":
             self._own["/play"] = 0
             self._fades.hush()
         elif path == "/play" and value:
@@ -212,7 +256,7 @@ class Conductor:
 
     def carry_on(self, before: Conductor) -> None:
         """Take over another conductor's controls as far as this piece knows them; freeze is not taken over."""
-        self._fades.gain = before._fades.gain
+        self._fades.gain = before._fades.gain * before._ending.gain
         values, labels = self.values, {label for part in self._piece.parts for label in part.memory.labels}
         for path, value in before.values.items():
             known = path in values and (not path.endswith("/chord") or value in labels)
@@ -224,6 +268,8 @@ class Conductor:
         while (due := self._due.next) is not None and round(due[0] * self.rate) <= self.position:
             self._due.go_on()
             self.change(due[1].path, due[1].played)
+        if self._ending.freezes(self._played):
+            self._own["/freeze"] = 1
 
     def _onsets(self, begin_s: float) -> Coming:
         """Yield the coming onsets of all voices, with latents drawn by the present seed."""
@@ -240,13 +286,20 @@ class Conductor:
         strengths = self.strengths
         keyed, let_go = self._keyed(strengths)
         events = self._events(strengths) if moving else ()
+        going = Going(self._played, self.speed if moving else 0.0)
+        fade = self._ending.step(self.speed if moving or (self._ending.frozen and max(gate) > 0.0) else 0.0)
+        if self._ending.over:
+            silenced = True
+            self._own["/play"] = 0
+            self._fades.end()
         if silenced:
-            self._own["/freeze"] = 0
+            self._own["/freeze"], self._ending.frozen = 0, False
             self._keys.clear()
         self.position += self.block
         self._played += self.block * self.speed if moving else 0
         self._take_due()
-        return Bar((*keyed, *events), strengths, frozen, quality, rests, gate, gain, silenced, let_go)
+        events = (*keyed, *events)
+        return Bar(events, strengths, frozen, quality, rests, gate, gain, silenced, going, fade, let_go)
 
     @property
     def speed(self) -> float:
@@ -281,7 +334,8 @@ class Conductor:
             chord = self._own["/chord"]
             named = {"chord": chord, "label": chord} if chord and self._piece.part(event).memory.knows(chord) else {}
             late = min(max(0, round((event.onset - self._played) / speed)), self.block - 1)
-            event = replace(event, onset=late + self.position, **named)
+            held = None if event.held is None else max(1, round(event.held / speed))
+            event = replace(event, onset=late + self.position, held=held, **named)
             self._piece.hear(self._plan, event, onset.time_s)
             found.append(event)
         return tuple(found)

@@ -146,18 +146,15 @@ class Keys:
         """Return the part that a voice belongs to."""
         return self._piece.parts[self._piece.part_of[number]]
 
-    def _pool(self, line: Line, key: int, label: str | None, seed: int) -> tuple[str | None, Array | None]:
+    @staticmethod
+    def _pool(line: Line, key: int, label: str | None, seed: int) -> tuple[str | None, Array | None]:
         """Return the chord and the latents (n, Z) that the atlas has for a key, if the voice's own are from there."""
-        if not line.is_described:
-            return None, None
-        atlas = self._part(line.number).described.atlas
-        names = [label] if label else [SHARPS[key % len(SHARPS)] + kind for kind in ("", "m")]
-        name = next((name for name in names if name in atlas.chords), None)
-        if name is None:
-            return None, None
-        count = min(POOL, atlas.chords[name])
-        found = atlas.choose(count, chord=name, seed=seed + key, **line.voice.like)
-        return name, np.stack([place.z for place in found])
+        root = SHARPS[key % len(SHARPS)]
+        for chord in [label] if label else [root, f"{root}m"]:
+            pool = line.pool(chord, label, seed + key)
+            if pool is not None:
+                return chord, pool
+        return None, None
 
     def _latent(self, line: Line, press: Press, pool: Array | None, seed: int, played_s: float) -> Array:
         """Return the latent (Z,) of a press, by the rule of the voice: a key is like a chord of its loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from fugue_state.piece.parts import Part, Plan
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Made, MadeFor, Score
 from fugue_state.score.paths import find
+from fugue_state.score.times import told
 from fugue_state.settings import MisplacedError, Place, placed
 
 
@@ -58,6 +60,7 @@ class Layout:
         self.part_of = _part_of(self.parts)  # by voice
         self.layers = {name: units for part in self.parts for name, units in part.layers.items()}
         self.units = sum(part.units for part in self.parts)
+        check_freeze(score, self.lines)
         with placed(("changes",)):
             reaching = [change for change in score.changes if change.path.startswith(REACHING_UNITS)]
             clock = score.clock
@@ -222,6 +225,17 @@ def _memories(score: Score, memory: Memory, known: Mapping[str, Memory]) -> dict
             with placed(place):
                 found[name] = known[name] if name in known else _loaded(score, name, whose)
     return found
+
+
+def check_freeze(score: Score, lines: Sequence[Line]) -> None:
+    """Raise MisplacedError if a score freezes its sound before anything sounds."""
+    if score.freeze_at is None:
+        return
+    at_s = score.clock.seconds(score.freeze_at)
+    first_s = min(onset.time_s for line in lines for onset in islice(line.onsets(), 1))
+    if at_s <= first_s:
+        why = f"nothing sounds yet at {told(at_s)}, the first chord begins at {told(first_s)}"
+        raise MisplacedError(("freeze_at",), why)
 
 
 def _loaded(score: Score, name: str, whose: str) -> Memory:

@@ -100,6 +100,13 @@ class Line:
         """Whether latents of the voice are chosen by how they sound, so that the atlas is there."""
         return any(turn.sought is not None for turn in self.turns)
 
+    def pool(self, chord: str | None, label: str | None, seed: int) -> Array | None:
+        """Return latents (n, Z) that sound as the voice asks for, as a chord or generated with a label; None: no such.
+
+        None, too, if none of the voice's own are chosen so.
+        """
+        return self._chords.pool_of(chord, label, seed) if self.is_described else None
+
     def onsets(self, last_s: float | None = None) -> Iterator[Onset]:
         """Yield when the voice sounds, up to `last_s`, or by default as long as an event can end within the piece."""
         voice, clock = self.voice, self._score.clock

@@ -18,7 +18,7 @@ LONGEST_LINE = 100  # characters; a longer list takes several lines
 INDENT = 6  # characters that stand before and after the entries of such a line
 # The keys, by table, that people change most often. A score shows them even if they are not set.
 OFFERED: dict[str, tuple[str, ...]] = {
-    "": ("title", "memory", "duration_s", "tempo_bpm", "seed", "quality"),
+    "": ("title", "memory", "duration_s", "tempo_bpm", "fade_in_s", "fade_out_s", "seed", "quality"),
     "voices": ("chords", "latents", "pan", "spread"),
     "forgetting": ("order", "pace", "to", "fade_s", "replacement"),
     "loudness": ("hold", "lift_db"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Self
 
@@ -197,6 +197,22 @@ class Forgetting(Course):
         return self
 
 
+Levels = Annotated[tuple[tuple[Time, Annotated[float, Field(ge=-120, le=12)]], ...], AtMost(SCORE_POINTS)]
+Places = Annotated[tuple[tuple[Time, Annotated[float, Field(ge=-2, le=2)]], ...], AtMost(SCORE_POINTS)]
+
+
+class Curves(Settings):
+    """What of a voice moves over time, also while it sounds: straight lines through points, held at both ends."""
+
+    level_db: Levels = Field(
+        (), description='Level over time, e.g. [[0, -20], ["25 %", 0]] in dB, added to what sounds; -120 is silence.'
+    )
+    pan: Places = Field((), description='Position over time, e.g. [[0, -1], ["50 %", 1]], added to that of each chord.')
+    wet_db: Levels = Field(
+        (), description="Level at which the room hears the voice over time, in dB relative to the others."
+    )
+
+
 class Voice(Settings):
     """A line of chords or notes that repeats."""
 
@@ -240,6 +256,9 @@ class Voice(Settings):
     memory: ShortText | None = Field(None, description="The memory that it plays; default: the score's.")
     forgetting: Forgetting | None = Field(
         None, description="How this voice forgets, apart from the others; default: as the score says."
+    )
+    curves: Curves = Field(
+        Curves.model_construct(), description="What of this voice moves over time, also while its chords sound."
     )
 
     @model_validator(mode="after")
@@ -333,6 +352,11 @@ class Score(Settings):
     )
     memory: ShortText = Field(DEFAULT_MEMORY, description="A memory that ships, a checkpoint or a run folder.")
     duration_s: Seconds = Field(90.0, ge=1.0, le=24 * 3600.0, description='Length: seconds, or "6:30:00".')
+    fade_in_s: Seconds = Field(0.0, ge=0, description="Seconds in which everything fades in, from the beginning on.")
+    fade_out_s: Seconds = Field(0.0, ge=0, description="Seconds in which everything fades out, up to the end.")
+    freeze_at: Time | None = Field(
+        None, description='From here on the sound of this moment goes on, with resolution = "block"; default: never.'
+    )
     seed: int = Field(0, ge=0, le=SEED_MAX, description="Seed of every random choice.")
     quality: QualityName = Field(
         DEFAULT_QUALITY, description="Quality of the sound: draft (fastest), live or final (best)."
@@ -521,9 +545,8 @@ class Score(Settings):
                 raise MisplacedError((*place, "until"), f"it ends ({part.until}) before it starts ({part.start})")
             if isinstance(part, Forgetting):
                 self._inside(clock, (*place, "frozen_at"), part.frozen_at)
-        levels = [self._inside(clock, ("loudness", "plan", i), time) for i, (time, _) in enumerate(self.loudness.plan)]
-        if levels != sorted(set(levels)):
-            raise MisplacedError(("loudness", "plan"), "the times of the plan must rise")
+        self._check_rising(clock, ("loudness", "plan"), self.loudness.plan, "the plan")
+        self._check_motion(clock)
         if self.played_s is not None and self.resolution == "event":
             raise MisplacedError(("played_s",), 'only what is played with resolution = "block" has a length of its own')
         if self.recorded_from_s is not None and (self.played_s is None or self.recorded_from_s >= self.played_s):
@@ -543,6 +566,26 @@ class Score(Settings):
         for i, voice in enumerate(self.voices):
             if voice.forgetting is not None:
                 yield ("voices", i, "forgetting"), voice.forgetting
+
+    def _check_motion(self, clock: Clock) -> None:
+        """Refuse curves that are not in order, fades longer than the piece, and a freeze that cannot be."""
+        for i, voice in enumerate(self.voices):
+            for key in Curves.model_fields:
+                self._check_rising(clock, ("voices", i, "curves", key), getattr(voice.curves, key), "a curve")
+        for key, fade_s in (("fade_in_s", self.fade_in_s), ("fade_out_s", self.fade_in_s + self.fade_out_s)):
+            if fade_s > self.duration_s:
+                both = "fading in and out takes" if key == "fade_out_s" and self.fade_in_s else "it takes"
+                raise MisplacedError((key,), f"{both} {told(fade_s)}, and the piece {told(self.duration_s)}")
+        if self.freeze_at is not None:
+            self._inside(clock, ("freeze_at",), self.freeze_at)
+            if self.resolution == "event":
+                raise MisplacedError(("freeze_at",), 'a sound is frozen while it sounds: with resolution = "block"')
+
+    def _check_rising(self, clock: Clock, place: Place, points: Sequence[tuple[float | str, float]], what: str) -> None:
+        """Refuse points over time that are past the end or not in order."""
+        times = [self._inside(clock, (*place, i), time) for i, (time, _) in enumerate(points)]
+        if times != sorted(set(times)):
+            raise MisplacedError(place, f"the times of {what} must rise")
 
     def _inside(self, clock: Clock, place: Place, time: float | str) -> float:
         seconds = clock.seconds(time)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from fugue_state.errors import shown
+from fugue_state.errors import InputError, shown
 from fugue_state.limits import SCORE_NAME, SCORE_TIME_S
 from fugue_state.score.tempo import Tempo
 
@@ -69,6 +69,14 @@ def _time(value: Any) -> float | str:
             raise ValueError("bars count from 1")
         return known
     raise ValueError(f"a time is {KNOWN}")
+
+
+def read_time(value: Any) -> float | str:
+    """Return a time as a score has it, checked; InputError for anything else."""
+    try:
+        return _time(value)
+    except ValueError as error:
+        raise InputError(f"{error}, got {shown(value)}") from None
 
 
 Time = Annotated[float | str, BeforeValidator(_time)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from copy import copy
-from dataclasses import replace
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from fugue_state.audio.loudness import SILENT_LUFS, LoudnessMeter
 from fugue_state.bending.adaptive import Governor
 from fugue_state.config import LIVE_LOOK_AHEAD_S, ROUGH, SHARED_HEARD, QualityName
 from fugue_state.engine.performance import Performance
-from fugue_state.engine.whole import Instrument, play
+from fugue_state.engine.whole import Instrument, ResumePoint, play_on
 from fugue_state.piece.event import Event
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Onset, merged
@@ -101,9 +100,10 @@ def _rendered(piece: Layout, plan: Plan, from_s: float, begin_s: float, end_s: f
     """Return the sound (N, 2) of a part, before it is mastered."""
     rate = piece.score.file.sample_rate_hz
     first, begin, end = (round(time_s * rate) for time_s in (from_s, begin_s, end_s))
-    events = (replace(event, onset=event.onset - first) for event in _events(piece, plan, from_s, end_s))
-    blocks = play(Instrument(piece), events, end - first, round(BLOCK_S * rate))
-    return np.concatenate([block.samples for block in blocks])[begin - first :]
+    instrument, events = Instrument(piece), _events(piece, plan, from_s, end_s)
+    silent = ResumePoint(first, 0, 0, instrument.chain.silence())
+    blocks = play_on(instrument, events, end, round(BLOCK_S * rate), silent)
+    return np.concatenate([block.samples for block, _ in blocks])[begin - first :]
 
 
 def _events(piece: Layout, plan: Plan, begin_s: float, end_s: float) -> Iterator[Event]:

@@ -19,8 +19,10 @@ from fugue_state.piece.chords import POOL, Sought
 from fugue_state.piece.conductor import Bar, Conductor
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.line import Line, Turn
+from fugue_state.piece.motion import Curve, Fade
 from fugue_state.piece.parts import Part
 from fugue_state.progress import Track
+from fugue_state.score.model import Curves, Score, Voice
 from fugue_state.score.paths import BANKS, PATHS, Path
 
 Values = dict[str, Any]
@@ -247,6 +249,22 @@ def told_decisions(piece: Layout, governor: Governor | None) -> Values | None:
         return None
     times, shares, drives = zip(*governor.decided, strict=True)
     return {"rate": adaptive.rate, "times": times, "shares": shares, "drives": (*drives[:-1], 0.0)}
+
+
+def told_curves(score: Score, voice: Voice) -> Values | None:
+    """Return what of a voice moves, each by its times in samples of the piece and its values; None if nothing does."""
+    rate, told = score.file.sample_rate_hz, {}
+    for key in Curves.model_fields:
+        if (curve := Curve.of(getattr(voice.curves, key), score.clock, rate)) is not None:
+            told[key] = {"at": curve.at.tolist(), "values": curve.values.tolist()}
+    return told or None
+
+
+def told_ending(score: Score) -> Values:
+    """Return how a piece fades in and out, and from where its sound is frozen, in samples of the piece."""
+    fade, at = Fade(score), score.freeze_at
+    freezes = None if at is None else round(score.clock.seconds(at) * score.file.sample_rate_hz)
+    return {"rising": fade.rising, "falling": fade.falling, "end": fade.end, "freezes": freezes}
 
 
 def told_plan(piece: Layout) -> Values | None:

@@ -186,6 +186,7 @@ export class Chain {
   /** @param {{tone: any, wet_db: number}} sound @param {Float32Array} impulse (2 N) */
   constructor(sound, impulse) {
     this.tilt = new Tilt(sound.tone);
+    this.sent = new Tilt(sound.tone); // of what the room hears, where that is not the mix
     this.convolver = new Convolver(impulse);
     this.wet = 10 ** (sound.wet_db / 20);
   }
@@ -193,13 +194,18 @@ export class Chain {
   /** Cut off what rings. */
   clear() {
     this.tilt.clear();
+    this.sent.clear();
     this.convolver.clear();
   }
 
-  /** Filter a mix (2 N) in place, and add the room. @param {Float32Array} mix */
-  apply(mix) {
+  /**
+   * Filter a mix (2 N) in place, and add the room, which hears the mix or what is sent to it.
+   * @param {Float32Array} mix @param {Float32Array | null} [send]
+   */
+  apply(mix, send = null) {
     this.tilt.apply(mix);
-    const wet = this.convolver.apply(mix);
+    if (send) this.sent.apply(send);
+    const wet = this.convolver.apply(send ?? mix);
     for (let n = 0; n < mix.length; n++) mix[n] += this.wet * wet[n];
   }
 }

@@ -6,6 +6,7 @@
 import { InputError, unknown } from "./errors.js";
 import { Hand } from "./hand.js";
 import { Atlas, Line, merged } from "./line.js";
+import { Ending } from "./motion.js";
 import { interpolated, rounded } from "./numbers.js";
 import { Paths, written } from "./paths.js";
 import { Timeline } from "./timeline.js";
@@ -20,7 +21,8 @@ const reachesUnits = (path) => REACHING_UNITS.some((start) => path.startsWith(st
  *   pan: number, envelope: Object, frames: number, voice: number, levelDb: number, bend: Object | null,
  *   held: number | null}} Event from `held` samples after its onset it is let go; null: it rings out
  * @typedef {{events: Event[], strengths: Float32Array, frozen: boolean, quality: string, rests: boolean,
- *   gate: [number, number], gain: [number, number], silenced: boolean}} Bar
+ *   gate: [number, number], gain: [number, number], silenced: boolean, going: import("./motion.js").Going,
+ *   fade: Float32Array | null}} Bar
  */
 
 /** The gate before the room and the gain after it, followed from block to block. */
@@ -44,6 +46,11 @@ class Fades {
     this._left = 0;
   }
 
+  /** Close the gate: everything has faded out. */
+  end() {
+    this.gate = 0;
+  }
+
   /** Advance by a block: its gate, its gain, and whether it ends in silence. @param {boolean} playing @param {number} volume */
   step(playing, volume) {
     const hushing = this._left > 0;
@@ -61,7 +68,8 @@ class Fades {
 /**
  * Goes through a piece block by block: changes come in, bars come out. Changes that the piece brings along are applied by
  * themselves, at the first block after their time. The piece stands still while the sound is frozen or paused. The
- * score's length ends its plan, not the playing: its loop goes on.
+ * score's length ends its plan, not the playing: its loop goes on, unless the piece fades out. Then it stops, as after a
+ * hush, and goes on when it is played again.
  */
 export class Conductor {
   /**
@@ -87,6 +95,7 @@ export class Conductor {
     for (const { frames, forgets } of piece.lines) if (forgets) this._bend?.layers(frames);
     this._atlas = new Atlas(piece.atlas, memory);
     this._played = 0; // samples of the piece itself, without pauses
+    this._ending = new Ending(piece.ending, this.block);
     this._begin(0);
     this._fades = new Fades(this._own["/volume"], Math.ceil((piece.sound.hush_s * this.rate) / this.block));
     this._rests = false;
@@ -142,7 +151,9 @@ export class Conductor {
     if (reachesUnits(path)) this._hand.play(path, value, () => this._planned());
     this.log.push({ at: this.position, path, value: written(value) });
     if (path in this._own) this._own[path] = value;
-    if (path === "/hush") {
+    if (path === "/freeze" && !value) {
+      this._ending.frozen = false;
+    } else if (path === "/hush") {
       this._own["/play"] = 0;
       this._fades.hush();
     } else if (path === "/play" && value) {
@@ -170,6 +181,7 @@ export class Conductor {
       this._done += 1;
       this.change(path, value);
     }
+    if (this._ending.freezes(this._played)) this._own["/freeze"] = 1;
   }
 
   /** Begin with the onsets of all voices from a time on, with latents drawn by the present seed. @param {number} beginS */
@@ -193,15 +205,25 @@ export class Conductor {
     const rests = this._rests;
     this._rests = false;
     // During a hush the piece goes on until it is silent, and events may still begin.
-    const { gate, gain, silenced } = this._fades.step(playing, own["/volume"]);
+    const { gate, gain, silenced: hushed } = this._fades.step(playing, own["/volume"]);
     const moving = Math.max(...gate) > 0 && !frozen;
     const strengths = this.strengths;
     const events = moving ? this._events(strengths) : [];
-    if (silenced) own["/freeze"] = 0;
+    const going = { begin: this._played, moves: moving };
+    const fade = this._ending.step(moving || (this._ending.frozen && Math.max(...gate) > 0));
+    if (this._ending.over) {
+      own["/play"] = 0;
+      this._fades.end();
+    }
+    const silenced = hushed || this._ending.over;
+    if (silenced) {
+      own["/freeze"] = 0;
+      this._ending.frozen = false;
+    }
     this.position += this.block;
     this._played += moving ? this.block : 0;
     this._takeDue();
-    return { events, strengths, frozen, quality, rests, gate, gain, silenced };
+    return { events, strengths, frozen, quality, rests, gate, gain, silenced, going, fade };
   }
 
   /** The events of the piece's next block, with onsets counted in samples of the performance. @param {Float32Array} strengths */

@@ -24,6 +24,7 @@ export class Performance {
     this.conductor = new Conductor(piece, arrays, memory);
     this.player = new Player(sound, arrays, memory, this.conductor);
     this.chain = new Chain(sound, arrays.get("room.impulse").data);
+    this.sends = sound.voices.some(({ curves }) => curves?.wet_db); // whether the room hears another mix
     this.limiter = new Limiter(sound.ceiling_dbtp, sound.rate_hz, sound.look_ahead_s);
     this.meter = new LoudnessMeter(sound.rate_hz);
     this.runaway = sound.runaway; // of full scale, before the limiter: anything louder is a fault
@@ -79,9 +80,11 @@ export class Performance {
     player.takeIn(bar);
     const seen = this.#seen(bar);
     const mix = new Float32Array(2 * block);
-    player.play(bar, position, mix);
-    this.chain.apply(mix);
+    const send = this.sends ? new Float32Array(2 * block) : null;
+    player.play(bar, position, mix, send);
+    this.chain.apply(mix, send);
     const [begin, end] = bar.gain;
+    if (bar.fade) for (let n = 0; n < mix.length; n++) mix[n] *= bar.fade[n >> 1];
     for (let n = 0; n < mix.length; n++) mix[n] *= begin + ((end - begin) * ((n >> 1) + 1)) / block;
     const wild = player.failed || !(loudest(mix) < this.runaway);
     player.failed = false;

@@ -2,6 +2,7 @@
 
 import { Converter } from "./filters.js";
 import { envelope, Level } from "./level.js";
+import { moved } from "./motion.js";
 import { Voice } from "./voice.js";
 
 const ENVELOPES = 8; // that are kept
@@ -98,17 +99,22 @@ export class Player {
     return kept;
   }
 
-  /** Advance all voices by a block, and add them to a mix (2 N). @param {number} position first sample of the block */
-  play(bar, position, mix) {
+  /**
+   * Advance all voices by a block, and add them to a mix (2 N), and to what the room hears if that is not the mix.
+   * @param {any} bar @param {number} position first sample of the block @param {Float32Array} mix
+   * @param {Float32Array | null} [send]
+   */
+  play(bar, position, mix, send = null) {
     const block = mix.length / 2;
     if (Math.max(...bar.gate) === 0) return;
     const gate = new Float32Array(block);
     const [begin, end] = bar.gate;
     for (let n = 0; n < block; n++) gate[n] = begin + ((end - begin) * (n + 1)) / block;
+    const moves = this.sound.voices.map(({ curves }) => moved(curves, bar.going, block));
     for (const voice of this.voices) {
       const late = Math.max(0, voice.event.onset - position);
       voice.read(block - late);
-      voice.play(block - late, late, mix, gate);
+      voice.play(block - late, late, { mix, send, gate }, moves[voice.event.voice]);
     }
     this.leave();
   }

@@ -6,6 +6,7 @@
  */
 
 import { Converter } from "./filters.js";
+import { STILL } from "./motion.js";
 
 const RISE = 0.12; // share of the way to a higher gain covered in one block; a lower gain is reached within the block
 
@@ -14,6 +15,12 @@ const RISE = 0.12; // share of the way to a higher gain covered in one block; a 
  * @typedef {{event: any, mel: Float32Array, frames: number, activations: Float32Array, steps: number,
  *   envelope: Float32Array, gain: number, trail: any}} Made
  */
+
+/** The gains of a place in both ears. @param {number} pan -1 to 1 @returns {[number, number]} */
+function sides(pan) {
+  const angle = ((pan + 1) * Math.PI) / 4;
+  return [Math.cos(angle), Math.sin(angle)];
+}
 
 /** A stream's output converted to the piece's rate: samples are added as they are made, and taken in order. */
 class Converted {
@@ -152,10 +159,13 @@ export class Voice {
   }
 
   /**
-   * Add the next `count` samples, all read already, to a mix, from sample `begin` of the block on.
-   * @param {number} count @param {number} begin @param {Float32Array} mix (2 N) @param {Float32Array} gate (N,)
+   * Add the next `count` samples, all read already, to a block (N): to its mix (2 N), and to what the room hears if that
+   * is not the mix, from sample `begin` on.
+   * @param {number} count @param {number} begin
+   * @param {{mix: Float32Array, send: Float32Array | null, gate: Float32Array}} block
+   * @param {import("./motion.js").Moved} moves what its voice's curves do in the block
    */
-  play(count, begin, mix, gate) {
+  play(count, begin, { mix, send, gate }, moves = STILL) {
     const sound = new Float32Array(count);
     this.converted.take(this.position, sound);
     this.position += count;
@@ -163,17 +173,21 @@ export class Voice {
     const target = this.made.gain;
     this.gain = target < before ? target : before + RISE * (target - before);
     this.waited += 1;
-    const angle = ((this.event.pan + 1) * Math.PI) / 4;
-    const left = Math.cos(angle);
-    const right = Math.sin(angle);
+    let [left, right] = sides(this.event.pan);
     const { envelope } = this.made;
     const held = envelope[Math.min(this.age, envelope.length - 1)] * this.#falling(this.age);
     for (let n = 0; n < count; n++) {
+      const at = begin + n;
       const shape = this.held === null ? (envelope[this.age + n] ?? 0) * this.#falling(this.age + n) : held;
       const gain = before + ((this.gain - before) * (n + 1)) / count;
-      const sample = sound[n] * shape * gain * gate[begin + n];
-      mix[2 * (begin + n)] += left * sample;
-      mix[2 * (begin + n) + 1] += right * sample;
+      const sample = sound[n] * shape * gain * gate[at] * (moves.gain ? moves.gain[at] : 1);
+      if (moves.pan) [left, right] = sides(Math.min(1, Math.max(-1, this.event.pan + moves.pan[at])));
+      mix[2 * at] += left * sample;
+      mix[2 * at + 1] += right * sample;
+      if (!send) continue;
+      const sent = moves.send ? moves.send[at] : 1;
+      send[2 * at] += left * sample * sent;
+      send[2 * at + 1] += right * sample * sent;
     }
     if (this.held === null) this.age += count;
   }

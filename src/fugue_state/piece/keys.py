@@ -13,7 +13,6 @@ from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import KEYS_AT_ONCE, KEYS_EACH_BLOCK, SEED_MAX
 from fugue_state.errors import InputError
-from fugue_state.piece.chords import POOL
 from fugue_state.piece.event import Event
 from fugue_state.piece.keyboard import key_label
 from fugue_state.piece.layout import Layout

@@ -198,7 +198,7 @@ def test_scores_are_written_checked_shown_rendered_and_given_back(tmp_path: Path
     score, out = tmp_path / "a.toml", tmp_path / "a.wav"
     assert run("score", "new", score).exit_code == 0
     refused(run("score", "new", score), 2, "exists already")
-    refused(run("score", "check", score, "-m", tiny_path), 2, f"{score}:11: voices[1].chords[2]: unknown chord 'F'")
+    refused(run("score", "check", score, "-m", tiny_path), 2, f"{score}:13: voices[1].chords[2]: unknown chord 'F'")
     text = score.read_text().replace('"F", ', "").replace("over = 8", "over = 1")
     score.write_text(f'memory = "{tiny_path.as_posix()}"\nquality = "draft"\nduration_s = 6\n{text}')
     assert "it can be played" in run("score", "check", score).stderr

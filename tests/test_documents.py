@@ -35,6 +35,7 @@ BLOCK = re.compile(r'^```(\w*)(?: title="(.*?)")?\n(.*?)^```$', re.MULTILINE | r
 SMALLER = (
     (r"^(fugue forget .*)$", r"\1 --duration 5"),  # the last one counts
     (r"^(fugue (film|forget|render) .*--film.*|fugue film .*)$", r"\1 --size 480x270 --fps 24"),
+    (r"--from 20 --until", "--from 1 --until"),
     (r'size="720p"', 'size="480x270", fps=24'),
     (r"^(fugue (forget|render|sample|measure|curve) .*)$", r"\1 --quality draft"),
     (r'^duration_s = .*$', "duration_s = 45"),
@@ -113,6 +114,9 @@ def test_a_tutorial_can_be_followed(name: str, tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     write_notes(tmp_path / "notes")
     shutil.copytree(tmp_path / "notes" / "guitar0", tmp_path / "recordings")
+    (tmp_path / "piano").mkdir()
+    for path in (tmp_path / "notes").rglob("*.wav"):
+        shutil.copy(path, tmp_path / "piano" / f"{path.parent.name}_{path.name}")
     midi(tmp_path / "song.mid", {"piano": SCALE})
     done = 0
     for block in blocks(DOCS / name, *RUN, "text"):

@@ -112,7 +112,7 @@ def test_names_that_count_octaves_otherwise_or_transpose_are_moved(
     write("x_G3_hiss.wav", NOISE)
     found = learned(root)
     assert [row.by_name for row in found.understood.values()] == [1, 1, 1, 1]
-    assert found.warnings[0] == (f"4 files sound {moved:+d} semitones from the notes they name: the labels are moved")
+    assert found.warnings[0] == (f"4 named files sound {moved:+d} semitones from their names: the labels are moved")
     assert labels(found)["x_G3_hiss.wav"] == {12: "G4", -12: "G2", 2: "A3"}[moved]
 
 

@@ -296,12 +296,12 @@ def test_what_came_with_the_package_is_read_and_never_written(
     assert (watch.made, len(watch.said)) == (3, 3)
 
 
-@pytest.mark.parametrize("name", ["guitar", "guitar-long"])
+@pytest.mark.parametrize("name", ["guitar", "guitar-long", "chords", "notes"])
 def test_the_profile_that_ships_is_of_the_memory_that_ships(name: str) -> None:
     def refuse(items: Iterable[object], total: int, what: str) -> Iterator[object]:
         raise AssertionError(what)
 
-    assert set(shipped_memories()) == {"guitar", "guitar-long"}
+    assert set(shipped_memories()) == {"guitar", "guitar-long", "chords", "notes"}
     memory = Memory.load(name)
     assert beside(find_memory(name)).stat().st_size < 50_000
     found = Profile.of(memory, name, track=cast("Track", refuse))

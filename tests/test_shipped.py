@@ -10,6 +10,7 @@ import pytest
 from fugue_state.audio.mel import MelTransform
 from fugue_state.bending.orders import make_order
 from fugue_state.bending.strengths import forget
+from fugue_state.corpus.strum import playable
 from fugue_state.errors import InputError
 from fugue_state.measure.chords import name_chord
 from fugue_state.measure.fidelity import mel_error
@@ -20,20 +21,37 @@ from fugue_state.output.render import render
 from fugue_state.piece.piece import Piece
 from fugue_state.score.model import Score
 
+EIGHT = tuple(playable("guitar"))
+
 
 @pytest.mark.parametrize(
-    ("name", "seconds", "accuracy", "worst"), [("guitar", 2.97, 0.99, 0.97), ("guitar-long", 5.94, 0.97, 0.9)]
+    ("name", "seconds", "labels", "accuracy", "worst"),
+    [
+        ("guitar", 2.97, EIGHT, 0.99, 0.97),
+        ("guitar-long", 5.94, EIGHT, 0.97, 0.9),
+        ("chords", 2.97, tuple(playable("chords")), 0.97, 0.9),
+        ("notes", 2.97, tuple(playable("notes")), 0.99, 0.9),
+    ],
 )
-def test_what_ships_is_whole_and_knows_its_chords(name: str, seconds: float, accuracy: float, worst: float) -> None:
+def test_what_ships_is_whole_and_knows_its_labels(
+    name: str, seconds: float, labels: tuple[str, ...], accuracy: float, worst: float
+) -> None:
     assert name in shipped_memories()
     memory = Memory.load(name)
-    assert memory.labels == ("Am", "Bb", "Bdim", "C", "Dm", "Em", "F", "G")
+    assert memory.labels == tuple(sorted(labels))
     assert memory.spec.duration_s == pytest.approx(seconds, abs=0.01)
     assert shipped_memories()[name].stat().st_size < 10e6
     assert all(source.licence.startswith(("CC0-1.0", "MIT")) for source in memory.header.data)
-    assert name_table(generated(memory, 3, seed=11), memory).accuracy >= 0.9
+    assert name_table(generated(memory, 24 // len(labels) or 1, seed=11), memory).accuracy >= 0.9
     assert memory.header.metrics["generated_accuracy"] >= accuracy
     assert memory.header.metrics["generated_worst_class"] >= worst
+
+
+def test_notes_are_in_tune() -> None:
+    metrics = Memory.load("notes").header.metrics
+    assert metrics["generated_cents"] <= 10.0
+    assert metrics["generated_cents_95"] <= 30.0
+    assert metrics["generated_octave_errors"] <= 0.01
 
 
 @pytest.mark.parametrize("seconds", [1.5, 6.0])

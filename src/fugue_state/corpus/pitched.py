@@ -202,7 +202,8 @@ def _notes(clips: Sequence[Clip], ears: Sequence[Ear]) -> tuple[list[_Note], lis
                 told.append(f"most of {counted(len(here), 'named file')} sound other than named: labelled by ear")
             continue
         if moved:
-            told.append(f"{len(here)} files sound {moved:+d} semitones from the notes they name: the labels are moved")
+            moved_by = f"{moved:+d} semitones from their names"
+            told.append(f"{counted(len(here), 'named file')} sound {moved_by}: the labels are moved")
         for i in here:
             notes[i] = _by_name((names[i] or 0) + moved, ears[i])
     return notes, told

@@ -251,7 +251,7 @@ def test_types_ranges_and_defaults_of_keys() -> None:
     assert rows["plan"][:2] == ["list of [time, number]", "[]"]
     assert rows["like"][1:3] == ["{}", "from 0 to 1"]
     assert rows["latents"][:2] == ["loop, walk, path, fresh", '"loop"']
-    assert rows["beats"][2] == "above 0 to 1024"
+    assert rows["beats"][2] == "from 1 to 64"  # of a metre
     assert rows["do"][1] == "needed"
     assert rows["cues"] == ["[tables](#cues)", "", "at most 10000", "Moves at set times: forget, recall, hold, jump."]
 

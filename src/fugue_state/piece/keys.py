@@ -12,7 +12,7 @@ import numpy as np
 from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
 from fugue_state.config import KEYS_AT_ONCE, KEYS_EACH_BLOCK, SEED_MAX
-from fugue_state.errors import InputError
+from fugue_state.errors import InputError, counted
 from fugue_state.piece.event import Event
 from fugue_state.piece.keyboard import key_label
 from fugue_state.piece.layout import Layout
@@ -61,7 +61,7 @@ class Keys:
         if not playing:
             raise InputError(f"{path}: nothing sounds now; /play first")
         if len(self._waiting) >= KEYS_AT_ONCE:
-            raise InputError(f"{path}: {len(self._waiting)} keys wait to sound already")
+            raise InputError(f"{path}: {counted(len(self._waiting), 'key')} wait to sound already")
 
     def follow(self, path: str, value: Value, *, pedal: bool) -> None:
         """Follow a change of any control; `pedal` is whether the pedal is down after it."""

@@ -13,6 +13,7 @@ from fugue_state.cli import main
 from fugue_state.config import LiveConfig
 from fugue_state.live.guard import address, is_local
 from fugue_state.live.programme import House
+from fugue_state.memory.catalogue import shipped_memories
 from fugue_state.score.model import Score
 
 
@@ -77,7 +78,7 @@ def test_the_memories_of_a_piece_are_named(tmp_path: Path, monkeypatch: pytest.M
     result = CliRunner().invoke(main, ["play", str(score), "--no-osc"])
     assert result.exit_code == 0, result.output
     assert "play guitar-long and guitar at http://somewhere/ (Ctrl-C ends)" in result.output
-    assert offered == ["guitar", "guitar-long"]
+    assert offered == sorted(shipped_memories())
     score.write_text('[[voices]]\nmemory = "nobody"\n', encoding="utf-8")
     result = CliRunner().invoke(main, ["play", str(score), "--no-osc"])
     assert result.exit_code == 2

@@ -35,6 +35,7 @@ def test_someone_who_comes_is_told_all_there_is(stage: Stage) -> None:
         told = hand.welcome
         assert told["memory"] == {
             "name": "fake", "layers": [["deconv1", 32], ["deconv2", 16]], "chords": ["Am", "C", "G"], "units": 48,
+            "keys": ["C", "C", "C", "C", "G", "G", "G", "G", "G", "Am", "Am", "C"],
         }  # fmt: skip
         assert told["state"] == "armed"
         assert told["values"]["/play"] == 0

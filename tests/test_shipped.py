@@ -29,7 +29,7 @@ EIGHT = tuple(playable("guitar"))
     [
         ("guitar", 2.97, EIGHT, 0.99, 0.97),
         ("guitar-long", 5.94, EIGHT, 0.97, 0.9),
-        ("chords", 2.97, tuple(playable("chords")), 0.97, 0.9),
+        ("chords", 2.97, tuple(playable("chords")), 0.97, 0.88),
         ("notes", 2.97, tuple(playable("notes")), 0.99, 0.9),
     ],
 )

@@ -1,10 +1,11 @@
 """A memory played by keys, by a script over the real sockets; prints JSON.
 
-    python benchmarks/keys.py [MODEL] [--seconds 60] [--notes 8] [--polyphony 4]
+    python benchmarks/keys.py [MODEL] [--seconds 60] [--notes 8] [--polyphony 4] [--voice 1] [--loop]
 
-`fugue play` runs as a process of its own. The score's own loop is off. A scripted keyboard presses so many notes a
-second, in runs and in chords of three, and lets each go when `--polyphony` newer ones have been pressed; the pedal is
-down in every other four seconds, and the master fader moves all the time.
+`fugue play` runs as a process of its own. MODEL is a memory or a score; its own loop is off, unless --loop is given,
+and the keys play --voice. A scripted keyboard presses so many notes a second, in runs and in chords of three, and lets
+each go when --polyphony newer ones have been pressed; the pedal is down in every other four seconds, and the master
+fader moves all the time.
 
 - `key_ms`: from sending a press to the arrival of the block in which the engine takes it up. Of keys pressed at once,
   each sounds a block after the one before.
@@ -88,7 +89,8 @@ async def perform(where: str, options: argparse.Namespace) -> tuple[dict[str, An
         await player.hello()
         tasks = [asyncio.create_task(work) for work in (player.listen(), hear(audio, heard))]
         await player.set("/rec/start")
-        await player.set("/loop", 0)
+        await player.set("/loop", int(options.loop))
+        await player.set("/keys/voice", options.voice)
         await player.set("/play", 1)
         keyboard = Keyboard(player, options.polyphony)
         await asyncio.sleep(1.0)
@@ -140,6 +142,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--notes", type=float, default=8.0)
     parser.add_argument("--polyphony", type=int, default=4)
+    parser.add_argument("--voice", type=int, default=1)
+    parser.add_argument("--loop", action="store_true")
     parser.add_argument("--buffer", default="live")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:

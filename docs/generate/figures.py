@@ -149,6 +149,13 @@ FIGURES = (
         "compiles loops, does not count.",
     ),
     Figures(
+        "keys.json",
+        "Played by keys",
+        ("python benchmarks/keys.py two.toml --seconds 300 --voice 2 --loop",),
+        "A script presses eight keys a second, which `notes` plays, over the loop of `guitar`, and moves the master "
+        "fader. The take is rendered again.",
+    ),
+    Figures(
         "share.json",
         "A shared page",
         ("python benchmarks/share.py --minutes 10",),

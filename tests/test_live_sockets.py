@@ -219,7 +219,7 @@ def test_a_listener_too_many_is_told_so(stage: Stage) -> None:
 
 
 def test_who_asks_for_no_sound_is_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    limited(monkeypatch, clients, "IDLE_S", 0.1)
+    limited(monkeypatch, clients, "IDLE_S", 1.0)
     with Stage(tmp_path / "takes") as stage, Ear(stage) as waiting, Ear(stage, credit=None) as idle:
         assert json.loads(idle.socket.recv(timeout=PATIENCE_S))["type"] == "bye"
         with pytest.raises(ConnectionClosed):

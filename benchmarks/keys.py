@@ -37,7 +37,7 @@ import numpy.typing as npt
 from websockets.asyncio.client import connect
 
 sys.path.insert(0, str(Path(__file__).parent))
-from live import Heard, Player, hear, replayed, serving
+from live import Heard, Player, hear, kept_up, replayed, serving
 
 from fugue_state.config import DEFAULT_MEMORY
 
@@ -114,12 +114,7 @@ async def perform(where: str, options: argparse.Namespace) -> tuple[dict[str, An
             "p99": round(float(np.quantile(player.waits_ms, 0.99)), 1),
         },
         "load": {"median": round(statistics.median(loads), 3), "max": max(loads)},
-        "draft": round(statistics.mean(one["quality"] == "draft" for one in player.stats), 3),
-        "rested": player.stats[-1]["rested"],
-        "underruns": player.stats[-1]["underruns"],
-        "gaps": heard.gaps,
-        "nan": heard.nan,
-        "over": heard.over,
+        **kept_up(player, heard),
         "refused": dict(Counter(player.refused)),
     }
     return told, np.concatenate(heard.blocks)

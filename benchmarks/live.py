@@ -313,6 +313,18 @@ def resident_mb(process: subprocess.Popen[str]) -> float:
     return int(found[1]) / 1024 if found else 0.0
 
 
+def kept_up(player: Player, heard: Heard) -> dict[str, Any]:
+    """Return how well playing kept up with time, and what was heard that must not be."""
+    return {
+        "draft": round(statistics.mean(one["quality"] == "draft" for one in player.stats), 3),
+        "rested": player.stats[-1]["rested"],
+        "underruns": player.stats[-1]["underruns"],
+        "gaps": heard.gaps,
+        "nan": heard.nan,
+        "over": heard.over,
+    }
+
+
 async def perform(where: str, osc_port: int, seconds: float, process: subprocess.Popen[str], began: float) -> Any:
     """Play for so long; return what was measured, and all that was heard of the take."""
     heard = Heard()
@@ -360,12 +372,7 @@ async def perform(where: str, osc_port: int, seconds: float, process: subprocess
             "p99": round(float(np.quantile(loads, 0.99)), 3),
             "max": max(loads),
         },
-        "draft": round(statistics.mean(one["quality"] == "draft" for one in player.stats), 3),
-        "rested": player.stats[-1]["rested"],
-        "underruns": player.stats[-1]["underruns"],
-        "gaps": heard.gaps,
-        "nan": heard.nan,
-        "over": heard.over,
+        **kept_up(player, heard),
         "clicks": {"steady": round(steady, 5), "jumping": round(jumping, 5), "times": round(jumping / steady, 2)},
         "memory_mb": {"before": round(before_mb, 1), "after": round(after_mb, 1)},
         "refused": dict(Counter(player.refused)),

@@ -18,6 +18,7 @@ from fugue_state.engine.whole import Instrument, play, play_on
 from fugue_state.errors import InputError
 from fugue_state.memory.checkpoint import file_hash
 from fugue_state.memory.memory import Memory
+from fugue_state.output.markers import markers
 from fugue_state.output.provenance import reopened
 from fugue_state.output.render import render
 from fugue_state.piece.piece import Piece
@@ -136,6 +137,23 @@ def test_a_loop_begins_again_where_the_recording_ends(spoken: Path, tiny_memory:
     assert [onset.turn for onset in line.onsets(SECONDS)][: len(line.turns)] == list(range(len(line.turns)))
 
 
+def test_a_witness_is_the_recording_wherever_it_begins(spoken: Path, tiny_memory: Memory) -> None:
+    made = voices(scored(spoken, forgets=False, start=0.123456), tiny_memory)
+    wanted, first, edge = soundfile.read(spoken, dtype="float32")[0], round(0.123456 * RATE), round(0.01 * RATE)
+    np.testing.assert_allclose(made[first + edge : first + len(wanted) - edge], wanted[edge:-edge], atol=1e-6)
+
+
+def test_a_recording_shorter_than_a_sound_of_the_memory_repeats(tmp_path: Path, tiny_memory: Memory) -> None:
+    path, length = tmp_path / "word.wav", round(0.5 * RATE)
+    soundfile.write(path, 0.3 * np.sin(np.arange(length) * 0.05), RATE, subtype="FLOAT")
+    made = voices(scored(path, forgets=False, rounds=3), tiny_memory)
+    np.testing.assert_array_equal(made[:length], made[2 * length : 3 * length])
+    assert not made[3 * length :].any()
+    half = voices(scored(path, forgotten(0.5), rounds=3), tiny_memory)
+    assert np.abs(half[:length]).max() > 0.05
+    assert not half[3 * length :].any()
+
+
 def test_it_holds_its_loudness_as_a_whole(spoken: Path, tiny_memory: Memory) -> None:
     """The pauses stay pauses, whatever the memory puts there."""
     score = scored(spoken, forgotten(0.5)).model_copy(update={"loudness": Score().loudness})
@@ -181,6 +199,22 @@ def test_a_file_knows_its_recording_and_notices_another(spoken: Path, tiny_path:
     Piece(again.model_copy(update={"made_for": None}), memory)
 
 
+def test_a_part_has_the_samples_of_the_whole(spoken: Path, tiny_path: Path, tmp_path: Path) -> None:
+    score = scored(spoken).model_copy(update={"memory": str(tiny_path)})
+    memory = Memory.load(tiny_path)
+    render(Piece(score, memory), tmp_path / "whole.wav")
+    render(Piece(score, memory), tmp_path / "part.wav", start=2.5, until=6.0)
+    whole, part = (soundfile.read(tmp_path / name, dtype="float32")[0] for name in ("whole.wav", "part.wav"))
+    assert np.abs(part).max() > 0.01
+    np.testing.assert_array_equal(part, whole[round(2.5 * RATE) : 6 * RATE])
+
+
+def test_pictures_and_markers_name_it(spoken: Path, tiny_memory: Memory) -> None:
+    piece = Piece(scored(spoken), tiny_memory)
+    assert {one.chord for one in piece.outline()} == {"spoken"}
+    assert [one.label for one in markers(piece)] == ["spoken"]
+
+
 def test_paths_are_those_beside_the_score(spoken: Path, tmp_path: Path) -> None:
     score = scored(Path("spoken.wav"))
     from_here = settled(score, tmp_path, ())
@@ -221,6 +255,17 @@ def test_it_is_neither_live_nor_shared(spoken: Path, tiny_memory: Memory) -> Non
         checked(Score, scored(spoken).model_dump() | {"resolution": "block"})
     with pytest.raises(InputError, match="a page plays no recordings"):
         page(Piece(scored(spoken), tiny_memory))
+
+
+def test_play_refuses_a_score_with_it_before_anything_starts(spoken: Path, tmp_path: Path) -> None:
+    score = tmp_path / "score.toml"
+    score.write_text(f'[[voices]]\nrecording = "{spoken.name}"\n')
+    done = CliRunner().invoke(main, ["play", str(score)])
+    assert done.exit_code == 2
+    assert done.output.strip() == (
+        f"fugue: {score}:2: voices[1].recording: a recording is not played live, "
+        'nor with resolution = "block"; fugue render plays it'
+    )
 
 
 def test_render_never_overwrites_what_it_reads(spoken: Path, tiny_path: Path, tmp_path: Path) -> None:

@@ -18,9 +18,9 @@ from fugue_state.cli.options import check_used, of_options, option
 from fugue_state.cli.telling import examples, note, say
 from fugue_state.config import BUFFERS_MS, DEFAULT_MEMORY, LiveConfig, LiveQualityName
 from fugue_state.errors import InputError
-from fugue_state.score.model import Score
+from fugue_state.score.model import LIVE_RECORDING, Score
 from fugue_state.score.places import at_home, settled
-from fugue_state.settings import checked, placed
+from fugue_state.settings import MisplacedError, checked, placed
 
 if TYPE_CHECKING:
     from fugue_state.live.programme import House
@@ -143,10 +143,13 @@ def _score(what: str, quality: LiveQualityName) -> Score:
     if Path(what).suffix != TOML and (what not in shipped_scores() or Path(what).exists()):
         return checked(Score, {"memory": what, "forgetting": {"to": 0.0}, "quality": quality})
     from fugue_state.memory.catalogue import shipped_memories
-    from fugue_state.score.text import load_score
+    from fugue_state.score.text import load_score, located
 
     path = find_score(what)
     score = settled(load_score(path), path.parent, shipped_memories())
+    with located(path):
+        for place in score.recordings.values():
+            raise MisplacedError(place, LIVE_RECORDING)
     return score.model_copy(update={"quality": quality})
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
+from pathlib import Path
 
 import numpy as np
 
@@ -14,7 +15,14 @@ from fugue_state.audio import reading
 from fugue_state.audio.io import resample
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.audio.mel import MelTransform
-from fugue_state.config import HELD_LUFS, RECORDING_CANDIDATES, RECORDING_EDGE_S, ClipConfig
+from fugue_state.config import (
+    HELD_LUFS,
+    RECORDING_CANDIDATES,
+    RECORDING_EDGE_S,
+    RECORDING_LEAST_S,
+    SEED_MAX,
+    ClipConfig,
+)
 from fugue_state.corpus.clips import loudest_rms
 from fugue_state.errors import AudioError, InputError
 from fugue_state.limits import SCORE_RECORDING_S
@@ -71,7 +79,7 @@ class RecordedLine(Line):
         spec, rate = memory.spec, score.file.sample_rate_hz
         path = at_home(self.voice.recording or "")
         with placed(("voices", number, "recording")):
-            self._samples = _read(path, rate, self.length_s)
+            self._samples = _read(path, rate)
             self.sha256 = file_hash(path)
         self.plays_s = len(self._samples) / rate
         self.hop_s = self.length_s / HALVES
@@ -82,12 +90,12 @@ class RecordedLine(Line):
         self._level_db = HELD_LUFS - event_lufs(self._samples, rate)
         places, labels = 1 + math.ceil(max(0.0, self.plays_s - self.length_s) / self.hop_s), memory.labels or (None,)
         each = -(-RECORDING_CANDIDATES // len(labels))
-        latents = np.concatenate([memory.latents(each, (self.seed + i) % 2**32) for i in range(len(labels))])
+        latents = np.concatenate([memory.latents(each, (self.seed + i) % (SEED_MAX + 1)) for i in range(len(labels))])
         names = [label for label in labels for _ in range(each)]
         self._candidates = memory.generate(latents, None if names[0] is None else [str(name) for name in names])
         self._chosen = [self._nearest(self._mel(place)) for place in range(places)]
-        pan = self.voice.pan
-        self.turns = tuple(Turn(Step(), None, names[i], latents[i : i + 1], pan, None) for i in self._chosen)
+        pan, name = self.voice.pan, path.stem
+        self.turns = tuple(Turn(Step(), name, names[i], latents[i : i + 1], pan, None) for i in self._chosen)
 
     def _nearest(self, mel: Array) -> int:
         """Return the number of the candidate that a mel (M, T) is most like."""
@@ -105,11 +113,15 @@ class RecordedLine(Line):
         mel: Array = self._transform.encode(self._heard(place)[None])[0]
         return mel
 
+    def _start(self, place: int) -> int:
+        """Return the sample of the recording at which a segment begins."""
+        return round(place * self.hop_s * self._rate)
+
     def segment(self, place: int) -> Segment:
         """Return a segment by its number."""
-        start = round(place * self.hop_s * self._rate)
+        start = self._start(place)
         samples = self._samples[start : start + self._size]
-        half, edge = self._size - round(self.hop_s * self._rate), round(RECORDING_EDGE_S * self._rate)
+        half, edge = self._size - self._start(1), round(RECORDING_EDGE_S * self._rate)
         window = np.ones(len(samples), dtype=np.float32)
         rising = np.sin(np.arange(half, dtype=np.float32) * np.float32(math.pi / 2.0 / half)) ** 2
         abrupt = np.linspace(0.0, 1.0, edge, dtype=np.float32)
@@ -132,10 +144,11 @@ class RecordedLine(Line):
         """Yield when the segments begin, up to `last_s`, or by default as long as one can end within the piece."""
         voice, clock = self.voice, self._score.clock
         until_s = math.inf if voice.until is None else clock.seconds(voice.until)
-        start_s = clock.seconds(voice.start)
+        first = round(clock.seconds(voice.start) * self._rate)
         for step in count():
             played, place = divmod(step, len(self.turns))
-            time_s = start_s + played * self.plays_s + place * self.hop_s
+            # Of whole samples, so that neighbours never differ by one.
+            time_s = (first + played * len(self._samples) + self._start(place)) / self._rate
             lasts_s = min(self.length_s, self.plays_s - place * self.hop_s)
             latest_s = max(0.0, self._score.duration_s - lasts_s) if last_s is None else last_s
             if time_s > latest_s or time_s >= until_s or (voice.rounds is not None and played >= voice.rounds):
@@ -143,17 +156,17 @@ class RecordedLine(Line):
             yield Onset(time_s, place, step)
 
 
-def _read(path: object, rate: int, least_s: float) -> Array:
+def _read(path: Path, rate: int) -> Array:
     """Read a recording (N,) at a rate; InputError for one that cannot be a voice."""
     most = SCORE_RECORDING_S
     try:
-        samples, _ = reading.read(str(path), rate)
+        if (seconds := reading.probe(path).duration_s) > most.most:
+            raise InputError(f"{path}: {most.passed(seconds)}")
+        samples, _ = reading.read(path, rate)
     except AudioError as error:
         raise InputError(str(error)) from None
-    if (seconds := len(samples) / rate) > most.most:
-        raise InputError(f"{path}: {most.passed(seconds)}")
-    if seconds < least_s / HALVES:
+    if (seconds := len(samples) / rate) < RECORDING_LEAST_S:
         raise InputError(
-            f"{path}: {seconds:.2g} s are too short for a voice; at least {least_s / HALVES:.2g} s are needed"
+            f"{path}: {seconds:.2g} s are too short for a voice; at least {RECORDING_LEAST_S:g} s are needed"
         )
     return samples

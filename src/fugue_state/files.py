@@ -97,10 +97,10 @@ def output_folder(path: str | Path, *, parents: bool = False) -> Path:
 
 
 def replaceable_folder(path: str | Path, *, force: bool, listed: Callable[[Path], Collection[str]]) -> Path:
-    """Check, before any work is done, that a folder of files that belong together can be written at `path`; return it.
+    """Check, before any work is done, that a folder of files can be written as a whole at `path`, and return it.
 
-    With `force` one that is there is replaced, if it holds nothing but what it is said to have `listed`, as paths within
-    it. Raises InputError otherwise, and as `check_folder`.
+    With `force` one that is there is replaced, if it holds nothing but what `listed` says, as paths within it. Raises
+    InputError otherwise, and as `check_folder`.
     """
     path = check_folder(path).resolve()
     _check_holder(path.parent)

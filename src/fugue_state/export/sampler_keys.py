@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from fugue_state.errors import InputError, counted
+from fugue_state.errors import InputError
 from fugue_state.limits import KEYS
 from fugue_state.piece.keyboard import MIDDLE_C
 from fugue_state.score.pitches import KINDS, SHARPS, chord_of, note_of
@@ -14,7 +14,7 @@ from fugue_state.score.pitches import KINDS, SHARPS, chord_of, note_of
 FIRST_ROOT = 48  # chords lie from C3 to B3, ...
 FIRST_SWITCH = 24  # ... and the keys that switch between their kinds from C1 on
 STRETCH = 2  # semitones by which a sound is transposed at most, for a key that has none of its own
-SPOKEN = {"": "major", "m": "minor"}
+SPOKEN = {"": "major", "m": "minor", "dim": "diminished", "aug": "augmented"}
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,11 @@ class Keys:
 
     zones: tuple[Zone, ...]
     kinds: tuple[str, ...] = ()
+
+    @property
+    def count(self) -> int:
+        """How many keys play."""
+        return len({key for zone in self.zones for key in range(zone.low, zone.high + 1)})
 
     def switch(self, kind: int) -> int:
         """Return the key that chooses a kind."""
@@ -62,6 +67,17 @@ def keys_of(labels: Sequence[str]) -> Keys:
     return Keys(tuple(Zone(label, first + label, first + label, first + label) for label in range(len(labels))))
 
 
+def in_order(labels: Sequence[str]) -> tuple[str, ...]:
+    """Return labels in the order of their keys."""
+
+    def place(label: int) -> tuple[int, int]:
+        zone = first[label]
+        return zone.kind, zone.centre % len(SHARPS) if chord_of(labels[label]) else zone.centre
+
+    first = {zone.label: zone for zone in reversed(keys_of(labels).zones)}
+    return tuple(labels[label] for label in sorted(range(len(labels)), key=place))
+
+
 def _chords(chords: Sequence[tuple[int, tuple[int, ...]]]) -> Keys:
     names = {kind: name for name, kind in reversed(KINDS.items())}  # of several names, the first
     kinds = [kind for kind in dict.fromkeys(KINDS.values()) if any(kind == own for _, own in chords)]
@@ -85,17 +101,3 @@ def _zones(centres: Mapping[int, int], keys: Sequence[int], kind: int = 0) -> It
     for centre, together in groupby(near, key=nearest):
         zone = list(together)
         yield Zone(centres[centre], zone[0], zone[-1], centre, kind)
-
-
-def told(keys: Keys, labels: Sequence[str], name_of: Callable[[int], str]) -> Iterator[str]:
-    """Yield a line for every key that switches and every zone."""
-    for kind, spoken in enumerate(keys.kinds):
-        yield f"{name_of(keys.switch(kind))}: from now on, {spoken} chords"
-    for zone in keys.zones:
-        span = name_of(zone.low) if zone.low == zone.high else f"{name_of(zone.low)} to {name_of(zone.high)}"
-        yield f"{span}: {labels[zone.label]}"
-
-
-def listed(keys: Keys) -> str:
-    """Say how many keys play."""
-    return counted(len({key for zone in keys.zones for key in range(zone.low, zone.high + 1)}), "key")

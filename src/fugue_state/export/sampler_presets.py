@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 from fugue_state.config import RELEASE_S
 from fugue_state.export.sampler_keys import Keys, Zone
-from fugue_state.score.pitches import VELOCITY_MOST, note_name
+from fugue_state.score.pitches import note_name
 
 WHEEL, WHEEL_MOST = 1, 127
 FOLDER = "Samples"
@@ -35,7 +35,7 @@ class Pack:
 
     def file(self, label: int, stage: int, latent: int) -> str:
         """Return the name of a sound's file: all that sort as they are here, and mean the same on every system."""
-        number = str(label + 1).zfill(len(str(len(self.labels))))
+        number = str(label + 1).zfill(max(2, len(str(len(self.labels)))))
         spoken = plain(self.labels[label].replace("#", "s"))
         latent_wide = len(str(self.latents))
         return f"{self.name}_{number}_{spoken}_s{stage:02d}_l{str(latent + 1).zfill(latent_wide)}.wav"
@@ -59,7 +59,7 @@ def plain(name: str) -> str:
 
 def sfz(pack: Pack, about: str) -> str:
     """Return the SFZ file; `about` is its first line."""
-    lines = [f"// {about}", "", "<control>", f"default_path={FOLDER}/", f"label_cc{WHEEL}=Forgetting"]
+    lines = [f"// {about}", "", "<control>", f"label_cc{WHEEL}=Forgetting"]
     lines += [f"label_key{pack.keys.switch(kind)}={spoken}" for kind, spoken in enumerate(pack.keys.kinds)]
     lines += ["", "<global>", "loop_mode=no_loop", f"ampeg_release={RELEASE_S:g}", "amp_veltrack=100"]
     lines += [f"seq_length={pack.latents}", "xf_cccurve=gain"]
@@ -74,7 +74,7 @@ def sfz(pack: Pack, about: str) -> str:
             for latent in range(pack.latents):
                 sample = pack.file(zone.label, stage, latent)
                 where = f"lokey={zone.low} hikey={zone.high} pitch_keycenter={zone.centre}"
-                lines.append(f"<region> sample={sample} {where} seq_position={latent + 1}")
+                lines.append(f"<region> sample={FOLDER}/{sample} {where} seq_position={latent + 1}")
     return "\n".join(lines) + "\n"
 
 
@@ -88,8 +88,8 @@ def _wheel(places: tuple[int, ...], stage: int) -> Iterator[str]:
 
 def dspreset(pack: Pack, about: str) -> str:
     """Return the preset for DecentSampler; `about` is said in a comment."""
-    root = ElementTree.Element("DecentSampler", minVersion=VERSION)
-    root.append(ElementTree.Comment(f" {about.replace('--', '- -')} "))
+    root = ET.Element("DecentSampler", minVersion=VERSION)
+    root.append(ET.Comment(f" {about.replace('--', '- -')} "))
     _ui(root, pack)
     groups = _add(
         root, "groups", attack="0.0", release=f"{RELEASE_S:g}", ampVelTrack="1.0", loopEnabled="false",
@@ -114,15 +114,15 @@ def dspreset(pack: Pack, about: str) -> str:
     for kind in range(len(pack.keys.kinds)):
         key = _add(midi, "note", note=pack.keys.switch(kind))
         _bind(key, "control", "ui", 1, "VALUE", translation="fixed_value", translationValue=kind + 1)
-    ElementTree.indent(root)
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ElementTree.tostring(root, encoding="unicode")}\n'
+    ET.indent(root)
+    return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _title(pack: Pack, kind: int, stage: int) -> str:
     return " ".join([*(pack.keys.kinds[kind : kind + 1]), f"stage {stage}"])
 
 
-def _ui(root: ElementTree.Element, pack: Pack) -> None:
+def _ui(root: ET.Element, pack: Pack) -> None:
     """Add a knob that the wheel turns, and a menu of the kinds of chords."""
     tab = _add(_add(root, "ui", width=WIDTH, height=HEIGHT, bgColor="FF16161A"), "tab", name="main")
     knob = _add(
@@ -148,15 +148,10 @@ def _table(places: tuple[int, ...], stage: int) -> Mapping[float, int]:
     return {round(place / WHEEL_MOST, 6): int(other == stage) for other, place in enumerate(places)}
 
 
-def _add(parent: ElementTree.Element, tag: str, **values: object) -> ElementTree.Element:
-    return ElementTree.SubElement(parent, tag, {key: str(value) for key, value in values.items()})
+def _add(parent: ET.Element, tag: str, **values: object) -> ET.Element:
+    return ET.SubElement(parent, tag, {key: str(value) for key, value in values.items()})
 
 
-def _bind(parent: ElementTree.Element, kind: str, level: str, position: int, parameter: str, **how: object) -> None:
+def _bind(parent: ET.Element, kind: str, level: str, position: int, parameter: str, **how: object) -> None:
     """Bind what a control or a message says to a part of the instrument."""
     _add(parent, "binding", type=kind, level=level, position=position, parameter=parameter, **how)
-
-
-def velocities() -> str:
-    """Say what velocity does, in both files."""
-    return f"SFZ: 40 log10(v / {VELOCITY_MOST}) dB, as in Fugue State; DecentSampler: in proportion, 20 log10(v / {VELOCITY_MOST}) dB"

@@ -104,7 +104,8 @@ def _pack_score(model: str, config: SamplerConfig, settings: dict[str, Any]) -> 
     names = _names(settings["chords"]) or header.model.labels
     # Numbers are checked before a memory is loaded and measured for the names that it lacks.
     of_options(Voice, {"event_s": settings["event_s"]})
-    forgetting = taken(settings, Forgetting) | {key: tuple(split(settings[key] or "")) for key in ("scope", "locks")}
+    units = {key: _units(key, settings[key], header.model.layers) for key in ("scope", "locks")}
+    forgetting = taken(settings, Forgetting) | units
     parts: dict[str, Any] = {
         "memory": model,
         "forgetting": forgetting,
@@ -127,6 +128,18 @@ def _names(chords: str | None) -> tuple[str, ...]:
         raise InputError(f"--chords {chords!r} names no chord")
     if twice := [name for i, name in enumerate(names) if name in names[:i]]:
         raise InputError(f"--chords: {twice[0]!r} is named twice")
+    return names
+
+
+def _units(key: str, named: str | None, layers: dict[str, int]) -> tuple[str, ...]:
+    """Return the units that an option names; InputError for unknown ones."""
+    from fugue_state.bending.orders import REGIONS, parse_units
+
+    names = tuple(split(named or ""))
+    try:
+        parse_units([name for name in names if name not in REGIONS], layers)
+    except InputError as error:
+        raise InputError(f"--{key}: {error}") from None
     return names
 
 

@@ -18,9 +18,7 @@ from fugue_state.engine.level import held_db
 from fugue_state.errors import InputError
 from fugue_state.measure.atlas import Atlas
 from fugue_state.memory.memory import Memory
-from fugue_state.piece.line import Turn
 from fugue_state.piece.piece import Piece
-from fugue_state.score.pitches import near
 
 PEAK = 0.97
 BEAT_S = 1.0  # from one label to the next in the score that says how they are forgotten
@@ -58,7 +56,7 @@ def heard_names(memory: Memory, model: str, latents: int) -> tuple[str, ...]:
     found = [name for name, count in atlas.chords.items() if count >= latents]
     if not found:
         raise InputError(f"the atlas of memory {memory.header.name!r} finds no chord in {latents} latents or more")
-    return tuple(sorted(found, key=lambda name: near("C", found, len(found)).index(name)))
+    return tuple(found)
 
 
 def stages_of(piece: Piece, count: int) -> Array:
@@ -77,7 +75,7 @@ class Sounds:
         self._piece, self._config, self._inverter = piece, config, inverter
         turns = piece.lines[0].turns
         self._turns = turns[: len(turns) // config.latents]
-        self._others = turns
+        self._every = turns
         self.strengths = stages_of(piece, config.stages)
         self.rate = piece.score.file.sample_rate_hz
         line = piece.lines[0]
@@ -100,7 +98,7 @@ class Sounds:
         turn = self._turns[label]
         if turn.sought is not None:  # any two draws from the atlas may find the same: take the next best instead
             return np.asarray(turn.latents[latent % len(turn.latents)])
-        other: Turn = self._others[latent * len(self._turns) + label]
+        other = self._every[latent * len(self._turns) + label]
         return np.asarray(other.latents[0])
 
     def _made(self, label: int, latent: int) -> Array:

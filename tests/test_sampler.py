@@ -155,6 +155,12 @@ def test_sfzlint_has_nothing_to_say(pack: Path) -> None:
     assert (said.returncode, said.stdout, said.stderr) == (0, "", "")
 
 
+def test_kinds_that_are_numbers_are_spoken() -> None:
+    keys = keys_of(("C", "C7"))
+    assert keys.kinds == ("major", "seventh")
+    assert "label_key25=seventh" in sfz(Pack("x", ("C", "C7"), keys, 2, 1), "x")
+
+
 def test_without_variants_and_kinds_nothing_is_said_of_them() -> None:
     one = Pack("x", ("E3",), keys_of(("E3",)), 2, 1)
     assert "sw_" not in sfz(one, "x")
@@ -287,6 +293,8 @@ def test_a_folder_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     with pytest.raises(OutputError, match="new: could not be written"), replacing_folder(tmp_path / "none" / "new"):
         pass
+    with pytest.raises(OutputError, match=r"new/a: no$"), replacing_folder(tmp_path / "new") as made:
+        raise OutputError(f"{made / 'a'}: no")
 
 
 @pytest.mark.parametrize(

@@ -139,6 +139,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
             if before.exists():
                 before.rename(path)
             raise
+    except OutputError as error:  # of a file in it
+        raise OutputError(str(error).replace(str(beside), str(path))) from error
     except OSError as error:
         raise OutputError(f"{path}: could not be written ({reason(error)})") from error
     finally:

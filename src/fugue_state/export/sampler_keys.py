@@ -14,7 +14,7 @@ from fugue_state.score.pitches import KINDS, SHARPS, chord_of, note_of
 FIRST_ROOT = 48  # chords lie from C3 to B3, ...
 FIRST_SWITCH = 24  # ... and the keys that switch between their kinds from C1 on
 STRETCH = 2  # semitones by which a sound is transposed at most, for a key that has none of its own
-SPOKEN = {"": "major", "m": "minor", "dim": "diminished", "aug": "augmented"}
+SPOKEN = {"": "major", "m": "minor", "dim": "diminished", "aug": "augmented", "7": "seventh"}
 
 
 @dataclass(frozen=True)

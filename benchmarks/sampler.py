@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -75,7 +76,7 @@ def main() -> None:
     if not isinstance(inverter, SpectralInverter):
         raise SystemExit(f"{asked.memory}: cannot be inverted together")
     strengths, rate = stages_of(piece, config.stages), memory.spec.sample_rate_hz
-    ways = {"one by one": inverter, "together": inverter.together}
+    ways: dict[str, Callable[[Array], Array]] = {"one by one": inverter, "together": inverter.together}
     told: dict[str, list[tuple[list[float], list[bool], list[tuple[float, float]]]]] = {name: [] for name in ways}
     for turn in piece.lines[0].turns:
         z = np.repeat(turn.latents[:1], config.stages, axis=0)

@@ -21,7 +21,7 @@ from fugue_state.cli.options import (
     taken,
 )
 from fugue_state.cli.telling import examples, flag, report, say, tracked
-from fugue_state.config import FileConfig, ReplacementName, SamplerConfig
+from fugue_state.config import REGIONS, FileConfig, ReplacementName, SamplerConfig
 from fugue_state.errors import InputError
 from fugue_state.score.model import Forgetting, Loudness, Score, Voice
 from fugue_state.score.names import split, unquoted
@@ -133,7 +133,7 @@ def _names(chords: str | None) -> tuple[str, ...]:
 
 def _units(key: str, named: str | None, layers: dict[str, int]) -> tuple[str, ...]:
     """Return the units that an option names; InputError for unknown ones."""
-    from fugue_state.bending.orders import REGIONS, parse_units
+    from fugue_state.bending.orders import parse_units
 
     names = tuple(split(named or ""))
     try:

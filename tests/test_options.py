@@ -41,6 +41,7 @@ NEEDED = {
     "card": ["{tmp}"],
     "corpus build": ["{tmp}/made"],
     "corpus inspect": ["{tmp}"],
+    "export sampler": ["guitar", "-o", "{tmp}/pack", "--pace", "steps"],
     "film": ["none.wav"],
     "forget": ["-o", "{tmp}/a.wav", "--poster", "{tmp}/p.png", "--pace", "steps"],
     "render": ["forget-and-recall", "-o", "{tmp}/a.wav", "--poster", "{tmp}/p.png"],

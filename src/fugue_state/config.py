@@ -466,6 +466,17 @@ class FileConfig(Settings):
     )
 
 
+class SamplerConfig(Settings):
+    """What a sampler's pack holds of each label."""
+
+    stages: int = Field(default=6, ge=2, le=32)  # of forgetting, from intact to all that is forgotten
+    latents: int = Field(default=2, ge=1, le=64)  # played in turn
+
+
+# For a sampler, which has an envelope of its own: both ends are faded, what lies between stays as it was learned.
+SAMPLER_ENVELOPE = EnvelopeConfig.model_construct(decay_rt60_s=120.0, release_s=0.3)
+
+
 FILM_SIZES = {"1080p": (1920, 1080), "720p": (1280, 720), "square": (1080, 1080), "vertical": (1080, 1920)}
 FILM_SHORTEST, FILM_LONGEST = 240, 4096  # least and most pixels of a side
 

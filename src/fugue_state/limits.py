@@ -150,3 +150,13 @@ MEMORY_FRAMES = Limit(
     "{got} frames of mel are too many at once: at most {most}; give fewer latents at a time",
 )
 MEMORY_STEPS = Limit("memories", "steps of activations over time", 65_536, "steps", "{got} steps: at most {most}")
+PACK_SOUNDS = Limit(
+    "memories", "sounds of a sampler's pack", 20_000, "sounds", "{got} sounds are too many for a pack: at most {most}"
+)
+KEYS = Limit(
+    "memories",
+    "keys of a sampler",
+    128,
+    "keys",
+    "{got} labels that are no chords and no notes are too many: there are {most}",
+)

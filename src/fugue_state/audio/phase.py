@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy import fft
 
 from fugue_state.arrays import Array, Spectrum
-from fugue_state.audio.compiled import compiled
+from fugue_state.audio.compiled import compiled, in_threads
 from fugue_state.audio.integrate import Grid
 from fugue_state.audio.mel import hann
 
@@ -16,6 +16,9 @@ LEAST_WEIGHT = np.float32(1e-3)  # lower bound for the sum of squared windows, a
 # Makes the next spectrum (T, F) from the one reached, the one reached before, the momentum, and whether there are
 # iterations before and after this one.
 Onward = Callable[[Spectrum, Spectrum, float, bool], Spectrum]
+# How much a neighbour counts in the phase of a sound that is crossfaded with it: with more, quality is lost; with less,
+# some crossfades cancel.
+NEIGHBOUR = np.float32(0.5)
 
 
 def polar(magnitude: Array, phase: Array) -> Spectrum:
@@ -65,20 +68,66 @@ def griffin_lim(
     spectrum = polar(magnitude, phase)
     before: Spectrum | None = None
     for number in range(iterations):
-        audio = synthesize(spectrum, grid, window)
-        frames = np.lib.stride_tricks.sliding_window_view(audio, grid.n_fft)[:: grid.hop] * window
-        reached: Spectrum = fft.rfft(frames, overwrite_x=True)
+        reached = _reached(spectrum, grid, window)
         last = reached if before is None else before
         if onward is None:
             spectrum = _with(magnitude, reached, last, momentum)
         else:
             spectrum = onward(reached, last, momentum, 0 < number < iterations - 1)
         before = reached
+    return _cut(synthesize(spectrum, grid, window), count, grid)
+
+
+def crossfading(
+    magnitudes: Array, phase: Array, grid: Grid, *, iterations: int, momentum: float, onward: Sequence[Onward]
+) -> Array:
+    """Return audio (K, (T - 1) * hop) for magnitudes (K, T, F), of which each can be crossfaded with the next.
+
+    As `griffin_lim`, starting from a phase (T, F) that all share. After every iteration, a sound's phase is that of the
+    sum of itself and its neighbours, all at one level: where two have something in common, it does not cancel.
+    `onward` makes the next spectrum of each.
+    """
+    window, count = hann(grid.n_fft), magnitudes.shape[1]
+    levels = np.sqrt(np.mean(magnitudes**2, axis=(1, 2)))
+    weights = np.where(levels > 0.0, 1.0 / np.maximum(levels, np.float32(1e-12)), 0.0).astype(np.float32)
+    spectra = [polar(magnitude, phase) for magnitude in magnitudes]
+    before: list[Spectrum] = []
+    for number in range(iterations):
+        reached = in_threads(lambda spectrum: _reached(spectrum, grid, window), spectra)
+        between = 0 < number < iterations - 1
+        moves = list(zip(onward, reached, before or reached, strict=True))
+        following = in_threads(lambda move: move[0](move[1], move[2], momentum, between), moves)  # noqa: B023
+        spectra, before = _agreed(following, weights), reached
+    return np.stack([_cut(synthesize(spectrum, grid, window), count, grid) for spectrum in spectra])
+
+
+def _agreed(spectra: Sequence[Spectrum], weights: Array) -> list[Spectrum]:
+    """Return spectra with their own magnitudes, each with the phase of itself and its neighbours, weighted."""
+    even = [spectrum * weight for spectrum, weight in zip(spectra, weights, strict=True)]
+    found = []
+    for place, own in enumerate(spectra):
+        beside = even[max(0, place - 1) : place] + even[place + 1 : place + 2]
+        found.append(_with_phase(np.abs(own), sum((NEIGHBOUR * one for one in beside), even[place])))
+    return found
+
+
+def _reached(spectrum: Spectrum, grid: Grid, window: Array) -> Spectrum:
+    """Return the spectrum (T, F) of the sound that fits a spectrum best."""
     audio = synthesize(spectrum, grid, window)
+    frames = np.lib.stride_tricks.sliding_window_view(audio, grid.n_fft)[:: grid.hop] * window
+    reached: Spectrum = fft.rfft(frames, overwrite_x=True)
+    return reached
+
+
+def _cut(audio: Array, frames: int, grid: Grid) -> Array:
     start = grid.n_fft // 2  # frame 0 is centred on sample 0
-    return audio[start : start + (count - 1) * grid.hop]
+    return audio[start : start + (frames - 1) * grid.hop]
 
 
 def _with(magnitude: Array, reached: Spectrum, before: Spectrum, momentum: float) -> Spectrum:
-    moved = reached + np.float32(momentum) * (reached - before)
-    return np.asarray(moved * (magnitude / np.maximum(np.abs(moved), np.float32(1e-12))))
+    return _with_phase(magnitude, reached + np.float32(momentum) * (reached - before))
+
+
+def _with_phase(magnitude: Array, spectrum: Spectrum) -> Spectrum:
+    """Return magnitudes (T, F) with the phases of a spectrum."""
+    return np.asarray(spectrum * (magnitude / np.maximum(np.abs(spectrum), np.float32(1e-12))))

@@ -19,7 +19,7 @@ from fugue_state.errors import InputError, counted, shown, unknown
 from fugue_state.limits import MEMORY_LATENTS
 from fugue_state.measure.chords import template
 from fugue_state.measure.describe import Describer, Description, triads
-from fugue_state.measure.kept import Tensors, kept
+from fugue_state.measure.kept import Tensors, kept, stored
 from fugue_state.measure.ranks import ranks
 from fugue_state.memory.memory import Memory
 from fugue_state.progress import Track, untracked
@@ -101,9 +101,7 @@ class Atlas:
         """
         asked.kind("memory", memory, Memory, "Memory.load reads one")
         config = asked.kind("config", config or AtlasConfig(), AtlasConfig, "AtlasConfig()")
-        header = AtlasHeader(
-            fingerprint=memory.fingerprint, config=config, mel=memory.spec, chords=triads(memory.labels)
-        )
+        header = _header(memory, config)
         found = kept(
             KIND,
             header,
@@ -115,6 +113,13 @@ class Atlas:
             say=say,
         )
         return cls(memory, config, found["chord"], found["traits"])
+
+    @classmethod
+    def made_before(cls, memory: Memory, name_or_path: str | Path | None = None) -> Self | None:
+        """Return the atlas of a memory if it was made before; else None."""
+        header = _header(memory, AtlasConfig())
+        found = stored(KIND, header, memory, name_or_path, fault=lambda tensors: _fault(tensors, header))
+        return None if found is None else cls(memory, header.config, found["chord"], found["traits"])
 
     def __len__(self) -> int:
         return self.config.count
@@ -271,6 +276,10 @@ class Atlas:
         name = description.chord
         other = self._chord != (self.names.index(name) if name else -1)
         return np.asarray(np.sqrt(((self._quantiles - quantiles) ** 2).sum(axis=1) + other))
+
+
+def _header(memory: Memory, config: AtlasConfig) -> AtlasHeader:
+    return AtlasHeader(fingerprint=memory.fingerprint, config=config, mel=memory.spec, chords=triads(memory.labels))
 
 
 def spherical_path(one: Array, other: Array, steps: int) -> Array:

@@ -40,12 +40,26 @@ def kept(
     if not memory.fingerprint:  # without a file behind it, no stored tensors can be matched to it
         return make()
     beside, shipped = _beside(kind, name_or_path)
-    cached = cache_folder() / kind / f"{memory.fingerprint}{SUFFIX}"
+    cached = _cached(kind, memory)
     found = None if rebuild else _stored(kind, header, [*beside, cached], fault, say)
     if found is None:
         found = make()
         _keep([cached] if shipped else [*beside, cached], kind, header, found, say)
     return found
+
+
+def stored(
+    kind: str, header: Settings, memory: Memory, name_or_path: str | Path | None, *, fault: Callable[[Tensors], str]
+) -> Tensors | None:
+    """Return the tensors that `kept` would return, if they were made before; else None."""
+    if not memory.fingerprint:
+        return None
+    places = [*_beside(kind, name_or_path)[0], _cached(kind, memory)]
+    return _stored(kind, header, places, fault, lambda _: None)
+
+
+def _cached(kind: str, memory: Memory) -> Path:
+    return cache_folder() / kind / f"{memory.fingerprint}{SUFFIX}"
 
 
 def _beside(kind: str, name_or_path: str | Path | None) -> tuple[list[Path], bool]:

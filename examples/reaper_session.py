@@ -46,7 +46,7 @@ def markers(piece: Path) -> list[tuple[float, str]]:
     labels = belonging(piece, ".txt")
     try:
         lines = [line.split("\t") for line in labels.read_text(encoding="utf-8").splitlines()]
-        return [(float(start), name) for start, _, name in lines]
+        return list(dict.fromkeys((float(start), name) for start, _, name in lines))
     except OSError:
         raise InputError(f"{labels}: no such file; {RENDER}") from None
     except ValueError:

@@ -14,7 +14,7 @@ from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_SENDERS, OSC_UNPROVED
-from fugue_state.live.addresses import NOTE, ROOT, Node, is_pattern, matching
+from fugue_state.live.addresses import ERROR, NOTE, ROOT, Node, is_pattern, matching
 from fugue_state.live.agenda import Agenda, Job
 from fugue_state.live.clients import Client
 from fugue_state.live.guard import is_local
@@ -59,7 +59,7 @@ class Sender(Client):
     def refuse(self, why: str) -> None:
         """Send an error message, shortened to the bytes that may be sent."""
         longest = LONGEST_ERROR
-        while longest and not self.send("/error", why[:longest]):
+        while longest and not self.send(ERROR.pattern, why[:longest]):
             longest //= 2
 
     def send(self, path: str, *values: Any) -> bool:
@@ -152,7 +152,7 @@ class OscDoor(asyncio.DatagramProtocol):
 
     def _follow(self, sender: Sender, message: Heard) -> Iterable[Job] | None:
         """Act on a message; for a pattern, return the jobs it stands for."""
-        if message.address == f"{ROOT}/error":
+        if message.address == f"{ROOT}{ERROR.pattern}":
             return None  # from another server; answering it could go on for ever
         if is_pattern(message.address):
             return self._all(sender, message)

@@ -10,7 +10,7 @@ from typing import Any, get_args
 
 from fugue_state.config import WholeOrderName
 from fugue_state.errors import counted
-from fugue_state.live.addresses import NOTE, ROOT, Node, tree
+from fugue_state.live.addresses import NOTE, OF_OSC, ROOT, Node, tree
 from fugue_state.live.guard import EVERYWHERE
 from fugue_state.live.part import OF_LAYERS
 from fugue_state.live.protocol import bytes_of
@@ -84,7 +84,7 @@ class Query:
         return _json(chosen) if chosen or ("VALUE" in asked and found["ACCESS"] & 1) else b""
 
     def _leaf(self, node: Node) -> dict[str, Any]:
-        value = None if node.known is NOTE else self._session.value(_path(node))
+        value = None if node.known in OF_OSC else self._session.value(_path(node))
         values = {} if value is None else {_path(node): int(value) if isinstance(value, bool) else value}
         return _described(node, values, self._told())
 

@@ -107,21 +107,22 @@ def columns(path: Path, names: Sequence[str]) -> dict[str, list[float]]:
 
 def take(path: Path, mapped: Sequence[Mapped], score: Score) -> Score:
     """Return a score as a take that the sensors played; its own plan forgets nothing."""
-    found = columns(path, [TIME, *(one.column for one in mapped)])
+    found = columns(path, list(dict.fromkeys([TIME, *(one.column for one in mapped)])))
     times = [at - found[TIME][0] for at in found[TIME]]
     for before, after in pairwise(times):
         if after < before:
             raise InputError(f"{path}: the time goes back, from {before:g} to {after:g} s")
     changes = [change for one in mapped for change in one.changes(times, found[one.column])]
-    return Score.model_validate(
-        score.model_dump(exclude_unset=True)
-        | {
-            "resolution": "block",
-            "duration_s": max(1.0, times[-1]),
-            "forgetting": score.forgetting.model_dump(exclude_unset=True) | {"to": 0.0},
-            "changes": sorted(changes, key=lambda change: change.at),
-        }
-    )
+    settings = score.model_dump(exclude_unset=True) | {
+        "resolution": "block",
+        "duration_s": max(1.0, times[-1]),
+        "forgetting": score.forgetting.model_dump(exclude_unset=True) | {"to": 0.0},
+        "changes": sorted(changes, key=lambda change: change.at),
+    }
+    try:
+        return Score(**settings)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def main() -> None:

@@ -75,7 +75,7 @@ def test_sensors_play_a_take_that_renders(tmp_path: Path, tiny_memory: Memory) -
     maps = ["--map", "light=/forget", "--map", "touch=/layer/1/forget:0..2", "--map", "touch=/freeze:1..0"]
     assert run("take_from_csv.py", EXAMPLES / "sensors.csv", *maps, "-o", take).returncode == 0
     score = load_score(take)
-    rows = list(csv.DictReader((EXAMPLES / "sensors.csv").open()))
+    rows = list(csv.DictReader((EXAMPLES / "sensors.csv").read_text().splitlines()))
     light = [float(row["light"]) for row in rows]
     moved = {change.at: change.value for change in score.changes if change.path == "/forget"}
     for row in rows:
@@ -117,7 +117,8 @@ def test_a_score_is_played_by_sensors(tmp_path: Path) -> None:
         ("time,x\n1,1\n0,2\n", "x=/forget", "goes back"),
         ("time,x\n", "x=/forget", "no rows"),
         ("", "x=/forget", "unknown column 'time'"),
-        ("time,x\n0,1\n1e9,2\n", "x=/forget", "86400"),
+        ("time,x\n0,1\n1e9,2\n", "x=/forget", "too long"),
+        ("time,x\n0,1\n1e5,2\n", "x=/forget", "sensors.csv: duration_s"),
     ],
 )
 def test_wrong_data_and_wrong_maps_are_named(tmp_path: Path, text: str, mapped: str, said: str) -> None:

@@ -31,16 +31,17 @@ os.environ.setdefault("MKL_NUM_THREADS", "1")
 RATE = 22_050
 # Files whose tests play in real time or in a browser: they run beside each other, but not beside what computes.
 REALTIME = {
-    "test_cli_play", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door", "test_live_keys",
-    "test_live_osc", "test_live_parts", "test_live_sockets", "test_live_takes", "test_page", "test_page_keys",
-    "test_performance_benchmark", "test_share_page", "test_undo",
+    "test_cli_play", "test_example_patches", "test_live", "test_live_benchmark", "test_live_clock", "test_live_door",
+    "test_live_keys", "test_live_osc", "test_live_parts", "test_live_sockets", "test_live_takes", "test_page",
+    "test_page_keys", "test_performance_benchmark", "test_share_page", "test_undo",
 }  # fmt: skip
 # Files whose tests train, use PyTorch, start processes, follow documents or use the memories that ship.
 HEAVY = {
     "test_augment", "test_benchmark", "test_card", "test_cli", "test_clusters", "test_compiled", "test_composing",
-    "test_composition_benchmark", "test_curve", "test_documents", "test_examine", "test_film", "test_fuzz",
-    "test_hearing", "test_lesson", "test_light", "test_losses", "test_networks", "test_neural_benchmark",
-    "test_notebook", "test_pace", "test_pictures", "test_pictures_of_takes", "test_render", "test_run", "test_sampler",
+    "test_composition_benchmark", "test_curve", "test_documents", "test_examine", "test_example_scripts", "test_film",
+    "test_fuzz", "test_hearing", "test_lesson", "test_light", "test_losses", "test_networks", "test_neural_benchmark",
+    "test_notebook", "test_pace", "test_pictures", "test_pictures_of_takes", "test_render", "test_run",
+    "test_sampler",
     "test_share_command", "test_share_conductor", "test_share_memory", "test_share_performance", "test_shipped",
     "test_shipped_scores", "test_site", "test_threads", "test_training",
 }  # fmt: skip

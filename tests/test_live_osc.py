@@ -637,11 +637,81 @@ def test_what_a_client_of_oscquery_asks_is_answered(stage: Stage) -> None:
     assert get("/fugue/forget").json()["FULL_PATH"] == "/fugue/forget"
     assert get("/fugue/unit/1/3/strength?VALUE").json() == {"VALUE": [1.0]}
     assert get("/fugue/undo?VALUE").status_code == 204
+    assert get("/fugue/layer/2?VALUE").status_code == get("/fugue/forget?CONTENTS").status_code == 204
+    assert get("/fugue/forget?UNIT").status_code == 204  # an attribute of the proposal that is not told
+    assert "'VALU'" in get("/fugue/forget?VALU").json()["error"]
+    assert get("/fugue/forget?VALU").status_code == 400
+    assert get("/fugue/forget?TYPE&VALUE").json() == {"TYPE": "f", "VALUE": [0.0]}
+    assert get("/fugue/meter/peak?VALUE").json() == {}  # nothing is told yet
     assert get("/fugue/nothing").status_code == 404
     assert get("/fugue/layer/2").json()["CONTENTS"]["forget"]["TYPE"] == "f"
     assert get("/").json() == get("/osc").json()
     assert "fugue" in get("/", accept="application/json").json()["CONTENTS"]
     assert get("/", accept="text/html,*/*;q=0.8").headers["content-type"].startswith("text/html")
+
+
+def described(stage: Stage, path: str) -> dict[str, Any]:
+    """What OSCQuery says of an address."""
+    told: dict[str, Any] = httpx.get(f"{stage.http}/fugue{path}").json()
+    return told
+
+
+def test_every_control_has_the_types_and_ranges_that_osc_takes(stage: Stage) -> None:
+    tells = {
+        "/freeze": ("i", [{"MIN": 0, "MAX": 1}]),
+        "/key/60": ("f", [{"MIN": 0, "MAX": 1}]),
+        "/note": ("ii", [{"MIN": 0, "MAX": 127}, {"MIN": 0, "MAX": 127}]),
+        "/tempo": ("f", [{"MIN": 0.05, "MAX": 600.0}]),
+        "/chord": ("s", [{"VALS": ["", "Am", "C", "G"]}]),
+        "/keys/3/chord": ("s", [{"VALS": ["", "Am", "C", "G"]}]),
+        "/memory": ("s", [{"VALS": ["fake", "small", "damaged"]}]),
+        "/mark": ("s", None),
+        "/recall": ("I", None),
+        "/strengths/1": ("b", None),
+        "/state/remembered": ("if", None),
+        "/event/forgotten": ("ii", None),
+    }
+    for path, (kind, ends) in tells.items():
+        told = described(stage, path)
+        assert (told["TYPE"], told.get("RANGE")) == (kind, ends), path
+    assert "draft" in described(stage, "/quality")["RANGE"][0]["VALS"]
+    assert described(stage, "/layer/1/order")["RANGE"][0]["VALS"][:2] == ["", "random"]
+    assert described(stage, "/loop")["OVERLOADS"] == [{"TYPE": "T"}, {"TYPE": "F"}]
+    assert described(stage, "/strengths/1")["VALUE"] == [None]
+    layer = described(stage, "/layer/2")
+    assert (layer["ACCESS"], layer["DESCRIPTION"]) == (0, "Layer deconv2, 16 units.")
+    assert set(described(stage, "/layer")["CONTENTS"]) == {"1", "2"}
+
+
+def everything(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """An address of OSCQuery and all below it."""
+    yield node
+    for inner in node.get("CONTENTS", {}).values():
+        yield from everything(inner)
+
+
+def test_all_of_the_tree_is_as_the_proposal_says_and_says_the_same_one_by_one(stage: Stage) -> None:
+    nodes = list(everything(httpx.get(f"{stage.http}/osc").json()))
+    optional = httpx.get(f"{stage.http}/?HOST_INFO").json()["EXTENSIONS"]
+    for node in nodes:
+        assert set(node) <= {"FULL_PATH", "CONTENTS", "TYPE", *optional}
+        assert ("TYPE" in node) == (node["ACCESS"] > 0)
+        assert "VALUE" not in node or (node["ACCESS"] & 1 and len(node["VALUE"]) == len(node["TYPE"]))
+        assert len(node.get("RANGE", node.get("TYPE", ""))) == len(node.get("TYPE", ""))
+    leaves = [node for node in nodes if "CONTENTS" not in node]
+    some = {node["TYPE"]: node for node in leaves if node["ACCESS"] != 1}
+    for node in [*some.values(), *leaves[::40]]:
+        assert httpx.get(f"{stage.http}{node['FULL_PATH']}").json() == node
+
+
+def test_a_note_is_found_and_played_but_no_pattern_plays_it(stage: Stage, osc: Osc) -> None:
+    with stage.hand() as hand:
+        hand.done("/play", 1)
+        hand.until("event", what="state", state="playing")
+        osc.send("/fugue/n?te", 60, 100)
+        assert "no address fits" in osc.until("/fugue/error")[0]
+        osc.send("/fugue/note", 60, 127)
+        wait_for(lambda: ("/key/60", [1.0]) in stage.session.sets)
 
 
 def test_the_list_of_addresses_is_made_once_per_change(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,10 +9,16 @@ from itertools import chain
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_MATCHES, OSC_PATTERN, OSC_WILDCARDS
-from fugue_state.score.paths import COUNTED, PATHS, Path
+from fugue_state.score.paths import COUNTED, KEYS, PATHS, Path
 
 ROOT = "/fugue"
 OF_PARTS = "part"
+# Messages of OSC alone: takes and pages have no such controls, and no pattern matches them.
+NOTE = Path(
+    "/note", "int", KEYS[0], KEYS[-1], None, "A key and a velocity, 0 lets go, as MIDI has them.", recorded=False
+)
+ERROR = Path("/error", "string", 0, 0, None, "What could not be done.", recorded=False, told=True)
+OF_OSC = (NOTE, ERROR)
 SPECIAL = frozenset("*?[]{}")
 Sizes = tuple[tuple[int, ...], ...]  # for each part the numbers of units of its layers
 # Maps possible start positions in a name to possible end positions. Bit i is the position before character i.
@@ -32,7 +38,7 @@ class Node:
 def tree(sizes: Sizes) -> Node:
     """Return the tree of all addresses; those of parts are in it only where there are several."""
     top = Node("/")
-    for known in PATHS:
+    for known in (*PATHS, *OF_OSC):
         if known.pattern.startswith(f"/{OF_PARTS}/") and len(sizes) == 1:
             continue
         *above, last = f"{ROOT}{known.pattern}".split("/")[1:]
@@ -77,7 +83,7 @@ def matching(pattern: str, sizes: Sizes) -> list[Node]:
             names = {name for node in nodes for name in node.parts}
             fitting = {name for name in names if _fits(tokens, name)}
             nodes = [inner for node in nodes for name, inner in node.parts.items() if name in fitting]
-    found = [node for node in nodes if node.known is not None]
+    found = [node for node in nodes if node.known is not None and node.known not in OF_OSC]
     if not found:
         raise InputError(f"no address fits {shown(pattern)}; all begin with {ROOT}/")
     if len(found) > OSC_MATCHES.most:

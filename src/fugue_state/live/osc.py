@@ -14,7 +14,7 @@ from pythonosc.osc_message_builder import BuildError, OscMessageBuilder
 
 from fugue_state.errors import InputError, shown
 from fugue_state.limits import OSC_SENDERS, OSC_UNPROVED
-from fugue_state.live.addresses import ROOT, Node, is_pattern, matching
+from fugue_state.live.addresses import ERROR, NOTE, ROOT, Node, is_pattern, matching
 from fugue_state.live.agenda import Agenda, Job
 from fugue_state.live.clients import Client
 from fugue_state.live.guard import is_local
@@ -31,7 +31,6 @@ LONGEST_ERROR = 200  # characters
 # Paths that act without a value instead of being queried. Buttons send 0 on release, which does nothing.
 BUTTONS: dict[str, tuple[Value, ...]] = {"/bank/<b>/fire": (), "/mark": ("",)}
 SUBSCRIBE = "/subscribe"
-NOTE = "/note"  # a key and a velocity in one message, as MIDI has them
 
 
 class Sender(Client):
@@ -60,7 +59,7 @@ class Sender(Client):
     def refuse(self, why: str) -> None:
         """Send an error message, shortened to the bytes that may be sent."""
         longest = LONGEST_ERROR
-        while longest and not self.send("/error", why[:longest]):
+        while longest and not self.send(ERROR.pattern, why[:longest]):
             longest //= 2
 
     def send(self, path: str, *values: Any) -> bool:
@@ -153,7 +152,7 @@ class OscDoor(asyncio.DatagramProtocol):
 
     def _follow(self, sender: Sender, message: Heard) -> Iterable[Job] | None:
         """Act on a message; for a pattern, return the jobs it stands for."""
-        if message.address == f"{ROOT}/error":
+        if message.address == f"{ROOT}{ERROR.pattern}":
             return None  # from another server; answering it could go on for ever
         if is_pattern(message.address):
             return self._all(sender, message)
@@ -278,10 +277,10 @@ def written(path: str, values: Iterable[Any]) -> bytes:
 
 def _noted(path: str, args: Sequence[Any]) -> tuple[str, Sequence[Any]]:
     """Return a message as it is, or `/note` with key and velocity as the key's own; RefusedError for a wrong one."""
-    if path != NOTE:
+    if path != NOTE.pattern:
         return path, args
     if len(args) != 2 or not all(isinstance(value, int | float) and value in KEYS for value in args):
-        raise RefusedError("bad_value", f"{NOTE} takes a key and a velocity, each 0 to 127, got {shown(args)}")
+        raise RefusedError("bad_value", f"{NOTE.pattern} takes a key and a velocity, each 0 to 127, got {shown(args)}")
     return KEY.replace("<m>", str(int(args[0]))), [args[1] / VELOCITY_MOST]
 
 

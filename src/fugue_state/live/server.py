@@ -23,7 +23,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from fugue_state.config import LiveConfig
-from fugue_state.errors import LONGEST_SHOWN, InputError, counted
+from fugue_state.errors import LONGEST_SHOWN, InputError, counted, shown
 from fugue_state.files import output_folder
 from fugue_state.limits import CONNECTIONS, EACH_TURN, IDLE_S, LISTENERS, PAUSE_S
 from fugue_state.live import takes
@@ -34,7 +34,7 @@ from fugue_state.live.guard import CLOSED, Guard, Origin, address, is_local
 from fugue_state.live.osc import OscDoor, osc_socket
 from fugue_state.live.programme import House
 from fugue_state.live.protocol import RefusedError, read_audio, write
-from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query
+from fugue_state.live.query import ATTRIBUTES, HOST_INFO, Query, asked_of
 from fugue_state.live.session import Session
 from fugue_state.look import cell
 from fugue_state.look.theme import FONTS, Theme, find_theme, stylesheet
@@ -77,7 +77,7 @@ class Pages:
     async def _page(self, request: Request) -> Response:
         """Return the page, or the OSC addresses to an OSCQuery client, which does not ask for HTML as browsers do."""
         for_people = "text/html" in request.headers.get("accept", "")
-        if request.query_params.keys() & {HOST_INFO, *ATTRIBUTES} or (not for_people and self._session.ready):
+        if asked_of(request.query_params)[0] or (not for_people and self._session.ready):
             return await self._osc(request)
         page = self._folder / STATIC / "index.html"
         return FileResponse(page) if page.is_file() else PlainTextResponse("Fugue State is here; it has no page.\n")
@@ -86,13 +86,17 @@ class Pages:
         return JSONResponse({"state": self._session.state})
 
     async def _osc(self, request: Request) -> Response:
-        asked = set(request.query_params)
+        asked, strange = asked_of(request.query_params)
+        if strange:
+            return JSONResponse(
+                {"error": f"there is no attribute {shown(strange)}; {', '.join(sorted(ATTRIBUTES))} are"}, 400
+            )
         if HOST_INFO in asked:
             return Response(self._query.host(self._osc_port()), media_type=JSON)
         if not self._session.ready:
             return JSONResponse({"state": self._session.state}, 503)
         path = request.url.path
-        found = self._query.one("/" if path == "/osc" else path, asked & ATTRIBUTES)
+        found = self._query.one("/" if path == "/osc" else path, asked)
         if found is None:
             return JSONResponse({"error": "there is no such address"}, 404)
         return Response(found, media_type=JSON) if found else Response(status_code=204)

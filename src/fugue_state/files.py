@@ -6,9 +6,10 @@ import contextlib
 import errno
 import glob
 import os
+import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import IO
 
@@ -93,6 +94,56 @@ def output_folder(path: str | Path, *, parents: bool = False) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot be made ({error.strerror})") from None
     return path
+
+
+def replaceable_folder(path: str | Path, *, force: bool, listed: Callable[[Path], Collection[str]]) -> Path:
+    """Check, before any work is done, that a folder of files can be written as a whole at `path`, and return it.
+
+    With `force` one that is there is replaced, if it holds nothing but what `listed` says, as paths within it. Raises
+    InputError otherwise, and as `check_folder`.
+    """
+    path = check_folder(path).resolve()
+    _check_holder(path.parent)
+    if not path.is_dir() or not any(path.iterdir()):
+        return path
+    if not force:
+        raise InputError(f"{path}: the folder is not empty; choose another name or add --force")
+    known = set(listed(path))
+    there = (one for one in (path.rglob("*") if known else path.iterdir()) if one.is_symlink() or not one.is_dir())
+    foreign = next((name for one in there if (name := one.relative_to(path).as_posix()) not in known), "")
+    if foreign or not known:
+        raise InputError(f"{path}: holds what was not exported to it ({foreign or 'folders'}); choose another folder")
+    return path
+
+
+@contextlib.contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a new folder beside `path` to write to; it takes the place of `path` only on success.
+
+    Raises OutputError if the disk is full or the folder around it is not writable. No partial folder is left, and those
+    left by killed processes are removed.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*{PART}"):
+        number = left.name.removeprefix(f".{path.name}.").partition(".")[0]
+        if number.isdecimal() and not _runs(int(number)):
+            shutil.rmtree(left, ignore_errors=True)
+    beside, before = (path.with_name(f".{path.name}.{os.getpid()}{end}{PART}") for end in ("", ".before"))
+    try:
+        beside.mkdir()
+        yield beside
+        if path.exists():
+            path.rename(before)
+        try:
+            beside.rename(path)
+        except OSError:
+            if before.exists():
+                before.rename(path)
+            raise
+    except OSError as error:
+        raise OutputError(f"{path}: could not be written ({reason(error)})") from error
+    finally:
+        for folder in (beside, before):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Carries a memory to other instruments."""

@@ -150,3 +150,6 @@ MEMORY_FRAMES = Limit(
     "{got} frames of mel are too many at once: at most {most}; give fewer latents at a time",
 )
 MEMORY_STEPS = Limit("memories", "steps of activations over time", 65_536, "steps", "{got} steps: at most {most}")
+PACK_BYTES = Limit(
+    "memories", "size of a packed memory", 2_000_000_000, "bytes", "{got} bytes are too many: at most {most}"
+)

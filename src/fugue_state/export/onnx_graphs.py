@@ -274,4 +274,3 @@ def _local(graph: Graph, net: MagnitudeNet, spec: MelSpec, guess: str, after: st
     inside = graph.add("Add", inside, graph.linear(deep, tensors, "shallow"))
     shape = graph.axes(0, 0, net.known)
     return graph.add("Reshape", graph.linear(inside, tensors, "correct"), shape)
-

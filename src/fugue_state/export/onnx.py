@@ -41,10 +41,11 @@ QUIET = 3  # errors only: a default that may be replaced is worth a warning to O
 SOUNDING = '''"""Play a memory with NumPy and ONNX Runtime: pip install numpy scipy soundfile onnxruntime"""
 
 import json, numpy as np, onnxruntime, soundfile
+from pathlib import Path
 from scipy.signal import istft, stft
 
 onnxruntime.set_default_logger_severity(3)
-about = json.load(open("memory.json")); spec = about["mel"]; n, hop = spec["n_fft"], spec["hop"]
+about = json.loads(Path("memory.json").read_text()); spec = about["mel"]; n, hop = spec["n_fft"], spec["hop"]
 generator, vocoder = (onnxruntime.InferenceSession(f"{name}.onnx") for name in ("generator", "vocoder"))
 latent = np.array([about["example"]["latent"]], np.float32)
 (mel,) = generator.run(["mel"], {"latent": latent, "label": np.array([0])})

@@ -88,16 +88,19 @@ def test_the_vocoder_takes_any_number_of_frames(tmp_path: Path, power: int, fram
     np.testing.assert_allclose(made, wanted, atol=LARGEST_DIFFERENCE * max(1.0, float(wanted.max())))
 
 
-def test_the_example_sounds(tiny_memory: Memory, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder)
+def test_the_example_sounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = Memory.load("guitar")  # what has learned nothing makes mels that no sound has
+    write_onnx(memory, Profile.of(memory, "guitar"), tmp_path / "net")
+    monkeypatch.chdir(tmp_path / "net")
     runpy.run_path("example.py")
     sound, rate = soundfile.read("example.wav", dtype="float32")
-    assert rate == tiny_memory.spec.sample_rate_hz
-    about = json.loads((folder / "memory.json").read_text())
-    mel = tiny_memory.generate(np.array([about["example"]["latent"]]), "Am")
-    heard = MelTransform(tiny_memory.spec).encode(sound[None])
+    assert rate == memory.spec.sample_rate_hz
+    about = json.loads(Path("memory.json").read_text())
+    mel = memory.generate(np.array([about["example"]["latent"]]), about["labels"][0])
+    heard = MelTransform(memory.spec).encode(sound[None])
     shared = min(mel.shape[2], heard.shape[2])
-    assert np.corrcoef(mel[..., :shared].ravel(), heard[..., :shared].ravel())[0, 1] > 0.9
+    np.testing.assert_allclose(heard[..., :shared].mean(), mel[..., :shared].mean(), atol=0.05)
+    assert np.corrcoef(mel[..., :shared].ravel(), heard[..., :shared].ravel())[0, 1] > 0.95
 
 
 def test_what_is_told_of_a_memory(tiny_memory: Memory, profile: Profile, folder: Path) -> None:

@@ -17,7 +17,7 @@ from fugue_state.audio.magnitudes import (
     Refit,
     Rows,
     Updates,
-    _dictionary,
+    dictionary,
 )
 from fugue_state.audio.mel import MelTransform, filterbank
 from fugue_state.config import MelSpec
@@ -88,7 +88,7 @@ def dense(rows: Rows, columns: int) -> npt.NDArray[np.float32]:
 
 @pytest.mark.parametrize("spec", [MelSpec(n_fft=256, hop=64, n_mels=16), MelSpec(n_fft=128, hop=64, n_mels=8, power=2)])
 def test_the_dictionary_is_that_of_the_formula(spec: MelSpec) -> None:
-    made = _dictionary(spec)
+    made = dictionary(spec)
     by_band, by_atom, by_bin = made.by_band, made.by_atom, made.by_bin
     atoms = dense(by_bin, len(by_atom[0]) - 1)
     bins = np.arange(spec.n_fft // 2 + 1)
@@ -106,7 +106,7 @@ def test_the_dictionary_is_that_of_the_formula(spec: MelSpec) -> None:
 
 def test_a_long_window_takes_little_to_prepare() -> None:
     tracemalloc.start()
-    _dictionary(MelSpec(n_fft=16_384))
+    dictionary(MelSpec(n_fft=16_384))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 100e6  # as a whole matrix, the lobes alone are 450 MB

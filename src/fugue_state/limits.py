@@ -160,3 +160,6 @@ KEYS = Limit(
     "keys",
     "{got} labels that are no chords and no notes are too many: there are {most}",
 )
+PACK_BYTES = Limit(
+    "memories", "size of a packed memory", 2_000_000_000, "bytes", "{got} bytes are too many: at most {most}"
+)

@@ -92,7 +92,7 @@ class Lobes:
 
     def __init__(self, spec: MelSpec) -> None:
         self.transform = MelTransform(spec)
-        self._atoms = _dictionary(spec)
+        self._atoms = dictionary(spec)
 
     def __call__(self, mel: Array) -> Array:
         """Return the magnitudes."""
@@ -171,7 +171,8 @@ class Atoms:
 
 
 @cache
-def _dictionary(spec: MelSpec) -> Atoms:
+def dictionary(spec: MelSpec) -> Atoms:
+    """Return the lobes that a spec's mels can register."""
     bins, lobes = _atoms(spec)
     filters = filterbank(spec)
     seen = np.zeros((len(filters), len(bins)))  # (M, K)

@@ -162,11 +162,11 @@ def _player(memory: str) -> Player:
 def _finish(arranged: Arranged, out: Path | None) -> None:
     """Write or print a score, and say what had to be changed."""
     from fugue_state.files import replacing
-    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.memory.catalogue import named_memories
     from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
 
-    score = travelling(arranged.score, Path() if out is None else out.parent, shipped_memories())
+    score = travelling(arranged.score, Path() if out is None else out.parent, named_memories())
     for notice in arranged.notices:
         note(notice)
     for row in _table(arranged.changed):

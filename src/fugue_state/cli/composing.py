@@ -207,7 +207,7 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     again, and a portrait. An interrupted render keeps what it has played in a folder beside it, NAME.wav.part.
     """
     from fugue_state.files import output_path
-    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.memory.catalogue import named_memories
     from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
 
@@ -219,7 +219,7 @@ def forget(out: Path, score_out: Path | None, portrait: Path | None, **settings:
     score = _score(settings)
     _render(score, out, portrait, settings)
     if score_out is not None:
-        _write(score_out, editable(travelling(score, score_out.parent, shipped_memories())))
+        _write(score_out, editable(travelling(score, score_out.parent, named_memories())))
 
 
 def _check_outputs(out: Path, portrait: Path | None, *, force: bool, resume: bool) -> Path:
@@ -565,12 +565,12 @@ def score_show(score: Path, model: str | None, out: Path | None, theme: Theme, f
 
 def instead(score: Path, **changes: Any) -> Score:
     """Load a score, with what was asked for instead of what it says."""
-    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.memory.catalogue import named_memories
     from fugue_state.memory.traced import traced
     from fugue_state.score.places import settled
     from fugue_state.score.text import load_score
 
-    loaded = settled(load_score(score), score.parent, shipped_memories())
+    loaded = settled(load_score(score), score.parent, named_memories())
     if changes.get("quality") is not None:
         loaded = loaded.of_quality(changes["quality"])
     loaded = traced(loaded, score.parent, str(score), changes.get("memory"))
@@ -596,14 +596,14 @@ def laid_out(score: Score, of: Path | None, *, named: bool = False) -> Piece:
 def reopen(sound: Path, out: Path | None, force: bool) -> None:
     """Get back the score of SOUND (WAV, FLAC, a film, a picture, or the JSON file beside it), as it was rendered."""
     from fugue_state.files import output_path
-    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.memory.catalogue import named_memories
     from fugue_state.output.provenance import reopened
     from fugue_state.score.explained import editable
     from fugue_state.score.places import travelling
 
     if out is not None:
         output_path(out, force=force, suffixes=(".toml",))
-    score = travelling(reopened(sound), Path() if out is None else out.parent, shipped_memories())
+    score = travelling(reopened(sound), Path() if out is None else out.parent, named_memories())
     if out is None:
         click.echo(editable(score), nl=False)
     else:

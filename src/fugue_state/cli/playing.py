@@ -142,11 +142,11 @@ def _score(what: str, quality: LiveQualityName) -> Score:
 
     if Path(what).suffix != TOML and (what not in shipped_scores() or Path(what).exists()):
         return checked(Score, {"memory": what, "forgetting": {"to": 0.0}, "quality": quality})
-    from fugue_state.memory.catalogue import shipped_memories
+    from fugue_state.memory.catalogue import named_memories
     from fugue_state.score.text import load_score, located
 
     path = find_score(what)
-    score = settled(load_score(path), path.parent, shipped_memories())
+    score = settled(load_score(path), path.parent, named_memories())
     with located(path):
         for place in score.recordings.values():
             raise MisplacedError(place, LIVE_RECORDING)
@@ -161,7 +161,7 @@ def _memories(score: Score) -> list[str]:
 def _house(score: Score) -> House:
     """Return the memories that can be played: those that the score names, and those that ship; all must be there."""
     from fugue_state.live.programme import House
-    from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
+    from fugue_state.memory.catalogue import find_memory, named_memories, read_header
 
     def load(name: str) -> Any:
         from fugue_state.memory.memory import Memory
@@ -183,4 +183,4 @@ def _house(score: Score) -> House:
     for name, place, _ in named:
         with placed(place):
             read_header(find_memory(name))
-    return House(tuple(dict.fromkeys([*(name for name, _, _ in named), *shipped_memories()])), load, perform)
+    return House(tuple(dict.fromkeys([*(name for name, _, _ in named), *named_memories()])), load, perform)

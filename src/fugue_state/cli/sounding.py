@@ -22,9 +22,9 @@ from fugue_state.cli.options import (
     taken,
     themed,
 )
-from fugue_state.cli.telling import examples, note_letters, report, say, tracked
+from fugue_state.cli.telling import examples, note, note_letters, report, say, tracked, typed
 from fugue_state.config import DEFAULT_MEMORY, PATH_STEPS, SAMPLE_COUNT, AtlasConfig, QualityName
-from fugue_state.errors import InputError, counted
+from fugue_state.errors import CheckpointError, InputError, counted
 
 if TYPE_CHECKING:
     from fugue_state.look.theme import Theme
@@ -211,24 +211,69 @@ def resynth(
     report(asdict(lost), as_json)
 
 
-@click.command(epilog=examples("fugue models", "fugue models --json"))
+@click.group(
+    invoke_without_command=True,
+    epilog=examples("fugue models", "fugue models add guitar.fugue", "fugue models --json"),
+)
 @machine_readable
-def models(as_json: bool) -> None:
-    """List the memories that come with the package, with their chords, units, length of a sound, steps and size.
+@click.pass_context
+def models(context: click.Context, as_json: bool) -> None:
+    """List the memories that are found by name, add more, or remove those that were added.
 
     With --json, an object with a key for each memory; in it chords (names), units (number), seconds (length of a
-    sound), steps (of its training) and megabytes (size of its file).
+    sound), steps (of its training), megabytes (size of its file), licences (of what it learned from), ships (whether it
+    comes with the package) and path (its file).
     """
-    from fugue_state.memory.catalogue import read_header, shipped_memories
+    if context.invoked_subcommand is not None:
+        if as_json:
+            raise InputError(f"--json does not go with `fugue models {context.invoked_subcommand}`")
+        return
+    from fugue_state.memory.catalogue import named_memories, read_header, shipped_memories
+    from fugue_state.memory.licences import licences
 
-    listed = {}
-    for name, path in shipped_memories().items():
-        header = read_header(path)
+    listed, shipped = {}, shipped_memories()
+    for name, path in named_memories().items():
+        try:
+            header = read_header(path)
+        except CheckpointError as error:  # one that is damaged does not hide the others
+            note(str(error))
+            continue
         listed[name] = {
             "chords": list(header.model.labels),
             "units": header.model.units,
             "seconds": round(header.mel.duration_s, 2),
             "steps": header.steps,
             "megabytes": round(path.stat().st_size / 1e6, 1),
+            "licences": licences(header),
+            "ships": name in shipped,
+            "path": str(path),
         }
     report(listed, as_json)
+
+
+@models.command(epilog=examples("fugue models add guitar.fugue", "fugue models add run --name evenings"))
+@click.argument("source", metavar="FILE", type=USER_PATH)
+@click.option("--name", help="Name to find it by; default: its own.")
+@click.option("--force", is_flag=True, help="Replace a memory that was added by this name.")
+def add(source: Path, name: str | None, force: bool) -> None:
+    """Add the memory in FILE (a pack, checkpoint or run folder), so that it is found by name."""
+    from fugue_state.memory.catalogue import read_header
+    from fugue_state.memory.licences import licences
+    from fugue_state.memory.packs import add_memory
+
+    added, path = add_memory(source, name=name, force=force)
+    say(f"added {added} ({', '.join(licences(read_header(path)))}); hear it: fugue sample -m {typed(added)} -o sounds")
+
+
+@models.command(epilog=examples("fugue models remove evenings", "fugue models remove evenings --yes"))
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove(name: str, yes: bool) -> None:
+    """Remove the memory NAME, which was added, from this machine."""
+    from fugue_state.memory.packs import check_removable, remove_memory
+
+    folder = check_removable(name)
+    if not yes:
+        click.confirm(f"remove memory {name!r} ({folder})?", abort=True, err=True)
+    remove_memory(name)
+    say(f"removed {name}")

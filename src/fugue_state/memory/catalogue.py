@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 from pydantic import Field
 from safetensors import SafetensorError, safe_open
 
@@ -20,6 +22,7 @@ from fugue_state.settings import AnySettings, Settings, checked
 from fugue_state.version import VERSION
 
 SHIPPED = "memories"
+DATA_VARIABLE = "FUGUE_DATA"
 SUFFIX = ".safetensors"
 MEMORY_FILE, RUN_FILE = f"memory{SUFFIX}", "run.json"  # in a run folder
 FORMAT = 1
@@ -69,15 +72,33 @@ def shipped_memories() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob(f"*{SUFFIX}")) if "." not in path.stem}
 
 
+def added_folder() -> Path:
+    """Return the folder of the memories that were added to this machine; FUGUE_DATA overrides where data lies."""
+    return Path(os.environ.get(DATA_VARIABLE) or platformdirs.user_data_dir("fugue-state")) / SHIPPED
+
+
+def added_memories() -> dict[str, Path]:
+    """Return the memories that were added to this machine, by name."""
+    return {path.parent.name: path for path in sorted(added_folder().glob(f"[!.]*/{MEMORY_FILE}"))}
+
+
+def named_memories() -> dict[str, Path]:
+    """Return all memories that are found by name: those that ship, and those that were added."""
+    return shipped_memories() | {
+        name: path for name, path in added_memories().items() if name not in shipped_memories()
+    }
+
+
 def find_memory(name_or_path: str | Path) -> Path:
     """Return the checkpoint that a name, a file or a run folder stands for.
 
-    A shipped memory's name always means that memory; write ./name for a folder called the same. Raises InputError for
-    an unknown name, CheckpointError for a folder without a checkpoint, saying what it holds instead.
+    The name of a memory that ships or was added always means that memory; write ./name for a folder called the same.
+    Raises InputError for an unknown name, CheckpointError for a folder without a checkpoint, saying what it holds
+    instead.
     """
-    shipped, path = shipped_memories(), at_home(asked.path("memory", name_or_path))
-    if str(name_or_path) in shipped:
-        return shipped[str(name_or_path)]
+    named, path = named_memories(), at_home(asked.path("memory", name_or_path))
+    if str(name_or_path) in named:
+        return named[str(name_or_path)]
     try:
         if path.is_dir():
             if not (path / MEMORY_FILE).is_file():
@@ -87,7 +108,7 @@ def find_memory(name_or_path: str | Path) -> Path:
             return path
     except OSError as error:
         raise InputError(f"memory {shown(str(path))}: {error.strerror}") from None
-    raise unknown("memory", str(name_or_path), shipped)
+    raise InputError(f"{unknown('memory', str(name_or_path), named)}; `fugue models add` adds one from a file")
 
 
 def memories_in(folder: Path) -> Iterator[Path]:
@@ -108,7 +129,7 @@ def _no_memory(folder: Path) -> CheckpointError:
     elif (folder / RUN_FILE).is_file():
         right = "its training has not come to one yet; --resume goes on with it"
     else:
-        right = f"name a checkpoint, the folder of a run, or one that ships: {', '.join(shipped_memories())}"
+        right = f"name a checkpoint, the folder of a run, or one that has a name: {', '.join(named_memories())}"
     return CheckpointError(f"{folder}: no {MEMORY_FILE} is in this folder; {right}")
 
 

@@ -78,24 +78,25 @@ class Deconv:
     def __init__(self, tensors: Mapping[str, Array], name: str) -> None:
         weights = tensors[f"deconv.{name}.conv.weight"]  # (inputs, C, high, wide)
         own = f"deconv.{name}.norm"
+        # Normalization by label is maps * gain + shift, each (labels, C).
         self.units = weights.shape[1]
         self._weights = np.ascontiguousarray(weights.transpose(0, 2, 3, 1)).reshape(len(weights), -1)
         scale = 1.0 / np.sqrt(tensors[f"{own}.norm.running_var"] + np.float32(EPSILON))
-        self._gain = np.ascontiguousarray(tensors[f"{own}.gain"] * scale)  # (labels, C)
-        shift = tensors[f"{own}.shift"] - tensors[f"{own}.norm.running_mean"] * self._gain
-        self._shift = np.ascontiguousarray(shift)
+        self.gain = np.ascontiguousarray(tensors[f"{own}.gain"] * scale)
+        shift = tensors[f"{own}.shift"] - tensors[f"{own}.norm.running_mean"] * self.gain
+        self.shift = np.ascontiguousarray(shift)
 
     def first(self, z: Array, label: int) -> Array:
         """Return the first maps (4, W, C) of a latent (Z,)."""
         maps = (z[None] @ self._weights).reshape(SIDE, -1, self.units)
-        return np.asarray(np.maximum(maps * self._gain[label] + self._shift[label], np.float32(0.0)))
+        return np.asarray(np.maximum(maps * self.gain[label] + self.shift[label], np.float32(0.0)))
 
     def __call__(self, maps: Array, label: int) -> Array:
         """Return maps twice as high and wide (2 H, 2 W, C), all at least 0, for maps (H, W, inputs)."""
         height, width, inputs = maps.shape
         columns = (maps.reshape(height * width, inputs) @ self._weights).reshape(height, width, SIDE, SIDE, self.units)
         out = np.empty((2 * height, 2 * width, self.units), dtype=np.float32)
-        _gather(columns, self._gain[label], self._shift[label], out)
+        _gather(columns, self.gain[label], self.shift[label], out)
         return out
 
 
@@ -145,6 +146,10 @@ class Generator:
             found |= {f"deconv.{name}.norm.norm.num_batches_tracked": ()}
             inputs = units
         return found | {"output.weight": (inputs, 1, SIDE, SIDE), "output.bias": (1,)}
+
+    def layer(self, name: str) -> Deconv:
+        """Return the layer of units called `name`."""
+        return self._deconv[name]
 
     @one_thread()
     def __call__(

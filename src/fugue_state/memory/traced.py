@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from fugue_state.errors import InputError, shown
-from fugue_state.memory.catalogue import find_memory, memories_in, shipped_memories
+from fugue_state.memory.catalogue import find_memory, memories_in, named_memories
 from fugue_state.memory.checkpoint import file_hash
 from fugue_state.score.model import Score
 
@@ -58,7 +58,7 @@ def _candidates(said: Path | None, folder: Path) -> Iterator[Path]:
         yield said
     yield from memories_in(folder)
     yield from memories_in(Path())
-    yield from shipped_memories().values()
+    yield from named_memories().values()
 
 
 def _said(memory: str) -> Path | None:

@@ -14,7 +14,7 @@ from fugue_state.audio.riff import read_comments
 from fugue_state.errors import InputError, a_file, shown
 from fugue_state.files import replacing
 from fugue_state.limits import SOUND_TOLD
-from fugue_state.memory.catalogue import shipped_memories
+from fugue_state.memory.catalogue import named_memories
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.layout import Layout
 from fugue_state.score.model import Score
@@ -53,7 +53,7 @@ def known_of(memory: Memory) -> dict[str, Any]:
 def provenance(piece: Layout, folder: Path | None = None) -> dict[str, Any]:
     """Return what is needed to make a file in a folder again; paths in the score are made relative to that folder."""
     bound = piece.score.model_copy(update={"made_for": piece.made_for})
-    score = bound if folder is None else travelling(bound, folder, shipped_memories())
+    score = bound if folder is None else travelling(bound, folder, named_memories())
     made = score.model_dump(mode="json")
     beside = {OTHERS: made["made_for"]["others"], RECORDINGS: made["made_for"]["recordings"]}
     made["made_for"] = piece.score.model_dump(mode="json")["made_for"]
@@ -153,7 +153,7 @@ def reopened(path: str | Path) -> Score:
         score = checked(Score, told["score"] | {"made_for": made_for})
     except InputError as error:
         raise InputError(f"{path}: how it was made is damaged ({error})") from None
-    return settled(score, Path(path).parent, shipped_memories())
+    return settled(score, Path(path).parent, named_memories())
 
 
 def _told(path: Path) -> str:

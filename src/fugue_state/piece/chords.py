@@ -11,7 +11,7 @@ from fugue_state.arrays import Array
 from fugue_state.config import AtlasConfig
 from fugue_state.errors import InputError, shown, unknown
 from fugue_state.measure.atlas import Atlas, can_be_found
-from fugue_state.memory.catalogue import find_memory, read_header, shipped_memories
+from fugue_state.memory.catalogue import find_memory, named_memories, read_header
 from fugue_state.memory.memory import Memory
 from fugue_state.piece.orders import Described
 from fugue_state.score.model import Score, Step, Voice
@@ -131,7 +131,7 @@ class Chords:
     def _elsewhere(self, name: str) -> list[str]:
         """Return the memories of the score, and those that ship, that know a chord by name."""
         found = []
-        for memory in dict.fromkeys([*(named for named, _, _ in self._score.memories()), *shipped_memories()]):
+        for memory in dict.fromkeys([*(named for named, _, _ in self._score.memories()), *named_memories()]):
             with contextlib.suppress(InputError):  # one of the score that is not there is told of elsewhere
                 if same(name, read_header(find_memory(memory)).model.labels):
                     found.append(shown(memory))

@@ -3,8 +3,8 @@
     python benchmarks/few.py [--minutes 15] [--per-clip 4] [--clips DIR] [-- OPTIONS OF fugue train]
 
 Forty clips are made: ten bells, pads, voices and winds each (or those of --clips are taken). `fugue train` learns from
-them for --minutes. Then --per-clip sounds for each clip are generated, and told beside the clips, straight and through
-mel and inverter:
+them for --minutes. Then --per-clip sounds for each clip are generated, so each cluster by its size, and told beside the
+clips, straight and through mel and inverter:
 
 - `brightness_hz`, `flatness`, `decay_db`: medians of the spectral centroid, of the spectral flatness, and of the level
   of the last quarter below that of the loudest; `ratio` is that of generated sounds to clips (decay: difference).
@@ -33,6 +33,8 @@ from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig
 from fugue_state.corpus.clips import prepare
+from fugue_state.corpus.mels import MelSet
+from fugue_state.learning.clusters import cluster_mels
 from fugue_state.measure.distance import FINE, embed, nearest
 from fugue_state.memory.memory import Memory
 
@@ -117,6 +119,15 @@ def described(sounds: Array, rate: int) -> dict[str, float]:
     return dict(zip(("brightness_hz", "flatness", "decay_db"), np.median(np.array(told), axis=0).tolist(), strict=True))
 
 
+def clips_of(mels: Array, memory: Memory) -> dict[str | None, int]:
+    """Return how many of the clips lie in each cluster that the memory took as a label."""
+    if not memory.labels:
+        return {None: len(mels)}
+    data = MelSet(mels, np.zeros(len(mels), dtype=np.int64), (), [], "")
+    found = cluster_mels(data, memory.spec).label
+    return dict(zip(memory.labels, np.bincount(found).tolist(), strict=True))
+
+
 def figures(memory: Memory, folder: Path, per_clip: int, seed: int) -> dict[str, Any]:
     """Compare what a memory makes with the clips it learned from."""
     spec, paths = memory.spec, sorted(folder.glob("*.wav"))
@@ -127,9 +138,12 @@ def figures(memory: Memory, folder: Path, per_clip: int, seed: int) -> dict[str,
         ]
     )
     known = MelTransform(spec).encode(clips)
-    labels = memory.labels or (None,)
-    count = -(-per_clip * len(paths) // len(labels))
-    made = np.concatenate([memory.generate(memory.latents(count, seed + i), name) for i, name in enumerate(labels)])
+    made = np.concatenate(
+        [
+            memory.generate(memory.latents(per_clip * clips, seed + i), name)
+            for i, (name, clips) in enumerate(clips_of(known, memory).items())
+        ]
+    )
     told = {
         "clips": described(clips, spec.sample_rate_hz),
         "through_mel": described(memory.invert(known), spec.sample_rate_hz),

@@ -71,7 +71,7 @@ def write_graph(model: str) -> None:
         kept[f"{name}.weight"] = given[f"{own}.conv.weight"] * scale[None, :, None, None]
         kept[f"{name}.bias"] = given[f"{own}.norm.shift"][0] - given[f"{own}.norm.norm.running_mean"] * scale
         kept |= {f"{name}.begin": np.array([first]), f"{name}.end": np.array([first + units]), "axis": np.array([1])}
-        how = {} if before == "z" else {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+        how: dict[str, Any] = {} if before == "z" else {"strides": [2, 2], "pads": [1, 1, 1, 1]}
         nodes += [
             helper.make_node("ConvTranspose", [before, f"{name}.weight", f"{name}.bias"], [f"{name}.sum"], **how),
             helper.make_node("Relu", [f"{name}.sum"], [f"{name}.fired"]),

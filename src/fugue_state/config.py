@@ -48,6 +48,8 @@ OrderName = Literal[WholeOrderName, "list"]  # a list is written in a score
 ReplacementName = Literal["zero", "mean", "noise", "frozen", "other"]
 DEFAULT_REPLACEMENT: ReplacementName = "zero"
 MEAN_LATENTS = 256  # latents over which mean activations are taken, divided among the labels
+# A recording as a voice: how many sounds of the memory are compared with each segment, and its fades at both ends.
+RECORDING_CANDIDATES, RECORDING_EDGE_S = 64, 0.01
 HELD_LUFS = -20.0  # the loudness at which chords are held: about that of a memory's intact chords
 GAIN_MAX = 8.0  # the greatest factor by which a unit can be amplified
 # Live playing.

@@ -87,6 +87,9 @@ SCORE_TEXT = Limit(
 )
 SCORE_VOICES = Limit("scores", "voices", 16, "voices", "{got} voices are too many: at most {most}")
 SCORE_STEPS = Limit("scores", "chords of a voice's loop", 4096, "chords", "{got} chords are too many: at most {most}")
+SCORE_RECORDING_S = Limit(
+    "scores", "length of a voice's recording", 1800, "s", "a recording of more than {most} is too long for a voice"
+)
 SCORE_CHORDS = Limit(
     "scores",
     "chords that sound in a piece",

@@ -55,10 +55,14 @@ class SpectralInverter:
             return np.zeros((0, mels.shape[2] * self.spec.hop), dtype=np.float32)
         return np.stack(in_threads(self._one, list(mels)))
 
-    def _one(self, mel: Array) -> Array:
+    def recast(self, mel: Array, sound: Array) -> Array:
+        """Return a sound (T * hop,) with this mel (M, T), found from the phases of another sound (N,)."""
+        return self._one(mel, prolonged(self.magnitudes.transform.phase(sound)))
+
+    def _one(self, mel: Array, phase: Array | None = None) -> Array:
         magnitude = prolonged(self.magnitudes(mel[None])[0] / np.float32(self.magnitudes.transform.unit_gain))
         grid = Grid(self.spec.n_fft, self.spec.hop)
-        phase = self._begun(magnitude, grid)
+        phase = self._begun(magnitude, grid) if phase is None else phase
         onward = partial(self._refit, prolonged(self._refit.wanted(mel[None])[0]))
         iterations = self._phase.iterations
         return griffin_lim(magnitude, phase, grid, iterations=iterations, momentum=MOMENTUM, onward=onward)

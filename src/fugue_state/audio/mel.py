@@ -9,7 +9,7 @@ import numpy.typing as npt
 from scipy import fft
 
 from fugue_state import asked
-from fugue_state.arrays import Array, Wide
+from fugue_state.arrays import Array, Spectrum, Wide
 from fugue_state.audio.compiled import one_thread
 from fugue_state.config import MelSpec
 from fugue_state.errors import AudioError
@@ -73,14 +73,19 @@ class MelTransform:
             raise AudioError(f"audio must be (B, N) with N >= {spec.hop}, got {audio.shape}")
         if not np.isfinite(audio).all():
             raise AudioError("audio holds values that are not numbers (NaN or infinity)")
-        half = spec.n_fft // 2
-        around = np.pad(audio.astype(np.float32, copy=False), ((0, 0), (half, half)))
-        frames = np.lib.stride_tricks.sliding_window_view(around, spec.n_fft, axis=1)[:, :: spec.hop]
-        mels = [self._encode(item[: audio.shape[1] // spec.hop]) for item in frames]
+        mels = [self.encode_magnitude(np.abs(self._spectrum(item)) * np.float32(self.unit_gain)) for item in audio]
         return np.stack(mels) if mels else np.zeros((0, spec.n_mels, audio.shape[1] // spec.hop), dtype=np.float32)
 
-    def _encode(self, frames: Array) -> Array:
-        return self.encode_magnitude(np.abs(fft.rfft(frames * self.window)) * np.float32(self.unit_gain))
+    def _spectrum(self, sound: Array) -> Spectrum:
+        spec, half = self.spec, self.spec.n_fft // 2
+        around = np.pad(sound.astype(np.float32, copy=False), half)
+        frames = np.lib.stride_tricks.sliding_window_view(around, spec.n_fft)[:: spec.hop][: len(sound) // spec.hop]
+        return np.asarray(fft.rfft(frames * self.window))
+
+    @one_thread()
+    def phase(self, sound: Array) -> Array:
+        """Return the phases (N // hop, F) of a sound (N,) in radians; frame t is centred on t * hop."""
+        return np.angle(self._spectrum(sound)).astype(np.float32)
 
     def encode_magnitude(self, magnitude: Array) -> Array:
         """Return the mel (..., M, T) of STFT magnitudes (..., T, F), where a full-scale sine reads 1."""

@@ -23,8 +23,9 @@ from fugue_state.memory.memory import Memory
 from fugue_state.piece.parts import Part
 from fugue_state.piece.piece import Piece
 from fugue_state.score.log import Log, taken
-from fugue_state.score.model import Score
+from fugue_state.score.model import LIVE_RECORDING, Score
 from fugue_state.score.paths import Value
+from fugue_state.settings import MisplacedError
 
 
 class Performance:
@@ -46,6 +47,8 @@ class Performance:
         finer: bool = False,
         cores: int = 1,
     ) -> None:
+        for place in score.recordings.values():
+            raise MisplacedError(place, LIVE_RECORDING)
         master = score.master.model_copy(update={"normalize": False})
         quality = "live" if score.quality == "final" and not finer else score.quality
         self._score = score.model_copy(update={"resolution": "block", "master": master, "quality": quality})

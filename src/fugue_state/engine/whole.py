@@ -25,9 +25,11 @@ from fugue_state.engine.level import Envelopes, held_db
 from fugue_state.engine.moving import Moving
 from fugue_state.engine.voice import Made, Passage, Voices
 from fugue_state.errors import InputError
+from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.motion import Fade, Going
+from fugue_state.piece.recorded import Segment
 
 EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
 AS_IT_IS = np.float32(1.0)  # weight of samples that are shaped already
@@ -114,6 +116,8 @@ class Instrument:
         if not 0 <= event.voice < voices:
             raise InputError(f"an event of voice {event.voice}; there are voices 0 to {voices - 1}")
         memory = self.piece.part(event).memory
+        if event.recorded is not None:
+            return self._recording(event, event.recorded, memory)
         mel, activations = observed(memory, event)
         sound = resample(memory.invert(mel[None])[0], memory.spec.sample_rate_hz, self._rate)
         envelope, taken_db = self._envelopes(len(sound), event.envelope)
@@ -126,6 +130,35 @@ class Instrument:
             falling = let_go(-event.held, len(envelope), release)
             envelope, shaped = envelope * falling, (shaped * falling)[: event.held + release]
         return WholeVoice(Made(event, mel, activations, envelope, float(gain)), shaped)
+
+    def _recording(self, event: Event, segment: Segment, memory: Memory) -> WholeVoice:
+        """Make a voice of a part of a recording: as it is, or as much as is left of it."""
+        mel, activations = observed(memory, event)
+        if self.piece.score.voices[event.voice].forgets:
+            mel, shaped = self._left(event, segment, memory, mel)
+        else:  # nothing of the memory is heard
+            mel, activations, shaped = segment.mel, np.zeros_like(activations), segment.samples * segment.window
+        level_db = event.level_db
+        if self._loudness.hold:
+            lifted_db = min(segment.lufs - event_lufs(shaped, self._rate), self._loudness.lift_db)
+            level_db += segment.level_db + lifted_db
+        gain = np.float32(10.0 ** (level_db / 20.0))
+        return WholeVoice(Made(event, mel, activations, segment.window, float(gain)), shaped * gain)
+
+    def _left(self, event: Event, segment: Segment, memory: Memory, remembered: Array) -> tuple[Array, Array]:
+        """Return what is left of a part of a recording: its mel (M, T), and its samples (N,) under the window.
+
+        With the share that is remembered, the recording's own phases give way to others: speech could be understood
+        by its phases alone. Where phases are its own, neighbours fit each other; elsewhere they meet at equal power.
+        """
+        share = float(event.strengths.mean())
+        mel, rate = segment.forgotten(remembered, share), memory.spec.sample_rate_hz
+        window, scale = segment.window, np.float32(segment.scale)
+        left = resample(memory.recast(mel, segment.sound) * scale, rate, self._rate)[: len(window)] * window
+        if share < 1.0:
+            other = resample(memory.invert(mel[None])[0] * scale, rate, self._rate)[: len(window)] * np.sqrt(window)
+            left = np.float32(share**0.5) * left + np.float32((1.0 - share) ** 0.5) * other
+        return mel, left
 
 
 class Coming:

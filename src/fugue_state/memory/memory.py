@@ -142,6 +142,15 @@ class Memory:
             self._learned(rough=quality == ROUGH), QUALITIES[quality], asked.whole("seed", seed, 0, SEED_MAX)
         )
 
+    def recast(self, mel: Array, sound: Array) -> Array:
+        """Return a sound (T * hop,) with this mel (M, T), and with the phases of another sound (N,) of that length.
+
+        InputError if its inverter finds no phases (`original`).
+        """
+        if not isinstance(self.inverter, SpectralInverter):
+            raise InputError("the inverter `original` cannot take the phases of a recording; choose another")
+        return self.inverter.recast(mel, sound)
+
     def stream(self, seed: int = 0, *, learned: bool = True) -> Stream:
         """Return its vocoder for playing frame by frame; InputError if it has none.
 

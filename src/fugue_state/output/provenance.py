@@ -31,6 +31,7 @@ KEYS: dict[str, type] = {
 MADE_BY = f"{MAKER} {VERSION}"
 MEASURED = "measured"  # stored only in the file beside it
 OTHERS = "memory_others"  # memories of voices, by the names that the score says
+RECORDINGS = "recordings"  # hashes of voices' recordings, by the paths that the score says
 START = "start"  # the sample of a take at which its file starts, if that is not the first
 PART = "part"  # the samples of a piece from which and up to which its file goes, if it holds only a part
 
@@ -54,9 +55,9 @@ def provenance(piece: Layout, folder: Path | None = None) -> dict[str, Any]:
     bound = piece.score.model_copy(update={"made_for": piece.made_for})
     score = bound if folder is None else travelling(bound, folder, shipped_memories())
     made = score.model_dump(mode="json")
-    others = made["made_for"]["others"]
+    beside = {OTHERS: made["made_for"]["others"], RECORDINGS: made["made_for"]["recordings"]}
     made["made_for"] = piece.score.model_dump(mode="json")["made_for"]
-    return known_of(piece.memory) | ({OTHERS: others} if others else {}) | {"score": made}
+    return known_of(piece.memory) | {key: told for key, told in beside.items() if told} | {"score": made}
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:
@@ -143,9 +144,10 @@ def _of_others(path: Path) -> str:
 def reopened(path: str | Path) -> Score:
     """Return the score of a piece, bound to the memories it was made with; InputError as in `read_provenance`."""
     told = read_provenance(path)
-    keys = {"sha256": "memory_sha256", "chords": "memory_chords", "layers": "memory_layers", "others": OTHERS}
+    keys = {"sha256": "memory_sha256", "chords": "memory_chords", "layers": "memory_layers"}
+    keys |= {"others": OTHERS, "recordings": RECORDINGS}
     before = told["score"].get("made_for")
-    made_for = {"others": before["others"]} if isinstance(before, dict) and "others" in before else {}
+    made_for = {key: before[key] for key in ("others", "recordings") if isinstance(before, dict) and key in before}
     made_for |= {key: told[name] for key, name in keys.items() if name in told}
     try:
         score = checked(Score, told["score"] | {"made_for": made_for})

@@ -284,7 +284,8 @@ def check_outputs(
         raise InputError('what is played live has no stems; resolution = "event" has')
     there = finished(out) if resume else set()
     over = resume and is_over(out)
-    reads = [] if score.reverb.impulse is None else [at_home(score.reverb.impulse)]
+    read = [*score.recordings, *([] if score.reverb.impulse is None else [score.reverb.impulse])]
+    reads = [at_home(path) for path in read]
 
     def checked_path(path: Path) -> Path:
         return output_path(path, force=force or over or path in there, reads=reads)

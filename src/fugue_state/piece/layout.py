@@ -21,6 +21,7 @@ from fugue_state.piece.keyboard import check_keyed
 from fugue_state.piece.line import Line, Onset, merged
 from fugue_state.piece.orders import Described
 from fugue_state.piece.parts import Part, Plan
+from fugue_state.piece.recorded import RecordedLine
 from fugue_state.progress import Track, untracked
 from fugue_state.score.model import REACHING_UNITS, Change, Made, MadeFor, Score
 from fugue_state.score.paths import find
@@ -56,6 +57,7 @@ class Layout:
         played = [score.memory_of(number) for number in range(len(score.voices))]
         self._played = [(self.memories[name], described[name]) for name in played]  # by voice
         self.lines = tuple(self.line(number) for number in range(len(score.voices)))
+        self._check_recordings()
         self.parts = tuple(self._parts(described))
         self.part_of = _part_of(self.parts)  # by voice
         self.layers = {name: units for part in self.parts for name, units in part.layers.items()}
@@ -79,6 +81,16 @@ class Layout:
                 live = score.resolution == "block"
                 now = plan(part.frozen_s) if live else self.strengths(plan, part.frozen_s)
                 part.freeze(now[part.within])
+
+    def _check_recordings(self) -> None:
+        """Raise MisplacedError for a recording that is not the one that the score was made with."""
+        made = {} if self.score.made_for is None else self.score.made_for.recordings
+        for line in self.lines:
+            if isinstance(line, RecordedLine):
+                path = str(line.voice.recording)
+                if (before := made.get(path, line.sha256)) != line.sha256:
+                    why = f"{path} is not the recording it was made with: it is {line.sha256[:12]}, not {before[:12]}"
+                    raise MisplacedError(("voices", line.number, "recording"), why)
 
     def _parts(self, described: Mapping[str, Described]) -> Iterator[Part]:
         """Make the parts, one after the other; MisplacedError if no chord sounds in any."""
@@ -124,7 +136,8 @@ class Layout:
     def made_for(self) -> MadeFor:
         """The memories that it is laid out for."""
         own, *others = [(name, _made(memory)) for name, memory in self.memories.items()]
-        return MadeFor(**own[1].model_dump(), others=dict(others))
+        recordings = {str(line.voice.recording): line.sha256 for line in self.lines if isinstance(line, RecordedLine)}
+        return MadeFor(**own[1].model_dump(), others=dict(others), recordings=recordings)
 
     def part(self, event: Event) -> Part:
         """Return the part that an event belongs to."""
@@ -148,6 +161,7 @@ class Layout:
             envelope=line.voice.envelope or self.score.envelope,
             bend=part.bend if reached else None,
             held=None if onset.held_s is None else max(1, round(onset.held_s * rate)),
+            recorded=line.segment(onset.turn) if isinstance(line, RecordedLine) else None,
         )
 
     def hear(self, plan: Plan, event: Event, time_s: float) -> None:
@@ -158,7 +172,8 @@ class Layout:
 
     def line(self, number: int, latent_seed: int | None = None) -> Line:
         """Lay out a voice, optionally with another seed for its latents."""
-        return Line(self.score, number, *self._played[number], latent_seed)
+        kind = Line if self.score.voices[number].recording is None else RecordedLine
+        return kind(self.score, number, *self._played[number], latent_seed)
 
     def hand(self, changes: Sequence[tuple[float, Change]] = ()) -> Hand:
         """Return a hand that plays these changes, each with its time in seconds."""

@@ -213,8 +213,18 @@ class Curves(Settings):
     )
 
 
+# What a voice of chords has, and one of a recording has not.
+OF_CHORDS = (
+    *("chords", "transpose", "beats", "gate", "swing", "latents", "towards_seed", "wander", "variation", "like"),
+    *("event_s", "spread", "envelope"),
+)
+
+
+LIVE_RECORDING = 'a recording is not played live, nor with resolution = "block"; fugue render plays it'
+
+
 class Voice(Settings):
-    """A line of chords or notes that repeats."""
+    """A line of chords or notes that repeats, or a recording."""
 
     name: ShortText = Field("", description="Name in stems and pictures.")
     chords: Annotated[tuple[Steps, ...], AtMost(SCORE_STEPS)] = Field(
@@ -252,6 +262,11 @@ class Voice(Settings):
     pan: float = Field(0.0, ge=-1, le=1, description="Centre of the voice, -1 left to 1 right.")
     spread: Share = Field(0.5, description="How far the chords spread around that centre.")
     envelope: EnvelopeConfig | None = Field(None, description="Envelope of this voice; default: the score's.")
+    recording: ShortText | None = Field(
+        None,
+        description="A sound file that is played instead of chords: it is forgotten with the memory, or, with "
+        "forgets = false, heard as it is.",
+    )
     forgets: bool = Field(True, description="Whether this voice forgets.")
     memory: ShortText | None = Field(None, description="The memory that it plays; default: the score's.")
     forgetting: Forgetting | None = Field(
@@ -267,6 +282,10 @@ class Voice(Settings):
             raise ValueError('latents = "path" and towards_seed go together')
         if self.chords and all(step.rest for step in self.chords):
             raise MisplacedError(("chords",), "a voice needs at least one chord, not only rests")
+        if self.recording is not None:
+            for key in OF_CHORDS:
+                if getattr(self, key) != type(self).model_fields[key].default:
+                    raise MisplacedError((key,), f"a recording plays no chords, so it has no {key}")
         if self.forgetting is not None and not self.forgets:
             raise MisplacedError(("forgetting",), "a voice that does not forget (forgets = false) has no forgetting")
         return self
@@ -294,6 +313,9 @@ class MadeFor(Made):
     """The memories that a score was rendered with: its own, and those that voices name."""
 
     others: dict[ShortText, Made] = Field({}, description="The memories of voices, by the names that the voices say.")
+    recordings: dict[ShortText, str] = Field(
+        {}, description="SHA-256 of the recordings of voices, by the paths that the voices say."
+    )
 
 
 class Change(Settings):
@@ -322,7 +344,7 @@ class Change(Settings):
 
 
 def _renamed(settings: AnySettings, key: str, renamed: Callable[[str], str]) -> AnySettings:
-    """Return settings with the memory that a key of theirs names called otherwise, if it names one."""
+    """Return settings with what a key of theirs names called otherwise, if it names anything."""
     name = getattr(settings, key)
     return settings if name is None else settings.model_copy(update={key: renamed(name)})
 
@@ -440,6 +462,9 @@ class Score(Settings):
                     why = "where an adaptive forgetting has come to is known only when it is there"
                     raise MisplacedError(("cues", i, "pace"), f"even cannot be measured: {why}")
         self._check_chords(clock)
+        if self.resolution == "block":
+            for place in self.recordings.values():
+                raise MisplacedError(place, LIVE_RECORDING)
         return self
 
     @property
@@ -501,6 +526,21 @@ class Score(Settings):
         changed = {"memory": renamed(self.memory), "voices": voices, "forgetting": forgetting, "made_for": made_for}
         return self.model_copy(update=changed)
 
+    def with_recordings(self, moved: Callable[[str], str]) -> Self:
+        """Return it with the paths of all recordings changed, also of those that it was made for."""
+        voices = tuple(_renamed(voice, "recording", moved) for voice in self.voices)
+        made_for = self.made_for
+        if made_for is not None and made_for.recordings:
+            recordings = {moved(path): sha256 for path, sha256 in made_for.recordings.items()}
+            made_for = made_for.model_copy(update={"recordings": recordings})
+        return self.model_copy(update={"voices": voices, "made_for": made_for})
+
+    @property
+    def recordings(self) -> dict[str, Place]:
+        """The recordings that its voices play, by their paths, with their places in the score."""
+        named = [(voice.recording, i) for i, voice in enumerate(self.voices)]
+        return {path: ("voices", i, "recording") for path, i in reversed(named) if path is not None}
+
     def memory_of(self, voice: int) -> str:
         """Return the name of the memory that a voice, by number, plays."""
         return self.voices[voice].memory or self.memory
@@ -525,6 +565,8 @@ class Score(Settings):
         """Refuse more chords than can be played, all in all or one after the other."""
         chords, tempo = 0.0, clock.tempo
         for i, voice in enumerate(self.voices):
+            if voice.recording is not None:
+                continue
             lengths = [step.beats or voice.beats for step in voice.chords] or [voice.beats]
             average = sum(lengths) / len(lengths)
             # The loop goes on past the end when it is played live, so the fastest tempo counts wherever it is.

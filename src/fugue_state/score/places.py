@@ -58,7 +58,7 @@ def _moved(score: Score, move: Callable[[str], str], names: Collection[str]) -> 
     impulse = score.reverb.impulse
     reverb = score.reverb if impulse is None else score.reverb.model_copy(update={"impulse": move(impulse)})
     moved = score.with_memories(lambda name: name if name in names else move(name))
-    return moved.model_copy(update={"reverb": reverb})
+    return moved.with_recordings(move).model_copy(update={"reverb": reverb})
 
 
 def _is_fixed(text: str) -> bool:

@@ -145,6 +145,8 @@ def check_alone(piece: Layout) -> None:
     names = [shown(part.name) for part in piece.parts if part.name]
     if names:
         raise InputError(f"a page carries one memory that forgets as one; this piece has {', '.join(names)}")
+    for place in piece.score.recordings.values():
+        raise MisplacedError(place, "a page plays no recordings; render the piece")
     if piece.parts[0].memory is not piece.memory:
         raise InputError("a page carries the score's own memory, and no voice plays it")
     if piece.parts[0].lender is not None:

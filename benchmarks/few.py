@@ -3,11 +3,13 @@
     python benchmarks/few.py [--minutes 15] [--per-clip 4] [--clips DIR] [-- OPTIONS OF fugue train]
 
 Forty clips are made: ten bells, pads, voices and winds each (or those of --clips are taken). `fugue train` learns from
-them for --minutes. Then --per-clip sounds for each clip are generated, and told beside the clips, straight and through
-mel and inverter:
+them for --minutes. Then --per-clip sounds for each clip are generated, so each cluster by its size, and told beside the
+clips, straight and through mel and inverter:
 
 - `brightness_hz`, `flatness`, `decay_db`: medians of the spectral centroid, of the spectral flatness, and of the level
-  of the last quarter below that of the loudest; `ratio` is that of generated sounds to clips (decay: difference).
+  of the last quarter below that of the loudest. `ratio` compares each sound with the clip that it is nearest to, at the
+  median over all sounds (decay: as a ratio of amplitudes): half of the clips are tones and half are noises, so the
+  flatness at the median of all of them is that of none.
 - `covered`: the share of clips that are the nearest clip of at least one generated sound, `kinds` of each kind.
 - `copies`: sounds nearer to a clip than any two clips are to each other.
 - `seconds`: the whole command, from files to card.
@@ -33,6 +35,8 @@ from fugue_state.audio import io, reading
 from fugue_state.audio.mel import MelTransform
 from fugue_state.config import ClipConfig
 from fugue_state.corpus.clips import prepare
+from fugue_state.corpus.mels import MelSet
+from fugue_state.learning.clusters import cluster_mels
 from fugue_state.measure.distance import FINE, embed, nearest
 from fugue_state.memory.memory import Memory
 
@@ -99,8 +103,11 @@ def make_clips(folder: Path, seed: int = 0) -> Path:
     return folder
 
 
-def described(sounds: Array, rate: int) -> dict[str, float]:
-    """Return the medians of what sounds (n, N) are like."""
+TRAITS = ("brightness_hz", "flatness", "decay_db")
+
+
+def described(sounds: Array, rate: int) -> Wide:
+    """Return what sounds (n, N) are like: their traits (n, 3)."""
     told = []
     for sound in sounds:
         power = np.abs(signal.stft(sound, rate, nperseg=2048)[2]) ** 2
@@ -114,7 +121,27 @@ def described(sounds: Array, rate: int) -> dict[str, float]:
                 10.0 * np.log10(quarters[-1] / max(quarters)),
             )
         )
-    return dict(zip(("brightness_hz", "flatness", "decay_db"), np.median(np.array(told), axis=0).tolist(), strict=True))
+    return np.array(told)
+
+
+def medians(traits: Wide) -> dict[str, float]:
+    """Return the medians (3,) of traits (n, 3) by name."""
+    return dict(zip(TRAITS, np.median(traits, axis=0).tolist(), strict=True))
+
+
+def compared(ours: Wide, theirs: Wide) -> dict[str, float]:
+    """Return the median ratios of traits (n, 3) to others (n, 3), by name."""
+    with_amplitudes = [np.stack([*part.T[:2], 10.0 ** (part.T[2] / 20.0)], axis=1) for part in (ours, theirs)]
+    return medians(with_amplitudes[0] / with_amplitudes[1])
+
+
+def clips_of(mels: Array, memory: Memory) -> dict[str | None, int]:
+    """Return how many of the clips lie in each cluster that the memory took as a label."""
+    if not memory.labels:
+        return {None: len(mels)}
+    data = MelSet(mels.astype(np.float16), np.zeros(len(mels), dtype=np.int64), (), [], "")
+    found = cluster_mels(data, memory.spec).label
+    return dict(zip(memory.labels, np.bincount(found).tolist(), strict=True))
 
 
 def figures(memory: Memory, folder: Path, per_clip: int, seed: int) -> dict[str, Any]:
@@ -127,10 +154,13 @@ def figures(memory: Memory, folder: Path, per_clip: int, seed: int) -> dict[str,
         ]
     )
     known = MelTransform(spec).encode(clips)
-    labels = memory.labels or (None,)
-    count = -(-per_clip * len(paths) // len(labels))
-    made = np.concatenate([memory.generate(memory.latents(count, seed + i), name) for i, name in enumerate(labels)])
-    told = {
+    made = np.concatenate(
+        [
+            memory.generate(memory.latents(per_clip * clips, seed + i), name)
+            for i, (name, clips) in enumerate(clips_of(known, memory).items())
+        ]
+    )
+    traits = {
         "clips": described(clips, spec.sample_rate_hz),
         "through_mel": described(memory.invert(known), spec.sample_rate_hz),
         "generated": described(np.concatenate([memory.invert(part[None]) for part in made]), spec.sample_rate_hz),
@@ -139,9 +169,9 @@ def figures(memory: Memory, folder: Path, per_clip: int, seed: int) -> dict[str,
     near, apart = nearest(ours, theirs), nearest(theirs, theirs, selves=np.arange(len(theirs)))
     reached = {paths[int(i)].name for i in near.index}
     kinds = {kind: sum(name.startswith(kind) for name in reached) for kind in KINDS}
-    ratio = {key: told["generated"][key] / told["clips"][key] for key in ("brightness_hz", "flatness")}
-    return told | {
-        "ratio": ratio | {"decay_db": told["generated"]["decay_db"] - told["clips"]["decay_db"]},
+    return {name: medians(part) for name, part in traits.items()} | {
+        "ratio": compared(traits["generated"], traits["clips"][near.index]),
+        "through_mel_ratio": compared(traits["through_mel"], traits["clips"]),
         "sounds": len(made),
         "covered": len(reached) / len(paths),
         "kinds": kinds,

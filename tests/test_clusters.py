@@ -92,6 +92,15 @@ def test_timbre_alone_clusters_too() -> None:
     assert same_partition(cluster_mels(data, SPEC).label, np.arange(12) // EACH)
 
 
+def test_sounds_that_share_no_harmony_cluster_by_timbre() -> None:
+    """Every pitch class once, dull ones and bright ones in turn."""
+    data = mel_set([tone((note,), (0.3, 0.85)[note % 2], note) for note in range(50, 62)])
+    found = cluster_mels(data, SPEC)
+    assert same_partition(found.label, np.arange(12) % 2)
+    np.testing.assert_array_equal(found.label, cluster_mels(data, SPEC, 2).label)  # as a resumed run asks
+    assert not same_partition(cluster_mels(data, SPEC, 2, ClusterConfig(clear=0.0)).label, np.arange(12) % 2)
+
+
 def test_clusters_are_the_same_every_time_and_numbered_by_size(chords: MelSet) -> None:
     kept = np.concatenate([np.arange(4), np.arange(12, 36)])
     fewer = replace(chords, mels=chords.mels[kept], label=chords.label[kept])
@@ -139,7 +148,7 @@ def test_more_clusters_than_clips_are_refused_and_as_many_are_not(chords: MelSet
 @pytest.mark.parametrize("note", [45, 52, 60, 66])
 def test_the_chroma_is_of_the_note_that_sounds(note: int) -> None:
     data = mel_set([tone((note,), 0.5, 1)])
-    heard = features(data.mels, SPEC, ClusterConfig().timbre_weight)
+    heard = features(data.mels, SPEC).weighed(ClusterConfig().harmony)
     assert heard.shape == (1, 21)
     assert np.linalg.norm(heard[0, :12]) == pytest.approx(1.0, abs=1e-4)
     assert heard[0, :12].argmax() == note % 12
@@ -149,7 +158,7 @@ def test_timbre_is_brightness_and_decay_as_heavy_as_asked() -> None:
     time = np.linspace(0, 6, SPEC.samples, dtype=np.float32)
     dull, bright = tone(CHORDS["F"], 0.3, 1), tone(CHORDS["F"], 0.85, 1)
     data = mel_set([dull, bright, dull * np.exp(-time)])
-    heard, twice = (features(data.mels, SPEC, weight) for weight in (0.5, 1.0))
+    heard, twice = (features(data.mels, SPEC).weighed(weight) for weight in (0.5, 1.0))
     assert np.linalg.norm(heard[0, 12:20] - heard[1, 12:20]) > 0.05
     assert heard[2, 20] > heard[0, 20] + 0.02
     np.testing.assert_allclose(twice[:, 12:], 2 * heard[:, 12:], atol=2e-6)

@@ -115,6 +115,12 @@ def test_a_score_weighs_a_point_of_accuracy_as_eight_of_distance() -> None:
     assert np.isfinite(score(100.0, 0.0))
 
 
+def test_a_score_weighs_what_spread_is_missing() -> None:
+    assert score(100.0, 1.0, 0.5) == score(100.0, None, 0.5) == 200.0
+    assert score(100.0, 1.0, 1.0) == score(100.0, 1.0, 1.3) == 100.0  # more than real clips have is no merit
+    assert np.isfinite(score(100.0, 1.0, 0.0))
+
+
 def test_an_examination_repeats_and_leaves_no_trace(
     examiner: Examiner, tiny_header: MemoryHeader, tiny_generator: Generator
 ) -> None:

@@ -338,7 +338,10 @@ class ClusterConfig(Settings):
     least_spread: float = Field(default=0.03, ge=0)  # RMS; clips with less spread form a single cluster
     stray_part: float = Field(default=0.25, ge=0, le=1)  # of an even split: smaller ones join their neighbours
     spare: int = Field(default=4, ge=0)
-    timbre_weight: float = Field(default=0.5, ge=0)
+    # Weights of timbre beside harmony: clips are compared by harmony; where no silhouette is clear, perhaps by timbre.
+    harmony: float = Field(default=0.5, ge=0)
+    clear: float = Field(default=0.45, ge=0, le=1)
+    timbre: float = Field(default=8.0, ge=0)
     starts: int = Field(default=10, ge=1)
     compared: int = Field(default=2000, ge=2)
     seed: int = Seed

@@ -40,6 +40,23 @@ def moments(x: Tensor, dims: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return mean.squeeze(dims), variance
 
 
+def within(x: Tensor, label: Tensor, labels: int) -> Tensor:
+    """Return the variance (...) of `x` (B, ...) about the mean of each item's label (B,), over all processes.
+
+    It is that of a label's items on average, without bias; 0 if no two items have the same one of the `labels`.
+    """
+    flat = x.flatten(1)
+    own = torch.nn.functional.one_hot(label, labels).to(flat.dtype)
+    sums, counts = _whole(own.mT @ flat), _whole(own.sum(0))
+    away = flat - (sums / counts.clamp(min=1.0)[:, None])[label]
+    free = (counts - 1.0).clamp(min=0.0).sum().clamp(min=1.0)
+    return (_whole(away.square().sum(0)) / free).view(x.shape[1:])
+
+
+def _whole(x: Tensor) -> Tensor:
+    return x if processes() == 1 else _sum(x)
+
+
 def _sum(x: Tensor) -> Tensor:
     total: Tensor = _Sum.apply(x)  # type: ignore[no-untyped-call]
     return total

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fugue_state.learning.across import moments
+from fugue_state.learning.across import moments, within
 
 
 def discriminator_hinge(real: Tensor, fake: Tensor) -> Tensor:
@@ -38,15 +38,20 @@ def roughness(scores: Tensor, moved: Tensor, step: float) -> Tensor:
     return 0.5 * ((moved - scores) / step).square().mean()
 
 
-def mel_statistics(real: Tensor, fake: Tensor) -> Tensor:
-    """Squared distance between the statistics of two batches of mels (B, 1, M, T).
+def mel_statistics(real: Tensor, fake: Tensor, label: Tensor, labels: int) -> Tensor:
+    """Squared distance between the statistics of two batches of mels (B, 1, M, T), both with these labels (B,).
 
     A generated mel has no real counterpart, so comparing pairs would pull every sample towards the
     average chord. Two batches with the same labels should instead have the same distribution:
-    the same mean and standard deviation of every band in every frame. The squared distance of
+    the same mean and standard deviation of every band in every frame, and the same standard deviation
+    within a label: otherwise a network that makes one sound for each label goes unpunished. The squared distance of
     means has the gradient of the true distance, since the noise of the batches only adds a constant.
     """
     (real_mean, real_variance), (fake_mean, fake_variance) = moments(real, (0,)), moments(fake, (0,))
     mean = functional.mse_loss(fake_mean, real_mean)
-    spread = functional.mse_loss(torch.sqrt(fake_variance + 1e-8), torch.sqrt(real_variance + 1e-8))
-    return mean + spread
+    fake_within, real_within = within(fake, label, labels), within(real, label, labels)
+    return mean + _spread_apart(fake_variance, real_variance) + _spread_apart(fake_within, real_within)
+
+
+def _spread_apart(one: Tensor, other: Tensor) -> Tensor:
+    return functional.mse_loss(torch.sqrt(one + 1e-8), torch.sqrt(other + 1e-8))

@@ -25,14 +25,19 @@ from fugue_state.progress import Track, untracked
 
 # One percentage point of accuracy weighs as much as 8 % of distance.
 ACCURACY_POWER = 8
-LEAST_ACCURACY = 0.01  # lower accuracies count as this, so that the score stays finite
+LEAST_ACCURACY, LEAST_SPREAD = 0.01, 0.01  # lower ones count as this, so that the score stays finite
 
 Classes = Mapping[str, Mels]
 
 
-def score(distance: float, accuracy: float | None = None) -> float:
-    """Return a single figure for choosing the best memory, lower is better: distance / accuracy ** 8."""
-    return distance if accuracy is None else distance / max(accuracy, LEAST_ACCURACY) ** ACCURACY_POWER
+def score(distance: float, accuracy: float | None = None, spread: float | None = None) -> float:
+    """Return a single figure for choosing the best memory, lower is better: distance / accuracy ** 8 / spread.
+
+    More spread than real clips have does not count: a memory whose sounds are all alike can be near to few clips.
+    """
+    named = 1.0 if accuracy is None else max(accuracy, LEAST_ACCURACY)
+    apart = 1.0 if spread is None else min(1.0, max(spread, LEAST_SPREAD))
+    return distance / named**ACCURACY_POWER / apart
 
 
 class Examiner:
@@ -97,12 +102,13 @@ class Examiner:
             raise TrainingError("the memory generates values that are not numbers (NaN or infinity)")
         names = dict.fromkeys(asked)
         made = {name: mels[i * self._each : (i + 1) * self._each] for i, name in enumerate(names)}
-        figures = self._names(made, memory)
+        figures, spread = self._names(made, memory), self._spread(made)
         if self._suffice(made):
             ours = self._points(made)
             figures |= {"frechet": frechet(ours, self._real), "kid": kid(ours, self._real)} | self._between_real
-            figures = {"score": score(figures["frechet"], figures.get("accuracy"))} | figures
-        return figures | self._spread(made) | {"held_out": float(self.held_out)}
+            found = score(figures["frechet"], figures.get("accuracy"), spread.get("spread"))
+            figures = {"score": found} | figures
+        return figures | spread | {"held_out": float(self.held_out)}
 
     def _names(self, made: Mapping[str, Array], memory: Memory) -> dict[str, float]:
         """Name the first sounds of every class by their beginning, because inverting is most of the work."""

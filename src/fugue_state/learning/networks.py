@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fugue_state.config import WIDTHS, ModelConfig
-from fugue_state.learning.across import moments, processes
+from fugue_state.learning.across import moments, processes, within
 from fugue_state.learning.spectral import spectral_norm
 from fugue_state.memory.layers import BANDS, first_width
 
@@ -107,9 +107,10 @@ class Discriminator(nn.Module):
             inputs = width
         self.convs = nn.Sequential(*convs)
         self.last = spectral_norm(nn.Conv2d(inputs, inputs, 3, 1, 1))
-        # The batch's variation is an input, too, so that sameness is noticed. It is added, not appended as a
-        # channel: a map of 513 channels would fall out of the fast memory format.
-        self.vary = spectral_norm(nn.Linear(1, inputs, bias=False)) if minibatch_statistics else None
+        # The batch's variation, as a whole and within labels, is an input, too, so that sameness is noticed. It is
+        # added, not appended as channels: a map of 514 channels would fall out of the fast memory format.
+        self.vary = spectral_norm(nn.Linear(2, inputs, bias=False)) if minibatch_statistics else None
+        self.labels = max(1, labels)
         self.score = spectral_norm(nn.Linear(inputs, 1))
         self.project = spectral_norm(nn.Embedding(labels, inputs)) if labels else None
         self.decoder = _decoder(inputs) if decodes else None
@@ -124,7 +125,8 @@ class Discriminator(nn.Module):
         x = self.convs(mel)
         seen = self.last(x)
         if self.vary is not None:
-            spread = torch.cat([_spread(part) for part in x.chunk(batches)])
+            parts = zip(x.chunk(batches), label.chunk(batches), strict=True)
+            spread = torch.cat([_spread(part, own, self.labels) for part, own in parts])
             seen = seen + self.vary(spread).to(seen.dtype)[:, :, None, None]
         features = functional.leaky_relu(seen, 0.2).mean(dim=(2, 3))
         score: Tensor = self.score(features)[:, 0]
@@ -143,10 +145,10 @@ def _decoder(inputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Conv2d(inputs, 1, 3, 1, 1), nn.Tanh())
 
 
-def _spread(x: Tensor) -> Tensor:
-    """Return the mean standard deviation over the batch, repeated for each item: (B, 1)."""
-    variance = moments(x.float(), (0,))[1]
-    return torch.sqrt(variance + 1e-8).mean().expand(len(x), 1)
+def _spread(x: Tensor, label: Tensor, labels: int) -> Tensor:
+    """Return the mean standard deviation over the batch and within labels, repeated for each item: (B, 2)."""
+    variances = moments(x.float(), (0,))[1], within(x.float(), label, labels)
+    return torch.stack([torch.sqrt(variance + 1e-8).mean() for variance in variances]).expand(len(x), 2)
 
 
 def _initialize(module: nn.Module) -> None:

@@ -51,7 +51,9 @@ def plain_loop(data: MelSet, model: ModelConfig, batch: int, device: str) -> Cal
         torch.autograd.backward(loss_d)
         optimizer_d.step()
         optimizer_g.zero_grad()
-        loss_g = generator_hinge(real, discriminator(fake, label)[0]) + mel_statistics(real, fake, label, len(model.labels))
+        loss_g = generator_hinge(real, discriminator(fake, label)[0]) + mel_statistics(
+            real, fake, label, len(model.labels)
+        )
         torch.autograd.backward(loss_g)
         optimizer_g.step()
         loss_g.item()

@@ -41,8 +41,8 @@ HEAVY = {
     "test_composition_benchmark", "test_curve", "test_documents", "test_examine", "test_example_scripts", "test_film",
     "test_fuzz", "test_hearing", "test_lesson", "test_light", "test_losses", "test_networks", "test_neural_benchmark",
     "test_notebook", "test_onnx", "test_pace", "test_pictures", "test_pictures_of_takes", "test_render", "test_run",
-    "test_sampler", "test_share_command", "test_share_conductor", "test_share_memory", "test_share_performance", "test_shipped",
-    "test_shipped_scores", "test_site", "test_threads", "test_training",
+    "test_sampler", "test_share_command", "test_share_conductor", "test_share_memory", "test_share_performance",
+    "test_shipped", "test_shipped_scores", "test_site", "test_threads", "test_training",
 }  # fmt: skip
 # What an expression of markers leaves out need not be imported: PyTorch alone takes seconds in every process.
 LEFT_OUT: dict[str, Callable[[str], bool]] = {

@@ -78,7 +78,7 @@ def test_real_mels_in_place_of_a_memory_score_well(
     assert good["clarity"] > 0.8
     assert good["held_out"] == 0
     assert good["spread"] == pytest.approx(1.0, abs=0.4)
-    assert good["score"] == good["frechet"]
+    assert good["score"] == score(good["frechet"], 1.0, good["spread"])
     bad = examiner(tiny_generator, tiny_header)
     assert bad["frechet"] > 20 * good["frechet"]
     assert bad["kid"] > good["kid"] + 1
@@ -95,7 +95,7 @@ def test_one_chord_for_all_is_found_out(
     figures = examiner(puppet([by_class(learned)[1]] * 3), tiny_header)
     assert figures["accuracy"] == pytest.approx(1 / 3)
     assert figures["worst_class"] == 0
-    assert figures["score"] == pytest.approx(figures["frechet"] * 3**8)
+    assert figures["score"] == pytest.approx(score(figures["frechet"], 1 / 3, figures["spread"]))
 
 
 def test_one_sample_for_each_chord_is_no_spread(
@@ -155,7 +155,7 @@ def test_what_cannot_be_named_is_only_compared(
     header = tiny_header.model_copy(update={"model": tiny_header.model.model_copy(update={"labels": names})})
     figures = Examiner(SPEC, names, taught, renamed, mels=12)(tiny_generator, header)
     assert "accuracy" not in figures
-    assert figures["score"] == figures["frechet"]
+    assert figures["score"] == score(figures["frechet"], None, figures["spread"])
 
 
 def test_a_memory_without_labels_is_compared_with_all_clips(

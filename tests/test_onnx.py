@@ -74,7 +74,7 @@ def test_noise_is_given_layer_by_layer(tiny_memory: Memory, folder: Path) -> Non
 @pytest.mark.parametrize("power", [1, 2])
 @pytest.mark.parametrize("frames", [1, 2, 45])
 def test_the_vocoder_takes_any_number_of_frames(tmp_path: Path, power: int, frames: int) -> None:
-    spec = MelSpec(power=power, n_fft=1024, hop=256)  # type: ignore[arg-type]
+    spec = MelSpec(power=power, n_fft=1024, hop=256)
     net = untrained_net(VocoderConfig(channels=16, blocks=2, local=8, low=32, air=4), spec)
     rng = np.random.default_rng(1)
     for name in ("leave", "above", "correct"):  # so that every part is heard

@@ -108,7 +108,7 @@ def generator_model(generator: Generator, about: str) -> ModelProto:
 def _layer(graph: Graph, generator: Generator, name: str, maps: str, *, first: bool) -> str:
     """Add a layer's maps, before anything is forgotten."""
     weights = graph.constant(generator.tensors[f"deconv.{name}.conv.weight"])
-    how = {} if first else {"strides": [2, 2], "pads": [1, 1, 1, 1]}
+    how: dict[str, Any] = {} if first else {"strides": [2, 2], "pads": [1, 1, 1, 1]}
     raised = graph.add("ConvTranspose", maps, weights, **how)
     layer = generator.layer(name)
     for kind, values in (("Mul", layer.gain), ("Add", layer.shift)):

@@ -141,7 +141,9 @@ def compared(memory: Memory, folder: Path) -> Differences:
         mel, *activations = generator.run(names, {"latent": z, "label": label} | inputs)
         wanted, firing = memory.observe(z, chords, **how)
         found.append(max(_apart(mel, wanted), _apart(np.concatenate(activations, axis=1), firing)))
-    return Differences(*found, _vocoder_apart(memory, folder, memory.generate(z, chords)))
+    intact, half_forgotten, replaced = found
+    vocoder = _vocoder_apart(memory, folder, memory.generate(z, chords))
+    return Differences(intact, half_forgotten, replaced, vocoder)
 
 
 def _vocoder_apart(memory: Memory, folder: Path, mel: Array) -> float:

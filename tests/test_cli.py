@@ -449,7 +449,7 @@ def test_a_folder_without_a_memory_says_what_it_holds(tmp_path: Path, tiny_path:
 
     other = tmp_path / "other"
     other.mkdir()
-    assert "name a checkpoint, the folder of a run, or one that ships: chords" in said(other)
+    assert "name a checkpoint, the folder of a run, or one that has a name: chords" in said(other)
     (other / "run.json").write_text("{}")
     assert "its training has not come to one yet; --resume goes on with it" in said(other)
     (other / "foreign.safetensors").write_bytes(b"")

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Self
 
 import numpy as np
 import pytest
@@ -25,11 +25,14 @@ from fugue_state.memory.catalogue import RUN_FILE
 
 
 class Loop(RunSettings):
-    needed: ClassVar[int] = 1000
     way: str
     others: tuple[str, ...] = ()
     size: int = 64
     long: bool = True
+
+    @property
+    def needed(self) -> int:
+        return 1000
 
     @property
     def width(self) -> int:

@@ -75,6 +75,7 @@ LayoutName = Literal["auto", "channels_last", "contiguous"]
 # Steps after which chords are named as asked (docs/training.md), and the widths used instead if too few steps of
 # a wider network fit into the time. The same for a vocoder; its number of steps is a guess not confirmed by a run yet.
 STEPS_NEEDED, SMALLER_MAPS = 1000, (48, 32, 24)
+FEW_CLIPS, FEW_STEPS_NEEDED = 200, 3000  # below so many clips, all alike or none, so many steps
 HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 
 
@@ -315,7 +316,7 @@ class SliceConfig(Settings):
 class AdviceConfig(Settings):
     """Thresholds for warnings about a folder of sounds, before it is learned."""
 
-    fewest_clips: int = Field(default=200, ge=1)
+    fewest_clips: int = Field(default=FEW_CLIPS, ge=1)
     fewest_in_class: int = Field(default=20, ge=1)
     evenness: float = Field(default=4.0, ge=1)  # ratio of the largest class to the smallest
     quiet_dbfs: float = Field(default=-45.0, ge=-120, le=0)
@@ -332,7 +333,8 @@ class ClusterConfig(Settings):
 
     fewest: int = Field(default=2, ge=2)
     most: int = Field(default=16, ge=2)
-    clips_each: int = Field(default=5, ge=2)  # `auto` makes at most clips / clips_each clusters
+    # `auto` makes at most clips / clips_each clusters: of fewer clips, a network learns one sound for each.
+    clips_each: int = Field(default=25, ge=2)
     least_silhouette: float = Field(default=0.15, ge=0, le=1)
     nearly_best: float = Field(default=0.95, gt=0, le=1)  # of the best silhouette: of these, the most clusters
     least_spread: float = Field(default=0.03, ge=0)  # RMS; clips with less spread form a single cluster

@@ -21,11 +21,15 @@ from fugue_state.settings import Settings
 class RunSettings(Settings):
     """Everything that decides what a run learns; a run can only be continued with the same (rounding aside).
 
-    `needed` is about how many steps it takes; `guessed` says that no run has confirmed this number yet.
+    `guessed` says that no run has confirmed yet how many steps are needed.
     """
 
-    needed: ClassVar[int]
     guessed: ClassVar[bool] = False
+
+    @property
+    @abstractmethod
+    def needed(self) -> int:
+        """About how many steps it takes until something is learned."""
 
     @property
     @abstractmethod

@@ -19,6 +19,8 @@ from torch.nn import functional
 from fugue_state.config import (
     AUTO,
     DEFAULT_LABELS,
+    FEW_CLIPS,
+    FEW_STEPS_NEEDED,
     SLICE_AUTO,
     STEPS_NEEDED,
     LabelsName,
@@ -77,7 +79,6 @@ class MemoryRun(RunSettings):
     sounds replace them; None for labels.
     """
 
-    needed: ClassVar[int] = STEPS_NEEDED
     name: str
     mel: MelSpec
     slicing: str = SLICE_AUTO
@@ -99,6 +100,11 @@ class MemoryRun(RunSettings):
             data=self.data,
             metrics=dict(metrics or {}),
         )
+
+    @property
+    def needed(self) -> int:
+        """Steps after which chords are named as asked, or few clips of any kind are told apart."""
+        return FEW_STEPS_NEEDED if sum(source.clips for source in self.data) < FEW_CLIPS else STEPS_NEEDED
 
     @property
     def width(self) -> int:

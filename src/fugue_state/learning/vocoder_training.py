@@ -55,13 +55,17 @@ Examine = Callable[[vocoder.MagnitudeNet], Mapping[str, float]]
 class VocoderRun(RunSettings):
     """The settings of a vocoder's run."""
 
-    needed: ClassVar[int] = HEARING_STEPS_NEEDED
     guessed: ClassVar[bool] = True
     vocoder: VocoderConfig
     mel: MelSpec
     slicing: str = SLICE_AUTO
     hear: HearConfig
     data: tuple[DataSource, ...] = ()
+
+    @property
+    def needed(self) -> int:
+        """Steps after which it is worth hearing."""
+        return HEARING_STEPS_NEEDED
 
     @property
     def width(self) -> int:

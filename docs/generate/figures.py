@@ -195,6 +195,11 @@ FIGURES = (
         BESIDE,
     ),
     Figures(
+        "few.json",
+        "Forty clips in a quarter of an hour",
+        ("python benchmarks/few.py -- --precision fp32",),
+    ),
+    Figures(
         "quarter-hour.json",
         "A quarter of an hour from a folder",
         (

@@ -267,7 +267,8 @@ def _end(run: Run) -> None:
     from fugue_state.learning.run import PUT_OFF_CODE
 
     if run.put_off:
-        say(f"a scheduler stopped it (exit code {PUT_OFF_CODE}): the same command with --resume goes on")
+        if run.first:
+            say(f"a scheduler stopped it (exit code {PUT_OFF_CODE}): the same command with --resume goes on")
         click.get_current_context().exit(PUT_OFF_CODE)
 
 

@@ -235,8 +235,10 @@ class Run:
             learner.restore(read_tensors(state, learner.kind)[1], state)
 
     def _agreed(self, ends: bool, due: bool) -> tuple[bool, bool]:
-        """Return the first process's flags, since clocks and Ctrl-C differ between processes."""
-        return (ends, due) if self.fabric.world_size == 1 else self.fabric.broadcast((ends, due))
+        """Return the first process's flags, `put_off` among them, since clocks and signals differ between processes."""
+        if self.fabric.world_size > 1:
+            ends, due, self.put_off = self.fabric.broadcast((ends, due, self.put_off))
+        return ends, due
 
 
 def _left_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
@@ -125,6 +126,22 @@ def test_ctrl_c_ends_a_run_after_the_step_and_a_second_one_at_once(tmp_path: Pat
         saves(Run(tmp_path / "other", Budget(steps=9)), Counter(Count(), twice))
     assert signal.getsignal(signal.SIGINT) is before
     assert not (tmp_path / "other" / ".run.lock").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_signals_of_a_scheduler_end_a_run_after_the_step_however_many(tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)
+
+    def both(step: int) -> None:
+        if step == 2:
+            signal.raise_signal(signal.SIGUSR1)
+            signal.raise_signal(signal.SIGTERM)
+
+    run = Run(tmp_path / "run", Budget(steps=9))
+    assert saves(run, Counter(Count(), both)) == [(3, True)]
+    assert run.put_off
+    assert saves(Run(tmp_path / "run", Budget(steps=5), Begin.RESUME), Counter(Count())) == [(5, True)]
+    assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGUSR1)) == before
 
 
 def test_a_run_beside_the_main_thread_is_no_error(tmp_path: Path) -> None:

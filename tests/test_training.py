@@ -271,7 +271,8 @@ def test_losses_are_there_whenever_a_run_is_killed(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_ctrl_c_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path]) -> None:
+@pytest.mark.parametrize(("number", "code"), [("SIGINT", 0), ("SIGTERM", 75), ("SIGUSR1", 75)])
+def test_a_signal_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path], number: str, code: int) -> None:
     root = make_corpus({"Am": 3, "C": 3})
     process = subprocess.Popen(
         [sys.executable, "-m", "fugue_state.cli", "train", str(root), "-o", str(tmp_path / "run"), "--steps", "100000",
@@ -282,9 +283,10 @@ def test_ctrl_c_keeps_everything(tmp_path: Path, make_corpus: Callable[..., Path
     while not log.exists() or len(log.read_text().splitlines()) < 3:
         assert process.poll() is None
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(signal.Signals[number])
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert process.returncode == code
+    assert ("with --resume goes on" in said) == bool(code)
     assert "everything is kept" in said
     assert "stopped at step" in said
     last = int(log.read_text().splitlines()[-1].split(",")[0])

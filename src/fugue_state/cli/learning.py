@@ -246,6 +246,7 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
     with bar:
         header, pace = hold(run, lesson, cache, smaller=smaller, option="--feature-maps", theme=theme)
     if not run.first:
+        _end(run)
         return
     last = read_measures(out)[-1]
     say(
@@ -258,6 +259,17 @@ def train(data: Path, out: Path, resume: bool, force: bool, dry_run: bool, theme
         if is_noise(last)
         else f"hear it: fugue sample -m {typed(out)} -o {typed(out / 'sounds')}"
     )
+    _end(run)
+
+
+def _end(run: Run) -> None:
+    """End with the exit code that tells a scheduler to run the job again, if one stopped the run."""
+    from fugue_state.learning.run import PUT_OFF_CODE
+
+    if run.put_off:
+        if run.first:
+            say(f"a scheduler stopped it (exit code {PUT_OFF_CODE}): the same command with --resume goes on")
+        click.get_current_context().exit(PUT_OFF_CODE)
 
 
 def _run(
@@ -435,6 +447,7 @@ def vocoder_train(
     report({"steps": header.steps} | header.metrics, as_json=False)
     ended = "stopped" if run.stopped else "trained"
     say(f"{ended}: {out / VOCODER_FILE}; next: fugue vocoder add {typed(out)} {typed(mel_of)} -o OUT.safetensors")
+    _end(run)
 
 
 @vocoder.command(

@@ -31,6 +31,11 @@ from fugue_state.progress import Track, untracked
 from fugue_state.settings import AnySettings, Settings, checked
 
 STATE_FILE = "state.safetensors"
+# Signals of schedulers: at the end of a job's time, or shortly before it. Windows has only the first.
+SCHEDULERS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+PUT_OFF_CODE = (
+    75  # exit code of a run that a scheduler stopped and that --resume goes on with: EX_TEMPFAIL of sysexits.h
+)
 LEAST_S = 1e-6  # shortest duration assumed, for coarse clocks
 ROUNDS = {"precision", "layout"}  # settings that may differ when a run continues, since they only affect rounding
 
@@ -72,7 +77,8 @@ class Run:
 
     It holds the settings, the state to continue from and the logs; what was learned is stored beside them. As a context
     manager, which may be entered again inside, it locks the folder against other processes; Ctrl-C then stops after the
-    current step, a second Ctrl-C at once. A budget in minutes counts from the first step on, one in steps from the
+    current step, a second Ctrl-C at once. SIGTERM and SIGUSR1, which schedulers send, stop it in the same way, and then
+    `put_off` is set: the run is to be resumed. A budget in minutes counts from the first step on, one in steps from the
     run's beginning.
     """
 
@@ -86,7 +92,7 @@ class Run:
     ) -> None:
         self.folder, self.budget, self.begin = folder, budget, begin
         self.watcher = watcher or Watcher()
-        self.stopped = False
+        self.stopped = self.put_off = False
         self.log: Log  # set at the first step, in the first process only
         self._compute = compute or ComputeConfig(accelerator="cpu")
         self._open = contextlib.ExitStack()
@@ -125,19 +131,24 @@ class Run:
 
     @contextlib.contextmanager
     def _stoppable(self) -> Iterator[None]:
-        """Let Ctrl-C ask for a stop; only possible in the main thread."""
+        """Let Ctrl-C and a scheduler's signals ask for a stop; only possible in the main thread."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = signal.signal(signal.SIGINT, self._ask)
+        before = {number: signal.signal(number, self._ask) for number in (signal.SIGINT, *SCHEDULERS)}
         try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
-    def _ask(self, *_: object) -> None:
-        if self.stopped:
+    def _ask(self, number: int, *_: object) -> None:
+        if number in SCHEDULERS:
+            self.put_off = True
+        elif self.stopped:
             raise KeyboardInterrupt
+        if self.stopped:  # a scheduler may send several signals: the save that has begun is not broken off
+            return
         self.stopped = True
         self.watcher.say("")  # below the progress bar
         self.watcher.say("stopping after this step; everything is kept")
@@ -224,8 +235,10 @@ class Run:
             learner.restore(read_tensors(state, learner.kind)[1], state)
 
     def _agreed(self, ends: bool, due: bool) -> tuple[bool, bool]:
-        """Return the first process's flags, since clocks and Ctrl-C differ between processes."""
-        return (ends, due) if self.fabric.world_size == 1 else self.fabric.broadcast((ends, due))
+        """Return the first process's flags, `put_off` among them, since clocks and signals differ between processes."""
+        if self.fabric.world_size > 1:
+            ends, due, self.put_off = self.fabric.broadcast((ends, due, self.put_off))
+        return ends, due
 
 
 def _left_s(budget: Budget, step: int, done: int, elapsed_s: float) -> float:

@@ -214,7 +214,7 @@ def test_a_chord_that_nobody_has(tiny_memory: Memory, step: Any, message: str, m
         config = ModelConfig(feature_maps=2, latent_size=4, labels=others[str(path)])
         return MemoryHeader(name=str(path), mel=MelSpec(), model=config)
 
-    monkeypatch.setattr(chords, "shipped_memories", lambda: {"other": Path("other"), "fourth": Path("fourth")})
+    monkeypatch.setattr(chords, "named_memories", lambda: {"other": Path("other"), "fourth": Path("fourth")})
     monkeypatch.setattr(chords, "find_memory", Path)
     monkeypatch.setattr(chords, "read_header", header)
     with pytest.raises(InputError, match=message):

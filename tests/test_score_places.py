@@ -92,7 +92,7 @@ def test_the_memory_of_a_piece_is_found_by_its_hash(tmp_path: Path, monkeypatch:
     run = tmp_path / "pieces" / "moved"
     run.mkdir(parents=True)
     shutil.copy(GUITAR, run / "memory.safetensors")
-    monkeypatch.setattr("fugue_state.memory.traced.shipped_memories", dict)
+    monkeypatch.setattr("fugue_state.memory.traced.named_memories", dict)
     assert traced(score, tmp_path / "pieces", "x.wav").memory == str(run / "memory.safetensors")
     there = Score(memory=str(run), made_for=made_for)
     assert traced(there, tmp_path, "x.wav") is there

@@ -80,6 +80,8 @@ def test_removing_asks(packed: Path, tmp_path: Path) -> None:
     assert run("models", "remove", "tiny", typed="y\n").exit_code == 0
     with pytest.raises(InputError, match="unknown memory 'tiny'"):
         find_memory("tiny")
+    with pytest.raises(InputError, match="'tiny' cannot be removed: none was added"):
+        remove_memory("tiny")
     with pytest.raises(InputError, match="'guitar' ships"):
         remove_memory("guitar")
     add_memory(packed)
@@ -133,7 +135,7 @@ def test_what_no_pack_holds_is_refused(
 def test_damaged_and_large_packs_are_refused(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = packed.read_bytes()
     packed.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(CheckpointError):
+    with pytest.raises(CheckpointError, match="damaged or not a pack"):
         add_memory(packed)
     packed.write_bytes(whole)
     monkeypatch.setattr(packs, "PACK_BYTES", Limit("memories", "size", 1000, "bytes", "{got} bytes: at most {most}"))

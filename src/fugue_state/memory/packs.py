@@ -97,6 +97,8 @@ def check_removable(name: str) -> Path:
     if name in shipped_memories():
         raise InputError(f"memory {name!r} ships with the package and cannot be removed")
     if name not in added_memories():
+        if not added_memories():
+            raise InputError(f"memory {shown(name)} cannot be removed: none was added")
         raise unknown("memory", name, added_memories())
     return added_memories()[name].parent
 
@@ -122,6 +124,8 @@ def check_name(name: str) -> str:
 
 def _found(path: Path) -> dict[str, bytes]:
     """Return the files of a memory that is no pack."""
+    if path.suffix == PACK_SUFFIX and path.is_file():
+        raise CheckpointError(f"{path}: damaged or not a pack; fetch it again")
     memory = find_memory(path)
     read_header(memory)
     beside = {

@@ -280,3 +280,9 @@ def test_render_never_overwrites_what_it_reads(spoken: Path, tiny_path: Path, tm
     assert done.exit_code == 2
     assert "Traceback" not in done.output
     assert spoken.read_bytes() == before
+
+
+def test_an_inverter_without_phases_is_refused_before_anything_is_made(spoken: Path) -> None:
+    with pytest.raises(InputError, match="inverter: original cannot take the phases of a recording"):
+        checked(Score, scored(spoken).model_dump() | {"inverter": "original"})
+    checked(Score, scored(spoken, forgets=False).model_dump() | {"inverter": "original"})

@@ -465,6 +465,8 @@ class Score(Settings):
         if self.resolution == "block":
             for place in self.recordings.values():
                 raise MisplacedError(place, LIVE_RECORDING)
+        if self.inverter == "original" and any(voice.recording and voice.forgets for voice in self.voices):
+            raise MisplacedError(("inverter",), "original cannot take the phases of a recording; choose another")
         return self
 
     @property

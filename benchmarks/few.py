@@ -140,7 +140,7 @@ def clips_of(mels: Array, memory: Memory) -> dict[str | None, int]:
     if not memory.labels:
         return {None: len(mels)}
     data = MelSet(mels.astype(np.float16), np.zeros(len(mels), dtype=np.int64), (), [], "")
-    found = cluster_mels(data, memory.spec).label
+    found = cluster_mels(data, memory.spec, len(memory.labels)).label
     return dict(zip(memory.labels, np.bincount(found).tolist(), strict=True))
 
 

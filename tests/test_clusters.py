@@ -100,7 +100,7 @@ def test_sounds_that_share_no_harmony_cluster_by_timbre() -> None:
     assert same_partition(found.label, np.arange(12) % 2)
     np.testing.assert_array_equal(found.label, cluster_mels(data, SPEC, 2, SMALL).label)  # as a resumed run asks
     assert not same_partition(
-        cluster_mels(data, SPEC, 2, ClusterConfig(clips_each=5, clear=0.0)).label, np.arange(12) % 2
+        cluster_mels(data, SPEC, 2, ClusterConfig(clips_each=5, clear_silhouette=0.0)).label, np.arange(12) % 2
     )
 
 
@@ -157,7 +157,7 @@ def test_more_clusters_than_clips_are_refused_and_as_many_are_not(chords: MelSet
 @pytest.mark.parametrize("note", [45, 52, 60, 66])
 def test_the_chroma_is_of_the_note_that_sounds(note: int) -> None:
     data = mel_set([tone((note,), 0.5, 1)])
-    heard = features(data.mels, SPEC).weighed(ClusterConfig().harmony)
+    heard = features(data.mels, SPEC).weighed(ClusterConfig().timbre_weight)
     assert heard.shape == (1, 21)
     assert np.linalg.norm(heard[0, :12]) == pytest.approx(1.0, abs=1e-4)
     assert heard[0, :12].argmax() == note % 12

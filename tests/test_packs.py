@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import pickle
 import zipfile
@@ -129,6 +130,21 @@ def test_what_no_pack_holds_is_refused(
 ) -> None:
     with pytest.raises(CheckpointError, match=said):
         add_memory(rewritten(packed, change))
+    assert not list((tmp_path / "data").rglob("*.safetensors"))
+
+
+def truncated(members: dict[str, bytes]) -> None:
+    """A checkpoint that cannot be played, in a pack that is whole."""
+    members["memory.safetensors"] = members["memory.safetensors"][:-100]
+    listed = json.loads(members["pack.json"])
+    listed["sha256"]["memory.safetensors"] = hashlib.sha256(members["memory.safetensors"]).hexdigest()
+    members["pack.json"] = json.dumps(listed).encode()
+
+
+@pytest.mark.parametrize("name", [None, "mine"])
+def test_what_cannot_be_played_is_refused_by_any_name(packed: Path, name: str | None, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="damaged or not a checkpoint"):
+        add_memory(rewritten(packed, truncated), name=name)
     assert not list((tmp_path / "data").rglob("*.safetensors"))
 
 

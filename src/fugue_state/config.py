@@ -75,7 +75,7 @@ LayoutName = Literal["auto", "channels_last", "contiguous"]
 # Steps after which chords are named as asked (docs/training.md), and the widths used instead if too few steps of
 # a wider network fit into the time. The same for a vocoder; its number of steps is a guess not confirmed by a run yet.
 STEPS_NEEDED, SMALLER_MAPS = 1000, (48, 32, 24)
-FEW_CLIPS, FEW_STEPS_NEEDED = 200, 3000  # below so many clips, all alike or none, so many steps
+FEW_CLIPS, FEW_STEPS_NEEDED = 200, 3000  # of fewer clips than this, whatever they are, so many steps
 HEARING_STEPS_NEEDED, SMALLER_CHANNELS = 3000, (128, 96)
 
 
@@ -340,10 +340,10 @@ class ClusterConfig(Settings):
     least_spread: float = Field(default=0.03, ge=0)  # RMS; clips with less spread form a single cluster
     stray_part: float = Field(default=0.25, ge=0, le=1)  # of an even split: smaller ones join their neighbours
     spare: int = Field(default=4, ge=0)
-    # Weights of timbre beside harmony: clips are compared by harmony; where no silhouette is clear, perhaps by timbre.
-    harmony: float = Field(default=0.5, ge=0)
-    clear: float = Field(default=0.45, ge=0, le=1)
-    timbre: float = Field(default=8.0, ge=0)
+    timbre_weight: float = Field(default=0.5, ge=0)  # beside harmony
+    # Where no silhouette is as clear as this, timbre is tried with a weight that outdoes harmony.
+    clear_silhouette: float = Field(default=0.45, ge=0, le=1)
+    outdoing_timbre_weight: float = Field(default=8.0, ge=0)
     starts: int = Field(default=10, ge=1)
     compared: int = Field(default=2000, ge=2)
     seed: int = Seed

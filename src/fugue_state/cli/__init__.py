@@ -22,7 +22,7 @@ COMMANDS = {
     "card": ("learning", "card", "Write the card of a memory: what it learned, and how well."),
     "corpus": ("learning", "corpus", "Build and inspect folders of sounds to learn from."),
     "curve": ("measuring", "curve", "Measure the forgetting curve of a memory."),
-    "export": ("exporting", "export", "Export a memory to samplers, ONNX and nn~."),
+    "export": ("exporting", "export", "Export a memory to samplers and ONNX."),
     "film": ("composing", "film_sound", "Make a film of a rendered piece, every unit in sync."),
     "forget": ("composing", "forget", "Play a loop of chords while the memory is forgotten."),
     "measure": ("measuring", "measure", "Measure how well a memory knows its chords."),

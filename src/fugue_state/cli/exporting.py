@@ -27,7 +27,9 @@ from fugue_state.score.model import Forgetting, Loudness, Score, Voice
 from fugue_state.score.names import split, unquoted
 
 
-@click.group("export", epilog=examples("fugue export sampler guitar -o pack"))
+@click.group(
+    "export", epilog=examples("fugue export sampler guitar -o pack", "fugue export onnx guitar -o guitar-onnx")
+)
 def export() -> None:
     """Export a memory to other instruments."""
 
@@ -87,7 +89,7 @@ def sampler(model: str, out: Path, force: bool, as_json: bool, **settings: Any) 
     score = _pack_score(model, config, settings)
     with terminable():
         piece = laid_out(score, None)
-        command = _typed(model)
+        command = _command(model)
         packed = write_pack(piece, config, out, command=command, force=force, track=tracked, say=say)
     report(asdict(packed) | {"folder": str(out)}, as_json)
     say(f"open the .sfz or the .dspreset in {out}; README.txt there says what the keys play")
@@ -143,7 +145,7 @@ def _units(key: str, named: str | None, layers: dict[str, int]) -> tuple[str, ..
     return names
 
 
-def _typed(model: str) -> str:
+def _command(model: str) -> str:
     """Return the running command with the options that were given, all but where it writes to."""
     context = click.get_current_context()
     words = ["fugue", "export", context.command.name or "", model]

@@ -19,7 +19,7 @@ from fugue_state.audio.compiled import cores
 from fugue_state.audio.io import resample
 from fugue_state.audio.loudness import event_lufs
 from fugue_state.audio.mix import let_go
-from fugue_state.config import RELEASE_S
+from fugue_state.config import ACTIVATION_STEPS, RELEASE_S
 from fugue_state.engine.chain import Block, Chain, PlannedBlock, Ringing
 from fugue_state.engine.level import Envelopes, held_db
 from fugue_state.engine.moving import Moving
@@ -29,7 +29,7 @@ from fugue_state.memory.memory import Memory
 from fugue_state.piece.event import Event, observed
 from fugue_state.piece.layout import Layout
 from fugue_state.piece.motion import Fade, Going
-from fugue_state.piece.recorded import Segment
+from fugue_state.piece.recorded import RecordedLine, Segment
 
 EACH_AHEAD = 3  # voices per core that are made ahead of time, so that no core waits
 AS_IT_IS = np.float32(1.0)  # weight of samples that are shaped already
@@ -116,8 +116,9 @@ class Instrument:
         if not 0 <= event.voice < voices:
             raise InputError(f"an event of voice {event.voice}; there are voices 0 to {voices - 1}")
         memory = self.piece.part(event).memory
-        if event.recorded is not None:
-            return self._recording(event, event.recorded, memory)
+        line = self.piece.lines[event.voice]
+        if isinstance(line, RecordedLine) and event.segment is not None:
+            return self._recording(event, line.segment(event.segment), memory)
         mel, activations = observed(memory, event)
         sound = resample(memory.invert(mel[None])[0], memory.spec.sample_rate_hz, self._rate)
         envelope, taken_db = self._envelopes(len(sound), event.envelope)
@@ -133,11 +134,12 @@ class Instrument:
 
     def _recording(self, event: Event, segment: Segment, memory: Memory) -> WholeVoice:
         """Make a voice of a part of a recording: as it is, or as much as is left of it."""
-        mel, activations = observed(memory, event)
         if self.piece.score.voices[event.voice].forgets:
-            mel, shaped = self._left(event, segment, memory, mel)
+            remembered, activations = observed(memory, event)
+            mel, shaped = self._left(event, segment, memory, remembered)
         else:  # nothing of the memory is heard
-            mel, activations, shaped = segment.mel, np.zeros_like(activations), segment.samples * segment.window
+            activations = np.zeros((memory.units, ACTIVATION_STEPS), dtype=np.float32)
+            mel, shaped = segment.mel, segment.samples * segment.window
         level_db = event.level_db
         if self._loudness.hold:
             lifted_db = min(segment.lufs - event_lufs(shaped, self._rate), self._loudness.lift_db)

@@ -40,14 +40,14 @@ def cluster_mels(
     if clusters == 1:
         return plain
     found = features(data.mels, spec)
-    fits = _Fits(weighed := found.weighed(config.harmony), _spread(weighed), config)
+    fits = _Fits(weighed := found.weighed(config.timbre_weight), _spread(weighed), config)
     if clusters is not None and clusters > fits.different:
         raise InputError(
             f"{counted(clusters, 'cluster')} of {counted(len(fits.found), 'clip')}, {fits.different} of them "
             f"different: at most {fits.different}"
         )
-    if fits.clearest.silhouette < config.clear:
-        by_timbre = _Fits(found.weighed(config.timbre), _spread(found.timbre), config)
+    if fits.clearest.silhouette < config.clear_silhouette:
+        by_timbre = _Fits(found.weighed(config.outdoing_timbre_weight), _spread(found.timbre), config)
         fits = max(fits, by_timbre, key=lambda one: one.clearest.silhouette)
     index = fits.clearest.index if clusters is None else fits.of(clusters)
     if index is None:

@@ -190,7 +190,7 @@ class Trainer(Learner):
         # The discriminator only scores here: neither its weights nor its spectral norms change.
         self.discriminator.eval().requires_grad_(False)
         loss_g = self._fooled(shown, shown_fake, label)
-        loss_mel = mel_statistics(real, fake, label, max(1, len(self.run.model.labels)))
+        loss_mel = mel_statistics(real, fake, label, self.discriminator.labels)
         self._descend(self._generator_optimizer, "generator", loss_g + self.run.train.mel_loss_weight * loss_mel)
         self.discriminator.requires_grad_(True)
         self._average(self.average, self.generator, self.run.train.average_decay)

@@ -33,9 +33,8 @@ from fugue_state.settings import AnySettings, Settings, checked
 STATE_FILE = "state.safetensors"
 # Signals of schedulers: at the end of a job's time, or shortly before it. Windows has only the first.
 SCHEDULERS = (signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
-PUT_OFF_CODE = (
-    75  # exit code of a run that a scheduler stopped and that --resume goes on with: EX_TEMPFAIL of sysexits.h
-)
+# Exit code of a run that a scheduler stopped and that --resume goes on with: EX_TEMPFAIL of sysexits.h.
+PUT_OFF_CODE = 75
 LEAST_S = 1e-6  # shortest duration assumed, for coarse clocks
 ROUNDS = {"precision", "layout"}  # settings that may differ when a run continues, since they only affect rounding
 

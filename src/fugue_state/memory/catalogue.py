@@ -84,9 +84,8 @@ def added_memories() -> dict[str, Path]:
 
 def named_memories() -> dict[str, Path]:
     """Return all memories that are found by name: those that ship, and those that were added."""
-    return shipped_memories() | {
-        name: path for name, path in added_memories().items() if name not in shipped_memories()
-    }
+    shipped = shipped_memories()
+    return shipped | added_memories() | shipped  # those that ship come first, and win
 
 
 def find_memory(name_or_path: str | Path) -> Path:

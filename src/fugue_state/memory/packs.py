@@ -47,16 +47,13 @@ def write_pack(model: str | Path, out: Path, *, card: Path | None = None, force:
     that no pack can have or a memory that is not complete, OutputError if the disk is full.
     """
     path = find_memory(model)
-    beside = {
-        PROFILE_FILE: path.with_name(f"{path.stem}.{PROFILE_KIND}{SUFFIX}"),
-        CARD_FILE: card or path.with_name(CARD_FILE),
-    }
+    beside = _beside(path) | ({} if card is None else {CARD_FILE: card})
     output_path(out, force=force, suffixes=(PACK_SUFFIX,), reads=[path, *beside.values()])
     if card is not None and not card.is_file():
         raise InputError(f"{card}: no such file")
     _, header, _ = load_memory(path)
     check_name(header.name)
-    members = {MEMORY_FILE: path.read_bytes()} | {k: p.read_bytes() for k, p in beside.items() if p.is_file()}
+    members = _read(path, beside)
     members[LICENCE_FILE] = "\n".join([f"Memory {header.name!r}.", "", *sources_told(header), ""]).encode()
     listed = {
         "format": FORMAT,
@@ -80,7 +77,8 @@ def add_memory(source: str | Path, *, name: str | None = None, force: bool = Fal
     """
     path = at_home(source)
     members = _members(path) if path.is_file() and zipfile.is_zipfile(path) else _found(path)
-    name = check_name(name or _checked(members, path))
+    own = _checked(members, path)
+    name = check_name(name or own)
     if name in shipped_memories():
         raise InputError(f"memory {name!r} ships with the package and is not replaced; choose another with --name")
     if name in added_memories() and not force:
@@ -127,11 +125,18 @@ def _found(path: Path) -> dict[str, bytes]:
     if path.suffix == PACK_SUFFIX and path.is_file():
         raise CheckpointError(f"{path}: damaged or not a pack; fetch it again")
     memory = find_memory(path)
-    read_header(memory)
-    beside = {
-        PROFILE_FILE: memory.with_name(f"{memory.stem}.{PROFILE_KIND}{SUFFIX}"),
-        CARD_FILE: memory.with_name(CARD_FILE),
-    }
+    read_header(memory)  # before a large file of another kind is read whole
+    return _read(memory, _beside(memory))
+
+
+def _beside(memory: Path) -> dict[str, Path]:
+    """Return where the profile and the card of a checkpoint are, by their names in a pack."""
+    profile = memory.with_name(f"{memory.stem}.{PROFILE_KIND}{SUFFIX}")
+    return {PROFILE_FILE: profile, CARD_FILE: memory.with_name(CARD_FILE)}
+
+
+def _read(memory: Path, beside: dict[str, Path]) -> dict[str, bytes]:
+    """Return the files of a memory that are there, by their names in a pack."""
     return {MEMORY_FILE: memory.read_bytes()} | {k: p.read_bytes() for k, p in beside.items() if p.is_file()}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from fugue_state.arrays import Array
 from fugue_state.bending.strengths import Strengths
@@ -11,9 +10,6 @@ from fugue_state.config import ACTIVATION_STEPS, EnvelopeConfig
 from fugue_state.memory.bends import Bend
 from fugue_state.memory.layers import Trail
 from fugue_state.memory.memory import Memory
-
-if TYPE_CHECKING:
-    from fugue_state.piece.recorded import Segment
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,7 +20,7 @@ class Event:
     as. `frames` is its length (a multiple of 32), None for the length learned. `voice` is the stem it belongs to,
     from 0 on. `bend` is what is done to units besides forgetting; None is nothing. `held` samples after its onset it is
     let go, and fades within RELEASE_S; with None it rings out. `press` is the number of the key press that began it.
-    A `recorded` event plays a part of a recording, and the latent is what the memory would play in its place.
+    With a `segment`, it plays that part of its voice's recording; the latent is what the memory would play instead.
     """
 
     onset: int
@@ -40,7 +36,7 @@ class Event:
     bend: Bend | None = None
     held: int | None = None
     press: int | None = None
-    recorded: Segment | None = None
+    segment: int | None = None
 
 
 def observed(memory: Memory, event: Event, trail: Trail | None = None) -> tuple[Array, Array]:

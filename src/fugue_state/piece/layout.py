@@ -161,7 +161,7 @@ class Layout:
             envelope=line.voice.envelope or self.score.envelope,
             bend=part.bend if reached else None,
             held=None if onset.held_s is None else max(1, round(onset.held_s * rate)),
-            recorded=line.segment(onset.turn) if isinstance(line, RecordedLine) else None,
+            segment=onset.turn if isinstance(line, RecordedLine) else None,
         )
 
     def hear(self, plan: Plan, event: Event, time_s: float) -> None:

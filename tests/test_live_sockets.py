@@ -312,6 +312,7 @@ def test_whoever_says_much_lets_others_have_their_turn() -> None:
     assert set(pauses[10:]) == {PAUSE_S.most}
 
 
+@pytest.mark.alone  # it must hear every block
 def test_a_burst_does_not_hold_up_the_sound(stage: Stage) -> None:
     with stage.hand() as hand, Ear(stage) as ear, connect(f"{stage.ws}/ws/control", compression=None) as loud:
         hand.done("/play", 1)

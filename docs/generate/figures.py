@@ -195,6 +195,11 @@ FIGURES = (
         BESIDE,
     ),
     Figures(
+        "sampler.json",
+        "The stages of a sampler's pack",
+        ("python benchmarks/sampler.py guitar",),
+    ),
+    Figures(
         "few.json",
         "Forty clips in a quarter of an hour",
         ("python benchmarks/few.py --minutes 15",),

@@ -32,6 +32,8 @@ from fugue_state.settings import checked
 BANDS, LOWEST_HZ, HIGHEST_HZ = 24, 60.0, 8000.0
 QUARTERS = 4  # of the time, in which bands are compared
 HEARD = 1e-4  # share of the loudest band's power
+# Of one label: the error of each stage (dB), whether it is named as asked, and what is lost between stages (dB).
+Measured = tuple[list[float], list[bool], list[tuple[float, float]]]
 
 
 def held(sounds: Array, piece: Piece) -> Array:
@@ -77,7 +79,7 @@ def main() -> None:
         raise SystemExit(f"{asked.memory}: cannot be inverted together")
     strengths, rate = stages_of(piece, config.stages), memory.spec.sample_rate_hz
     ways: dict[str, Callable[[Array], Array]] = {"one by one": inverter, "together": inverter.together}
-    told: dict[str, list[tuple[list[float], list[bool], list[tuple[float, float]]]]] = {name: [] for name in ways}
+    told: dict[str, list[Measured]] = {name: [] for name in ways}
     for turn in piece.lines[0].turns:
         z = np.repeat(turn.latents[:1], config.stages, axis=0)
         mels = memory.generate(z, turn.label, strengths, None, piece.parts[0].bend)
@@ -86,17 +88,25 @@ def main() -> None:
             errors = mel_error(mels, sounds, inverter.magnitudes.transform).tolist()
             named = [name_sound(sound, rate, memory.labels).name == turn.label for sound in sounds]
             told[name].append((errors, named, halfway(held(sounds, piece), rate)))
-    report = {
-        name: {
-            "mel_error_db": np.mean([one[0] for one in found], axis=0).round(2).tolist(),
-            "named": np.mean([one[1] for one in found], axis=0).round(2).tolist(),
-            "halfway_db": np.mean([one[2] for one in found], axis=0)[:, 0].round(2).tolist(),
-            "halfway_worst_db": np.min([one[2] for one in found], axis=0)[:, 0].round(2).tolist(),
-            "halfway_bands_db": np.mean([one[2] for one in found], axis=0)[:, 1].round(2).tolist(),
-        }
-        for name, found in told.items()
-    }
-    print(json.dumps({"memory": asked.memory, "forgotten": (1 - strengths.mean(axis=1)).round(3).tolist()} | report))
+    print(json.dumps({"memory": asked.memory} | rows(told, 1.0 - strengths.mean(axis=1))))
+
+
+def rows(told: dict[str, list[Measured]], forgotten: Wide) -> dict[str, dict[str, float | None]]:
+    """Return the figures of each way and stage, over all labels; those halfway are on the way to the next stage."""
+    found: dict[str, dict[str, float | None]] = {}
+    for way, labels in told.items():
+        errors, named = (np.mean([one[part] for one in labels], axis=0) for part in (0, 1))
+        lost = np.array([one[2] for one in labels])  # (labels, stages - 1, 2)
+        halfway = {"halfway_db": lost.mean(axis=0)[:, 0], "halfway_worst_db": lost.min(axis=0)[:, 0]}
+        halfway["halfway_bands_db"] = lost.mean(axis=0)[:, 1]
+        for stage, share in enumerate(forgotten):
+            after = {key: round(float(part[stage]), 2) if stage < len(part) else None for key, part in halfway.items()}
+            own: dict[str, float | None] = {
+                "forgotten": round(float(share), 3),
+                "mel_error_db": round(float(errors[stage]), 2),
+            }
+            found[f"{way}, stage {stage}"] = own | {"named": round(float(named[stage]), 2)} | after
+    return found
 
 
 if __name__ == "__main__":
